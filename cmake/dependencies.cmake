@@ -1,0 +1,10 @@
+# Every library comes from Debian's packages (DESIGN 13); cmake/packages.txt lists them for ./quickstart and ./check.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(Boost 1.81 REQUIRED COMPONENTS json)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(prometheus-cpp REQUIRED COMPONENTS core)
+pkg_check_modules(libuv REQUIRED IMPORTED_TARGET libuv)
+pkg_check_modules(libsystemd REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)

@@ -1,0 +1,244 @@
+// The messages that dsd and a runner exchange through a lane (DESIGN 5): plain structs, each with encode and decode.
+//
+// encode() gives the body of one lane message; its MessageType travels in the slot. decode() trusts nothing: it fails
+// with kBadLane on a truncated, oversized or out-of-range body. Rows of enums are only appended; a change of a body's
+// shape raises kAbiMajor (ipc/lane/layout.h).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ipc/base/result.h"
+
+namespace deepserve::ipc {
+
+enum class MessageType : uint16_t {
+  // dsd -> runner
+  kSubmit = 1,
+  kCancel = 2,
+  kAcknowledge = 3,
+  kControl = 4,
+  kQuery = 5,
+  // runner -> dsd
+  kAccepted = 64,
+  kDelta = 65,
+  kFinished = 66,
+  kFailed = 67,
+  kState = 68,
+  kAnswer = 69,
+};
+
+using RequestId = uint64_t;  // given by dsd, never used twice in its life; 0 is no request
+using TokenId = uint32_t;
+
+enum class Class : uint8_t { kVip, kNormal, kBatch, kCount };
+std::string_view class_name(Class value);
+Result<Class> class_from_name(std::string_view name);
+
+enum class FinishReason : uint8_t { kStop, kLength, kCancelled, kCount };
+std::string_view finish_reason_name(FinishReason value);  // OpenAI's words: "stop", "length", "cancelled"
+
+struct ChatMessage {
+  std::string role;
+  std::string content;
+};
+
+inline constexpr uint32_t kRestOfContext = 0xffffffff;
+inline constexpr uint8_t kNoLogprobs = 0xff;
+
+// How tokens are chosen. Ranges are checked by dsd; the runner checks again what could hurt it.
+struct Generation {
+  uint32_t tokens_max = kRestOfContext;
+  uint32_t tokens_min = 0;
+  float temperature = 1.0f;  // 0: greedy
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  uint32_t top_k = 0;  // 0: off
+  float presence_penalty = 0.0f;
+  float frequency_penalty = 0.0f;
+  float repetition_penalty = 1.0f;
+  uint64_t seed = 0;
+  uint16_t choices = 1;             // `n`
+  uint8_t logprobs = kNoLogprobs;   // how many alternatives to report; 0: the chosen token only
+  bool ignore_eos = false;
+  bool echo = false;                // /v1/completions: the prompt's text comes first
+  std::vector<std::string> stop;
+  std::vector<TokenId> stop_tokens;
+  std::vector<std::pair<TokenId, float>> logit_bias;
+};
+
+// A choice that had already generated tokens elsewhere: the runner continues at index tokens.size().
+struct ResumedChoice {
+  uint16_t choice = 0;
+  std::vector<TokenId> tokens;
+};
+
+enum class PromptKind : uint8_t { kText, kTokens, kChat, kCount };
+
+struct Prompt {
+  PromptKind kind = PromptKind::kText;
+  std::string text;                // kText
+  std::vector<TokenId> tokens;     // kTokens
+  std::vector<ChatMessage> chat;   // kChat
+};
+
+struct Submit {
+  RequestId request = 0;
+  Class service_class = Class::kNormal;
+  uint64_t deadline_ns = 0;  // for the first token, CLOCK_MONOTONIC; 0: none
+  Prompt prompt;
+  Generation generation;
+  std::vector<ResumedChoice> resumed;
+  std::vector<std::byte> opaque;  // dsd's own (client, key, response shape); kept and given back, never read
+
+  std::vector<std::byte> encode() const;
+  static Result<Submit> decode(std::span<const std::byte> body);
+};
+
+struct Cancel {
+  RequestId request = 0;
+
+  std::vector<std::byte> encode() const;
+  static Result<Cancel> decode(std::span<const std::byte> body);
+};
+
+// dsd has taken the end of `request`: the runner may forget it.
+struct Acknowledge {
+  RequestId request = 0;
+
+  std::vector<std::byte> encode() const;
+  static Result<Acknowledge> decode(std::span<const std::byte> body);
+};
+
+enum class ControlKind : uint8_t {
+  kDrain,   // accept no new request, finish what runs, report kDrained, go on answering queries
+  kExit,    // end the process now (exit status 0); running requests are dropped without a word
+  kCount,
+};
+
+struct Control {
+  ControlKind kind = ControlKind::kDrain;
+
+  std::vector<std::byte> encode() const;
+  static Result<Control> decode(std::span<const std::byte> body);
+};
+
+enum class QueryKind : uint8_t { kTokenize, kDetokenize, kCount };
+
+// A question outside any batch, answered between two steps.
+struct Query {
+  uint64_t query = 0;  // given by dsd, comes back in the Answer
+  QueryKind kind = QueryKind::kTokenize;
+  Prompt prompt;              // kTokenize: text or chat; kDetokenize: tokens
+  bool add_special = true;    // kTokenize of text: add what the model puts first (BOS)
+
+  std::vector<std::byte> encode() const;
+  static Result<Query> decode(std::span<const std::byte> body);
+};
+
+struct Answer {
+  uint64_t query = 0;
+  bool failed = false;
+  Code code = Code::kInternal;  // when failed
+  std::string text;             // kDetokenize: the text; failed: the message
+  std::vector<TokenId> tokens;  // kTokenize
+
+  std::vector<std::byte> encode() const;
+  static Result<Answer> decode(std::span<const std::byte> body);
+};
+
+// The runner has the request, its prompt is within bounds and its first prefill is scheduled: dsd may say 200.
+struct Accepted {
+  RequestId request = 0;
+  uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;  // of these, found in the prefix cache
+
+  std::vector<std::byte> encode() const;
+  static Result<Accepted> decode(std::span<const std::byte> body);
+};
+
+struct TokenLogprob {
+  TokenId token = 0;
+  float logprob = 0;
+  std::string text;  // the token's own bytes
+};
+
+struct Delta {
+  RequestId request = 0;
+  uint16_t choice = 0;
+  uint32_t index = 0;            // of tokens[0] within the choice
+  std::vector<TokenId> tokens;   // also while their text is held back
+  std::string text;              // whole UTF-8 characters that these and earlier tokens completed
+  // When asked for, one entry for each of `tokens`: [0] is the chosen one, then the best alternatives.
+  std::vector<std::vector<TokenLogprob>> logprobs;
+
+  std::vector<std::byte> encode() const;
+  static Result<Delta> decode(std::span<const std::byte> body);
+};
+
+struct Usage {
+  uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;
+  uint32_t completion_tokens = 0;  // of all choices
+};
+
+struct Timings {
+  uint64_t queued_ns = 0;   // in the runner, before its first prefill
+  uint64_t prefill_ns = 0;  // from then to the first token
+  uint64_t decode_ns = 0;   // from the first token to the last
+};
+
+// One choice has ended. `last` is set on the request's last choice: that message is its terminal outcome and carries
+// the usage and timings of the whole request.
+struct Finished {
+  RequestId request = 0;
+  uint16_t choice = 0;
+  FinishReason reason = FinishReason::kStop;
+  bool last = true;
+  Usage usage;
+  Timings timings;
+
+  std::vector<std::byte> encode() const;
+  static Result<Finished> decode(std::span<const std::byte> body);
+};
+
+// The whole request has failed: its terminal outcome.
+struct Failed {
+  RequestId request = 0;
+  Code code = Code::kInternal;
+  std::string message;
+
+  std::vector<std::byte> encode() const;
+  static Result<Failed> decode(std::span<const std::byte> body);
+};
+
+enum class RunnerPhase : uint8_t { kLoading, kWarming, kReady, kDraining, kDrained, kFailed, kCount };
+std::string_view runner_phase_name(RunnerPhase value);
+
+// What a runner is. Sent on every change of phase; the model's facts are filled from kReady on.
+struct RunnerState {
+  RunnerPhase phase = RunnerPhase::kLoading;
+  Code code = Code::kInternal;  // kFailed: why; the process exits non-zero right after
+  std::string message;          // kFailed: why, naming file, tensor, offset where that is the cause
+  std::string architecture;     // "llama", "qwen2", ...
+  std::string weights_type;     // "Q8_0", "F32", "mixed ..." 
+  std::string chat_template;    // "chatml", "llama3", "deepseek-r1" or "none"
+  std::string numerics_id;      // results are bit-equal between runners with the same id (DESIGN 8)
+  std::string isa;              // "scalar", "avx2", ...
+  uint64_t weight_bytes = 0;
+  uint64_t parameters = 0;
+  uint32_t vocabulary = 0;
+  uint32_t context_tokens = 0;  // in force
+  uint32_t context_tokens_model = 0;
+  uint32_t kv_blocks = 0;
+  uint32_t kv_block_tokens = 0;
+  uint32_t sequences_max = 0;   // how many run at once; dsd dispatches no more
+
+  std::vector<std::byte> encode() const;
+  static Result<RunnerState> decode(std::span<const std::byte> body);
+};
+
+}  // namespace deepserve::ipc

@@ -1,0 +1,53 @@
+// The engine: continuous batching over a paged KV cache, one step at a time, on one thread.
+//
+// Whoever owns it (the lane server, a test, a bench) feeds it requests and calls step() while has_work(). Everything
+// that happens is told to the EventSink, in order, from inside submit(), cancel() and step().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "ipc/lane/gauges.h"
+#include "ipc/wire/messages.h"
+#include "runner/backend/backend.h"
+#include "runner/model/chat_template.h"
+#include "runner/model/tokenizer.h"
+
+namespace deepserve::runner {
+
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void accepted(const ipc::Accepted& event) = 0;
+  virtual void delta(const ipc::Delta& event) = 0;
+  virtual void finished(const ipc::Finished& event) = 0;
+  virtual void failed(const ipc::Failed& event) = 0;
+};
+
+struct EngineOptions {
+  uint32_t context_tokens = 0;        // 0: the model's own; more than the model's own is lowered to it
+  uint32_t sequences_max = 64;
+  uint32_t step_tokens_max = 512;     // prefill budget of a step; at most the backend's batch_tokens_max
+};
+
+class Engine {
+ public:
+  // `backend`, `tokenizer`, `chat` (may be null: chat prompts are refused) and `sink` must outlive the engine.
+  static Result<std::unique_ptr<Engine>> make(Backend& backend, const Tokenizer& tokenizer, const ChatTemplate* chat,
+                                              const EngineOptions& options, EventSink& sink);
+  virtual ~Engine() = default;
+
+  // Takes the request: accepted() or failed() follows from here or from a later step(). A resumed choice continues
+  // after its tokens, repeating none of them.
+  virtual void submit(const ipc::Submit& request) = 0;
+  // Its sequences leave before the next step and their blocks are free; finished(cancelled) follows. Unknown: nothing.
+  virtual void cancel(ipc::RequestId request) = 0;
+  virtual bool has_work() const = 0;
+  // One batch through the model. An error is the device's: every request has been failed, the runner should exit.
+  virtual Result<void> step() = 0;
+
+  virtual ipc::Gauges gauges() const = 0;
+  virtual uint32_t context_tokens() const = 0;
+};
+
+}  // namespace deepserve::runner

@@ -1,0 +1,46 @@
+// Text to token ids and back, exactly as the model's file defines it.
+//
+// A Tokenizer is immutable after make(): any number of threads may use it.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ipc/base/result.h"
+#include "runner/model/vocabulary.h"
+
+namespace deepserve::runner {
+
+class Tokenizer {
+ public:
+  // Fails with kBadModelFile naming the entry at fault (a merge of unknown pieces, a hole, a duplicate id, a
+  // pre-tokeniser that is not known), with kNotSupported for a tokeniser kind that is not built in.
+  static Result<std::unique_ptr<Tokenizer>> make(Vocabulary vocabulary);
+  virtual ~Tokenizer() = default;
+
+  enum class Specials : uint8_t {
+    kParse,      // "<|im_end|>" in the text becomes that control token: for the template's own text
+    kPlainText,  // it is encoded as the characters that it is: for what a user wrote
+  };
+
+  // Ids of `text` (any bytes; invalid UTF-8 is kept byte for byte where the vocabulary can say it). No BOS or EOS.
+  virtual std::vector<TokenId> encode(std::string_view text, Specials specials) const = 0;
+
+  // The bytes that one token stands for: may be part of a character. Control tokens stand for nothing unless
+  // `show_control`. Ids beyond the vocabulary stand for nothing.
+  virtual std::string_view token_bytes(TokenId token, bool show_control = false) const = 0;
+
+  // The text of `tokens`: their bytes joined, a leading space of SentencePiece dropped as the model's training did,
+  // invalid UTF-8 replaced by U+FFFD.
+  virtual std::string decode(std::span<const TokenId> tokens) const = 0;
+
+  virtual const Vocabulary& vocabulary() const = 0;
+
+  // True for every token that ends a turn or a text: eos, eot, and the well-known end markers the vocabulary holds.
+  virtual bool ends_generation(TokenId token) const = 0;
+};
+
+}  // namespace deepserve::runner
