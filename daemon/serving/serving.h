@@ -72,7 +72,7 @@ struct ModelRow {
 };
 
 struct RunnerRow {
-  std::string id;       // "tiny/cpu0"
+  std::string id;       // "tiny@cpu0"
   int64_t pid = -1;
   std::string device;
   std::string model;
