@@ -42,12 +42,15 @@ void Loop::defer(std::function<void()> function) {
 }
 
 void Loop::run_deferred() {
-  // What these functions defer runs in the same turn, so that nothing is left when the loop sleeps.
+  // The idle handle stays for one more turn after any work: other prepare handles (lanes) may have run before it.
+  if (deferred_->functions.empty()) {
+    uv_idle_stop(&deferred_->idle);
+    return;
+  }
   while (!deferred_->functions.empty()) {
     const auto functions = std::exchange(deferred_->functions, {});
     for (const auto& function : functions) function();
   }
-  uv_idle_stop(&deferred_->idle);
 }
 
 namespace {
