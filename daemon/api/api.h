@@ -1,0 +1,41 @@
+// The OpenAI-shaped API of api.sock (DESIGN 11), on top of Serving.
+//
+// Which class a request gets: X-Deepserve-Class (vip, normal, batch), else the body's `priority` (the same words, or
+// vLLM's integer: below 0 vip, 0 normal, above 0 batch), else `service_tier` (priority: vip, auto and default: normal,
+// flex: batch), else normal. Serving lowers it to what the client may ask for.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "daemon/http/router.h"
+#include "daemon/http/server.h"
+#include "daemon/observe/metrics.h"
+#include "daemon/serving/serving.h"
+
+namespace deepserve::daemon {
+
+struct ApiOptions {
+  // The name that a peer's requests go under; not set: "uid:<uid>", or "tcp" for a peer that is not known.
+  std::function<std::string(const Peer&)> client_name;
+  const HttpServer* server = nullptr;  // for the connection counts in /metrics
+  uint64_t keep_alive_ms = 10'000;     // a stream that is silent for so long sends an SSE comment
+};
+
+// Everything named here outlives the routes.
+class Api {
+ public:
+  Api(Serving& serving, Metrics& metrics, ApiOptions options);
+
+  // /v1/..., /tokenize, /detokenize and the observe routes: for api.sock and TCP.
+  void add_routes(Router& router);
+  // /healthz, /readyz, /metrics: for [observe] listen; ctl.sock has them too.
+  void add_observe_routes(Router& router);
+
+ private:
+  Serving& serving_;
+  Metrics& metrics_;
+  const ApiOptions options_;
+};
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,32 @@
+// The control API of ctl.sock: what dsctl shows and does. JSON as in DESIGN 11.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "daemon/http/router.h"
+#include "daemon/serving/serving.h"
+#include "ipc/base/clock.h"
+
+namespace deepserve::daemon {
+
+struct ControlOptions {
+  std::string runtime_dir;
+  std::string config_path;
+  std::function<std::string()> config_json;  // the effective config as one JSON value
+  uint64_t started_ns = monotonic_ns();
+};
+
+// Everything named here outlives the routes. /healthz, /readyz and /metrics come from Api::add_observe_routes.
+class Control {
+ public:
+  Control(Serving& serving, ControlOptions options);
+  void add_routes(Router& router);
+
+ private:
+  Serving& serving_;
+  const ControlOptions options_;
+};
+
+}  // namespace deepserve::daemon

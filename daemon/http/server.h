@@ -1,0 +1,100 @@
+// Accepts connections on any number of listening sockets and owns them until they end.
+//
+//   HttpServer server(loop, HttpLimits{});
+//   Router api_routes;
+//   api.add_routes(api_routes);
+//   TRY(server.listen(std::move(socket), api_routes));
+//
+// A Router (and what its routes use) outlives the server. Destroying the server drops every connection at once: its
+// running requests are forgotten.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/http/limits.h"
+#include "daemon/http/router.h"
+#include "daemon/loop/loop.h"
+#include "ipc/base/fd.h"
+#include "ipc/base/result.h"
+
+namespace deepserve::daemon {
+
+class Connection;
+
+// For the metrics: totals since the start, but connections_open.
+struct HttpCounters {
+  uint64_t connections_open = 0;
+  uint64_t connections_total = 0;
+  uint64_t connections_refused_total = 0;  // over the cap
+  uint64_t accept_failures_total = 0;      // EMFILE and the like
+  uint64_t malformed_total = 0;            // answered 4xx by the HTTP layer itself
+  uint64_t timeouts_total = 0;             // 408
+  uint64_t hang_ups_total = 0;             // clients that left while their request ran
+  uint64_t slow_readers_total = 0;         // reset for not reading
+  std::array<uint64_t, 6> responses_total{};  // by first digit of the status
+};
+
+class HttpServer {
+ public:
+  HttpServer(Loop& loop, HttpLimits limits);
+  ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  // Takes a socket that is bound and listening.
+  Result<void> listen(Fd socket, const Router& router);
+  // Closes the listening sockets; connections go on.
+  void stop_accepting();
+  // Stops accepting, closes idle connections, and every other one after the answer that it is at. `done` is called
+  // once, from the loop, when none is left.
+  void begin_drain(std::function<void()> done);
+  // Drops whatever is left, unsent bytes included.
+  void close_all();
+
+  size_t connections() const { return connections_.size(); }
+  const HttpCounters& counters() const { return counters_; }
+
+ private:
+  friend class Connection;
+  struct Listener;
+
+  void accept_from(Listener& listener);
+  void add_connection(Fd socket, const Router& router, bool is_unix);
+  void refuse(Fd socket);
+  void pause_accepting();
+  void mark_dirty(Connection& connection);
+  void flush_dirty();
+  void remove(Connection& connection);
+  void bury_dead();
+  void sweep();
+  void check_drained();
+  uint64_t next_request_id();
+
+  Loop& loop_;
+  const HttpLimits limits_;
+  HttpCounters counters_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
+  std::vector<std::unique_ptr<Connection>> dead_;  // destroyed once no callback of theirs can be running
+  std::vector<Connection*> dirty_;
+  std::vector<Connection*> flushing_;
+  bool flush_deferred_ = false;
+  bool burial_deferred_ = false;
+  bool draining_ = false;
+  std::function<void()> drained_;
+  size_t bodies_bytes_ = 0;
+  uint64_t request_ids_ = 0;
+  std::string scratch_;  // every read lands here first
+  std::unique_ptr<Timer> sweep_timer_;  // runs while there are connections
+  std::unique_ptr<Timer> accept_timer_;
+  // Deferred functions outlive a destroyed server by a turn; they look here first.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,79 @@
+// Everything that /metrics tells (DESIGN 12). The names stand in metric_names.h and nowhere else.
+//
+// Counting is cheap: plain numbers on the loop's thread, given to prometheus-cpp when somebody asks.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/serving/serving.h"
+#include "ipc/wire/messages.h"
+
+namespace deepserve::daemon {
+
+struct HttpCounters;
+
+// A histogram as plain numbers.
+class LocalHistogram {
+ public:
+  explicit LocalHistogram(std::vector<double> bounds) : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
+  void observe(double value, uint64_t times = 1);
+
+ private:
+  friend class Metrics;
+  std::vector<double> bounds_;  // upper, ascending; one more bucket for the rest
+  std::vector<double> counts_;  // since the last scrape
+  double sum_ = 0;
+};
+
+class Metrics {
+ public:
+  Metrics();
+  ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+  // By the API, for each request.
+  void count_accepted(ipc::Class service_class, double queue_seconds, uint32_t prompt_tokens);
+  void count_refused(ipc::Class service_class, std::string_view reason);
+  void count_finished(ipc::FinishReason reason, double seconds);
+  void count_failed(Code code, double seconds);
+  void observe_first_token(ipc::Class service_class, double seconds);
+  // `tokens` came together, `seconds` after the ones before them.
+  void observe_tokens(uint32_t tokens, double seconds) {
+    generation_tokens_ += tokens;
+    if (tokens != 0) inter_token_.observe(seconds / tokens, tokens);
+  }
+  void count_tokens(uint32_t tokens) { generation_tokens_ += tokens; }
+
+  // By the supervisor, whenever a runner is started anew: "crash", "killed", "hung", "operator", ...
+  void count_runner_restart(std::string_view reason);
+
+  // The Prometheus text. `http`: may be null.
+  std::string render(const Serving& serving, const HttpCounters* http);
+
+ private:
+  struct Registry;
+  void flush_counters();
+  void flush_histograms();
+  void set_gauges(const Serving& serving);
+  void set_http(const HttpCounters& http);
+
+  std::unique_ptr<Registry> registry_;
+  uint64_t prompt_tokens_ = 0;
+  uint64_t generation_tokens_ = 0;
+  std::map<std::string, uint64_t, std::less<>> finished_;  // by reason: finish reason or error code
+  std::map<std::string, uint64_t, std::less<>> restarts_;  // by reason
+  std::vector<std::map<std::string, uint64_t, std::less<>>> refused_;  // by class, then reason
+  std::vector<uint64_t> accepted_;                                      // by class
+  std::vector<LocalHistogram> first_token_;                             // by class
+  LocalHistogram inter_token_;
+  LocalHistogram whole_;
+  LocalHistogram queued_;
+};
+
+}  // namespace deepserve::daemon
