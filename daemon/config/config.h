@@ -1,0 +1,136 @@
+// The configuration of dsd (DESIGN 11): one TOML file, read once, validated as a whole, never changed afterwards.
+//
+// load_config reports every problem that it finds, each with its place in the file; a Config that exists is valid:
+// names are unique, references resolve, paths exist, relative names are made absolute.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ipc/base/clock.h"
+#include "ipc/base/result.h"
+#include "ipc/wire/messages.h"
+
+namespace deepserve::daemon {
+
+inline constexpr size_t kClasses = static_cast<size_t>(ipc::Class::kCount);
+
+// Where dsd listens. Exactly one of the two forms is filled; an empty one means "off".
+struct ListenAddress {
+  std::string unix_path;  // absolute
+  std::string host;       // 127.0.0.1 or ::1
+  uint16_t port = 0;
+
+  bool is_unix() const { return !unix_path.empty(); }
+  bool is_tcp() const { return !host.empty(); }
+  std::string text() const;  // as the config writes it
+};
+
+struct ServerConfig {
+  std::vector<ListenAddress> listen;
+  ListenAddress control;
+  uint64_t drain_limit_ns = 25 * kSecond_ns;  // how long running requests may go on after SIGTERM
+};
+
+struct ObserveConfig {
+  ListenAddress listen;  // /metrics over TCP on loopback; off unless configured
+};
+
+struct SuperviseConfig {
+  uint32_t deaths_max = 5;  // more than so many blamed deaths within `window` end in `failed`
+  uint64_t window_ns = 60 * kSecond_ns;
+  uint64_t hang_after_ns = 10 * kSecond_ns;       // a ready runner whose step counter stands still so long is hung
+  uint64_t load_hang_after_ns = 60 * kSecond_ns;  // the same while it loads, judged by the bytes it has loaded
+};
+
+struct DeviceConfig {
+  std::string name;
+  std::string kind;             // "cpu"
+  std::vector<uint32_t> cores;  // never empty; all of the cpuset unless configured
+  uint64_t memory_limit_bytes = 0;  // 0: none
+};
+
+struct ModelConfig {
+  std::string name;
+  std::vector<std::string> aliases;
+  std::string path;  // absolute
+  std::vector<std::string> devices;
+  uint32_t context_tokens = 0;  // 0: the model's own
+  uint64_t kv_memory_bytes = uint64_t{1} << 30;
+  uint32_t sequences_max = 64;
+  std::string chat_template;  // empty: what the file says
+};
+
+struct ClassConfig {
+  double share = 0;
+  uint64_t deadline_ns = 0;  // for the first token, unless the request names one
+  uint32_t queue_max = 0;    // requests that may wait
+};
+
+struct ClientConfig {
+  std::string name;
+  std::optional<uint32_t> uid;
+  std::optional<uint32_t> gid;
+  ipc::Class class_ceiling = ipc::Class::kNormal;  // the highest it may ask for
+  double weight = 1.0;
+};
+
+struct Config {
+  std::string file;         // absolute
+  std::string runtime_dir;  // absolute
+  std::string state_dir;    // absolute
+  ServerConfig server;
+  ObserveConfig observe;
+  SuperviseConfig supervise;
+  std::vector<DeviceConfig> devices;
+  std::vector<ModelConfig> models;  // never empty; the first is the default
+  std::array<ClassConfig, kClasses> classes;
+  std::vector<ClientConfig> clients;
+
+  const DeviceConfig* find_device(std::string_view name) const;
+  // By name or alias; an empty name is the default model. nullptr: there is none.
+  const ModelConfig* find_model(std::string_view name) const;
+};
+
+// What is wrong with a file, and where. Line and column start at 1; 0 is "the whole file".
+struct ConfigProblem {
+  uint32_t line = 0;
+  uint32_t column = 0;
+  std::string message;
+};
+
+// What the file is checked against: where dsd runs, and what this host has.
+struct ConfigSurroundings {
+  std::string runtime_dir;
+  std::string state_dir;
+  std::vector<uint32_t> cpuset;  // cores that this host's cpuset allows
+};
+
+using ConfigProblems = std::vector<ConfigProblem>;
+
+// Reads and validates `file`. On failure: at least one problem, in the order of the file.
+tl::expected<Config, ConfigProblems> load_config(const std::string& file, const ConfigSurroundings& surroundings);
+
+// "FILE:LINE:COLUMN: message" for each, one a line.
+std::string problems_text(const std::string& file, const ConfigProblems& problems);
+// {"ok": bool, "path": ..., "errors": [{"line", "column", "message"}]}
+std::string problems_json(const std::string& file, const ConfigProblems& problems);
+// The effective configuration, as JSON with the keys of the file.
+std::string config_json(const Config& config);
+
+// Who a socket's peer is to us.
+struct ClientMatch {
+  std::string name;  // the configured name, or "uid:1000"
+  ipc::Class class_ceiling = ipc::Class::kNormal;
+  double weight = 1.0;
+};
+
+// The first [[client]] whose uid and gid (those that it names) are the peer's. With no [[client]] at all every local
+// peer may use vip; with some, an unmatched peer's ceiling is normal.
+ClientMatch match_client(const Config& config, bool peer_known, uint32_t uid, uint32_t gid);
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,89 @@
+// The only file of config/ that knows JSON.
+#include <boost/json.hpp>
+
+#include "daemon/config/config.h"
+#include "daemon/config/units.h"
+
+namespace deepserve::daemon {
+namespace {
+
+namespace json = boost::json;
+
+template <typename Value>
+json::array plain_array(const std::vector<Value>& values) {
+  json::array array;
+  for (const auto& value : values) array.emplace_back(value);
+  return array;
+}
+
+json::object model_json(const ModelConfig& model) {
+  return {{"name", model.name},
+          {"aliases", plain_array(model.aliases)},
+          {"path", model.path},
+          {"devices", plain_array(model.devices)},
+          {"context_tokens", model.context_tokens},
+          {"kv_memory", size_text(model.kv_memory_bytes)},
+          {"sequences_max", model.sequences_max},
+          {"chat_template", model.chat_template}};
+}
+
+json::object device_json(const DeviceConfig& device) {
+  json::object object{{"name", device.name},
+                      {"kind", device.kind},
+                      {"cores", plain_array(device.cores)}};
+  if (device.memory_limit_bytes != 0) object["memory_limit"] = size_text(device.memory_limit_bytes);
+  return object;
+}
+
+json::object client_json(const ClientConfig& client) {
+  json::object object{{"name", client.name}};
+  if (client.uid) object["uid"] = *client.uid;
+  if (client.gid) object["gid"] = *client.gid;
+  object["class"] = ipc::class_name(client.class_ceiling);
+  object["weight"] = client.weight;
+  return object;
+}
+
+template <typename Item, typename ToJson>
+json::array array_of(const std::vector<Item>& items, ToJson to_json) {
+  json::array array;
+  for (const auto& item : items) array.push_back(to_json(item));
+  return array;
+}
+
+}  // namespace
+
+std::string config_json(const Config& config) {
+  json::object classes;
+  for (size_t i = 0; i < kClasses; ++i) {
+    const auto& one = config.classes[i];
+    classes[ipc::class_name(static_cast<ipc::Class>(i))] = json::object{
+        {"share", one.share}, {"deadline", duration_text(one.deadline_ns)}, {"queue_max", one.queue_max}};
+  }
+  const json::object server{
+      {"listen", array_of(config.server.listen, [](const auto& address) { return json::value(address.text()); })},
+      {"control", config.server.control.text()},
+      {"drain_limit", duration_text(config.server.drain_limit_ns)}};
+  const json::object supervise{{"deaths_max", config.supervise.deaths_max},
+                               {"window", duration_text(config.supervise.window_ns)},
+                               {"hang_after", duration_text(config.supervise.hang_after_ns)},
+                               {"load_hang_after", duration_text(config.supervise.load_hang_after_ns)}};
+  return json::serialize(json::object{{"server", server},
+                                      {"observe", json::object{{"listen", config.observe.listen.text()}}},
+                                      {"supervise", supervise},
+                                      {"device", array_of(config.devices, device_json)},
+                                      {"model", array_of(config.models, model_json)},
+                                      {"class", classes},
+                                      {"client", array_of(config.clients, client_json)}});
+}
+
+std::string problems_json(const std::string& file, const ConfigProblems& problems) {
+  json::array errors;
+  for (const auto& problem : problems) {
+    errors.push_back(
+        json::object{{"line", problem.line}, {"column", problem.column}, {"message", problem.message}});
+  }
+  return json::serialize(json::object{{"ok", problems.empty()}, {"path", file}, {"errors", errors}});
+}
+
+}  // namespace deepserve::daemon
