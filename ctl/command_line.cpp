@@ -1,0 +1,197 @@
+#include "ctl/command_line.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <memory>
+#include <sstream>
+
+#include "ctl/commands.h"
+
+namespace deepserve::ctl {
+namespace {
+
+using Command = std::function<Result<void>(Session&)>;
+
+// What the options and positional words of all commands are parsed into.
+struct Arguments {
+  GlobalOptions global;
+  GenerationOptions generation;
+  std::vector<std::string> words;  // of a message or prompt, joined by spaces
+  std::string name;                // of a model; id of a runner or request
+  std::string config_file = "/etc/deepserve/deepserve.toml";
+  std::string shell;
+  Command command;
+};
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+class Commands {
+ public:
+  Commands(CLI::App& app, std::shared_ptr<Arguments> arguments)
+      : app_(app), arguments_(std::move(arguments)) {}
+
+  void add_all() {
+    add_global_options();
+    add(app_, "status", "Show the daemon, its models, runners and queues on one screen", show_status);
+    add_text_commands();
+    add_models();
+    add_runners();
+    add_requests();
+    add_config();
+    add(app_, "version", "Show the versions of dsctl and of the daemon", show_version);
+    add_completion();
+    app_.require_subcommand(1);
+  }
+
+ private:
+  CLI::App* add(CLI::App& parent, const char* name, const char* help, Command command) {
+    CLI::App* sub = parent.add_subcommand(name, help);
+    sub->callback(
+        [arguments = arguments_.get(), command = std::move(command)] { arguments->command = command; });
+    return sub;
+  }
+
+  CLI::App& add_group(const char* name, const char* help) {
+    CLI::App* group = app_.add_subcommand(name, help);
+    group->require_subcommand(1);
+    return *group;
+  }
+
+  // A command with one name or id.
+  void add_named(CLI::App& group, const char* name, const char* help, const char* what,
+                 Result<void> (*run)(Session&, const std::string&)) {
+    Arguments* arguments = arguments_.get();
+    CLI::App* sub =
+        add(group, name, help, [arguments, run](Session& session) { return run(session, arguments->name); });
+    sub->add_option(what, arguments->name)->required();
+  }
+
+  void add_global_options() {
+    GlobalOptions& global = arguments_->global;
+    app_.fallthrough();  // so that they may follow the command
+    app_.set_version_flag("--version", "dsctl " DEEPSERVE_VERSION);
+    app_.add_option("--runtime-dir", global.runtime_dir, "Where the daemon's sockets are")
+        ->envname("DEEPSERVE_RUNTIME_DIR")
+        ->capture_default_str();
+    app_.add_flag("--json", global.json, "Print JSON");
+    app_.add_flag("--no-color", global.no_color, "No colours (as does NO_COLOR in the environment)");
+    app_.add_flag("--no-retry", global.no_retry, "Fail at the first refusal instead of trying up to 5 times");
+    app_.add_flag("-v,--verbose", global.verbose, "Say more on stderr");
+  }
+
+  void add_text_commands() {
+    Arguments* arguments = arguments_.get();
+    CLI::App* chat_command = add(app_, "chat", "Talk to a model", [arguments](Session& session) {
+      return chat(session, arguments->generation, joined(arguments->words));
+    });
+    chat_command->add_option("message", arguments->words,
+                             "One message; without it stdin, interactively on a terminal");
+    chat_command->add_option("--system", arguments->generation.system, "The system message");
+    add_generation_options(*chat_command);
+    CLI::App* generate_command = add(app_, "generate", "Continue a text", [arguments](Session& session) {
+      return generate(session, arguments->generation, joined(arguments->words));
+    });
+    generate_command->add_option("prompt", arguments->words, "The text to continue; - reads it from stdin")
+        ->required();
+    add_generation_options(*generate_command);
+  }
+
+  void add_generation_options(CLI::App& sub) {
+    GenerationOptions& generation = arguments_->generation;
+    sub.add_option("-m,--model", generation.model, "Which model; without it the daemon's first");
+    sub.add_option("-n,--max-tokens", generation.max_tokens, "At most so many tokens of answer");
+    sub.add_option("--temperature", generation.temperature, "0 takes the likeliest token, up to 2");
+    sub.add_option("--top-p", generation.top_p, "Only the likeliest tokens of this total probability");
+    sub.add_option("--top-k", generation.top_k, "Only the so many likeliest tokens");
+    sub.add_option("--min-p", generation.min_p, "Only tokens at least so likely relative to the likeliest");
+    sub.add_option("--seed", generation.seed, "The same seed gives the same answer");
+    sub.add_option("--stop", generation.stop, "End before this text (may be repeated)")
+        ->allow_extra_args(false);
+    sub.add_option("--class", generation.service_class, "Service class")
+        ->check(CLI::IsMember(std::vector<std::string>{"vip", "normal", "batch"}));
+    sub.add_option("--deadline-ms", generation.deadline_ms, "The first token is wanted within this time");
+    sub.add_flag("--usage", generation.usage, "Print tokens and speed on stderr at the end");
+    sub.add_flag("--stream", generation.stream, "With --json: one chunk per line instead of one object");
+  }
+
+  void add_models() {
+    CLI::App& group = add_group("model", "Models that the daemon serves");
+    add(group, "ls", "List them", list_models);
+    add_named(group, "show", "Show one", "name", show_model);
+  }
+
+  void add_runners() {
+    CLI::App& group = add_group("runner", "Runner processes");
+    add(group, "ls", "List them", list_runners);
+    add_named(group, "show", "Show one", "id", show_runner);
+    add_named(group, "restart", "Restart one and wait until it is ready", "id", restart_runner);
+  }
+
+  void add_requests() {
+    CLI::App& group = add_group("request", "Requests that wait or run");
+    add(group, "ls", "List them", list_requests);
+    add_named(group, "show", "Show one", "id", show_request);
+    add_named(group, "cancel", "Cancel one", "id", cancel_request);
+  }
+
+  void add_config() {
+    CLI::App& group = add_group("config", "The daemon's configuration");
+    Arguments* arguments = arguments_.get();
+    CLI::App* check = add(group, "check", "Check a file without serving it", [arguments](Session& session) {
+      return check_config(session, arguments->config_file);
+    });
+    check->add_option("file", arguments->config_file)->capture_default_str();
+    add(group, "show", "Show what is in effect", show_config);
+  }
+
+  void add_completion() {
+    Arguments* arguments = arguments_.get();
+    const CommandTree tree = tree_of(app_);
+    CLI::App* sub = add(app_, "completion", "Print a completion script", [arguments, tree](Session& session) {
+      return print_completion(session, arguments->shell, tree);
+    });
+    sub->add_option("shell", arguments->shell)
+        ->required()
+        ->check(CLI::IsMember(std::vector<std::string>{"bash", "zsh", "fish"}));
+  }
+
+  static CommandTree tree_of(const CLI::App& app) {
+    CommandTree tree{app.get_name(), app.get_description(), {}, {}};
+    for (const CLI::Option* option : app.get_options()) {
+      for (const std::string& name : option->get_lnames()) tree.options.push_back("--" + name);
+    }
+    const auto any = [](const CLI::App*) { return true; };
+    for (const CLI::App* sub : app.get_subcommands(any)) tree.subcommands.push_back(tree_of(*sub));
+    return tree;
+  }
+
+  CLI::App& app_;
+  std::shared_ptr<Arguments> arguments_;
+};
+
+}  // namespace
+
+std::variant<ParsedCommand, ParseStop> parse_command_line(int argument_count, const char* const* arguments) {
+  constexpr int kUsage_exit = 2;
+  CLI::App app("Talk to and operate a deepserve daemon", "dsctl");
+  const auto parsed = std::make_shared<Arguments>();
+  Commands(app, parsed).add_all();
+  try {
+    app.parse(argument_count, arguments);
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream out;
+    std::ostringstream complaint;
+    const bool is_help = app.exit(error, out, complaint) == 0;
+    return ParseStop{is_help ? 0 : kUsage_exit, is_help ? out.str() : complaint.str()};
+  }
+  // The command borrows from `parsed`, which therefore lives as long as it does.
+  return ParsedCommand{parsed->global,
+                       [parsed, command = parsed->command](Session& session) { return command(session); }};
+}
+
+}  // namespace deepserve::ctl

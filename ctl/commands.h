@@ -1,0 +1,44 @@
+// What dsctl can do: one function a command, one file a group of them in commands/.
+//
+// Each prints its result on stdout (with --json, JSON as ctl.sock gave it) and returns once its effect holds.
+// The code of a failure decides the exit code (ipc/base/errors.h).
+#pragma once
+
+#include <string>
+
+#include "ctl/options.h"
+#include "ctl/session.h"
+#include "ctl/shell_completion.h"
+
+namespace deepserve::ctl {
+
+Result<void> show_status(Session& session);
+// Versions of dsctl and, where it answers, of the daemon. A daemon that is not there is no failure.
+Result<void> show_version(Session& session);
+
+// Answers one message ("-": all of stdin), or talks interactively when `message` is empty and stdin is a
+// terminal.
+Result<void> chat(Session& session, const GenerationOptions& options, std::string message);
+// Continues a text ("-": all of stdin).
+Result<void> generate(Session& session, const GenerationOptions& options, std::string prompt);
+
+Result<void> list_models(Session& session);
+Result<void> show_model(Session& session, const std::string& name);
+
+Result<void> list_runners(Session& session);
+Result<void> show_runner(Session& session, const std::string& id);
+// Returns once the new process is ready.
+Result<void> restart_runner(Session& session, const std::string& id);
+
+Result<void> list_requests(Session& session);
+// `id`: as listed, or with the prefix that the API gave it ("chatcmpl-").
+Result<void> show_request(Session& session, const std::string& id);
+Result<void> cancel_request(Session& session, const std::string& id);
+
+// Becomes `dsd --config FILE --check`: does not return unless dsd cannot be run.
+Result<void> check_config(Session& session, const std::string& file);
+Result<void> show_config(Session& session);
+
+Result<void> print_completion(Session& session, const std::string& shell, const CommandTree& commands);
+
+}  // namespace deepserve::ctl

@@ -1,0 +1,53 @@
+#include "ctl/commands.h"
+#include "ctl/show.h"
+
+namespace deepserve::ctl {
+
+namespace json = boost::json;
+
+Result<void> list_runners(Session& session) {
+  return ask_and_show(session, {.path = "/ctl/runners"}, [&](const json::value& runners) {
+    Table table({{"ID"},
+                 {"PID", Align::kRight},
+                 {"STATE"},
+                 {"DEVICE"},
+                 {"ISA"},
+                 {"RESTARTS", Align::kRight},
+                 {"UPTIME", Align::kRight},
+                 {"STEPS", Align::kRight},
+                 {"RUNNING", Align::kRight},
+                 {"WAITING", Align::kRight},
+                 {"LAST ERROR"}});
+    for (const json::value& row : rows_of(runners)) {
+      table.add_row({{text_of(row, "id"), Style::kBold},
+                     {text_of(row, "pid")},
+                     state_cell(row),
+                     {text_of(row, "device")},
+                     {text_of(row, "isa")},
+                     {text_of(row, "restarts")},
+                     {duration_of(row, "uptime_s")},
+                     {count_of(row, "steps")},
+                     {text_of(row, "sequences_running")},
+                     {text_of(row, "sequences_waiting")},
+                     {text_of(row, "last_error")}});
+    }
+    return table.render(session.terminal());
+  });
+}
+
+Result<void> show_runner(Session& session, const std::string& id) {
+  return ask_and_show(session, {.path = "/ctl/runners/" + path_segment(id)},
+                      [&](const json::value& row) { return describe(row, session.terminal()); });
+}
+
+Result<void> restart_runner(Session& session, const std::string& id) {
+  constexpr int kNo_limit_ms = -1;  // loading a large model takes what it takes
+  const auto render = [](const json::value& row) {
+    return fmt::format("{} is {} again as pid {}\n", visible_line(text_of(row, "id")),
+                       visible_line(text_of(row, "state")), visible_line(text_of(row, "pid")));
+  };
+  return ask_and_show(session, {.method = "POST", .path = "/ctl/runners/" + path_segment(id) + "/restart"},
+                      render, "restarting " + id, kNo_limit_ms);
+}
+
+}  // namespace deepserve::ctl
