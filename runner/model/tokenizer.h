@@ -16,8 +16,9 @@ namespace deepserve::runner {
 
 class Tokenizer {
  public:
-  // Fails with kBadModelFile naming the entry at fault (a merge of unknown pieces, a hole, a duplicate id, a
-  // pre-tokeniser that is not known), with kNotSupported for a tokeniser kind that is not built in.
+  // Fails with kBadModelFile naming the entry at fault (a merge of unknown pieces, a token without a text, a list of
+  // the wrong length), with kNotSupported for a tokeniser kind or a pre-tokeniser that is not built in. Of two tokens
+  // with one text the first is the one that encode() gives.
   static Result<std::unique_ptr<Tokenizer>> make(Vocabulary vocabulary);
   virtual ~Tokenizer() = default;
 
@@ -27,7 +28,17 @@ class Tokenizer {
   };
 
   // Ids of `text` (any bytes; invalid UTF-8 is kept byte for byte where the vocabulary can say it). No BOS or EOS.
+  // Text is not normalised, also where Hugging Face's tokeniser brings it to NFC (Qwen): what was sent is what the model
+  // reads, and what decode() gives back.
   virtual std::vector<TokenId> encode(std::string_view text, Specials specials) const = 0;
+
+  // Ids of the parts' texts joined: words merge across the borders, as if it were one text, but only kParse parts are
+  // searched for control tokens. This default encodes each part apart.
+  struct Part {
+    std::string_view text;
+    Specials specials;
+  };
+  virtual std::vector<TokenId> encode_parts(std::span<const Part> parts) const;
 
   // The bytes that one token stands for: may be part of a character. Control tokens stand for nothing unless
   // `show_control`. Ids beyond the vocabulary stand for nothing.

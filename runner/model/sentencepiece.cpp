@@ -1,0 +1,143 @@
+#include "runner/model/sentencepiece.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <queue>
+#include <utility>
+
+#include "runner/model/utf8.h"
+
+namespace deepserve::runner {
+namespace {
+
+constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
+
+std::string with_spaces(std::string_view piece) {
+  std::string text;
+  for (size_t mark = piece.find(kSpaceMark); mark != piece.npos; mark = piece.find(kSpaceMark)) {
+    text.append(piece.substr(0, mark)).append(" ");
+    piece.remove_prefix(mark + kSpaceMark.size());
+  }
+  return text.append(piece);
+}
+
+// The byte that "<0xNN>" stands for.
+std::optional<uint8_t> byte_of_piece(std::string_view piece) {
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return std::nullopt;
+  uint8_t byte = 0;
+  const auto [end, error] = std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16);
+  if (error != std::errc{} || end != piece.data() + 5) return std::nullopt;
+  return byte;
+}
+
+Result<std::string> bytes_of_token(const std::string& text, TokenKind kind, size_t token) {
+  if (kind == TokenKind::kNormal) return with_spaces(text);
+  if (kind != TokenKind::kByte) return text;
+  const std::optional<uint8_t> byte = byte_of_piece(text);
+  if (!byte) return fail(Code::kBadModelFile, "token {} is a byte but not spelt <0xNN>", token);
+  return std::string(1, static_cast<char>(*byte));
+}
+
+struct Candidate {
+  float score;
+  size_t left;   // begin of the left symbol in the text
+  size_t bytes;  // of both symbols
+  bool operator<(const Candidate& other) const {
+    return score != other.score ? score < other.score : left > other.left;
+  }
+};
+
+// Symbols cover the text; each is known by the byte where it begins.
+struct Symbols {
+  explicit Symbols(std::string_view text) : previous(text.size()), bytes(text.size()) {
+    for (size_t at = 0, before = 0; at < text.size();) {
+      const size_t step = utf8_step(text.substr(at)).bytes;
+      bytes[at] = step;
+      previous[at] = before;
+      before = at;
+      at += step;
+    }
+  }
+  std::vector<size_t> previous;  // begin of the symbol before; of the first: 0
+  std::vector<size_t> bytes;     // 0: no symbol begins here any more
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> SentencePiece::make(Vocabulary vocabulary) {
+  TRY(check_and_correct(vocabulary));
+  const size_t tokens = vocabulary.tokens.size();
+  if (vocabulary.scores.size() != tokens) {
+    return fail(Code::kBadModelFile, "the vocabulary has {} tokens but {} scores", tokens, vocabulary.scores.size());
+  }
+  TokenBytes bytes(tokens);
+  for (TokenId token = 0; token < tokens; ++token) {
+    if (std::isnan(vocabulary.scores[token])) {
+      return fail(Code::kBadModelFile, "the score of token {} is not a number", token);
+    }
+    TRY_ASSIGN(const std::string text, bytes_of_token(vocabulary.tokens[token], vocabulary.kinds[token], token));
+    bytes.append(text);
+  }
+  return std::unique_ptr<Tokenizer>(new SentencePiece(std::move(vocabulary), std::move(bytes)));
+}
+
+SentencePiece::SentencePiece(Vocabulary vocabulary, TokenBytes token_bytes)
+    : TokenizerBase(std::move(vocabulary), std::move(token_bytes)), pieces_(bytes().size()) {
+  byte_tokens_.fill(kNoToken);
+  for (TokenId token = 0; token < bytes().size(); ++token) {
+    const std::string_view text = bytes()[token];
+    const TokenKind kind = this->vocabulary().kinds[token];
+    if (kind == TokenKind::kNormal) pieces_.add(text, token);
+    if (kind != TokenKind::kByte) continue;
+    TokenId& byte_token = byte_tokens_[static_cast<uint8_t>(text[0])];
+    if (byte_token == kNoToken) byte_token = token;
+  }
+}
+
+void SentencePiece::encode_plain(std::string_view text, bool after_special, std::vector<TokenId>& ids) const {
+  std::string prefixed;
+  if (after_special && vocabulary().add_space_prefix) {
+    prefixed.reserve(text.size() + 1);
+    text = prefixed.append(" ").append(text);
+  }
+  Symbols symbols(text);
+  std::priority_queue<Candidate> candidates;
+  const auto propose = [&](size_t left) {
+    const size_t right = left + symbols.bytes[left];
+    if (right >= text.size()) return;
+    const size_t both_bytes = symbols.bytes[left] + symbols.bytes[right];
+    const std::optional<TokenId> token = pieces_.find(text.substr(left, both_bytes));
+    if (token) candidates.push({vocabulary().scores[*token], left, both_bytes});
+  };
+  for (size_t at = 0; at < text.size(); at += symbols.bytes[at]) propose(at);
+  while (!candidates.empty()) {
+    const auto [score, left, both_bytes] = candidates.top();
+    candidates.pop();
+    const size_t right = left + symbols.bytes[left];
+    if (symbols.bytes[left] == 0 || right >= text.size()) continue;
+    if (symbols.bytes[left] + symbols.bytes[right] != both_bytes) continue;  // one of the two was merged meanwhile
+    symbols.bytes[left] = both_bytes;
+    symbols.bytes[right] = 0;
+    const size_t after = left + both_bytes;
+    if (after < text.size()) symbols.previous[after] = left;
+    if (left > 0) propose(symbols.previous[left]);
+    propose(left);
+  }
+  for (size_t at = 0; at < text.size(); at += symbols.bytes[at]) {
+    append_symbol(text.substr(at, symbols.bytes[at]), ids);
+  }
+}
+
+void SentencePiece::append_symbol(std::string_view symbol, std::vector<TokenId>& ids) const {
+  if (const std::optional<TokenId> token = pieces_.find(symbol)) return ids.push_back(*token);
+  bool unknown = false;
+  for (char byte : symbol) {
+    const TokenId token = byte_tokens_[static_cast<uint8_t>(byte)];
+    if (token != kNoToken) ids.push_back(token);
+    unknown = unknown || token == kNoToken;
+  }
+  if (unknown && vocabulary().unknown) ids.push_back(*vocabulary().unknown);
+}
+
+}  // namespace deepserve::runner

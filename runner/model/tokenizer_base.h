@@ -1,0 +1,56 @@
+// What every kind of tokeniser shares: the bytes of each token, special tokens in text, decoding, end markers.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runner/model/special_tokens.h"
+#include "runner/model/tokenizer.h"
+
+namespace deepserve::runner {
+
+// The bytes that tokens stand for, in one block.
+class TokenBytes {
+ public:
+  explicit TokenBytes(size_t tokens) { ends_.reserve(tokens); }
+  void append(std::string_view bytes);
+  size_t size() const { return ends_.size(); }
+  std::string_view operator[](TokenId token) const;
+
+ private:
+  std::string bytes_;
+  std::vector<size_t> ends_;  // of each token's bytes in bytes_
+};
+
+class TokenizerBase : public Tokenizer {
+ public:
+  std::vector<TokenId> encode(std::string_view text, Specials specials) const override;
+  std::vector<TokenId> encode_parts(std::span<const Part> parts) const override;
+  std::string_view token_bytes(TokenId token, bool show_control) const override;
+  std::string decode(std::span<const TokenId> tokens) const override;
+  const Vocabulary& vocabulary() const override { return vocabulary_; }
+  bool ends_generation(TokenId token) const override;
+
+  // Checks what is common to all kinds, and gives tokens the kind that their text demands where the file is known to be
+  // careless: "<|im_end|>" that a file calls user-defined is a control token, "[PAD7]" at 7 is unused.
+  static Result<void> check_and_correct(Vocabulary& vocabulary);
+
+ protected:
+  TokenizerBase(Vocabulary vocabulary, TokenBytes bytes);
+
+  // Appends the ids of text that holds no special token. `after_special`: nothing or a special token precedes it.
+  virtual void encode_plain(std::string_view text, bool after_special, std::vector<TokenId>& ids) const = 0;
+
+  const TokenBytes& bytes() const { return bytes_; }
+
+ private:
+  class Run;
+
+  Vocabulary vocabulary_;
+  TokenBytes bytes_;  // [vocabulary]; of control, unknown and unused tokens: their text
+  SpecialTokens user_defined_;          // found in every text
+  SpecialTokens control_user_defined_;  // found in text that is to be parsed
+  std::vector<bool> ends_generation_;   // [vocabulary]
+};
+
+}  // namespace deepserve::runner
