@@ -56,7 +56,7 @@ class Backend {
 };
 
 struct BackendOptions {
-  uint64_t kv_bytes = 0;        // memory for the KV cache
+  uint64_t kv_bytes = 0;        // memory for the KV cache; 0: one sequence of the model's whole context
   uint32_t threads = 1;
   uint32_t batch_tokens_max = 512;
   std::string isa;              // "": the best this CPU has; "scalar" or "avx2" to force one

@@ -1,0 +1,245 @@
+// The kernels for CPUs with AVX2, FMA and F16C. Includes no header with inline functions of external linkage (see
+// avx2_math.h). Products are fused explicitly, always in the same order, so every tile shape gives the same bits.
+#include "kernels/cpu/avx2_formats.h"
+#include "kernels/cpu/avx2_math.h"
+#include "kernels/cpu/kernels.h"
+
+namespace deepserve::kernels {
+
+const Kernels& avx2_kernels();
+
+namespace {
+
+inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+// One tile of outputs: kRows weight rows against kTokens inputs. Per output: 8 lanes, columns ascending, one FMA each.
+template <typename Format, int kRows, int kTokens>
+void matmul_tile(const MatmulArguments& a, size_t row, size_t token) {
+  const size_t columns = a.weights.columns;
+  const uint8_t* weights[kRows];
+  const float* inputs[kTokens];
+  __m256 sums[kRows][kTokens];
+  for (int r = 0; r < kRows; ++r) weights[r] = a.weights.data + (row + r) * a.weights.row_bytes;
+  for (int t = 0; t < kTokens; ++t) inputs[t] = a.inputs + (token + t) * a.input_stride;
+  for (auto& row_sums : sums) {
+    for (__m256& sum : row_sums) sum = _mm256_setzero_ps();
+  }
+  size_t column = 0;
+  for (; column + 32 <= columns; column += 32) {
+    for (int r = 0; r < kRows; ++r) {
+      __m256 w[4];
+      decode_32<Format>(weights[r], column, w);
+      for (int i = 0; i < 4; ++i) {
+        for (int t = 0; t < kTokens; ++t) {
+          sums[r][t] = _mm256_fmadd_ps(w[i], _mm256_loadu_ps(inputs[t] + column + 8 * i), sums[r][t]);
+        }
+      }
+    }
+  }
+  if constexpr (Format::kAnyLength) {
+    for (; column + 8 <= columns; column += 8) {
+      for (int r = 0; r < kRows; ++r) {
+        const __m256 w = Format::decode_8(weights[r], column);
+        for (int t = 0; t < kTokens; ++t) {
+          sums[r][t] = _mm256_fmadd_ps(w, _mm256_loadu_ps(inputs[t] + column), sums[r][t]);
+        }
+      }
+    }
+    if (column < columns) {
+      const size_t count = columns - column;
+      for (int r = 0; r < kRows; ++r) {
+        const __m256 w = Format::decode_tail(weights[r], column, count);
+        for (int t = 0; t < kTokens; ++t) {
+          sums[r][t] = _mm256_fmadd_ps(w, load_tail(inputs[t] + column, count), sums[r][t]);
+        }
+      }
+    }
+  }
+  for (int t = 0; t < kTokens; ++t) {
+    float* out = a.outputs + (token + t) * a.output_stride + row;
+    for (int r = 0; r < kRows; ++r) {
+      float value = sum_lanes(sums[r][t]);
+      if (a.bias != nullptr) value += a.bias[row + r];
+      out[r] = a.accumulate ? out[r] + value : value;
+    }
+  }
+}
+
+template <typename Format, int kTokens>
+void matmul_rows(const MatmulArguments& a, size_t token) {
+  // With one token, four rows at once keep enough independent sums in flight; with more, the tokens do.
+  constexpr int kRows = kTokens == 1 ? 4 : kTokens == 2 ? 2 : 1;
+  size_t row = a.row_begin;
+  for (; row + kRows <= a.row_end; row += kRows) matmul_tile<Format, kRows, kTokens>(a, row, token);
+  for (; row < a.row_end; ++row) matmul_tile<Format, 1, kTokens>(a, row, token);
+}
+
+template <typename Format>
+void matmul_format(const MatmulArguments& a) {
+  size_t token = 0;
+  for (; token + 8 <= a.tokens; token += 8) matmul_rows<Format, 8>(a, token);
+  if (token + 4 <= a.tokens) {
+    matmul_rows<Format, 4>(a, token);
+    token += 4;
+  }
+  if (token + 2 <= a.tokens) {
+    matmul_rows<Format, 2>(a, token);
+    token += 2;
+  }
+  if (token < a.tokens) matmul_rows<Format, 1>(a, token);
+}
+
+void matmul(const MatmulArguments& a) {
+  switch (a.weights.type) {
+    case WeightType::kF32: return matmul_format<FormatF32>(a);
+    case WeightType::kF16: return matmul_format<FormatF16>(a);
+    case WeightType::kBF16: return matmul_format<FormatBF16>(a);
+    case WeightType::kQ4_0: return matmul_format<FormatQ4_0>(a);
+    case WeightType::kQ4_1: return matmul_format<FormatQ4_1>(a);
+    case WeightType::kQ5_0: return matmul_format<FormatQ5_0>(a);
+    case WeightType::kQ8_0: return matmul_format<FormatQ8_0>(a);
+    case WeightType::kQ4K: return matmul_format<FormatQ4K>(a);
+    case WeightType::kQ6K: return matmul_format<FormatQ6K>(a);
+    case WeightType::kCount: return;
+  }
+}
+
+template <typename Format>
+void dequantize_format(const uint8_t* row, size_t elements, float* out) {
+  size_t column = 0;
+  for (; column + 32 <= elements; column += 32) {
+    __m256 w[4];
+    decode_32<Format>(row, column, w);
+    for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + column + 8 * i, w[i]);
+  }
+  if constexpr (Format::kAnyLength) {
+    for (; column + 8 <= elements; column += 8) _mm256_storeu_ps(out + column, Format::decode_8(row, column));
+    if (column < elements) {
+      const size_t count = elements - column;
+      store_tail(out + column, count, Format::decode_tail(row, column, count));
+    }
+  }
+}
+
+void dequantize(WeightType type, const uint8_t* row, size_t elements, float* out) {
+  switch (type) {
+    case WeightType::kF32: return dequantize_format<FormatF32>(row, elements, out);
+    case WeightType::kF16: return dequantize_format<FormatF16>(row, elements, out);
+    case WeightType::kBF16: return dequantize_format<FormatBF16>(row, elements, out);
+    case WeightType::kQ4_0: return dequantize_format<FormatQ4_0>(row, elements, out);
+    case WeightType::kQ4_1: return dequantize_format<FormatQ4_1>(row, elements, out);
+    case WeightType::kQ5_0: return dequantize_format<FormatQ5_0>(row, elements, out);
+    case WeightType::kQ8_0: return dequantize_format<FormatQ8_0>(row, elements, out);
+    case WeightType::kQ4K: return dequantize_format<FormatQ4K>(row, elements, out);
+    case WeightType::kQ6K: return dequantize_format<FormatQ6K>(row, elements, out);
+    case WeightType::kCount: return;
+  }
+}
+
+float dot(const float* a, const float* b, size_t size) {
+  __m256 sum = _mm256_setzero_ps();
+  size_t i = 0;
+  for (; i + 8 <= size; i += 8) sum = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), sum);
+  if (i < size) sum = _mm256_fmadd_ps(load_tail(a + i, size - i), load_tail(b + i, size - i), sum);
+  return sum_lanes(sum);
+}
+
+// out[d] = out[d] * shrink + sum over positions of weights[p] * values[p][d], positions ascending.
+void accumulate_values(float* out, float shrink, const float* weights, const float* values, size_t positions,
+                       size_t head_dim) {
+  const __m256 factor = _mm256_set1_ps(shrink);
+  size_t d = 0;
+  for (; d + 16 <= head_dim; d += 16) {
+    __m256 first = _mm256_mul_ps(_mm256_loadu_ps(out + d), factor);
+    __m256 second = _mm256_mul_ps(_mm256_loadu_ps(out + d + 8), factor);
+    for (size_t p = 0; p < positions; ++p) {
+      const __m256 weight = _mm256_set1_ps(weights[p]);
+      const float* value = values + p * head_dim + d;
+      first = _mm256_fmadd_ps(weight, _mm256_loadu_ps(value), first);
+      second = _mm256_fmadd_ps(weight, _mm256_loadu_ps(value + 8), second);
+    }
+    _mm256_storeu_ps(out + d, first);
+    _mm256_storeu_ps(out + d + 8, second);
+  }
+  for (; d < head_dim; d += 8) {
+    const size_t count = smaller(8, head_dim - d);
+    __m256 sum = _mm256_mul_ps(load_tail(out + d, count), factor);
+    for (size_t p = 0; p < positions; ++p) {
+      sum = _mm256_fmadd_ps(_mm256_set1_ps(weights[p]), load_tail(values + p * head_dim + d, count), sum);
+    }
+    store_tail(out + d, count, sum);
+  }
+}
+
+void attention(const AttentionArguments& a) {
+  static_assert(kBlockTokens == 16);
+  const float infinity = __builtin_inff();
+  float maximum = -infinity;
+  float denominator = 0;
+  for (size_t d = 0; d < a.head_dim; ++d) a.out[d] = 0;
+  for (size_t begin = 0; begin < a.context; begin += kBlockTokens) {
+    const float* block = a.cache + a.blocks[begin / kBlockTokens] * a.block_stride;
+    const size_t positions = smaller(kBlockTokens, a.context - begin);
+    const float* keys = block + a.key_offset;
+    alignas(32) float weights[kBlockTokens];
+    for (size_t p = 0; p < kBlockTokens; ++p) {
+      weights[p] = p < positions ? dot(a.query, keys + p * a.head_dim, a.head_dim) * a.scale : -infinity;
+    }
+    const __m256 first = _mm256_load_ps(weights), second = _mm256_load_ps(weights + 8);
+    const float block_maximum = max_lane(_mm256_max_ps(first, second));
+    const float new_maximum = block_maximum > maximum ? block_maximum : maximum;
+    const __m256 offset = _mm256_set1_ps(new_maximum);
+    const __m256 first_weights = exponential(_mm256_sub_ps(first, offset));
+    const __m256 second_weights = exponential(_mm256_sub_ps(second, offset));
+    _mm256_store_ps(weights, first_weights);
+    _mm256_store_ps(weights + 8, second_weights);
+    const float shrink = _mm256_cvtss_f32(exponential(_mm256_set1_ps(maximum - new_maximum)));
+    denominator = denominator * shrink + sum_lanes(_mm256_add_ps(first_weights, second_weights));
+    accumulate_values(a.out, shrink, weights, block + a.value_offset, positions, a.head_dim);
+    maximum = new_maximum;
+  }
+  for (size_t d = 0; d < a.head_dim; ++d) a.out[d] /= denominator;
+}
+
+void rms_norm(const float* x, const float* weight, float epsilon, size_t size, float* out) {
+  const float mean = dot(x, x, size) / static_cast<float>(size);
+  const float scale = 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean + epsilon)));
+  for (size_t i = 0; i < size; ++i) out[i] = x[i] * scale * weight[i];
+}
+
+void rope(float* head, const float* cosines, const float* sines, size_t rotated, RopeStyle style) {
+  const size_t pairs = rotated / 2;
+  const size_t next_pair = style == RopeStyle::kAdjacentPairs ? 2 : 1;
+  const size_t partner = style == RopeStyle::kAdjacentPairs ? 1 : pairs;
+  for (size_t i = 0; i < pairs; ++i) {
+    float* first = head + i * next_pair;
+    const float x = first[0], y = first[partner];
+    first[0] = x * cosines[i] - y * sines[i];
+    first[partner] = x * sines[i] + y * cosines[i];
+  }
+}
+
+inline __m256 silu_product(__m256 gate, __m256 up) {
+  const __m256 one = _mm256_set1_ps(1.0f);
+  const __m256 negated = _mm256_xor_ps(gate, _mm256_set1_ps(-0.0f));
+  return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(one, exponential(negated))), up);
+}
+
+void silu_multiply(float* gate, const float* up, size_t size) {
+  size_t i = 0;
+  for (; i + 8 <= size; i += 8) {
+    _mm256_storeu_ps(gate + i, silu_product(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
+  }
+  if (i < size) {
+    const size_t count = size - i;
+    store_tail(gate + i, count, silu_product(load_tail(gate + i, count), load_tail(up + i, count)));
+  }
+}
+
+constexpr Kernels kAvx2 = {"avx2", dequantize, matmul, attention, rms_norm, rope, silu_multiply};
+
+}  // namespace
+
+const Kernels& avx2_kernels() { return kAvx2; }
+
+}  // namespace deepserve::kernels

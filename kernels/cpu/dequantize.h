@@ -1,0 +1,35 @@
+// The reference meaning of every weight format: blocks to float32, one small function each.
+//
+// `block` is one block (weight_format().block_bytes), `out` gets its block_elements values. Each value is rounded as
+// written in its comment, left to right, in binary32; every ISA path gives the same bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/weight_format.h"
+
+namespace deepserve::kernels {
+
+// d: half scale; 16 bytes, low nibbles are elements 0..15, high nibbles 16..31.          d * (q - 8)
+void dequantize_q4_0(const uint8_t* block, float* out);
+// d, m: half scale and minimum; nibbles as Q4_0.                                         d * q + m
+void dequantize_q4_1(const uint8_t* block, float* out);
+// d: half; 4 bytes: bit i is bit 4 of element i; nibbles as Q4_0.                        d * (q - 16)
+void dequantize_q5_0(const uint8_t* block, float* out);
+// d: half; 32 signed bytes.                                                              d * q
+void dequantize_q8_0(const uint8_t* block, float* out);
+// d, dmin: halves; 12 bytes: eight 6-bit scales s and minima m; 128 bytes of nibbles: 32 bytes hold group 2i (low) and
+// 2i + 1 (high) of 32 elements each.                                                     (d * s) * q - (dmin * m)
+void dequantize_q4_k(const uint8_t* block, float* out);
+// 128 bytes: low nibbles; 64 bytes: upper 2 bits; 16 signed byte scales s, one per 16 elements; d: half.
+//                                                                                        (d * s) * (q - 32)
+void dequantize_q6_k(const uint8_t* block, float* out);
+
+// Scale and minimum of group `group` (0..7) out of the 12 packed bytes of a Q4_K block, each 0..63.
+void q4_k_scale(const uint8_t* packed, int group, uint8_t& scale, uint8_t& minimum);
+
+// A whole row of `elements` (a multiple of the format's block_elements).
+void dequantize_row(WeightType type, const uint8_t* row, size_t elements, float* out);
+
+}  // namespace deepserve::kernels

@@ -1,0 +1,113 @@
+// The reference kernels: plain loops, the order of every sum written out. Slow on purpose, right by inspection.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/dequantize.h"
+#include "kernels/cpu/kernels.h"
+
+namespace deepserve::kernels {
+namespace {
+
+constexpr size_t kLanes = 8;
+constexpr size_t kGroup = 256;  // elements dequantised at a time: a multiple of every format's block
+
+// Eight partial sums, element i into lane i % 8, joined as a tree: the shape that vector code has too.
+struct LaneSum {
+  float lanes[kLanes] = {};
+
+  void add_products(const float* a, const float* b, size_t size) {
+    for (size_t i = 0; i < size; ++i) lanes[i % kLanes] += a[i] * b[i];
+  }
+  float total() const {
+    const float s0 = lanes[0] + lanes[4], s1 = lanes[1] + lanes[5];
+    const float s2 = lanes[2] + lanes[6], s3 = lanes[3] + lanes[7];
+    return (s0 + s2) + (s1 + s3);
+  }
+};
+
+void matmul(const MatmulArguments& a) {
+  constexpr size_t kTokens = 16;  // of one pass over a row; changes no sum
+  const WeightFormat& format = weight_format(a.weights.type);
+  for (size_t row = a.row_begin; row < a.row_end; ++row) {
+    const uint8_t* weights = a.weights.data + row * a.weights.row_bytes;
+    for (size_t token_begin = 0; token_begin < a.tokens; token_begin += kTokens) {
+      const size_t tokens = std::min(kTokens, a.tokens - token_begin);
+      LaneSum sums[kTokens];
+      for (size_t column = 0; column < a.weights.columns; column += kGroup) {
+        const size_t size = std::min(kGroup, a.weights.columns - column);
+        float group[kGroup];
+        dequantize_row(a.weights.type, weights + column / format.block_elements * format.block_bytes, size, group);
+        for (size_t t = 0; t < tokens; ++t) {
+          sums[t].add_products(group, a.inputs + (token_begin + t) * a.input_stride + column, size);
+        }
+      }
+      for (size_t t = 0; t < tokens; ++t) {
+        float* out = a.outputs + (token_begin + t) * a.output_stride + row;
+        float value = sums[t].total();
+        if (a.bias != nullptr) value += a.bias[row];
+        *out = a.accumulate ? *out + value : value;
+      }
+    }
+  }
+}
+
+void attention(const AttentionArguments& a) {
+  float maximum = -std::numeric_limits<float>::infinity();
+  float denominator = 0;
+  std::fill_n(a.out, a.head_dim, 0.0f);
+  for (size_t begin = 0; begin < a.context; begin += kBlockTokens) {
+    const float* block = a.cache + a.blocks[begin / kBlockTokens] * a.block_stride;
+    const size_t positions = std::min(kBlockTokens, a.context - begin);
+    float scores[kBlockTokens];
+    float new_maximum = maximum;
+    for (size_t p = 0; p < positions; ++p) {
+      LaneSum sum;
+      sum.add_products(a.query, block + a.key_offset + p * a.head_dim, a.head_dim);
+      scores[p] = sum.total() * a.scale;
+      new_maximum = std::max(new_maximum, scores[p]);
+    }
+    const float shrink = std::exp(maximum - new_maximum);
+    denominator *= shrink;
+    for (size_t d = 0; d < a.head_dim; ++d) a.out[d] *= shrink;
+    for (size_t p = 0; p < positions; ++p) {
+      const float weight = std::exp(scores[p] - new_maximum);
+      denominator += weight;
+      const float* value = block + a.value_offset + p * a.head_dim;
+      for (size_t d = 0; d < a.head_dim; ++d) a.out[d] += weight * value[d];
+    }
+    maximum = new_maximum;
+  }
+  for (size_t d = 0; d < a.head_dim; ++d) a.out[d] /= denominator;
+}
+
+void rms_norm(const float* x, const float* weight, float epsilon, size_t size, float* out) {
+  LaneSum sum;
+  sum.add_products(x, x, size);
+  const float scale = 1.0f / std::sqrt(sum.total() / static_cast<float>(size) + epsilon);
+  for (size_t i = 0; i < size; ++i) out[i] = x[i] * scale * weight[i];
+}
+
+void rope(float* head, const float* cosines, const float* sines, size_t rotated, RopeStyle style) {
+  const size_t pairs = rotated / 2;
+  const bool adjacent = style == RopeStyle::kAdjacentPairs;
+  for (size_t i = 0; i < pairs; ++i) {
+    float& first = head[adjacent ? 2 * i : i];
+    float& second = head[adjacent ? 2 * i + 1 : i + pairs];
+    const float x = first, y = second;
+    first = x * cosines[i] - y * sines[i];
+    second = x * sines[i] + y * cosines[i];
+  }
+}
+
+void silu_multiply(float* gate, const float* up, size_t size) {
+  for (size_t i = 0; i < size; ++i) gate[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
+}
+
+constexpr Kernels kScalar = {"scalar", dequantize_row, matmul, attention, rms_norm, rope, silu_multiply};
+
+}  // namespace
+
+const Kernels& scalar_kernels() { return kScalar; }
+
+}  // namespace deepserve::kernels

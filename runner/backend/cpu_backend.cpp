@@ -1,0 +1,99 @@
+#include "runner/backend/cpu_backend.h"
+
+#include <algorithm>
+
+#include "ipc/base/check.h"
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/thread_pool.h"
+#include "runner/backend/cpu_forward.h"
+#include "runner/backend/kv_cache.h"
+
+namespace deepserve::runner {
+namespace {
+
+using kernels::kBlockTokens;
+
+BackendInfo describe(const CpuModel& model, const kernels::Kernels& kernels, const KvCache& cache,
+                     uint32_t batch_tokens_max) {
+  BackendInfo info;
+  info.architecture = architecture_traits(model.config.architecture).name;
+  info.weights_type = kernels::weight_format(model.weights.main_type).name;
+  info.isa = kernels.isa;
+  info.numerics_id = fmt::format("{:016x}-{}.{}-{}-{}-r1-cpu", model.content_hash, DEEPSERVE_VERSION,
+                                 kernels::kNumericsRevision, kernels.isa, KvCache::kElementName);
+  info.weight_bytes = model.weights.size_bytes;
+  info.parameters = model.weights.parameters;
+  info.vocabulary = static_cast<uint32_t>(model.weights.embedding.rows);
+  info.context_tokens_model = model.config.context_tokens;
+  info.block_tokens = kBlockTokens;
+  info.blocks = cache.blocks();
+  info.batch_tokens_max = batch_tokens_max;
+  return info;
+}
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(CpuModel model, const kernels::Kernels& kernels, KvCache cache, const BackendOptions& options)
+      : model_(std::move(model)),
+        cache_(std::move(cache)),
+        info_(describe(model_, kernels, cache_, std::max(1u, options.batch_tokens_max))),
+        threads_(options.threads),
+        forward_(model_.config, model_.weights, kernels, threads_, cache_, info_.batch_tokens_max) {
+    tokens_.reserve(info_.batch_tokens_max);
+  }
+
+  const BackendInfo& info() const override { return info_; }
+
+  Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits) override {
+    TRY(model_.file.verify_unchanged());
+    tokens_.clear();
+    size_t logits_rows = 0;
+    for (const BatchEntry& entry : batch) {
+      add_entry(entry);
+      logits_rows += entry.logits_rows;
+    }
+    CHECK(logits.size() == logits_rows * info_.vocabulary);
+    if (!tokens_.empty()) forward_.run(tokens_, logits);
+    return {};
+  }
+
+  void copy_block(BlockId from, BlockId to) override {
+    CHECK(from < info_.blocks && to < info_.blocks);
+    if (from != to) cache_.copy_block(from, to);
+  }
+
+ private:
+  void add_entry(const BatchEntry& entry) {
+    const size_t end = entry.position + entry.tokens.size();
+    CHECK(tokens_.size() + entry.tokens.size() <= info_.batch_tokens_max);
+    CHECK(entry.blocks.size() == (end + kBlockTokens - 1) / kBlockTokens);
+    CHECK(entry.logits_rows <= entry.tokens.size());
+    for (const BlockId block : entry.blocks) CHECK(block < info_.blocks);
+    for (size_t i = 0; i < entry.tokens.size(); ++i) {
+      CHECK(entry.tokens[i] < info_.vocabulary);
+      tokens_.push_back({entry.tokens[i], entry.position + static_cast<uint32_t>(i), entry.blocks.data(),
+                         i + entry.logits_rows >= entry.tokens.size()});
+    }
+  }
+
+  CpuModel model_;
+  KvCache cache_;
+  BackendInfo info_;
+  kernels::ThreadPool threads_;
+  CpuForward forward_;
+  std::vector<ForwardToken> tokens_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendOptions& options) {
+  const kernels::Kernels* kernels = kernels::find_kernels(options.isa);
+  if (kernels == nullptr) {
+    return fail(Code::kInvalidConfig, "this CPU or build has no kernels for \"{}\" (scalar and avx2 are known)",
+                options.isa);
+  }
+  TRY_ASSIGN(KvCache cache, KvCache::make(model.config, options.kv_bytes));
+  return std::make_unique<CpuBackend>(std::move(model), *kernels, std::move(cache), options);
+}
+
+}  // namespace deepserve::runner

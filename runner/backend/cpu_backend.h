@@ -1,0 +1,25 @@
+// The backend that computes on the host's own cores.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "ipc/base/result.h"
+#include "runner/backend/backend.h"
+#include "runner/model/mapped_file.h"
+#include "runner/model/model_config.h"
+#include "runner/model/model_weights.h"
+
+namespace deepserve::runner {
+
+struct CpuModel {
+  MappedFile file;        // what the matrices of `weights` point into
+  ModelConfig config;
+  ModelWeights weights;
+  uint64_t content_hash = 0;
+};
+
+// kInvalidConfig: an ISA that is not there, or memory for less than one KV block. kOutOfMemory: the memory is not there.
+Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendOptions& options);
+
+}  // namespace deepserve::runner

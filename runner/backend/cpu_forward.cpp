@@ -1,0 +1,186 @@
+#include "runner/backend/cpu_forward.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "ipc/base/check.h"
+
+namespace deepserve::runner {
+namespace {
+
+using kernels::AttentionArguments;
+using kernels::kBlockTokens;
+using kernels::Matrix;
+using kernels::MatmulArguments;
+
+constexpr size_t kRowChunk = 32;  // rows of a matrix that one thread takes at a time; changes no result
+constexpr size_t kElementwiseChunk = 4;
+
+}  // namespace
+
+CpuForward::CpuForward(const ModelConfig& config, const ModelWeights& weights, const kernels::Kernels& kernels,
+                       kernels::ThreadPool& threads, KvCache& cache, uint32_t tokens_max)
+    : config_(config),
+      weights_(weights),
+      kernels_(kernels),
+      threads_(threads),
+      cache_(cache),
+      rope_(config, weights.rope_factors),
+      query_width_(size_t{config.heads} * config.head_dim),
+      kv_width_(size_t{config.kv_heads} * config.head_dim),
+      residual_(size_t{tokens_max} * config.embedding),
+      normalized_(size_t{tokens_max} * config.embedding),
+      query_(tokens_max * query_width_),
+      key_(tokens_max * kv_width_),
+      value_(tokens_max * kv_width_),
+      attended_(tokens_max * query_width_),
+      gate_(size_t{tokens_max} * config.feed_forward),
+      up_(size_t{tokens_max} * config.feed_forward),
+      cosines_(tokens_max * rope_.pairs()),
+      sines_(tokens_max * rope_.pairs()) {}
+
+void CpuForward::run(std::span<const ForwardToken> tokens, std::span<float> logits) {
+  embed(tokens);
+  for (uint32_t i = 0; i < config_.layers; ++i) {
+    const LayerWeights& layer = weights_.layers[i];
+    normalize(tokens.size(), layer.attention_norm);
+    const MatmulJob inputs[] = {{&layer.query, &layer.query_bias, query_.data()},
+                                {&layer.key, &layer.key_bias, key_.data()},
+                                {&layer.value, &layer.value_bias, value_.data()}};
+    multiply(inputs, normalized_.data(), tokens.size(), false);
+    rotate_and_store(tokens, i);
+    attend(tokens, i);
+    const MatmulJob output[] = {{&layer.attention_output, &layer.attention_output_bias, residual_.data()}};
+    multiply(output, attended_.data(), tokens.size(), true);
+    feed_forward(tokens.size(), layer);
+  }
+  write_logits(tokens, logits);
+}
+
+void CpuForward::embed(std::span<const ForwardToken> tokens) {
+  const Matrix& table = weights_.embedding;
+  threads_.parallel_for(tokens.size(), kElementwiseChunk, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      kernels_.dequantize(table.type, table.data + tokens[t].token * table.row_bytes, table.columns,
+                          &residual_[t * config_.embedding]);
+      rope_.angles(tokens[t].position, &cosines_[t * rope_.pairs()], &sines_[t * rope_.pairs()]);
+    }
+  });
+}
+
+void CpuForward::normalize(size_t tokens, const std::vector<float>& weight) {
+  const size_t width = config_.embedding;
+  threads_.parallel_for(tokens, kElementwiseChunk, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      kernels_.rms_norm(&residual_[t * width], weight.data(), config_.rms_epsilon, width, &normalized_[t * width]);
+    }
+  });
+}
+
+// Applies several matrices to the same inputs [tokens, columns]; the rows of all of them are shared among the threads.
+void CpuForward::multiply(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens, bool accumulate) {
+  size_t chunks[4] = {};
+  size_t total = 0;
+  CHECK(jobs.size() <= std::size(chunks));
+  for (size_t j = 0; j < jobs.size(); ++j) total += chunks[j] = (jobs[j].weights->rows + kRowChunk - 1) / kRowChunk;
+  threads_.parallel_for(total, 1, [&](size_t begin, size_t end) {
+    for (size_t chunk = begin; chunk < end; ++chunk) {
+      size_t job = 0, index = chunk;
+      while (index >= chunks[job]) index -= chunks[job++];
+      const MatmulJob& work = jobs[job];
+      MatmulArguments arguments;
+      arguments.weights = *work.weights;
+      arguments.row_begin = index * kRowChunk;
+      arguments.row_end = std::min(arguments.row_begin + kRowChunk, work.weights->rows);
+      arguments.inputs = inputs;
+      arguments.input_stride = work.weights->columns;
+      arguments.tokens = tokens;
+      arguments.outputs = work.outputs;
+      arguments.output_stride = work.weights->rows;
+      arguments.bias = work.bias == nullptr || work.bias->empty() ? nullptr : work.bias->data();
+      arguments.accumulate = accumulate;
+      kernels_.matmul(arguments);
+    }
+  });
+}
+
+// Qwen3's norm of one query or key head, then the rotation by its position.
+void CpuForward::prepare_head(float* head, const std::vector<float>& norm, size_t token) const {
+  if (!norm.empty()) kernels_.rms_norm(head, norm.data(), config_.rms_epsilon, config_.head_dim, head);
+  kernels_.rope(head, &cosines_[token * rope_.pairs()], &sines_[token * rope_.pairs()], config_.rotated_dims,
+                architecture_traits(config_.architecture).rope_style);
+}
+
+void CpuForward::rotate_and_store(std::span<const ForwardToken> tokens, uint32_t layer) {
+  const LayerWeights& weights = weights_.layers[layer];
+  const size_t head_dim = config_.head_dim;
+  threads_.parallel_for(tokens.size(), kElementwiseChunk, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      for (size_t h = 0; h < config_.heads; ++h) {
+        prepare_head(&query_[t * query_width_ + h * head_dim], weights.query_norm, t);
+      }
+      const size_t slot = tokens[t].position % kBlockTokens;
+      float* block = cache_.block(tokens[t].blocks[tokens[t].position / kBlockTokens]);
+      for (uint32_t h = 0; h < config_.kv_heads; ++h) {
+        float* key = &key_[t * kv_width_ + h * head_dim];
+        prepare_head(key, weights.key_norm, t);
+        std::memcpy(block + cache_.key_offset(layer, h) + slot * head_dim, key, head_dim * sizeof(float));
+        std::memcpy(block + cache_.value_offset(layer, h) + slot * head_dim, &value_[t * kv_width_ + h * head_dim],
+                    head_dim * sizeof(float));
+      }
+    }
+  });
+}
+
+void CpuForward::attend(std::span<const ForwardToken> tokens, uint32_t layer) {
+  const size_t head_dim = config_.head_dim;
+  const size_t group = config_.heads / config_.kv_heads;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  threads_.parallel_for(tokens.size() * config_.heads, 1, [&](size_t begin, size_t end) {
+    for (size_t item = begin; item < end; ++item) {
+      const ForwardToken& token = tokens[item / config_.heads];
+      const auto kv_head = static_cast<uint32_t>(item % config_.heads / group);
+      AttentionArguments arguments;
+      arguments.query = &query_[item * head_dim];
+      arguments.cache = cache_.data();
+      arguments.blocks = token.blocks;
+      arguments.block_stride = cache_.block_stride();
+      arguments.key_offset = cache_.key_offset(layer, kv_head);
+      arguments.value_offset = cache_.value_offset(layer, kv_head);
+      arguments.context = size_t{token.position} + 1;
+      arguments.head_dim = head_dim;
+      arguments.scale = scale;
+      arguments.out = &attended_[item * head_dim];
+      kernels_.attention(arguments);
+    }
+  });
+}
+
+void CpuForward::feed_forward(size_t tokens, const LayerWeights& layer) {
+  normalize(tokens, layer.feed_forward_norm);
+  const MatmulJob inputs[] = {{&layer.gate, nullptr, gate_.data()}, {&layer.up, nullptr, up_.data()}};
+  multiply(inputs, normalized_.data(), tokens, false);
+  const size_t width = config_.feed_forward;
+  threads_.parallel_for(tokens, kElementwiseChunk, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) kernels_.silu_multiply(&gate_[t * width], &up_[t * width], width);
+  });
+  const MatmulJob output[] = {{&layer.down, nullptr, residual_.data()}};
+  multiply(output, gate_.data(), tokens, true);
+}
+
+void CpuForward::write_logits(std::span<const ForwardToken> tokens, std::span<float> logits) {
+  const size_t width = config_.embedding;
+  size_t rows = 0;
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    if (!tokens[t].wants_logits) continue;
+    kernels_.rms_norm(&residual_[t * width], weights_.output_norm.data(), config_.rms_epsilon, width,
+                      &normalized_[rows * width]);
+    ++rows;
+  }
+  if (rows == 0) return;
+  const MatmulJob output[] = {{&weights_.output, nullptr, logits.data()}};
+  multiply(output, normalized_.data(), rows, false);
+}
+
+}  // namespace deepserve::runner

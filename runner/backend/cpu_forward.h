@@ -1,0 +1,76 @@
+// The forward pass of a Llama-shaped model on a CPU, for a flat list of tokens that may belong to many sequences.
+//
+// Every token's results depend on its own row, its position and the KV cache behind it, never on its neighbours in the
+// list (DESIGN 8): matrices are applied row by row in a fixed order, attention per token and head.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/thread_pool.h"
+#include "runner/backend/backend.h"
+#include "runner/backend/kv_cache.h"
+#include "runner/backend/rope_table.h"
+#include "runner/model/model_config.h"
+#include "runner/model/model_weights.h"
+
+namespace deepserve::runner {
+
+// One token of a step.
+struct ForwardToken {
+  TokenId token = 0;
+  uint32_t position = 0;
+  const BlockId* blocks = nullptr;  // of its sequence, up to and with the block of `position`
+  bool wants_logits = false;
+};
+
+class CpuForward {
+ public:
+  // All of these must outlive the object. Buffers for `tokens_max` tokens are allocated here, none later.
+  CpuForward(const ModelConfig& config, const ModelWeights& weights, const kernels::Kernels& kernels,
+             kernels::ThreadPool& threads, KvCache& cache, uint32_t tokens_max);
+
+  // Writes the tokens' keys and values to the cache; `logits`: [tokens that want them, vocabulary], in order.
+  void run(std::span<const ForwardToken> tokens, std::span<float> logits);
+
+ private:
+  struct MatmulJob {
+    const kernels::Matrix* weights;
+    const std::vector<float>* bias;
+    float* outputs;  // [tokens, weights.rows]
+  };
+
+  void embed(std::span<const ForwardToken> tokens);
+  void attend(std::span<const ForwardToken> tokens, uint32_t layer);
+  void rotate_and_store(std::span<const ForwardToken> tokens, uint32_t layer);
+  void feed_forward(size_t tokens, const LayerWeights& layer);
+  void write_logits(std::span<const ForwardToken> tokens, std::span<float> logits);
+  void prepare_head(float* head, const std::vector<float>& norm, size_t token) const;
+  void normalize(size_t tokens, const std::vector<float>& weight);
+  void multiply(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens, bool accumulate);
+
+  const ModelConfig& config_;
+  const ModelWeights& weights_;
+  const kernels::Kernels& kernels_;
+  kernels::ThreadPool& threads_;
+  KvCache& cache_;
+  RopeTable rope_;
+  size_t query_width_;  // heads * head_dim
+  size_t kv_width_;     // kv_heads * head_dim
+
+  // [tokens_max, ...]
+  std::vector<float> residual_;    // [embedding]
+  std::vector<float> normalized_;  // [embedding]
+  std::vector<float> query_;       // [heads, head_dim]
+  std::vector<float> key_;         // [kv_heads, head_dim]
+  std::vector<float> value_;       // [kv_heads, head_dim]
+  std::vector<float> attended_;    // [heads, head_dim]
+  std::vector<float> gate_;        // [feed_forward]
+  std::vector<float> up_;          // [feed_forward]
+  std::vector<float> cosines_;     // [pairs]
+  std::vector<float> sines_;       // [pairs]
+};
+
+}  // namespace deepserve::runner

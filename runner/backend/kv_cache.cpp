@@ -1,0 +1,53 @@
+#include "runner/backend/kv_cache.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "kernels/cpu/kernels.h"
+
+namespace deepserve::runner {
+
+Result<KvCache> KvCache::make(const ModelConfig& config, uint64_t size_bytes) {
+  KvCache cache;
+  cache.kv_heads_ = config.kv_heads;
+  cache.head_stride_ = kernels::kBlockTokens * config.head_dim;
+  cache.block_stride_ = size_t{config.layers} * 2 * config.kv_heads * cache.head_stride_;
+  const uint64_t block_bytes = cache.block_stride_ * sizeof(float);
+  const uint64_t context_blocks = (uint64_t{config.context_tokens} + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
+  const uint64_t wanted = size_bytes == 0 ? context_blocks : size_bytes / block_bytes;
+  cache.blocks_ = static_cast<uint32_t>(std::min<uint64_t>(wanted, UINT32_MAX));
+  if (cache.blocks_ == 0) {
+    return fail(Code::kInvalidConfig, "{} bytes for the KV cache are less than one block of {} tokens ({} bytes)",
+                size_bytes, kernels::kBlockTokens, block_bytes);
+  }
+  cache.mapped_bytes_ = cache.blocks_ * block_bytes;
+  void* address = mmap(nullptr, cache.mapped_bytes_, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (address == MAP_FAILED) {
+    return fail(Code::kOutOfMemory, "no memory for a KV cache of {} bytes", cache.mapped_bytes_);
+  }
+  madvise(address, cache.mapped_bytes_, MADV_HUGEPAGE);
+  cache.data_ = static_cast<float*>(address);
+  return cache;
+}
+
+KvCache::KvCache(KvCache&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)),
+      mapped_bytes_(other.mapped_bytes_),
+      block_stride_(other.block_stride_),
+      head_stride_(other.head_stride_),
+      kv_heads_(other.kv_heads_),
+      blocks_(other.blocks_) {}
+
+KvCache::~KvCache() {
+  if (data_ != nullptr) munmap(data_, mapped_bytes_);
+}
+
+void KvCache::copy_block(BlockId from, BlockId to) {
+  std::memcpy(block(to), block(from), block_stride_ * sizeof(float));
+}
+
+}  // namespace deepserve::runner

@@ -1,0 +1,62 @@
+// A model file in memory: mapped read-only, with the identity that it had when it was opened.
+//
+// Reading a mapped page whose file was cut short, or whose disk fails, raises SIGBUS. Whoever runs a model installs a
+// handler for it and asks address_in_mapped_model() whether a model file is to blame.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+
+#include "ipc/base/fd.h"
+#include "ipc/base/result.h"
+
+namespace deepserve::runner {
+
+struct FileIdentity {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  uint64_t size_bytes = 0;
+  int64_t modified_ns = 0;
+
+  bool operator==(const FileIdentity&) const = default;
+};
+
+class MappedFile {
+ public:
+  // Opens and maps all of `path`. Not a regular file, empty, or more than kMappedFilesMax at a time: kBadModelFile;
+  // not there: kModelNotFound; anything else of the system's: kIo.
+  static Result<MappedFile> open(const std::filesystem::path& path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&&) = delete;
+  ~MappedFile();
+
+  std::span<const uint8_t> bytes() const { return bytes_; }
+  const std::filesystem::path& path() const { return path_; }
+  const FileIdentity& identity() const { return identity_; }
+
+  // One fstat: kBadModelFile naming what differs if the file's size or modification time is not what it was. A file
+  // that was replaced by rename is another file: this mapping keeps the old one, whole.
+  Result<void> verify_unchanged() const;
+
+  // Brings the file into memory piece by piece, from front to back; `visit` gets each piece with the bytes so far.
+  void read_through(const std::function<void(std::span<const uint8_t> piece, uint64_t bytes_so_far)>& visit) const;
+
+ private:
+  MappedFile() = default;
+
+  Fd fd_;
+  std::filesystem::path path_;
+  FileIdentity identity_;
+  std::span<const uint8_t> bytes_;
+  int slot_ = -1;  // in the table that address_in_mapped_model reads
+};
+
+inline constexpr int kMappedFilesMax = 256;
+
+// True when `address` lies in a file that is mapped by a MappedFile. Async-signal-safe, lock-free.
+bool address_in_mapped_model(const void* address);
+
+}  // namespace deepserve::runner
