@@ -242,7 +242,7 @@ void Loader::read_model_devices(Section& section, const toml::node* node, ModelC
   if (node == nullptr) return;
   std::set<std::string> seen;
   for (const auto& device : model.devices) {
-    if (!device_names_.contains(device)) {
+    if (!device_names_.empty() && !device_names_.contains(device)) {
       section.problem(node, fmt::format("model.devices: there is no device '{}'; there are: {}", device,
                                         fmt::join(device_names_, ", ")));
     }

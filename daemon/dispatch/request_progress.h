@@ -1,0 +1,62 @@
+// What has become of one request so far: the tokens that were told, choice by choice, and how often it was tried.
+// Enough to replay it elsewhere so that no token comes twice and none is missing (DESIGN 6). Pure.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ipc/wire/messages.h"
+
+namespace deepserve::daemon {
+
+// Whose fault the death of a runner is, as far as its requests are concerned.
+enum class Blame : uint8_t {
+  kNobody,  // an outside SIGKILL, or we restarted it: its requests are innocent
+  kRunner,  // crash, hang, out of memory: one of its requests may have caused it
+};
+
+enum class Heard : uint8_t {
+  kNews,    // to be told
+  kRepeat,  // was told before: to be dropped
+  kLie,     // cannot be: the runner is not to be trusted
+};
+
+class RequestProgress {
+ public:
+  static constexpr uint32_t kCrashesMax = 1;   // of runners that it ran on; the next one ends it
+  static constexpr uint32_t kReplaysMax = 32;  // for whatever reason
+
+  explicit RequestProgress(const ipc::Generation& generation);
+
+  Heard on_accepted(const ipc::Accepted& event);
+  Heard on_delta(const ipc::Delta& event);
+  // May set `last`, with the usage of the whole request, where this ends the last choice that was still open: after a
+  // replay the runner's own idea of it counts choices that had ended before.
+  Heard on_finished(ipc::Finished& event);
+  // False: it may not be tried again.
+  [[nodiscard]] bool on_runner_died(Blame blame);
+
+  // For the submit of a replay; empty before the first token.
+  std::vector<ipc::ResumedChoice> resumed() const;
+  bool accepted() const { return accepted_; }
+  bool all_choices_ended() const { return open_choices_ == 0; }
+  uint32_t prompt_tokens() const { return prompt_tokens_; }
+  uint32_t generated_tokens() const { return generated_tokens_; }
+  uint32_t replays() const { return replays_; }
+
+ private:
+  struct Choice {
+    std::vector<ipc::TokenId> tokens;
+    bool ended = false;
+  };
+  std::vector<Choice> choices_;
+  size_t open_choices_;
+  bool accepted_ = false;
+  uint32_t prompt_tokens_ = 0;
+  uint32_t cached_tokens_ = 0;
+  uint32_t generated_tokens_ = 0;
+  uint32_t crashes_ = 0;
+  uint32_t replays_ = 0;
+};
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,43 @@
+// One child process, started by our own code and known by its pidfd: no libuv, no shell, nothing left open.
+#pragma once
+
+#include <sys/types.h>
+
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ipc/base/fd.h"
+#include "ipc/base/result.h"
+
+namespace deepserve::daemon {
+
+struct ChildStatus {
+  bool exited = false;  // else: ended by `signal`
+  int exit_status = 0;
+  int signal = 0;
+};
+
+class Child {
+ public:
+  // Runs `arguments[0]` (a path) in a session of its own, stdin from /dev/null, stdout going where stderr goes, signal
+  // mask and dispositions fresh, `inherited` dup'ed as (ours, its number there) and everything else closed. It is more
+  // likely than us to be picked by the OOM killer. Returns once the program runs; fails with kIo when it cannot.
+  static Result<Child> spawn(const std::vector<std::string>& arguments, std::span<const std::pair<int, int>> inherited);
+
+  pid_t pid() const { return pid_; }
+  // Readable once the process has ended.
+  int pidfd() const { return pidfd_.get(); }
+  // Nothing when it has ended already.
+  void signal(int number) const;
+  // Takes the exit status; the pidfd must be readable.
+  ChildStatus reap();
+
+ private:
+  Child(pid_t pid, Fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  pid_t pid_;
+  Fd pidfd_;
+};
+
+}  // namespace deepserve::daemon

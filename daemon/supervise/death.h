@@ -1,0 +1,35 @@
+// Why a runner's process ended, and whether it is to blame (DESIGN 6.4, 10). Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "daemon/dispatch/request_progress.h"
+#include "ipc/lane/gauges.h"
+#include "ipc/wire/messages.h"
+
+namespace deepserve::daemon {
+
+// All that is known of one death.
+struct DeathFacts {
+  bool exited = false;  // else: ended by `signal`
+  int exit_status = 0;
+  int signal = 0;
+  bool signalled_by_us = false;
+  bool out_of_memory = false;  // the kernel's OOM count rose while it lived
+  ipc::DeathCause cause;       // what it wrote into the lane
+  std::optional<Error> reported;  // what its last state message, kFailed, said
+};
+
+struct Death {
+  Blame blame = Blame::kRunner;
+  bool permanent = false;  // the same will happen again: a restart is no use
+  std::string reason;      // "killed", "crash", "exit", "oom", "refused": for metrics
+  std::string text;        // one sentence for the operator
+};
+
+// An outside SIGKILL (no cause in the lane, not sent by us, nothing counted by the OOM killer) blames nobody.
+Death classify_death(const DeathFacts& facts);
+
+}  // namespace deepserve::daemon

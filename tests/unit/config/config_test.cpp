@@ -1,0 +1,143 @@
+#include "daemon/config/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace deepserve::daemon {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class ConfigFile : public ::testing::Test {
+ protected:
+  ConfigFile() {
+    std::string pattern = std::filesystem::temp_directory_path() / "deepserve-config-XXXXXX";
+    directory_ = mkdtemp(pattern.data());
+    std::ofstream(directory_ + "/tiny.gguf") << "x";
+  }
+  ~ConfigFile() override { std::filesystem::remove_all(directory_); }
+
+  tl::expected<Config, ConfigProblems> load(const std::string& text) {
+    std::ofstream(directory_ + "/deepserve.toml") << text;
+    return load_config(directory_ + "/deepserve.toml", {directory_ + "/run", directory_ + "/state", {0, 1}});
+  }
+  // The only problem of `text`.
+  ConfigProblem problem(const std::string& text) {
+    const auto config = load(text);
+    if (config) return {0, 0, "no problem"};
+    EXPECT_THAT(config.error(), SizeIs(1)) << problems_text("", config.error());
+    return config.error().front();
+  }
+
+  std::string directory_;
+};
+
+const std::string kDevice = "[[device]]\nname = \"cpu0\"\nkind = \"cpu\"\ncores = [0, 1]\n";
+const std::string kModel = "[[model]]\nname = \"tiny\"\npath = \"tiny.gguf\"\ndevices = [\"cpu0\"]\n";
+
+TEST_F(ConfigFile, TheSmallestOneGetsTheDefaults) {
+  const auto config = load(kDevice + kModel);
+  ASSERT_TRUE(config) << problems_text("", config.error());
+  EXPECT_EQ(config->server.listen.at(0).unix_path, directory_ + "/run/api.sock");
+  EXPECT_EQ(config->server.control.unix_path, directory_ + "/run/ctl.sock");
+  EXPECT_FALSE(config->observe.listen.is_tcp());
+  EXPECT_EQ(config->models.at(0).path, directory_ + "/tiny.gguf");
+  EXPECT_EQ(config->classes[0].deadline_ns, 500 * kMillisecond_ns);
+  EXPECT_EQ(config->classes[2].queue_max, 4096u);
+  EXPECT_EQ(config->supervise.deaths_max, 5u);
+}
+
+TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
+  const auto config = load(
+      "[server]\nlisten = [\"unix:a.sock\", \"unix:/tmp/b.sock\"]\ncontrol = \"unix:c.sock\"\ndrain_limit = \"3s\"\n"
+      "[observe]\nlisten = \"[::1]:9465\"\n"
+      "[supervise]\ndeaths_max = 2\nwindow = \"30s\"\nhang_after = \"2s\"\nload_hang_after = \"20s\"\n" +
+      kDevice + "memory_limit = \"8GiB\"\n" + kModel +
+      "aliases = [\"default\"]\ncontext_tokens = 512\nkv_memory = \"64MiB\"\nsequences_max = 8\n"
+      "chat_template = \"chatml\"\n[class.vip]\nshare = 0.5\ndeadline = \"250ms\"\nqueue_max = 7\n"
+      "[[client]]\nname = \"frontend\"\nuid = 1000\nclass = \"vip\"\nweight = 2\n");
+  ASSERT_TRUE(config) << problems_text("", config.error());
+  EXPECT_EQ(config->server.listen.at(1).unix_path, "/tmp/b.sock");
+  EXPECT_EQ(config->observe.listen.text(), "[::1]:9465");
+  EXPECT_EQ(config->devices.at(0).memory_limit_bytes, 8ull << 30);
+  EXPECT_EQ(config->find_model("default"), &config->models.at(0));
+  EXPECT_EQ(config->find_model(""), &config->models.at(0));
+  EXPECT_EQ(config->find_model("other"), nullptr);
+  EXPECT_EQ(config->classes[0].queue_max, 7u);
+  EXPECT_EQ(config->clients.at(0).weight, 2.0);
+  EXPECT_THAT(config_json(*config), HasSubstr("\"hang_after\":\"2s\""));
+}
+
+TEST_F(ConfigFile, EveryProblemIsReportedAtOnceWithItsPlace) {
+  const auto config = load("[server]\nlisten = 7\ncolour = \"red\"\n" + kDevice + kModel + "context_tokens = \"x\"\n");
+  ASSERT_FALSE(config);
+  ASSERT_THAT(config.error(), SizeIs(3));
+  EXPECT_EQ(config.error()[0].line, 2u);
+  EXPECT_EQ(config.error()[0].column, 10u);
+  EXPECT_THAT(config.error()[0].message, HasSubstr("server.listen: expected a list of strings, found an integer"));
+  EXPECT_EQ(config.error()[1].line, 3u);
+  EXPECT_EQ(config.error()[1].column, 1u);
+  EXPECT_THAT(config.error()[1].message, HasSubstr("unknown key 'server.colour'"));
+  EXPECT_THAT(config.error()[2].message, HasSubstr("model.context_tokens: expected an integer, found a string"));
+}
+
+TEST_F(ConfigFile, EachMistakeIsNamed) {
+  EXPECT_THAT(problem("[server\n").message, HasSubstr("]"));
+  EXPECT_THAT(problem("servre = 1\n" + kDevice + kModel).message, HasSubstr("unknown key 'servre'"));
+  EXPECT_THAT(problem("[server]\nlisten = [\"127.0.0.1:80\"]\n" + kDevice + kModel).message, HasSubstr("not supported yet"));
+  EXPECT_THAT(problem("[observe]\nlisten = \"0.0.0.0:9465\"\n" + kDevice + kModel).message, HasSubstr("only loopback"));
+  EXPECT_THAT(problem("[supervise]\nwindow = 60\n" + kDevice + kModel).message, HasSubstr("a duration like"));
+  EXPECT_THAT(problem("[supervise]\nwindow = \"60\"\n" + kDevice + kModel).message, HasSubstr("'60' is no duration"));
+  EXPECT_THAT(problem(kModel).message, HasSubstr("no [[device]]"));
+  EXPECT_THAT(problem(kDevice + "[[model]]\nname = \"m\"\npath = \"tiny.gguf\"\ndevices = [\"gpu9\"]\n").message,
+              HasSubstr("no device 'gpu9'; there are: cpu0"));
+  EXPECT_THAT(problem(kDevice).message, HasSubstr("no [[model]]"));
+  EXPECT_THAT(problem(kDevice + kDevice + kModel).message, HasSubstr("'cpu0' is there twice"));
+  EXPECT_THAT(problem(kDevice + kModel + kModel).message, HasSubstr("'tiny' is there twice"));
+  EXPECT_THAT(problem(kDevice + "gpu = 1\n" + kModel).message, HasSubstr("unknown key 'device.gpu'"));
+  EXPECT_THAT(problem("[[device]]\nname = \"cpu0\"\nkind = \"cpu\"\ncores = [7]\n" + kModel).message,
+              HasSubstr("core 7 is not in this host's cpuset (0,1)"));
+  EXPECT_THAT(problem("[[device]]\nname = \"cpu0\"\nkind = \"cuda\"\ngpu = 0\n" + kModel).message,
+              HasSubstr("built without CUDA"));
+  EXPECT_THAT(problem(kDevice + "[[model]]\nname = \"m\"\npath = \"gone.gguf\"\ndevices = [\"cpu0\"]\n").message,
+              HasSubstr("gone.gguf'"));
+  EXPECT_THAT(problem(kDevice + kModel + "chat_template = \"mine\"\n").message, HasSubstr("'mine' is not known"));
+  EXPECT_THAT(problem(kDevice + kModel + "[class.gold]\nshare = 0.1\n").message, HasSubstr("unknown key 'class.gold'"));
+  EXPECT_THAT(problem(kDevice + kModel + "[class.vip]\nshare = 0.9\n").message, HasSubstr("add up to 1.20"));
+  EXPECT_THAT(problem(kDevice + kModel + "[[client]]\nname = \"a\"\nclass = \"vip\"\n").message, HasSubstr("uid or a gid"));
+  EXPECT_THAT(problem(kDevice + kModel + "[[client]]\nname = \"a\"\nuid = 1\napi_key_sha256 = \"x\"\n").message,
+              HasSubstr("not supported yet"));
+}
+
+TEST_F(ConfigFile, AMissingFileIsAProblemOfTheWholeFile) {
+  const auto config = load_config(directory_ + "/none.toml", {"r", "s", {0}});
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().at(0).line, 0u);
+  EXPECT_THAT(problems_json("x", config.error()), HasSubstr("\"ok\":false"));
+}
+
+TEST_F(ConfigFile, WithoutClientsEveryLocalPeerMayUseVip) {
+  const auto config = load(kDevice + kModel);
+  EXPECT_EQ(match_client(*config, true, 1000, 1000).class_ceiling, ipc::Class::kVip);
+  EXPECT_EQ(match_client(*config, true, 1000, 1000).name, "uid:1000");
+  EXPECT_EQ(match_client(*config, false, 0, 0).class_ceiling, ipc::Class::kNormal);
+}
+
+TEST_F(ConfigFile, WithClientsAnUnmatchedPeerIsNormalAtMost) {
+  const auto config = load(kDevice + kModel +
+                           "[[client]]\nname = \"front\"\nuid = 7\nclass = \"vip\"\n"
+                           "[[client]]\nname = \"night\"\ngid = 9\nclass = \"batch\"\n");
+  ASSERT_TRUE(config);
+  EXPECT_EQ(match_client(*config, true, 7, 1).class_ceiling, ipc::Class::kVip);
+  EXPECT_EQ(match_client(*config, true, 8, 9).name, "night");
+  EXPECT_EQ(match_client(*config, true, 8, 9).class_ceiling, ipc::Class::kBatch);
+  EXPECT_EQ(match_client(*config, true, 8, 8).class_ceiling, ipc::Class::kNormal);
+}
+
+}  // namespace
+}  // namespace deepserve::daemon

@@ -1,0 +1,74 @@
+#include "daemon/supervise/death.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <cstring>
+
+namespace deepserve::daemon {
+namespace {
+
+using ::testing::HasSubstr;
+
+DeathFacts by_signal(int signal) {
+  DeathFacts facts;
+  facts.signal = signal;
+  return facts;
+}
+
+TEST(Death, AnOutsideSigkillBlamesNobody) {
+  const auto death = classify_death(by_signal(SIGKILL));
+  EXPECT_EQ(death.blame, Blame::kNobody);
+  EXPECT_EQ(death.reason, "killed");
+}
+
+TEST(Death, ASigkillByTheOomKillerBlamesTheRunner) {
+  auto facts = by_signal(SIGKILL);
+  facts.out_of_memory = true;
+  EXPECT_EQ(classify_death(facts).blame, Blame::kRunner);
+  EXPECT_EQ(classify_death(facts).reason, "oom");
+}
+
+TEST(Death, OurOwnSignalBlamesNobody) {
+  auto facts = by_signal(SIGTERM);
+  facts.signalled_by_us = true;
+  EXPECT_EQ(classify_death(facts).blame, Blame::kNobody);
+}
+
+TEST(Death, ACrashIsBlamedAndSaysWhatTheRunnerWrote) {
+  auto facts = by_signal(SIGSEGV);
+  facts.cause.kind = 1;
+  std::strcpy(facts.cause.text.data(), "signal 11 in step\n7");
+  const auto death = classify_death(facts);
+  EXPECT_EQ(death.blame, Blame::kRunner);
+  EXPECT_EQ(death.text, "was ended by SIGSEGV: signal 11 in step?7");
+  EXPECT_FALSE(death.permanent);
+}
+
+TEST(Death, ASigkillAfterLastWordsIsACrash) {
+  auto facts = by_signal(SIGKILL);
+  facts.cause.kind = 2;
+  EXPECT_EQ(classify_death(facts).blame, Blame::kRunner);
+}
+
+TEST(Death, ABadModelFileIsPermanentAndABusyOneIsNot) {
+  DeathFacts facts;
+  facts.exited = true;
+  facts.exit_status = 1;
+  facts.reported = Error{Code::kBadModelFile, "x.gguf: tensor 'a' lies beyond the file"};
+  EXPECT_TRUE(classify_death(facts).permanent);
+  EXPECT_THAT(classify_death(facts).text, HasSubstr("tensor 'a'"));
+  facts.reported = Error{Code::kOutOfMemory, "no memory"};
+  EXPECT_FALSE(classify_death(facts).permanent);
+}
+
+TEST(Death, AnExitIsBlamedEvenWithStatusZero) {
+  DeathFacts facts;
+  facts.exited = true;
+  EXPECT_EQ(classify_death(facts).blame, Blame::kRunner);
+  EXPECT_EQ(classify_death(facts).text, "exited with status 0");
+}
+
+}  // namespace
+}  // namespace deepserve::daemon

@@ -1,0 +1,182 @@
+#include "daemon/supervise/supervision.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <map>
+
+#include "ipc/base/clock.h"
+
+namespace deepserve::daemon {
+namespace {
+
+using E = RunnerEvent;
+using S = RunnerStatus;
+
+const Death kCrash{Blame::kRunner, false, "crash", "was ended by SIGSEGV"};
+const Death kKilled{Blame::kNobody, false, "killed", "was killed from outside (SIGKILL)"};
+const Death kRefused{Blame::kRunner, true, "refused", "x.gguf is no GGUF file"};
+
+class RunnerSupervision : public ::testing::Test {
+ protected:
+  RunnerActions step(E event, const Death* death = nullptr) { return supervision_.step(event, now_ns_, death); }
+  RunnerActions die(const Death& death) { return step(E::kDied, &death); }
+  void become_ready() {
+    step(E::kStart);
+    step(E::kLoading);
+    step(E::kReady);
+    ASSERT_EQ(supervision_.status(), S::kReady);
+  }
+  // Lets the timer expire that must be running; how far away it was.
+  uint64_t expire() {
+    EXPECT_NE(supervision_.timer_at_ns(), 0u);
+    const uint64_t waited_ns = supervision_.timer_at_ns() - now_ns_;
+    now_ns_ = supervision_.timer_at_ns();
+    last_ = step(E::kTimer);
+    return waited_ns;
+  }
+
+  uint64_t now_ns_ = 1000 * kSecond_ns;
+  Supervision supervision_{{.deaths_max = 5, .window_ns = 60 * kSecond_ns}};
+  RunnerActions last_;
+};
+
+TEST_F(RunnerSupervision, RestartsAtOnceThenBacksOffDoubling) {
+  Supervision patient{{.deaths_max = 100, .window_ns = 600 * kSecond_ns}};
+  patient.step(E::kStart, now_ns_);
+  EXPECT_TRUE(patient.step(E::kDied, now_ns_, &kCrash).spawn);
+  std::vector<uint64_t> delays_ms;
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_FALSE(patient.step(E::kDied, now_ns_, &kCrash).spawn);
+    EXPECT_EQ(patient.status(), S::kBackoff);
+    delays_ms.push_back((patient.timer_at_ns() - now_ns_) / kMillisecond_ns);
+    now_ns_ = patient.timer_at_ns();
+    EXPECT_TRUE(patient.step(E::kTimer, now_ns_).spawn);
+  }
+  EXPECT_EQ(delays_ms, (std::vector<uint64_t>{500, 1000, 2000, 4000, 8000, 16'000, 30'000, 30'000}));
+  EXPECT_EQ(patient.restarts(), 9u);
+}
+
+TEST_F(RunnerSupervision, TooManyDeathsWithinTheWindowEndInFailed) {
+  step(E::kStart);
+  for (int i = 0; i < 5; ++i) {
+    if (!die(kCrash).spawn) expire();
+  }
+  EXPECT_EQ(supervision_.status(), S::kStarting);
+  EXPECT_FALSE(die(kCrash).spawn);
+  EXPECT_EQ(supervision_.status(), S::kFailed);
+  EXPECT_FALSE(supervision_.may_become_ready());
+  EXPECT_EQ(supervision_.last_error(), "was ended by SIGSEGV");
+}
+
+TEST_F(RunnerSupervision, DeathsThatAreFarApartAreForgiven) {
+  become_ready();
+  for (int i = 0; i < 50; ++i) {
+    now_ns_ += 20 * kSecond_ns;
+    if (!die(kCrash).spawn) expire();
+    step(E::kReady);
+    step(E::kStepped);
+  }
+  EXPECT_EQ(supervision_.status(), S::kReady);
+}
+
+TEST_F(RunnerSupervision, AStepOfAReadyRunnerResetsTheBackOff) {
+  become_ready();
+  EXPECT_TRUE(die(kCrash).spawn);
+  step(E::kReady);
+  step(E::kStepped);
+  EXPECT_TRUE(die(kCrash).spawn);
+  EXPECT_FALSE(die(kCrash).spawn);
+}
+
+TEST_F(RunnerSupervision, OutsideKillsNeitherCountNorBackOffOnceItWasReady) {
+  become_ready();
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_TRUE(die(kKilled).spawn);
+    step(E::kReady);
+  }
+  EXPECT_EQ(supervision_.last_blame(), Blame::kNobody);
+  EXPECT_TRUE(die(kCrash).spawn);
+}
+
+TEST_F(RunnerSupervision, KilledAgainAndAgainBeforeItIsReadyItWaitsALittle) {
+  step(E::kStart);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(die(kKilled).spawn);
+  EXPECT_FALSE(die(kKilled).spawn);
+  EXPECT_EQ(expire(), kSecond_ns / 2);
+  EXPECT_TRUE(last_.spawn);
+}
+
+TEST_F(RunnerSupervision, AHungOneGetsSigtermThenSigkillAndIsBlamed) {
+  become_ready();
+  EXPECT_EQ(step(E::kStoodStill).signal, SIGTERM);
+  EXPECT_EQ(supervision_.status(), S::kHung);
+  EXPECT_EQ(expire(), 2 * kSecond_ns);
+  EXPECT_EQ(last_.signal, SIGKILL);
+  EXPECT_TRUE(die(kKilled).spawn);
+  EXPECT_EQ(supervision_.last_blame(), Blame::kRunner);
+  EXPECT_EQ(supervision_.last_reason(), "hung");
+}
+
+TEST_F(RunnerSupervision, ALiarIsKilledAtOnce) {
+  become_ready();
+  EXPECT_EQ(step(E::kLied).signal, SIGKILL);
+  EXPECT_TRUE(die(kKilled).spawn);
+  EXPECT_EQ(supervision_.last_error(), "broke the lane's rules and was ended");
+}
+
+TEST_F(RunnerSupervision, APermanentRefusalFailsWithoutARestart) {
+  step(E::kStart);
+  EXPECT_FALSE(die(kRefused).spawn);
+  EXPECT_EQ(supervision_.status(), S::kFailed);
+}
+
+TEST_F(RunnerSupervision, AnOperatorRestartsAReadyOneAndAFailedOne) {
+  become_ready();
+  EXPECT_EQ(step(E::kRestart).signal, SIGTERM);
+  EXPECT_EQ(supervision_.status(), S::kDraining);
+  EXPECT_TRUE(die(kKilled).spawn);
+  EXPECT_EQ(supervision_.last_reason(), "operator");
+  EXPECT_EQ(supervision_.last_blame(), Blame::kNobody);
+  die(kRefused);
+  EXPECT_TRUE(step(E::kRestart).spawn);
+}
+
+TEST_F(RunnerSupervision, StopEndsItForGood) {
+  become_ready();
+  EXPECT_EQ(step(E::kStop).signal, SIGTERM);
+  EXPECT_FALSE(die(kKilled).spawn);
+  EXPECT_EQ(supervision_.status(), S::kStopped);
+}
+
+TEST_F(RunnerSupervision, StopDuringARestartOrAHangWins) {
+  become_ready();
+  step(E::kRestart);
+  step(E::kStop);
+  EXPECT_FALSE(die(kKilled).spawn);
+  EXPECT_EQ(supervision_.status(), S::kStopped);
+}
+
+// Rows: status; columns: event, in the enum's order. Initials of RunnerRule:
+// . ignore, S spawn, L loading, Y ready, F forgive, H end hung, X end liar, R end for restart, E end for stop, K kill,
+// s stop wanted, r restart wanted, B bury, Z stopped
+const std::map<S, std::string> kExpected = {
+    {S::kStopped, "S.......S."}, {S::kStarting, ".LY.HXB.RE"}, {S::kLoading, ".LY.HXB.RE"}, {S::kReady, "...FHXB.RE"},
+    {S::kDraining, ".....KBKrs"}, {S::kHung, ".....KBKrs"},    {S::kBackoff, ".......SSZ"}, {S::kFailed, "........SZ"},
+};
+
+TEST(SupervisionTable, EveryCellIsAsItReads) {
+  constexpr std::string_view kLetters = ".SLYFHXREKsrBZ";
+  static_assert(kLetters.size() == static_cast<size_t>(RunnerRule::kCount));
+  for (const auto& [status, expected] : kExpected) {
+    std::string row;
+    for (int event = 0; event < static_cast<int>(E::kCount); ++event) {
+      row += kLetters[static_cast<size_t>(runner_rule(status, static_cast<E>(event)))];
+    }
+    EXPECT_EQ(row, expected) << runner_status_name(status);
+  }
+  EXPECT_EQ(kExpected.size(), static_cast<size_t>(S::kCount));
+}
+
+}  // namespace
+}  // namespace deepserve::daemon
