@@ -21,6 +21,7 @@ struct Arguments {
   std::string name;                // of a model; id of a runner or request
   std::string config_file = "/etc/deepserve/deepserve.toml";
   std::string shell;
+  CommandTree tree;
   Command command;
 };
 
@@ -151,13 +152,13 @@ class Commands {
 
   void add_completion() {
     Arguments* arguments = arguments_.get();
-    const CommandTree tree = tree_of(app_);
-    CLI::App* sub = add(app_, "completion", "Print a completion script", [arguments, tree](Session& session) {
-      return print_completion(session, arguments->shell, tree);
+    CLI::App* sub = add(app_, "completion", "Print a completion script", [arguments](Session& session) {
+      return print_completion(session, arguments->shell, arguments->tree);
     });
     sub->add_option("shell", arguments->shell)
         ->required()
         ->check(CLI::IsMember(std::vector<std::string>{"bash", "zsh", "fish"}));
+    arguments->tree = tree_of(app_);
   }
 
   static CommandTree tree_of(const CLI::App& app) {
@@ -174,6 +175,13 @@ class Commands {
   std::shared_ptr<Arguments> arguments_;
 };
 
+// CLI11 says only that a command is missing; the word that should have been one helps more.
+std::string explain(const CLI::App& app, const std::string& complaint) {
+  const std::vector<std::string> unknown = app.remaining(true);
+  if (unknown.empty() || unknown.front().starts_with('-')) return complaint;
+  return fmt::format("There is no command \"{}\" here.\n{}", visible_line(unknown.front()), complaint);
+}
+
 }  // namespace
 
 std::variant<ParsedCommand, ParseStop> parse_command_line(int argument_count, const char* const* arguments) {
@@ -187,7 +195,7 @@ std::variant<ParsedCommand, ParseStop> parse_command_line(int argument_count, co
     std::ostringstream out;
     std::ostringstream complaint;
     const bool is_help = app.exit(error, out, complaint) == 0;
-    return ParseStop{is_help ? 0 : kUsage_exit, is_help ? out.str() : complaint.str()};
+    return ParseStop{is_help ? 0 : kUsage_exit, is_help ? out.str() : explain(app, complaint.str())};
   }
   // The command borrows from `parsed`, which therefore lives as long as it does.
   return ParsedCommand{parsed->global,

@@ -1,0 +1,216 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json/parse.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/unit/ctl/dsctl_process.h"
+#include "tests/unit/ctl/fake_daemon.h"
+
+namespace deepserve::ctl {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr const char* kModel =
+    R"({"name":"tiny","aliases":[],"path":"/models/tiny.gguf","generation":1,"state":"ready","runners":["tiny@cpu0"],)"
+    R"("bytes":7549747,"architecture":"llama","parameters":7300000,"weights_type":"Q8_0","context_tokens":1024,)"
+    R"("context_tokens_model":1024,"vocabulary":4096,"chat_template":"chatml","numerics_id":"abc"})";
+constexpr const char* kRunner =
+    R"({"id":"tiny@cpu0","pid":77,"device":"cpu0","model":"tiny","generation":1,"state":"ready","restarts":2,)"
+    R"("uptime_s":12.5,"last_error":"","steps":1234,"bytes_loaded":1,"requests":0,"isa":"avx2","numerics_id":"abc",)"
+    R"("kv_blocks_total":64,"kv_blocks_free":60,"sequences_running":1,"sequences_waiting":0,)"
+    R"("prefill_tokens_per_second":900.0})";
+constexpr const char* kRequest =
+    R"({"id":"00c0ffee00c0ffee","state":"streaming","client":"uid:0","peer":{"pid":5,"uid":0,"gid":0},"class":"vip",)"
+    R"("model":"tiny","runner":"tiny@cpu0","endpoint":"chat","age_s":1.5,"prompt_tokens":12,"generated_tokens":3})";
+
+FakeAnswer control_answer(const FakeRequest& request) {
+  const std::string model = kModel;
+  const std::string runner = kRunner;
+  if (request.line == "GET /ctl/status") {
+    return json_answer(
+        200, R"({"version":"9.9.9","pid":42,"uptime_s":3700.2,"ready":true,"stopping":false,)"
+             R"("runtime_dir":"/run/x","models":[)" +
+                 model + R"(],"runners":[)" + runner +
+                 R"(],"classes":{"vip":{"waiting":0},"normal":{"waiting":3},"batch":{"waiting":1}},)"
+                 R"("requests":{"running":2,"waiting":4}})");
+  }
+  if (request.line == "GET /ctl/models") return json_answer(200, "[" + model + "]\n");
+  if (request.line == "GET /ctl/models/tiny") return json_answer(200, model);
+  if (request.line == "GET /ctl/runners") return json_answer(200, "[" + runner + "]");
+  if (request.line == "GET /ctl/runners/tiny@cpu0") return json_answer(200, runner);
+  if (request.line == "POST /ctl/runners/tiny@cpu0/restart") return json_answer(200, runner);
+  if (request.line == "GET /ctl/requests") return json_answer(200, "[" + std::string(kRequest) + "]");
+  if (request.line == "GET /ctl/requests/00c0ffee00c0ffee") return json_answer(200, kRequest);
+  if (request.line == "POST /ctl/requests/00c0ffee00c0ffee/cancel") {
+    return json_answer(200, R"({"id":"00c0ffee00c0ffee","state":"cancelled"})");
+  }
+  if (request.line == "GET /ctl/config") {
+    return json_answer(200, R"({"path":"/etc/x.toml","config":{"server":{"listen":["unix:api.sock"]}}})");
+  }
+  return error_answer(
+      404, request.line.find("/ctl/models/") == std::string::npos ? "not_found" : "model_not_found");
+}
+
+class Commands : public ::testing::Test {
+ protected:
+  Outcome run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"--runtime-dir", daemon_.runtime_dir()});
+    return run_dsctl(arguments);
+  }
+
+  FakeDaemon daemon_{control_answer};
+};
+
+const std::vector<std::vector<std::string>> kAllThatAsk = {{"status"},
+                                                           {"version"},
+                                                           {"model", "ls"},
+                                                           {"model", "show", "tiny"},
+                                                           {"runner", "ls"},
+                                                           {"runner", "show", "tiny@cpu0"},
+                                                           {"runner", "restart", "tiny@cpu0"},
+                                                           {"request", "ls"},
+                                                           {"request", "show", "00c0ffee00c0ffee"},
+                                                           {"request", "cancel", "00c0ffee00c0ffee"},
+                                                           {"config", "show"},
+                                                           {"completion", "bash"}};
+
+TEST_F(Commands, EachSucceedsAndItsJsonIsOneValidLine) {
+  for (const auto& command : kAllThatAsk) {
+    SCOPED_TRACE(command.front() + (command.size() > 1 ? " " + command[1] : ""));
+    const Outcome text = run(command);
+    EXPECT_EQ(text.exit_code, 0) << text.err;
+    EXPECT_FALSE(text.out.empty());
+    EXPECT_THAT(text.out, Not(HasSubstr("\x1b")));
+    auto with_json = command;
+    with_json.emplace_back("--json");
+    const Outcome json = run(with_json);
+    EXPECT_EQ(json.exit_code, 0) << json.err;
+    boost::system::error_code error;
+    boost::json::parse(json.out, error);
+    EXPECT_FALSE(error) << json.out;
+    EXPECT_EQ(std::count(json.out.begin(), json.out.end(), '\n'), 1) << json.out;
+  }
+}
+
+TEST_F(Commands, StatusShowsEverythingOnOneScreen) {
+  const Outcome outcome = run({"status"});
+  for (const char* part : {"deepserve 9.9.9", "pid 42", "1 h 1 min", "ready", "tiny@cpu0", "7.2 MiB", "60/64",
+                           "running 2", "waiting 4", "vip 0, normal 3, batch 1"}) {
+    EXPECT_THAT(outcome.out, HasSubstr(part));
+  }
+  EXPECT_LE(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 24);
+}
+
+TEST_F(Commands, GlobalOptionsMayStandBeforeOrAfterTheCommand) {
+  const std::string dir = daemon_.runtime_dir();
+  const std::string expected = std::string("[").append(kModel).append("]\n");
+  EXPECT_EQ(run_dsctl({"--json", "--runtime-dir", dir, "model", "ls"}).out, expected);
+  EXPECT_EQ(run_dsctl({"model", "--json", "ls", "--runtime-dir", dir}).out, expected);
+  EXPECT_EQ(run_dsctl({"model", "ls", "--runtime-dir=" + dir, "--json"}).out, expected);
+}
+
+TEST_F(Commands, WhatIsNotThereExitsWithFive) {
+  const Outcome model = run({"model", "show", "nope"});
+  EXPECT_EQ(model.exit_code, 5);
+  EXPECT_EQ(model.err, "dsctl: it is model_not_found\n");
+  EXPECT_EQ(run({"runner", "restart", "nope"}).exit_code, 5);
+  EXPECT_EQ(run({"request", "cancel", "feed"}).exit_code, 5);
+}
+
+TEST_F(Commands, RequestsAreFoundByTheIdThatTheApiGaveThem) {
+  EXPECT_EQ(run({"request", "cancel", "chatcmpl-00c0ffee00c0ffee"}).exit_code, 0);
+}
+
+TEST_F(Commands, NamesCannotLeaveTheirPlaceInThePath) {
+  run({"model", "show", "../status?x"});
+  EXPECT_EQ(daemon_.requests().at(0).line, "GET /ctl/models/..%2Fstatus%3Fx");
+}
+
+TEST_F(Commands, AFailureWithJsonIsJsonToo) {
+  const Outcome outcome = run({"model", "show", "nope", "--json"});
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_EQ(outcome.out,
+            "{\"error\":{\"code\":\"model_not_found\",\"message\":\"it is model_not_found\"}}\n");
+}
+
+TEST_F(Commands, AReaderThatHasGoneIsNoFailure) {
+  const Outcome outcome = run_dsctl_without_reader({"--runtime-dir", daemon_.runtime_dir(), "model", "ls"});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_EQ(outcome.err, "");
+}
+
+TEST(Usage, WrongLinesExitWithTwo) {
+  for (const auto& line : std::vector<std::vector<std::string>>{{},
+                                                                {"frob"},
+                                                                {"model"},
+                                                                {"model", "show"},
+                                                                {"status", "--frob"},
+                                                                {"chat", "--class", "x", "hi"},
+                                                                {"chat", "--max-tokens", "many", "hi"},
+                                                                {"completion", "tcsh"},
+                                                                {"generate"}}) {
+    const Outcome outcome = run_dsctl(line);
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_FALSE(outcome.err.empty());
+  }
+  EXPECT_THAT(run_dsctl({"frob"}).err, HasSubstr("\"frob\""));
+}
+
+TEST(Usage, HelpAndVersionExitWithZero) {
+  EXPECT_THAT(run_dsctl({"--help"}).out, HasSubstr("status"));
+  EXPECT_EQ(run_dsctl({"model", "--help"}).exit_code, 0);
+  EXPECT_THAT(run_dsctl({"--version"}).out, HasSubstr("dsctl "));
+}
+
+TEST(Unreachable, ExitsWithThreeAtOnceAndNamesTheSocket) {
+  for (const char* command : {"status", "chat"}) {
+    const Outcome outcome = run_dsctl({"--runtime-dir", "/nowhere", command, "--json"}, "hello");
+    EXPECT_EQ(outcome.exit_code, 3);
+    EXPECT_THAT(outcome.err, HasSubstr("/nowhere/"));
+    EXPECT_THAT(outcome.out, HasSubstr("daemon_unreachable"));
+  }
+}
+
+TEST(Unreachable, ADaemonThatHangsUpWithoutAnAnswerCountsAsGone) {
+  FakeDaemon daemon([](const FakeRequest&) { return FakeAnswer{}; });
+  EXPECT_EQ(run_dsctl({"--runtime-dir", daemon.runtime_dir(), "status"}).exit_code, 3);
+}
+
+TEST(Unreachable, VersionStillTellsItsOwn) {
+  const Outcome outcome = run_dsctl({"--runtime-dir", "/nowhere", "version", "--json"});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.out, HasSubstr("\"dsd\":null"));
+}
+
+TEST(BadAnswers, ThatAreNoHttpOrNoJsonOrCutShortExitWithOne) {
+  for (const char* bytes : {"garbage\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+                            "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n[]"}) {
+    FakeDaemon daemon([&](const FakeRequest&) { return FakeAnswer{bytes}; });
+    const Outcome outcome = run_dsctl({"--runtime-dir", daemon.runtime_dir(), "model", "ls"});
+    EXPECT_EQ(outcome.exit_code, 1) << bytes;
+    EXPECT_FALSE(outcome.err.empty());
+  }
+}
+
+TEST(ConfigCheck, RunsTheDaemonBesideItAndPassesItsVerdictOn) {
+  FakeDaemon directory([](const FakeRequest&) { return FakeAnswer{}; });
+  const std::filesystem::path bin = directory.runtime_dir();
+  std::filesystem::copy_file(DSCTL_BINARY, bin / "dsctl");
+  std::ofstream(bin / "dsd") << "#!/bin/sh\necho \"$@\"\necho complaint >&2\n[ \"$2\" = good.toml ]\n";
+  std::filesystem::permissions(bin / "dsd", std::filesystem::perms::owner_all);
+  const Outcome good = run_binary(bin / "dsctl", {"config", "check", "good.toml", "--json"});
+  EXPECT_EQ(good.exit_code, 0);
+  EXPECT_EQ(good.out, "--config good.toml --check --json\n");
+  const Outcome bad = run_binary(bin / "dsctl", {"config", "check"});
+  EXPECT_EQ(bad.exit_code, 1);
+  EXPECT_EQ(bad.out, "--config /etc/deepserve/deepserve.toml --check\n");
+  EXPECT_EQ(bad.err, "complaint\n");
+}
+
+}  // namespace
+}  // namespace deepserve::ctl
