@@ -1,0 +1,42 @@
+// From what a client sent to the tokens that a sequence starts with.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ipc/base/result.h"
+#include "ipc/wire/messages.h"
+#include "runner/model/chat_template.h"
+#include "runner/model/tokenizer.h"
+
+namespace deepserve::runner {
+
+// The tokens of `prompt`. Text is parsed for control tokens, as other engines' completion endpoints do: whoever may
+// send text may send token ids as well, so there is nothing to protect. What a chat's messages say is never parsed.
+// BOS comes first when the model wants one and `add_special` is set; never twice, never before token prompts.
+// `chat` null: chat prompts are refused with kNotSupported.
+Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_special, const Tokenizer& tokenizer,
+                                      const ChatTemplate* chat);
+
+// What a request may cost at most on this runner.
+struct RequestLimits {
+  uint32_t context_tokens = 0;
+  uint32_t vocabulary = 0;
+  uint32_t kv_blocks = 0;
+  uint32_t kv_block_tokens = 0;
+};
+
+// A request that was found to be sound.
+struct PreparedPrompt {
+  std::vector<TokenId> tokens;  // never empty
+  uint32_t tokens_limit = 0;    // how many a choice may generate: tokens_max within context and KV cache
+  bool text_starts = false;     // the prompt stands for no text: the answer's is the first
+  std::string echo_text;        // when asked for
+};
+
+// Checks all that could hurt the runner and clamps tokens_max. kInvalidRequest, kContextLength or kNotSupported
+// name the field or the two numbers at fault.
+Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& limits, const Tokenizer& tokenizer,
+                               const ChatTemplate* chat);
+
+}  // namespace deepserve::runner

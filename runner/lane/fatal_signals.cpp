@@ -1,0 +1,95 @@
+#include "runner/lane/fatal_signals.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <new>
+#include <string_view>
+
+namespace deepserve::runner {
+namespace {
+
+constexpr uint32_t kSignal = 1;
+constexpr uint32_t kAbort = 2;
+constexpr uint32_t kReported = 3;
+constexpr uint32_t kModelChanged = 4;
+
+constexpr size_t kStackBytes = 32 * 1024;
+alignas(16) char alternate_stack[kStackBytes];
+
+std::atomic<ipc::Lane*> dying_lane{nullptr};
+ipc::DeathCause out_of_memory_cause;  // composed beforehand: there will be no memory to do it in
+
+void set_text(ipc::DeathCause& cause, std::string_view text) noexcept {
+  const size_t size = std::min(text.size(), cause.text.size() - 1);
+  std::memcpy(cause.text.data(), text.data(), size);
+  cause.text[size] = '\0';
+}
+
+std::string_view signal_text(int number) noexcept {
+  switch (number) {
+    case SIGSEGV: return "SIGSEGV: segmentation fault";
+    case SIGBUS: return "SIGBUS: bus error";
+    case SIGFPE: return "SIGFPE: arithmetic fault";
+    case SIGILL: return "SIGILL: illegal instruction";
+    case SIGABRT: return "SIGABRT: a CHECK failed, or abort was called";
+    default: return "a fatal signal";
+  }
+}
+
+void on_fatal_signal(int number, siginfo_t* info, void*) noexcept {
+  ipc::DeathCause cause;
+  cause.kind = number == SIGABRT ? kAbort : kSignal;
+  cause.number = static_cast<uint32_t>(number);
+  if (number == SIGBUS && info->si_code == BUS_ADRERR) {
+    cause.kind = kModelChanged;
+    set_text(cause, "the model file changed under us or cannot be read any more (SIGBUS)");
+  } else {
+    set_text(cause, signal_text(number));
+  }
+  if (auto* lane = dying_lane.load()) lane->record_death(cause);
+  raise(number);  // SA_RESETHAND has put the default action back: it is taken on return
+}
+
+void on_out_of_memory() {
+  if (auto* lane = dying_lane.load()) lane->record_death(out_of_memory_cause);
+  const std::string_view text(out_of_memory_cause.text.data());
+  [[maybe_unused]] ssize_t written = write(STDERR_FILENO, text.data(), text.size());
+  written = write(STDERR_FILENO, "\n", 1);
+  _exit(1);
+}
+
+}  // namespace
+
+void report_fatal_signals_to(ipc::Lane& lane, uint64_t memory_limit_bytes) {
+  dying_lane.store(&lane);
+  out_of_memory_cause.kind = kReported;
+  out_of_memory_cause.number = static_cast<uint32_t>(Code::kOutOfMemory);
+  set_text(out_of_memory_cause,
+           memory_limit_bytes == 0 ? std::string("out of memory")
+                                   : fmt::format("out of memory: memory_limit is {} bytes", memory_limit_bytes));
+  std::set_new_handler(on_out_of_memory);
+
+  stack_t stack{};
+  stack.ss_sp = alternate_stack;
+  stack.ss_size = sizeof alternate_stack;
+  sigaltstack(&stack, nullptr);
+  struct sigaction action{};
+  action.sa_sigaction = on_fatal_signal;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK | static_cast<int>(SA_RESETHAND);
+  sigemptyset(&action.sa_mask);
+  for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigaction(number, &action, nullptr);
+}
+
+void record_reported_error(ipc::Lane& lane, const Error& error) {
+  ipc::DeathCause cause;
+  cause.kind = kReported;
+  cause.number = static_cast<uint32_t>(error.code);
+  set_text(cause, error.message);
+  lane.record_death(cause);
+}
+
+}  // namespace deepserve::runner

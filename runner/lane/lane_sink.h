@@ -1,0 +1,40 @@
+// The engine's events as messages of the lane. Nothing is dropped: what the lane refuses waits here, in order, and
+// blocked() tells the loop to produce no more.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <utility>
+#include <vector>
+
+#include "ipc/lane/lane.h"
+#include "runner/engine/engine.h"
+
+namespace deepserve::runner {
+
+class LaneSink final : public EventSink {
+ public:
+  // `lane` must outlive the sink.
+  explicit LaneSink(ipc::Lane& lane) : lane_(lane) {}
+
+  void accepted(const ipc::Accepted& event) override { send(ipc::MessageType::kAccepted, event.encode()); }
+  void delta(const ipc::Delta& event) override;
+  void finished(const ipc::Finished& event) override { send(ipc::MessageType::kFinished, event.encode()); }
+  void failed(const ipc::Failed& event) override;
+  void state(const ipc::RunnerState& state) { send(ipc::MessageType::kState, state.encode()); }
+  void answer(const ipc::Answer& answer);
+
+  // Sends what waits, as far as the lane takes it.
+  void retry();
+  bool blocked() const { return !backlog_.empty(); }
+  size_t backlog() const { return backlog_.size(); }
+
+ private:
+  void send(ipc::MessageType type, std::vector<std::byte> body);
+
+  ipc::Lane& lane_;
+  // Bounded by what one turn of the loop can say: a step's events, or the answers to a batch of messages.
+  std::deque<std::pair<ipc::MessageType, std::vector<std::byte>>> backlog_;
+};
+
+}  // namespace deepserve::runner

@@ -1,0 +1,54 @@
+// The runner's main loop: messages in, a step, events out.
+#pragma once
+
+#include <csignal>
+#include <span>
+
+#include "ipc/lane/lane.h"
+#include "runner/engine/engine.h"
+#include "runner/lane/lane_sink.h"
+
+namespace deepserve::runner {
+
+enum class LoopEnd : uint8_t {
+  kToldToExit,      // control exit
+  kDrained,         // after SIGTERM: all that ran has ended
+  kSupervisorGone,  // dsd's end of the socket is closed
+};
+
+class MessageLoop {
+ public:
+  // All is borrowed. `ready` is what the runner is (phase kReady); `supervisor_fd` -1: none; `terminate` becomes
+  // non-zero when the process is to drain and end.
+  MessageLoop(ipc::Lane& lane, LaneSink& sink, Engine& engine, const Tokenizer& tokenizer, const ChatTemplate* chat,
+              const ipc::RunnerState& ready, int supervisor_fd, const volatile std::sig_atomic_t& terminate)
+      : lane_(lane), sink_(sink), engine_(engine), tokenizer_(tokenizer), chat_(chat), state_(ready),
+        supervisor_fd_(supervisor_fd), terminate_(terminate) {}
+
+  // Turns until there is a reason to end. Each turn counts as progress; idle it turns at least every 250 ms. While
+  // the lane refuses messages no step is made. An error is the device's or the lane's: the process should end.
+  Result<LoopEnd> run();
+
+ private:
+  Result<void> drain_lane();
+  Result<void> handle(ipc::MessageType type, std::span<const std::byte> body);
+  void submit(const ipc::Submit& submit);
+  ipc::Answer answer(const ipc::Query& query) const;
+  void begin_drain();
+  bool told_all() const { return !engine_.has_work() && !sink_.blocked(); }
+
+  ipc::Lane& lane_;
+  LaneSink& sink_;
+  Engine& engine_;
+  const Tokenizer& tokenizer_;
+  const ChatTemplate* chat_;
+  ipc::RunnerState state_;
+  int supervisor_fd_;
+  const volatile std::sig_atomic_t& terminate_;
+  bool exit_ = false;
+};
+
+// True when the other end of the socket is closed. -1 never is.
+bool hung_up(int socket_fd);
+
+}  // namespace deepserve::runner

@@ -1,0 +1,28 @@
+// Keeps the process within its share of the host: cores, memory, and who dies first.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "ipc/base/result.h"
+
+namespace deepserve::runner {
+
+// Binds the process, and the threads it will make, to `cores`; kInvalidConfig names one that it may not use.
+Result<void> bind_to_cores(std::span<const uint32_t> cores);
+// How many cores the process may run on.
+uint32_t usable_cores();
+
+// Asks the kernel to kill this process before the daemon when memory runs out. Failure is logged, no more.
+void prefer_as_oom_victim();
+
+// Limits private writable memory (RLIMIT_DATA: heap, KV cache, thread stacks). The mapped model file is not counted:
+// it is page cache, which the kernel takes back by itself. What does not fit is refused by the allocator, which ends
+// the process with a reason (see report_out_of_memory), where a cgroup limit would end it by SIGKILL.
+Result<void> limit_memory(uint64_t bytes);
+
+// No core dumps: they would hold prompts and answers.
+void forbid_core_dumps();
+
+}  // namespace deepserve::runner

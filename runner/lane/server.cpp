@@ -1,0 +1,221 @@
+#include "runner/lane/server.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+
+#include "ipc/base/log.h"
+#include "runner/lane/fatal_signals.h"
+#include "runner/lane/lane_sink.h"
+#include "runner/lane/message_loop.h"
+#include "runner/lane/process_share.h"
+#include "runner/lane/sandbox.h"
+#include "runner/model/loaded_model.h"
+
+namespace deepserve::runner {
+namespace {
+
+// A step spends about so long on prefill, so that a cancel, a new request or a sign of life never waits for seconds.
+constexpr double kPrefillSecondsMax = 0.25;
+constexpr uint32_t kStepTokensMax = 512;
+
+volatile std::sig_atomic_t terminate = 0;
+volatile std::sig_atomic_t loading = 1;
+
+void on_terminate(int) noexcept {
+  if (loading != 0) _exit(kExitDone);  // nothing was taken on yet
+  terminate = 1;
+  const uint64_t one = 1;
+  [[maybe_unused]] const auto written = write(ipc::kLaneFdRunnerWake, &one, sizeof one);
+}
+
+void handle_termination() {
+  struct sigaction action{};
+  action.sa_handler = on_terminate;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGTERM, &action, nullptr);
+  // A terminal's Ctrl-C goes to dsd as well, which decides; a write to a dead peer is an error, not a death.
+  signal(SIGINT, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+Result<void> prepare_process(const ServeOptions& options) {
+  forbid_core_dumps();
+  prefer_as_oom_victim();
+  TRY(bind_to_cores(options.cores));
+  if (options.memory_limit_bytes) TRY(limit_memory(*options.memory_limit_bytes));
+  return {};
+}
+
+Result<std::unique_ptr<ipc::Lane>> attach_inherited_lane(uint64_t epoch) {
+  for (const int fd : {ipc::kLaneFdToRunner, ipc::kLaneFdToDaemon, ipc::kLaneFdRunnerWake, ipc::kLaneFdDaemonWake,
+                       ipc::kSupervisorSocketFd}) {
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+      return fail(Code::kBadLane, "descriptor {} is not open: `serve` is started by dsd, which hands it its lane", fd);
+    }
+  }
+  return ipc::Lane::attach({.to_runner = Fd(ipc::kLaneFdToRunner),
+                            .to_daemon = Fd(ipc::kLaneFdToDaemon),
+                            .runner_wake = Fd(ipc::kLaneFdRunnerWake),
+                            .daemon_wake = Fd(ipc::kLaneFdDaemonWake)},
+                           ipc::Side::kRunner, epoch);
+}
+
+struct ServedModel {
+  LoadedModel loaded;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::optional<ChatTemplate> chat;
+};
+
+Result<std::optional<ChatTemplate>> choose_chat_template(const std::string& name, const Vocabulary& vocabulary) {
+  if (!name.empty()) {
+    TRY_ASSIGN(const ChatFamily family, chat_family_from_name(name));
+    TRY_ASSIGN(auto chosen, ChatTemplate::of_family(family, vocabulary));
+    return chosen;
+  }
+  auto detected = ChatTemplate::detect(vocabulary);
+  if (detected) return std::move(*detected);
+  spdlog::warn("chat requests will be refused: {}", detected.error().message);
+  return std::nullopt;
+}
+
+Result<ServedModel> load(const ServeOptions& options, ipc::Lane& lane) {
+  if (options.kind == "cuda") return fail(Code::kNotSupported, "kind = \"cuda\": this ds-runner was built without CUDA");
+  if (options.kind != "cpu") return fail(Code::kInvalidConfig, "kind = \"{}\": there is \"cpu\" and \"cuda\"", options.kind);
+  BackendOptions backend_options;
+  backend_options.kv_bytes = options.kv_bytes;
+  backend_options.threads = usable_cores();
+  backend_options.batch_tokens_max = kStepTokensMax;
+  backend_options.isa = options.isa;
+  backend_options.on_bytes_loaded = [&lane](uint64_t bytes) {
+    lane.set_bytes_loaded(bytes);
+    lane.count_step();
+    if (hung_up(ipc::kSupervisorSocketFd)) _exit(kExitSupervisorGone);
+  };
+  ServedModel model;
+  TRY_ASSIGN(model.loaded, load_model(options.model, backend_options));
+  if (!model.loaded.vocabulary) return tl::unexpected<Error>(model.loaded.vocabulary_error);
+  TRY_ASSIGN(model.chat, choose_chat_template(options.chat_template, *model.loaded.vocabulary));
+  TRY_ASSIGN(model.tokenizer, Tokenizer::make(std::move(*model.loaded.vocabulary)));
+  return model;
+}
+
+// One token through the whole model: what a first request would otherwise pay for, and the proof that it computes.
+Result<void> warm_up(Backend& backend, const Tokenizer& tokenizer) {
+  const TokenId token = tokenizer.vocabulary().bos.value_or(0) % backend.info().vocabulary;
+  const BlockId block = 0;
+  std::vector<float> logits(backend.info().vocabulary);
+  const BatchEntry entry{.tokens = {&token, 1}, .position = 0, .blocks = {&block, 1}, .logits_rows = 1};
+  TRY(backend.step({&entry, 1}, logits));
+  for (const float logit : logits) {
+    if (!std::isfinite(logit)) return fail(Code::kNumericFault, "the first forward pass gave a logit of {}", logit);
+  }
+  return {};
+}
+
+ipc::RunnerState describe(const ServedModel& model, const ServeOptions& options, uint32_t context_tokens) {
+  const BackendInfo& info = model.loaded.backend->info();
+  ipc::RunnerState state;
+  state.phase = ipc::RunnerPhase::kReady;
+  state.architecture = info.architecture;
+  state.weights_type = info.weights_type;
+  state.chat_template = model.chat ? chat_family_name(model.chat->family()) : "none";
+  state.numerics_id = info.numerics_id;
+  state.isa = info.isa;
+  state.weight_bytes = info.weight_bytes;
+  state.parameters = info.parameters;
+  state.vocabulary = info.vocabulary;
+  state.context_tokens = context_tokens;
+  state.context_tokens_model = info.context_tokens_model;
+  state.kv_blocks = info.blocks;
+  state.kv_block_tokens = info.block_tokens;
+  state.sequences_max = std::min(options.sequences_max, kStepTokensMax);
+  return state;
+}
+
+Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneSink& sink) {
+  const auto tell_phase = [&](ipc::RunnerPhase phase) {
+    ipc::RunnerState state;
+    state.phase = phase;
+    sink.state(state);
+    lane.flush();
+  };
+  tell_phase(ipc::RunnerPhase::kLoading);
+  spdlog::info("loading {}; sandbox: {}", options.model.string(), enter_sandbox(options.model));
+  TRY_ASSIGN(ServedModel model, load(options, lane));
+  tell_phase(ipc::RunnerPhase::kWarming);
+  lane.count_step();
+  TRY(warm_up(*model.loaded.backend, *model.tokenizer));
+
+  const ChatTemplate* chat = model.chat ? &*model.chat : nullptr;
+  EngineOptions engine_options;
+  engine_options.context_tokens = options.context_tokens;
+  engine_options.sequences_max = options.sequences_max;
+  engine_options.step_tokens_max = kStepTokensMax;
+  engine_options.prefill_seconds_max = kPrefillSecondsMax;
+  TRY_ASSIGN(auto engine, Engine::make(*model.loaded.backend, *model.tokenizer, chat, engine_options, sink));
+  if (options.context_tokens > engine->context_tokens()) {
+    spdlog::warn("context_tokens = {} is lowered to the model's own {}", options.context_tokens,
+                 engine->context_tokens());
+  }
+  const ipc::RunnerState ready = describe(model, options, engine->context_tokens());
+  const uint64_t kv_tokens = uint64_t{ready.kv_blocks} * ready.kv_block_tokens;
+  if (kv_tokens < ready.context_tokens) {
+    spdlog::warn("kv_memory holds {} tokens, less than one context of {}", kv_tokens, ready.context_tokens);
+  }
+  loading = 0;
+  sink.state(ready);
+  lane.publish_gauges(engine->gauges());
+  lane.flush();
+  spdlog::info("ready: {} {} {}, {} bytes, {} KV blocks of {} tokens, chat template {}, {}", options.model.string(),
+               ready.architecture, ready.weights_type, ready.weight_bytes, ready.kv_blocks, ready.kv_block_tokens,
+               ready.chat_template, ready.numerics_id);
+  MessageLoop loop(lane, sink, *engine, *model.tokenizer, chat, ready, ipc::kSupervisorSocketFd, terminate);
+  return loop.run();
+}
+
+void tell_failure(ipc::Lane& lane, LaneSink& sink, const Error& error) {
+  spdlog::error("{}", error.message);
+  ipc::RunnerState state;
+  state.phase = ipc::RunnerPhase::kFailed;
+  state.code = error.code;
+  state.message = error.message;
+  sink.retry();
+  sink.state(state);
+  lane.flush();
+  record_reported_error(lane, error);
+}
+
+}  // namespace
+
+int serve(const ServeOptions& options) {
+  init_log(fmt::format("ds-runner {}", options.name), LogLevel::kInfo);
+  handle_termination();
+  const auto prepared = prepare_process(options);
+  auto lane = attach_inherited_lane(options.epoch);
+  if (!lane) {
+    spdlog::error("{}", lane.error().message);
+    return kExitFailed;
+  }
+  // Outlives this function: a fatal signal may need it until the very end.
+  static ipc::Lane& attached = *lane->release();
+  report_fatal_signals_to(attached, options.memory_limit_bytes.value_or(0));
+  LaneSink sink(attached);
+  const auto end = prepared ? load_and_run(options, attached, sink) : Result<LoopEnd>(tl::unexpected(prepared.error()));
+  if (!end) {
+    tell_failure(attached, sink, end.error());
+    return kExitFailed;
+  }
+  if (*end == LoopEnd::kSupervisorGone) {
+    spdlog::warn("the daemon has gone");
+    return kExitSupervisorGone;
+  }
+  spdlog::info("exiting: {}", *end == LoopEnd::kDrained ? "drained" : "told to");
+  return kExitDone;
+}
+
+}  // namespace deepserve::runner

@@ -1,0 +1,191 @@
+#include "tests/unit/engine/fakes.h"
+
+#include <algorithm>
+
+namespace deepserve::runner::testing {
+namespace {
+
+constexpr TokenId kUnwritten = 0xffffffff;
+
+uint64_t mix(uint64_t value) {  // splitmix64
+  value += 0x9e3779b97f4a7c15;
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111eb;
+  return value ^ (value >> 31);
+}
+
+}  // namespace
+
+std::vector<TokenId> letters(std::string_view text) {
+  std::vector<TokenId> tokens;
+  for (const char value : text) tokens.push_back(value == ' ' ? 28 : letter(value));
+  return tokens;
+}
+
+FakeTokenizer::FakeTokenizer() {
+  vocabulary_.bos = kBos;
+  vocabulary_.eos = kEos;
+  vocabulary_.add_bos = true;
+  vocabulary_.tokens = {"<bos>", "<eos>"};
+  for (char value = 'a'; value <= 'z'; ++value) vocabulary_.tokens.emplace_back(1, value);
+  vocabulary_.tokens.insert(vocabulary_.tokens.end(), {" ", "ab", "\xe2", "\x82", "\xac"});
+  while (vocabulary_.tokens.size() < kVocabulary) {
+    vocabulary_.tokens.push_back(fmt::format("[{}]", vocabulary_.tokens.size()));
+  }
+}
+
+std::string_view FakeTokenizer::token_bytes(TokenId token, bool show_control) const {
+  if (token >= kVocabulary || (token <= kEos && !show_control)) return {};
+  return vocabulary_.tokens[token];
+}
+
+std::string FakeTokenizer::decode(std::span<const TokenId> tokens) const {
+  std::string text;
+  for (const TokenId token : tokens) text += token_bytes(token);
+  return text;
+}
+
+Model hashing_model(float eos_bias) {
+  return [eos_bias](std::span<const TokenId> history, std::span<float> logits) {
+    uint64_t state = history.size();
+    for (const TokenId token : history) state = mix(state ^ token);
+    for (size_t token = 0; token < logits.size(); ++token) {
+      logits[token] = static_cast<float>(mix(state + token) >> 40) * 0x1.0p-24f * 8.0f;
+    }
+    logits[kEos] += eos_bias;
+  };
+}
+
+Model reciting_model(size_t prompt_tokens, std::vector<TokenId> answer) {
+  return [prompt_tokens, answer = std::move(answer)](std::span<const TokenId> history, std::span<float> logits) {
+    std::ranges::fill(logits, 0.0f);
+    const size_t index = history.size() - prompt_tokens;
+    logits[index < answer.size() ? answer[index] : kEos] = 10.0f;
+  };
+}
+
+FakeBackend::FakeBackend(Model model, const Shape& shape) : model_(std::move(model)) {
+  info_.architecture = "fake";
+  info_.vocabulary = kVocabulary;
+  info_.context_tokens_model = shape.context_tokens;
+  info_.block_tokens = shape.block_tokens;
+  info_.blocks = shape.blocks;
+  info_.batch_tokens_max = shape.batch_tokens_max;
+  slots_.assign(size_t{shape.blocks} * shape.block_tokens, kUnwritten);
+}
+
+Result<void> FakeBackend::step(std::span<const BatchEntry> batch, std::span<float> logits) {
+  if (broken) return fail(Code::kInternal, "the device is broken");
+  ++steps;
+  last_step.clear();
+  uint32_t tokens = 0;
+  std::set<std::pair<BlockId, uint32_t>> written;
+  for (const auto& entry : batch) {
+    const uint32_t size = static_cast<uint32_t>(entry.tokens.size());
+    CHECK(size > 0 && entry.logits_rows <= size);
+    CHECK(entry.blocks.size() == (entry.position + size + info_.block_tokens - 1) / info_.block_tokens);
+    last_step.push_back({entry.position, size});
+    tokens += size;
+    for (uint32_t i = 0; i < size; ++i) {
+      const uint32_t position = entry.position + i;
+      const BlockId block = entry.blocks[position / info_.block_tokens];
+      CHECK(written.emplace(block, position % info_.block_tokens).second);  // two sequences never share a slot
+      slot(block, position % info_.block_tokens) = entry.tokens[i];
+    }
+  }
+  CHECK(tokens <= info_.batch_tokens_max);
+  tokens_run += tokens;
+  size_t row = 0;
+  for (const auto& entry : batch) {
+    const uint32_t size = static_cast<uint32_t>(entry.tokens.size());
+    for (uint32_t wanted = entry.logits_rows; wanted > 0; --wanted) {
+      std::vector<TokenId> history;
+      for (uint32_t position = 0; position < entry.position + size - wanted + 1; ++position) {
+        history.push_back(slot(entry.blocks[position / info_.block_tokens], position % info_.block_tokens));
+        CHECK(history.back() != kUnwritten);
+      }
+      model_(history, logits.subspan(row++ * kVocabulary, kVocabulary));
+    }
+  }
+  CHECK(row * kVocabulary == logits.size());
+  return {};
+}
+
+void FakeBackend::copy_block(BlockId from, BlockId to) {
+  CHECK(from != to);
+  for (uint32_t offset = 0; offset < info_.block_tokens; ++offset) slot(to, offset) = slot(from, offset);
+}
+
+void RecordingSink::accepted(const ipc::Accepted& event) {
+  Told& request = told[event.request];
+  CHECK(!request.accepted && request.terminal_outcomes == 0);
+  request.accepted = true;
+  request.acceptance = event;
+  accepted_order.push_back(event.request);
+}
+
+void RecordingSink::delta(const ipc::Delta& event) {
+  Told& request = told[event.request];
+  CHECK(request.accepted && request.terminal_outcomes == 0);
+  auto [place, fresh] = request.choices.try_emplace(event.choice);
+  Told::Choice& choice = place->second;
+  if (fresh) choice.first_index = event.index;
+  CHECK(!choice.ended && event.index == choice.first_index + choice.tokens.size());
+  choice.tokens.insert(choice.tokens.end(), event.tokens.begin(), event.tokens.end());
+  choice.text += event.text;
+  choice.logprobs.insert(choice.logprobs.end(), event.logprobs.begin(), event.logprobs.end());
+}
+
+void RecordingSink::finished(const ipc::Finished& event) {
+  Told& request = told[event.request];
+  Told::Choice& choice = request.choices[event.choice];
+  CHECK(!choice.ended && request.terminal_outcomes == 0);
+  choice.ended = true;
+  choice.reason = event.reason;
+  if (!event.last) return;
+  request.finished = true;
+  request.last = event;
+  ++request.terminal_outcomes;
+}
+
+void RecordingSink::failed(const ipc::Failed& event) {
+  Told& request = told[event.request];
+  CHECK(request.terminal_outcomes == 0);
+  request.failed = true;
+  request.failure = event;
+  ++request.terminal_outcomes;
+}
+
+Bench::Bench(Model model, const FakeBackend::Shape& shape, EngineOptions options)
+    : backend(std::move(model), shape) {
+  options.check_blocks = true;
+  auto made = Engine::make(backend, tokenizer, nullptr, options, sink);
+  CHECK(made.has_value());
+  engine = std::move(*made);
+}
+
+void Bench::run() {
+  for (int turn = 0; engine->has_work(); ++turn) {
+    CHECK(turn < 100'000);
+    const auto stepped = engine->step();
+    CHECK(stepped.has_value());
+  }
+}
+
+Told& Bench::submit_and_run(const ipc::Submit& submit) {
+  engine->submit(submit);
+  run();
+  return sink[submit.request];
+}
+
+ipc::Submit token_request(ipc::RequestId id, std::vector<TokenId> prompt, uint32_t tokens_max) {
+  ipc::Submit submit;
+  submit.request = id;
+  submit.prompt.kind = ipc::PromptKind::kTokens;
+  submit.prompt.tokens = std::move(prompt);
+  submit.generation.tokens_max = tokens_max;
+  submit.generation.temperature = 0;
+  return submit;
+}
+
+}  // namespace deepserve::runner::testing

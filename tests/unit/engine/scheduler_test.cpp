@@ -1,0 +1,186 @@
+#include "runner/engine/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "tests/unit/engine/fakes.h"
+
+namespace deepserve::runner {
+namespace {
+
+using ipc::Class;
+using ::testing::ElementsAre;
+
+constexpr uint32_t kNoLimit = 1'000'000;
+
+// A scheduler, and sequences that "run" by having their chunks counted as computed.
+struct Trial {
+  explicit Trial(const SchedulerLimits& limits, uint32_t blocks = 100, uint32_t block_tokens = 4)
+      : scheduler(limits, blocks, block_tokens) {}
+
+  Sequence& add(uint32_t tokens, Class service_class = Class::kNormal) {
+    sequences.push_back(Sequence{.request = nullptr,
+                                 .priority = {service_class, arrivals++, 0},
+                                 .tokens = std::vector<TokenId>(tokens, 5),
+                                 .blocks = {},
+                                 .counts = TokenCounts(generation, {}),
+                                 .continuation = Continuation(tokenizer, generation, 1000, false)});
+    scheduler.add(sequences.back());
+    return sequences.back();
+  }
+  // One step; those that have come to the end of their tokens get one more.
+  const StepPlan& step(uint32_t prefill_tokens_max = kNoLimit) {
+    scheduler.plan(prefill_tokens_max, plan);
+    scheduler.check_accounting();
+    for (const auto& chunk : plan.chunks) {
+      chunk.sequence->computed += chunk.tokens;
+      if (chunk.sequence->pending() == 0) chunk.sequence->tokens.push_back(6);
+    }
+    return plan;
+  }
+  // Tokens that the last step gave to `sequence`.
+  uint32_t given_to(const Sequence& sequence) const {
+    for (const auto& chunk : plan.chunks) {
+      if (chunk.sequence == &sequence) return chunk.tokens;
+    }
+    return 0;
+  }
+
+  testing::FakeTokenizer tokenizer;
+  ipc::Generation generation;
+  std::deque<Sequence> sequences;
+  Scheduler scheduler;
+  StepPlan plan;
+  uint64_t arrivals = 0;
+};
+
+TEST(Scheduler, VipGoesBeforeNormalBeforeBatchAndFirstComeFirstServedWithin) {
+  Trial trial({.sequences_max = 8, .step_tokens_max = 10});
+  auto& batch = trial.add(10, Class::kBatch);
+  auto& normal = trial.add(10, Class::kNormal);
+  auto& later_normal = trial.add(10, Class::kNormal);
+  auto& vip = trial.add(10, Class::kVip);
+  trial.step();
+  EXPECT_EQ(trial.given_to(vip), 10u);
+  trial.step();  // vip decodes: 9 are left
+  EXPECT_EQ(trial.given_to(normal), 9u);
+  EXPECT_EQ(trial.given_to(later_normal), 0u);
+  trial.step();
+  EXPECT_EQ(trial.given_to(normal), 1u);
+  EXPECT_EQ(trial.given_to(later_normal), 8u);
+  EXPECT_EQ(batch.phase, SequencePhase::kWaiting);
+}
+
+TEST(Scheduler, PrefillIsCutIntoChunksOfWhatTheBudgetLeaves) {
+  Trial trial({.sequences_max = 4, .step_tokens_max = 8});
+  auto& sequence = trial.add(20);
+  trial.step();
+  EXPECT_EQ(trial.given_to(sequence), 8u);
+  trial.step(3);
+  EXPECT_EQ(trial.given_to(sequence), 3u);
+  trial.step();
+  EXPECT_EQ(trial.given_to(sequence), 8u);
+  trial.step();
+  EXPECT_EQ(trial.given_to(sequence), 1u);
+  EXPECT_EQ(sequence.pending(), 1u);
+}
+
+TEST(Scheduler, WhatDecodesAlwaysGoesInAndPrefillsShareTheRest) {
+  Trial trial({.sequences_max = 4, .step_tokens_max = 8});
+  auto& first = trial.add(4);
+  auto& second = trial.add(4);
+  trial.step();
+  auto& long_one = trial.add(30);
+  trial.step();
+  EXPECT_EQ(trial.given_to(first), 1u);
+  EXPECT_EQ(trial.given_to(second), 1u);
+  EXPECT_EQ(trial.given_to(long_one), 6u);
+}
+
+TEST(Scheduler, ASequenceThatDoesNotFitKeepsThoseBehindItWaiting) {
+  Trial trial({.sequences_max = 4, .step_tokens_max = 100}, 10);
+  trial.add(20);  // 5 blocks
+  auto& large = trial.add(24);  // 6 blocks
+  auto& small = trial.add(4);
+  trial.step();
+  EXPECT_EQ(large.phase, SequencePhase::kWaiting);
+  EXPECT_EQ(small.phase, SequencePhase::kWaiting);
+}
+
+TEST(Scheduler, NoMoreSequencesRunThanThereAreSeats) {
+  Trial trial({.sequences_max = 2, .step_tokens_max = 100});
+  for (int i = 0; i < 5; ++i) trial.add(4);
+  trial.step();
+  EXPECT_EQ(trial.scheduler.running(), 2u);
+  EXPECT_EQ(trial.scheduler.waiting(), 3u);
+}
+
+TEST(Scheduler, WhenBlocksRunOutTheYoungestOfTheLowestClassIsPreempted) {
+  Trial trial({.sequences_max = 4, .step_tokens_max = 100}, 10);
+  auto& vip = trial.add(11, Class::kVip);      // 3 blocks, the third full after one token
+  auto& old_batch = trial.add(8, Class::kBatch);
+  auto& young_batch = trial.add(8, Class::kBatch);
+  trial.step();
+  ASSERT_EQ(trial.scheduler.running(), 3u);
+  while (trial.scheduler.preemptions() == 0) trial.step();
+  EXPECT_EQ(young_batch.phase, SequencePhase::kWaiting);
+  EXPECT_EQ(young_batch.computed, 0u);
+  EXPECT_EQ(old_batch.phase, SequencePhase::kRunning);
+  EXPECT_EQ(vip.phase, SequencePhase::kRunning);
+}
+
+TEST(Scheduler, AWaitingVipTakesTheSeatAndTheBlocksOfLowerClassesOnly) {
+  Trial trial({.sequences_max = 2, .step_tokens_max = 100});
+  auto& batch = trial.add(8, Class::kBatch);
+  auto& normal = trial.add(8, Class::kNormal);
+  trial.step();
+  auto& vip = trial.add(8, Class::kVip);
+  trial.step();
+  EXPECT_EQ(trial.given_to(vip), 8u);
+  EXPECT_EQ(batch.phase, SequencePhase::kWaiting);
+  EXPECT_EQ(normal.phase, SequencePhase::kRunning);
+  auto& second_normal = trial.add(8, Class::kNormal);
+  trial.step();
+  EXPECT_EQ(second_normal.phase, SequencePhase::kWaiting);
+  EXPECT_EQ(normal.phase, SequencePhase::kRunning);
+}
+
+TEST(Scheduler, NobodyIsPreemptedForAVipThatWouldNotFitAnyway) {
+  Trial trial({.sequences_max = 4, .step_tokens_max = 100}, 10);
+  trial.add(16, Class::kVip);
+  auto& batch = trial.add(4, Class::kBatch);
+  trial.step();
+  trial.add(36, Class::kVip);
+  trial.step();
+  EXPECT_EQ(batch.phase, SequencePhase::kRunning);
+  EXPECT_EQ(trial.scheduler.preemptions(), 0u);
+}
+
+TEST(Scheduler, AForkSharesBlocksAndTheFirstToWriteCopiesTheLastOne) {
+  Trial trial({.sequences_max = 4, .step_tokens_max = 100});
+  auto& leader = trial.add(6);  // a full block and half of one
+  auto& sibling = trial.add(6);
+  sibling.awaits_leader = true;
+  trial.scheduler.plan(kNoLimit, trial.plan);
+  ASSERT_EQ(trial.plan.chunks.size(), 1u);
+  leader.computed = 6;
+  ASSERT_TRUE(trial.scheduler.fork(leader, sibling));
+  leader.tokens.push_back(7);
+  sibling.tokens.push_back(8);
+  EXPECT_EQ(trial.scheduler.pool().free(), 98u);
+  trial.step();
+  EXPECT_EQ(trial.plan.copies.size(), 1u);
+  EXPECT_EQ(leader.blocks[0], sibling.blocks[0]);
+  EXPECT_NE(leader.blocks[1], sibling.blocks[1]);
+  EXPECT_EQ(trial.scheduler.pool().free(), 97u);
+  trial.scheduler.remove(leader);
+  trial.scheduler.check_accounting();
+  trial.scheduler.remove(sibling);
+  EXPECT_EQ(trial.scheduler.pool().free(), 100u);
+  EXPECT_TRUE(trial.scheduler.empty());
+}
+
+}  // namespace
+}  // namespace deepserve::runner
