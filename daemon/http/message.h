@@ -28,7 +28,7 @@ struct HttpRequest {
 struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
-  std::string body;  // ignored by start_stream
+  std::string body = {};  // ignored by start_stream
   std::vector<std::pair<std::string, std::string>> fields = {};  // beyond the ones that the connection writes itself
   bool close = false;  // end the connection after it
 };

@@ -40,7 +40,8 @@ class Metrics {
   // By the API, for each request.
   void count_accepted(ipc::Class service_class, double queue_seconds, uint32_t prompt_tokens);
   void count_refused(ipc::Class service_class, std::string_view reason);
-  void count_finished(ipc::FinishReason reason, double seconds);
+  void count_finished(ipc::FinishReason reason);  // one choice
+  void observe_whole(double seconds) { whole_.observe(seconds); }
   void count_failed(Code code, double seconds);
   void observe_first_token(ipc::Class service_class, double seconds);
   // `tokens` came together, `seconds` after the ones before them.
@@ -60,17 +61,18 @@ class Metrics {
   struct Registry;
   void flush_counters();
   void flush_histograms();
-  void set_gauges(const Serving& serving);
+  void set_serving(const Serving& serving);
   void set_http(const HttpCounters& http);
 
   std::unique_ptr<Registry> registry_;
   uint64_t prompt_tokens_ = 0;
   uint64_t generation_tokens_ = 0;
-  std::map<std::string, uint64_t, std::less<>> finished_;  // by reason: finish reason or error code
-  std::map<std::string, uint64_t, std::less<>> restarts_;  // by reason
-  std::vector<std::map<std::string, uint64_t, std::less<>>> refused_;  // by class, then reason
-  std::vector<uint64_t> accepted_;                                      // by class
-  std::vector<LocalHistogram> first_token_;                             // by class
+  std::map<std::string, uint64_t> finished_;              // by reason
+  std::map<std::string, uint64_t> failed_;                // by error code
+  std::map<std::string, uint64_t> restarts_;              // by reason
+  std::vector<std::map<std::string, uint64_t>> refused_;  // by class, then reason
+  std::vector<uint64_t> accepted_;                        // by class
+  std::vector<LocalHistogram> first_token_;               // by class
   LocalHistogram inter_token_;
   LocalHistogram whole_;
   LocalHistogram queued_;

@@ -1,0 +1,205 @@
+#include "daemon/api/answer_text.h"
+
+#include <algorithm>
+
+#include "daemon/http/json_text.h"
+
+namespace deepserve::daemon {
+namespace {
+
+void append_bytes(std::string& out, std::string_view text) {
+  out += '[';
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (i != 0) out += ',';
+    append_number(out, static_cast<uint64_t>(static_cast<unsigned char>(text[i])));
+  }
+  out += ']';
+}
+
+// JSON has no minus infinity; OpenAI's stand-in for "impossible" is -9999.
+void append_logprob(std::string& out, float logprob) {
+  append_number(out, std::max(-9999.0, static_cast<double>(logprob)));
+}
+
+void append_chat_token(std::string& out, const ipc::TokenLogprob& token) {
+  out += "{\"token\":";
+  append_json_string(out, token.text);
+  out += ",\"logprob\":";
+  append_logprob(out, token.logprob);
+  out += ",\"bytes\":";
+  append_bytes(out, token.text);
+}
+
+// The most likely ones, the chosen among them if it is one; at most `count`.
+std::vector<ipc::TokenLogprob> best_of(const std::vector<ipc::TokenLogprob>& alternatives, size_t count) {
+  std::vector<ipc::TokenLogprob> best(alternatives.begin() + 1, alternatives.end());
+  const bool has_chosen = std::any_of(best.begin(), best.end(), [&](const ipc::TokenLogprob& entry) {
+    return entry.token == alternatives[0].token;
+  });
+  if (!has_chosen) best.push_back(alternatives[0]);
+  std::stable_sort(best.begin(), best.end(), [](const ipc::TokenLogprob& a, const ipc::TokenLogprob& b) {
+    return a.logprob > b.logprob;
+  });
+  if (best.size() > count) best.resize(count);
+  return best;
+}
+
+void append_usage(std::string& out, const ipc::Usage& usage) {
+  out += "\"usage\":{\"prompt_tokens\":";
+  append_number(out, uint64_t{usage.prompt_tokens});
+  out += ",\"completion_tokens\":";
+  append_number(out, uint64_t{usage.completion_tokens});
+  out += ",\"total_tokens\":";
+  append_number(out, uint64_t{usage.prompt_tokens} + usage.completion_tokens);
+  out += ",\"prompt_tokens_details\":{\"cached_tokens\":";
+  append_number(out, uint64_t{usage.cached_tokens});
+  out += "},\"completion_tokens_details\":{\"reasoning_tokens\":0}}";
+}
+
+}  // namespace
+
+void LogprobText::add(bool chat, uint8_t top, const std::vector<ipc::TokenLogprob>& alternatives) {
+  if (alternatives.empty()) return;
+  if (!empty()) {
+    for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) *list += ',';
+  }
+  const auto best = best_of(alternatives, top);
+  if (chat) {
+    add_chat(alternatives[0], best);
+  } else {
+    add_text(alternatives[0], best);
+  }
+}
+
+void LogprobText::add_chat(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top) {
+  append_chat_token(tokens_, chosen);
+  tokens_ += ",\"top_logprobs\":[";
+  for (size_t i = 0; i < top.size(); ++i) {
+    if (i != 0) tokens_ += ',';
+    append_chat_token(tokens_, top[i]);
+    tokens_ += '}';
+  }
+  tokens_ += "]}";
+}
+
+void LogprobText::add_text(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top) {
+  append_json_string(tokens_, chosen.text);
+  append_logprob(logprobs_, chosen.logprob);
+  top_ += '{';
+  append_json_string(top_, chosen.text);
+  top_ += ':';
+  append_logprob(top_, chosen.logprob);
+  for (const ipc::TokenLogprob& entry : top) {
+    if (entry.token == chosen.token) continue;
+    top_ += ',';
+    append_json_string(top_, entry.text);
+    top_ += ':';
+    append_logprob(top_, entry.logprob);
+  }
+  top_ += '}';
+  append_number(offsets_, offset_);
+  offset_ += static_cast<uint64_t>(std::count_if(chosen.text.begin(), chosen.text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
+}
+
+void LogprobText::append_to(std::string& out, bool chat) const {
+  if (empty()) {
+    out += "null";
+  } else if (chat) {
+    out += "{\"content\":[" + tokens_ + "],\"refusal\":null}";
+  } else {
+    out += "{\"tokens\":[" + tokens_ + "],\"token_logprobs\":[" + logprobs_ + "],\"top_logprobs\":[" + top_ +
+           "],\"text_offset\":[" + offsets_ + "]}";
+  }
+}
+
+void LogprobText::clear() {
+  for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) list->clear();
+}
+
+AnswerText::AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t created_unix) : chat_(shape.chat) {
+  envelope_ = ",\"id\":\"";
+  envelope_ += chat_ ? "chatcmpl-" : "cmpl-";
+  append_hex16(envelope_, id);
+  envelope_ += "\",\"created\":";
+  append_number(envelope_, static_cast<uint64_t>(created_unix));
+  envelope_ += ",\"model\":";
+  append_json_string(envelope_, shape.model);
+  if (!shape.fingerprint.empty()) {
+    envelope_ += ",\"system_fingerprint\":";
+    append_json_string(envelope_, shape.fingerprint);
+  }
+  event_prefix_ = "data: ";
+  append_envelope(event_prefix_, chat_ ? "chat.completion.chunk" : "text_completion");
+  event_suffix_ = shape.include_usage ? "}],\"usage\":null}\n\n" : "}]}\n\n";
+}
+
+void AnswerText::append_envelope(std::string& out, std::string_view object) const {
+  out += "{\"object\":\"";
+  out += object;
+  out += '"';
+  out += envelope_;
+  out += ",\"choices\":[";
+}
+
+void AnswerText::append_role_event(std::string& out, uint16_t choice) const {
+  out += event_prefix_;
+  out += "{\"index\":";
+  append_number(out, uint64_t{choice});
+  out += ",\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null";
+  out += event_suffix_;
+}
+
+void AnswerText::append_text_event(std::string& out, uint16_t choice, std::string_view text,
+                                   const LogprobText& logprobs) const {
+  out += event_prefix_;
+  out += "{\"index\":";
+  append_number(out, uint64_t{choice});
+  out += chat_ ? ",\"delta\":{\"content\":\"" : ",\"text\":\"";
+  append_json_escaped(out, text);
+  out += chat_ ? "\"},\"logprobs\":" : "\",\"logprobs\":";
+  logprobs.append_to(out, chat_);
+  out += ",\"finish_reason\":null";
+  out += event_suffix_;
+}
+
+void AnswerText::append_finish_event(std::string& out, uint16_t choice, ipc::FinishReason reason) const {
+  out += event_prefix_;
+  out += "{\"index\":";
+  append_number(out, uint64_t{choice});
+  out += chat_ ? ",\"delta\":{},\"logprobs\":null,\"finish_reason\":\"" : ",\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"";
+  out += ipc::finish_reason_name(reason);
+  out += '"';
+  out += event_suffix_;
+}
+
+void AnswerText::append_usage_event(std::string& out, const ipc::Usage& usage) const {
+  out += event_prefix_;
+  out += "],";
+  append_usage(out, usage);
+  out += "}\n\n";
+}
+
+void AnswerText::begin_whole(std::string& out) const { append_envelope(out, chat_ ? "chat.completion" : "text_completion"); }
+
+void AnswerText::append_whole_choice(std::string& out, uint16_t choice, std::string_view text,
+                                     const LogprobText& logprobs, ipc::FinishReason reason) const {
+  out += choice == 0 ? "{\"index\":" : ",{\"index\":";
+  append_number(out, uint64_t{choice});
+  out += chat_ ? ",\"message\":{\"role\":\"assistant\",\"content\":\"" : ",\"text\":\"";
+  append_json_escaped(out, text);
+  out += chat_ ? "\",\"refusal\":null},\"logprobs\":" : "\",\"logprobs\":";
+  logprobs.append_to(out, chat_);
+  out += ",\"finish_reason\":\"";
+  out += ipc::finish_reason_name(reason);
+  out += "\"}";
+}
+
+void AnswerText::end_whole(std::string& out, const ipc::Usage& usage) const {
+  out += "],";
+  append_usage(out, usage);
+  out += "}\n";
+}
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,63 @@
+// The JSON of completions and chat completions, whole and in pieces, in OpenAI's shape; written straight into the
+// output, because it is written per token.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/api/completion_spec.h"
+#include "ipc/wire/messages.h"
+
+namespace deepserve::daemon {
+
+// Log probabilities of some tokens in a row, waiting to be told.
+class LogprobText {
+ public:
+  // `alternatives`: [0] is the chosen token. `top`: how many alternatives the client asked for.
+  void add(bool chat, uint8_t top, const std::vector<ipc::TokenLogprob>& alternatives);
+  bool empty() const { return tokens_.empty(); }
+  // The value of a choice's `logprobs`: null when there are none.
+  void append_to(std::string& out, bool chat) const;
+  void clear();
+
+ private:
+  void add_chat(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top);
+  void add_text(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top);
+
+  std::string tokens_;  // chat: the whole entries; else the tokens' texts
+  std::string logprobs_;
+  std::string top_;
+  std::string offsets_;
+  uint64_t offset_ = 0;  // in characters from the start of the choice's text
+};
+
+// What is the same in every piece of one answer.
+class AnswerText {
+ public:
+  AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t created_unix);
+
+  // Events of a stream (server-sent events, without their `id:` lines).
+  void append_role_event(std::string& out, uint16_t choice) const;
+  void append_text_event(std::string& out, uint16_t choice, std::string_view text, const LogprobText& logprobs) const;
+  void append_finish_event(std::string& out, uint16_t choice, ipc::FinishReason reason) const;
+  void append_usage_event(std::string& out, const ipc::Usage& usage) const;
+
+  // The answer in one piece: begin, each choice, end.
+  void begin_whole(std::string& out) const;
+  void append_whole_choice(std::string& out, uint16_t choice, std::string_view text, const LogprobText& logprobs,
+                           ipc::FinishReason reason) const;
+  void end_whole(std::string& out, const ipc::Usage& usage) const;
+
+ private:
+  void append_envelope(std::string& out, std::string_view object) const;
+
+  const bool chat_;
+  std::string envelope_;      // from the id to the model, but for the object's name
+  std::string event_prefix_;  // "data: {" up to the first choice's index
+  std::string event_suffix_;  // after the choice
+};
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,59 @@
+#include "daemon/api/api.h"
+
+#include <boost/json.hpp>
+
+#include "daemon/api/completion.h"
+#include "daemon/api/model_lookup.h"
+#include "daemon/api/routes.h"
+
+namespace deepserve::daemon {
+namespace {
+
+std::string client_name(const Peer& peer, const ApiOptions& options) {
+  if (options.client_name) return options.client_name(peer);
+  return peer.known ? "uid:" + std::to_string(peer.uid) : "tcp";
+}
+
+std::unique_ptr<Responder> start_completion(Exchange& exchange, Serving& serving, Metrics& metrics,
+                                            const ApiOptions& options, Parsed<CompletionSpec> spec) {
+  if (!spec) {
+    exchange.respond(spec.error().response());
+    return nullptr;
+  }
+  const auto model = find_model(serving, spec->request.model);
+  if (!model) {
+    exchange.respond(error_response(model.error(), {.param = "model"}));
+    return nullptr;
+  }
+  spec->request.model = model->name;
+  spec->shape.model = model->name;
+  if (model->facts) spec->shape.fingerprint = model->facts->numerics_id;
+  spec->request.peer = exchange.request().peer;
+  spec->request.client = client_name(spec->request.peer, options);
+  return std::make_unique<Completion>(exchange, serving, metrics, std::move(*spec), options.keep_alive_ms);
+}
+
+}  // namespace
+
+void add_completion_routes(Router& router, Serving& serving, Metrics& metrics, const ApiOptions& options) {
+  router.add("POST", "/v1/chat/completions", [&](Exchange& exchange, const PathParameters&) {
+    return start_completion(exchange, serving, metrics, options, parse_chat_request(exchange.request()));
+  });
+  router.add("POST", "/v1/completions", [&](Exchange& exchange, const PathParameters&) {
+    return start_completion(exchange, serving, metrics, options, parse_completion_request(exchange.request()));
+  });
+}
+
+Api::Api(Serving& serving, Metrics& metrics, ApiOptions options)
+    : serving_(serving), metrics_(metrics), options_(std::move(options)) {}
+
+void Api::add_routes(Router& router) {
+  add_completion_routes(router, serving_, metrics_, options_);
+  add_model_routes(router, serving_);
+  add_tokenize_routes(router, serving_);
+  add_observe_routes(router);
+}
+
+void Api::add_observe_routes(Router& router) { add_health_routes(router, serving_, metrics_, options_.server); }
+
+}  // namespace deepserve::daemon

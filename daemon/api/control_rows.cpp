@@ -1,0 +1,86 @@
+#include "daemon/api/control_rows.h"
+
+#include <cmath>
+
+namespace deepserve::daemon {
+namespace {
+
+// Whole milliseconds are enough for people.
+double rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
+
+// `null` for what nobody knows before a runner is ready.
+template <typename Field>
+void append_fact(JsonWriter& json, std::string_view name, const std::optional<ipc::RunnerState>& facts, Field field) {
+  json.key(name);
+  if (facts) {
+    json.value((*facts).*field);
+  } else {
+    json.value(nullptr);
+  }
+}
+
+}  // namespace
+
+void append_row(JsonWriter& json, const ModelRow& row) {
+  using State = ipc::RunnerState;
+  json.begin_object()
+      .member("name", row.name)
+      .member("aliases", row.aliases)
+      .member("path", row.path)
+      .member("generation", row.generation)
+      .member("state", row.state)
+      .member("runners", row.runners)
+      .member("bytes", row.bytes);
+  append_fact(json, "architecture", row.facts, &State::architecture);
+  append_fact(json, "parameters", row.facts, &State::parameters);
+  append_fact(json, "weights_type", row.facts, &State::weights_type);
+  append_fact(json, "context_tokens", row.facts, &State::context_tokens);
+  append_fact(json, "context_tokens_model", row.facts, &State::context_tokens_model);
+  append_fact(json, "vocabulary", row.facts, &State::vocabulary);
+  append_fact(json, "chat_template", row.facts, &State::chat_template);
+  append_fact(json, "numerics_id", row.facts, &State::numerics_id);
+  json.end_object();
+}
+
+void append_row(JsonWriter& json, const RunnerRow& row) {
+  json.begin_object()
+      .member("id", row.id)
+      .member("pid", row.pid)
+      .member("device", row.device)
+      .member("model", row.model)
+      .member("generation", row.generation)
+      .member("state", row.state)
+      .member("restarts", row.restarts)
+      .member("uptime_s", rounded(row.uptime_s))
+      .member("last_error", row.last_error)
+      .member("steps", row.steps)
+      .member("bytes_loaded", row.bytes_loaded)
+      .member("requests", row.requests);
+  append_fact(json, "isa", row.facts, &ipc::RunnerState::isa);
+  append_fact(json, "numerics_id", row.facts, &ipc::RunnerState::numerics_id);
+  json.member("kv_blocks_total", row.gauges.kv_blocks_total)
+      .member("kv_blocks_free", row.gauges.kv_blocks_free)
+      .member("sequences_running", row.gauges.sequences_running)
+      .member("sequences_waiting", row.gauges.sequences_waiting)
+      .member("prefill_tokens_per_second", std::round(row.gauges.prefill_tokens_per_second))
+      .end_object();
+}
+
+void append_row(JsonWriter& json, const RequestRow& row) {
+  json.begin_object().member("id", hex16(row.id)).member("state", row.state).member("client", row.client).key("peer");
+  if (row.peer.known) {
+    json.begin_object().member("pid", row.peer.pid).member("uid", row.peer.uid).member("gid", row.peer.gid).end_object();
+  } else {
+    json.value(nullptr);
+  }
+  json.member("class", ipc::class_name(row.service_class))
+      .member("model", row.model)
+      .member("runner", row.runner)
+      .member("endpoint", row.endpoint)
+      .member("age_s", rounded(row.age_s))
+      .member("prompt_tokens", row.prompt_tokens)
+      .member("generated_tokens", row.generated_tokens)
+      .end_object();
+}
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,96 @@
+// One client's connection: reads requests one after the other, has each answered by a route, writes the answers.
+//
+// idle -> head -> body -> running -> idle ..., or from anywhere -> lingering -> closed. Pipelined requests wait, unparsed,
+// until the answer before theirs has been written out. Between requests a connection holds no buffers.
+//
+// A client that ends its side while its request runs: on a Unix socket the kernel tells a client that is gone (POLLHUP)
+// from one that only finished sending (shutdown, as `nc -N` does); the latter still gets its answer. On TCP the two look
+// alike and both count as gone, as in most servers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "daemon/http/limits.h"
+#include "daemon/http/output_buffer.h"
+#include "daemon/http/request_parser.h"
+#include "daemon/http/router.h"
+#include "daemon/loop/loop.h"
+#include "ipc/base/fd.h"
+
+namespace deepserve::daemon {
+
+class HttpServer;
+
+class Connection final : public Exchange {
+ public:
+  Connection(HttpServer& server, Fd socket, const Router& router, bool is_unix);
+  ~Connection();
+
+  // Writes what there is; one send. Called by the server before the loop sleeps, for each dirty connection.
+  void flush();
+  // Looks at the timeouts.
+  void sweep(uint64_t now_ns);
+  // Ends when idle, else after the present answer.
+  void drain();
+
+  const HttpRequest& request() const override { return request_; }
+  uint64_t request_id() const override { return request_id_; }
+  void set_request_id(uint64_t id) override { request_id_ = id; }
+  void respond(HttpResponse response) override;
+  void start_stream(HttpResponse head) override;
+  void wake() override;
+  void close_after() override { close_after_ = true; }
+
+ private:
+  friend class HttpServer;
+  enum class State : uint8_t { kIdle, kHead, kBody, kRunning, kLingering, kClosed };
+
+  void on_ready(int readiness, int error);
+  void read();
+  void take(std::string_view bytes);
+  void after_feed();
+  void dispatch();
+  void reject(const Error& error);
+  void peer_ended();
+  void fill();
+  bool send_some();
+  void finish_exchange();
+  void begin_linger();
+  void write_head(const HttpResponse& response, bool has_length);
+  void release_body();
+  void update_watch();
+  void close();
+  void reset();
+  bool has_hung_up() const;
+
+  HttpServer& server_;
+  const Router& router_;
+  Fd socket_;
+  std::unique_ptr<Poll> poll_;
+  int watched_ = 0;
+  State state_ = State::kIdle;
+  const bool is_unix_;
+  bool dirty_ = false;
+  bool half_closed_ = false;  // the client sends no more but reads on
+  bool write_blocked_ = false;
+  // The present answer.
+  bool begun_ = false;
+  bool streaming_ = false;
+  bool complete_ = false;
+  bool close_after_ = false;
+  uint64_t since_ns_ = 0;        // of the state: began, or made its last progress
+  uint64_t write_since_ns_ = 0;  // the last time that the client took a byte, or that there was none for it
+  size_t lingered_bytes_ = 0;
+  size_t counted_body_bytes_ = 0;
+  uint64_t request_id_ = 0;
+  Peer peer_;
+  std::unique_ptr<RequestParser> parser_;  // of the request that is being received
+  HttpRequest request_;
+  std::unique_ptr<Responder> responder_;
+  std::string input_;  // received and not parsed: pipelined requests
+  OutputBuffer output_;
+};
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,192 @@
+#include "daemon/http/server.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "daemon/http/connection.h"
+#include "daemon/http/error_response.h"
+#include "daemon/http/listener.h"
+#include "ipc/base/clock.h"
+
+namespace deepserve::daemon {
+namespace {
+
+constexpr size_t kScratch_bytes = 64 * 1024;
+constexpr int kAcceptsPerTurn = 64;
+constexpr uint64_t kAcceptPause_ms = 100;
+
+bool is_unix_socket(const Fd& socket) {
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  return ::getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
+}  // namespace
+
+struct HttpServer::Listener {
+  Fd socket;
+  const Router* router = nullptr;
+  bool is_unix = false;
+  std::unique_ptr<Poll> poll;
+};
+
+HttpServer::HttpServer(Loop& loop, HttpLimits limits) : loop_(loop), limits_(limits), scratch_(kScratch_bytes, '\0') {
+  if (::getrandom(&request_ids_, sizeof request_ids_, 0) != sizeof request_ids_) request_ids_ = monotonic_ns();
+  sweep_timer_ = std::make_unique<Timer>(loop, [this] { sweep(); });
+  accept_timer_ = std::make_unique<Timer>(loop, [this] {
+    for (const auto& listener : listeners_) listener->poll->watch(kReadable);
+  });
+}
+
+HttpServer::~HttpServer() {
+  *alive_ = false;
+  close_all();
+}
+
+Result<void> HttpServer::listen(Fd socket, const Router& router) {
+  TRY(adopt_listener(socket));
+  auto listener = std::make_unique<Listener>();
+  Listener& made = *listener;
+  made.socket = std::move(socket);
+  made.router = &router;
+  made.is_unix = is_unix_socket(made.socket);
+  made.poll = std::make_unique<Poll>(loop_, made.socket.get(), [this, &made](int, int error) {
+    if (error == 0) accept_from(made);
+  });
+  made.poll->watch(kReadable);
+  listeners_.push_back(std::move(listener));
+  return {};
+}
+
+void HttpServer::accept_from(Listener& listener) {
+  for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    Fd socket(::accept4(listener.socket.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!socket) {
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause_accepting();
+      return;
+    }
+    if (connections_.size() >= limits_.connections_max) {
+      refuse(std::move(socket));
+    } else {
+      add_connection(std::move(socket), *listener.router, listener.is_unix);
+    }
+  }
+}
+
+// The connections that are waiting stay in the backlog; the ones that end meanwhile make room.
+void HttpServer::pause_accepting() {
+  if (counters_.accept_failures_total++ == 0) {
+    spdlog::warn("cannot accept a connection ({}): no file descriptors left; further failures are only counted", errno);
+  }
+  for (const auto& listener : listeners_) listener->poll->watch(kNone);
+  accept_timer_->start(kAcceptPause_ms);
+}
+
+void HttpServer::add_connection(Fd socket, const Router& router, bool is_unix) {
+  ++counters_.connections_total;
+  if (connections_.empty()) sweep_timer_->start(limits_.sweep_ms, limits_.sweep_ms);
+  auto connection = std::make_unique<Connection>(*this, std::move(socket), router, is_unix);
+  Connection* key = connection.get();
+  connections_.emplace(key, std::move(connection));
+  counters_.connections_open = connections_.size();
+}
+
+// Best effort: whoever does not take this short answer at once sees the close alone.
+void HttpServer::refuse(Fd socket) {
+  ++counters_.connections_refused_total;
+  const auto response = error_response({Code::kServerOverloaded, "too many connections"},
+                                       {.reason = "connections", .retry_after_ms = 1000});
+  const std::string text = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+                           "retry-after-ms: 1000\r\nConnection: close\r\nContent-Length: " +
+                           std::to_string(response.body.size()) + "\r\n\r\n" + response.body;
+  [[maybe_unused]] const auto sent = ::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void HttpServer::mark_dirty(Connection& connection) {
+  if (connection.dirty_ || connection.state_ == Connection::State::kClosed) return;
+  connection.dirty_ = true;
+  dirty_.push_back(&connection);
+  if (std::exchange(flush_deferred_, true)) return;
+  loop_.defer([this, alive = alive_] {
+    if (*alive) flush_dirty();
+  });
+}
+
+void HttpServer::flush_dirty() {
+  flush_deferred_ = false;
+  flushing_.clear();
+  std::swap(dirty_, flushing_);
+  // A connection that closes meanwhile stays among the dead until the burial, which comes after this.
+  for (Connection* connection : flushing_) connection->flush();
+}
+
+void HttpServer::remove(Connection& connection) {
+  const auto found = connections_.find(&connection);
+  if (found == connections_.end()) return;
+  dead_.push_back(std::move(found->second));
+  connections_.erase(found);
+  counters_.connections_open = connections_.size();
+  if (connections_.empty()) sweep_timer_->stop();
+  if (std::exchange(burial_deferred_, true)) return;
+  loop_.defer([this, alive = alive_] {
+    if (*alive) bury_dead();
+  });
+}
+
+void HttpServer::bury_dead() {
+  burial_deferred_ = false;
+  std::erase_if(dirty_, [](const Connection* connection) {
+    return connection->state_ == Connection::State::kClosed;
+  });
+  dead_.clear();
+  check_drained();
+}
+
+void HttpServer::sweep() {
+  const uint64_t now_ns = monotonic_ns();
+  std::vector<Connection*> all;
+  all.reserve(connections_.size());
+  for (const auto& [key, connection] : connections_) all.push_back(key);
+  for (Connection* connection : all) connection->sweep(now_ns);
+}
+
+void HttpServer::stop_accepting() {
+  accept_timer_->stop();
+  listeners_.clear();
+}
+
+void HttpServer::begin_drain(std::function<void()> done) {
+  stop_accepting();
+  draining_ = true;
+  drained_ = std::move(done);
+  std::vector<Connection*> all;
+  for (const auto& [key, connection] : connections_) all.push_back(key);
+  for (Connection* connection : all) connection->drain();
+  loop_.defer([this, alive = alive_] {
+    if (*alive) check_drained();
+  });
+}
+
+void HttpServer::check_drained() {
+  if (draining_ && connections_.empty() && drained_) std::exchange(drained_, nullptr)();
+}
+
+void HttpServer::close_all() {
+  stop_accepting();
+  while (!connections_.empty()) connections_.begin()->first->close();
+}
+
+uint64_t HttpServer::next_request_id() {
+  // splitmix64: ids that do not look like each other, none of them 0.
+  uint64_t id = request_ids_ += 0x9e3779b97f4a7c15;
+  id = (id ^ (id >> 30)) * 0xbf58476d1ce4e5b9;
+  id = (id ^ (id >> 27)) * 0x94d049bb133111eb;
+  id ^= id >> 31;
+  return id != 0 ? id : next_request_id();
+}
+
+}  // namespace deepserve::daemon
