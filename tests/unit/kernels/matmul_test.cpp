@@ -1,0 +1,128 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "kernels/cpu/dequantize.h"
+#include "kernels/cpu/kernels.h"
+#include "tests/unit/kernels/random_weights.h"
+
+namespace deepserve::kernels {
+namespace {
+
+struct Problem {
+  Problem(RandomWeights& random, WeightType type, size_t rows, size_t columns, size_t token_count)
+      : tokens(token_count), inputs(random.floats(token_count * columns)), bias(random.floats(rows)) {
+    for (size_t r = 0; r < rows; ++r) {
+      const auto row = random.row(type, columns);
+      bytes.insert(bytes.end(), row.begin(), row.end());
+    }
+    weights = {bytes.data(), type, rows, columns, weight_row_bytes(type, columns)};
+  }
+
+  MatmulArguments arguments(std::vector<float>& outputs) const {
+    MatmulArguments a;
+    a.weights = weights;
+    a.row_end = weights.rows;
+    a.inputs = inputs.data();
+    a.input_stride = weights.columns;
+    a.tokens = tokens;
+    a.outputs = outputs.data();
+    a.output_stride = weights.rows;
+    a.bias = bias.data();
+    return a;
+  }
+
+  size_t tokens;
+  std::vector<float> inputs;
+  std::vector<float> bias;
+  std::vector<uint8_t> bytes;
+  Matrix weights;
+};
+
+Problem random_problem(RandomWeights& random, WeightType type) {
+  const size_t block = weight_format(type).block_elements;
+  const size_t columns = random.number(1, block == 1 ? 200 : block == 32 ? 12 : 4) * block;
+  return {random, type, random.number(1, 40), columns, random.number(1, 35)};
+}
+
+class MatmulOf : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    kernels_ = find_kernels(GetParam());
+    if (kernels_ == nullptr) GTEST_SKIP() << "this CPU has no " << GetParam();
+  }
+  const Kernels* kernels_ = nullptr;
+};
+
+TEST_P(MatmulOf, EveryOutputIsWithinRoundingOfFloat64) {
+  RandomWeights random(1);
+  for (const WeightType type : kAllWeightTypes) {
+    for (int round = 0; round < 20; ++round) {
+      const Problem problem = random_problem(random, type);
+      std::vector<float> outputs(problem.tokens * problem.weights.rows);
+      kernels_->matmul(problem.arguments(outputs));
+      std::vector<float> row(problem.weights.columns);
+      for (size_t r = 0; r < problem.weights.rows; ++r) {
+        dequantize_row(type, problem.bytes.data() + r * problem.weights.row_bytes, row.size(), row.data());
+        for (size_t t = 0; t < problem.tokens; ++t) {
+          double exact = problem.bias[r], magnitude = std::abs(exact);
+          for (size_t c = 0; c < row.size(); ++c) {
+            const double product = static_cast<double>(row[c]) * problem.inputs[t * row.size() + c];
+            exact += product;
+            magnitude += std::abs(product);
+          }
+          ASSERT_NEAR(outputs[t * problem.weights.rows + r], exact, 1e-6 * magnitude + 1e-30)
+              << weight_format(type).name << " row " << r << " token " << t << " of " << problem.tokens;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MatmulOf, OutputsDoNotDependOnBatchOrRowRange) {
+  RandomWeights random(2);
+  for (const WeightType type : kAllWeightTypes) {
+    for (int round = 0; round < 20; ++round) {
+      const Problem problem = random_problem(random, type);
+      const size_t rows = problem.weights.rows;
+      std::vector<float> together(problem.tokens * rows), apart(problem.tokens * rows);
+      kernels_->matmul(problem.arguments(together));
+      for (size_t token = 0; token < problem.tokens;) {
+        const size_t count = random.number(1, problem.tokens - token);
+        for (size_t row = 0; row < rows;) {
+          MatmulArguments part = problem.arguments(apart);
+          part.row_begin = row;
+          part.row_end = row += random.number(1, rows - row);
+          part.tokens = count;
+          part.inputs += token * part.input_stride;
+          part.outputs += token * part.output_stride;
+          kernels_->matmul(part);
+        }
+        token += count;
+      }
+      ASSERT_EQ(std::memcmp(together.data(), apart.data(), together.size() * sizeof(float)), 0)
+          << weight_format(type).name << " " << rows << "x" << problem.weights.columns;
+    }
+  }
+}
+
+TEST_P(MatmulOf, AccumulateAddsToWhatIsThere) {
+  RandomWeights random(3);
+  const Problem problem(random, WeightType::kQ8_0, 5, 64, 3);
+  std::vector<float> plain(15), added(15, 2.5f);
+  kernels_->matmul(problem.arguments(plain));
+  MatmulArguments arguments = problem.arguments(added);
+  arguments.accumulate = true;
+  kernels_->matmul(arguments);
+  for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(added[i], 2.5f + plain[i]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, MatmulOf, testing::Values("scalar", "avx2"), [](const auto& isa) {
+  return std::string(isa.param);
+});
+
+}  // namespace
+}  // namespace deepserve::kernels

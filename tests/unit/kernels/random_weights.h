@@ -1,0 +1,84 @@
+// Random numbers and random rows of every weight format, from one printed seed.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "kernels/cpu/weight_format.h"
+
+namespace deepserve::kernels {
+
+class RandomWeights {
+ public:
+  explicit RandomWeights(uint32_t seed) : engine_(seed) { std::printf("seed %u\n", seed); }
+
+  size_t number(size_t min, size_t max) { return std::uniform_int_distribution<size_t>(min, max)(engine_); }
+  float uniform(float min, float max) { return std::uniform_real_distribution<float>(min, max)(engine_); }
+  std::vector<float> floats(size_t count, float magnitude = 1.0f) {
+    std::vector<float> values(count);
+    for (float& value : values) value = uniform(-magnitude, magnitude);
+    return values;
+  }
+
+  // `elements` weights of about +-`magnitude`: every bit of every quantised number is random, scales are sensible.
+  std::vector<uint8_t> row(WeightType type, size_t elements, float magnitude = 1.0f) {
+    std::vector<uint8_t> bytes(weight_row_bytes(type, elements));
+    const size_t block_bytes = weight_format(type).block_bytes;
+    if (type == WeightType::kF32) {
+      const auto values = floats(elements, magnitude);
+      std::memcpy(bytes.data(), values.data(), bytes.size());
+      return bytes;
+    }
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(engine_());
+    for (size_t begin = 0; begin < bytes.size(); begin += block_bytes) {
+      uint8_t* block = bytes.data() + begin;
+      switch (type) {
+        case WeightType::kF16: put_half(block, uniform(-magnitude, magnitude)); break;
+        case WeightType::kBF16: put_bfloat16(block, uniform(-magnitude, magnitude)); break;
+        case WeightType::kQ4_0: put_half(block, uniform(-magnitude, magnitude) / 8); break;
+        case WeightType::kQ4_1:
+          put_half(block, uniform(0, magnitude) / 8);
+          put_half(block + 2, -magnitude / 2);
+          break;
+        case WeightType::kQ5_0: put_half(block, uniform(-magnitude, magnitude) / 16); break;
+        case WeightType::kQ8_0: put_half(block, uniform(-magnitude, magnitude) / 127); break;
+        case WeightType::kQ4K:
+          put_half(block, uniform(0, magnitude) / 8 / 64);
+          put_half(block + 2, uniform(0, magnitude) / 64);
+          break;
+        case WeightType::kQ6K: put_half(block + 208, uniform(-magnitude, magnitude) / 32 / 128); break;
+        default: break;
+      }
+    }
+    return bytes;
+  }
+
+  // Rounds toward zero; subnormals become 0.
+  static void put_half(uint8_t* to, float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    const int exponent = static_cast<int>(bits >> 23 & 0xff) - 112;
+    uint16_t half = static_cast<uint16_t>(bits >> 16 & 0x8000);
+    if (exponent > 0) half |= static_cast<uint16_t>(exponent << 10 | (bits >> 13 & 0x3ff));
+    std::memcpy(to, &half, sizeof half);
+  }
+  static void put_bfloat16(uint8_t* to, float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    const auto upper = static_cast<uint16_t>(bits >> 16);
+    std::memcpy(to, &upper, sizeof upper);
+  }
+
+ private:
+  std::mt19937 engine_;
+};
+
+inline constexpr WeightType kAllWeightTypes[] = {WeightType::kF32,  WeightType::kF16,  WeightType::kBF16,
+                                                 WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
+                                                 WeightType::kQ8_0, WeightType::kQ4K,  WeightType::kQ6K};
+
+}  // namespace deepserve::kernels
