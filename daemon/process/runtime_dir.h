@@ -1,0 +1,25 @@
+// The directory where dsd's sockets lie, and the lock that makes this dsd its only one.
+#pragma once
+
+#include <string>
+
+#include "ipc/base/fd.h"
+#include "ipc/base/result.h"
+
+namespace deepserve::daemon {
+
+// Creates `path` (0700) and its missing parents. kIo when it cannot, or when it is there and no directory.
+Result<void> make_private_dir(const std::string& path);
+
+class RuntimeDir {
+ public:
+  // Creates the directory where it is missing and takes its lock (DIR/dsd.lock, which holds our pid). kConflict names
+  // the process that has it. Stale sockets may be removed only while the lock is held; it is until this object goes.
+  static Result<RuntimeDir> claim(const std::string& path);
+
+ private:
+  explicit RuntimeDir(Fd lock) : lock_(std::move(lock)) {}
+  Fd lock_;
+};
+
+}  // namespace deepserve::daemon

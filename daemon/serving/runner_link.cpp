@@ -1,0 +1,286 @@
+#include "daemon/serving/runner_link.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <csignal>
+
+#include "daemon/supervise/oom_count.h"
+#include "daemon/supervise/runner_command.h"
+#include "ipc/base/check.h"
+#include "ipc/base/clock.h"
+
+namespace deepserve::daemon {
+namespace {
+
+constexpr uint64_t kProgressFresh_ns = 3 * kSecond_ns;  // idle runners turn at least once a second
+
+SupervisionLimits limits_of(const SuperviseConfig& config) {
+  SupervisionLimits limits;
+  limits.deaths_max = config.deaths_max;
+  limits.window_ns = config.window_ns;
+  return limits;
+}
+
+}  // namespace
+
+RunnerLink::RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, const DeviceConfig& device,
+                       std::string binary, RunnerOwner& owner)
+    : loop_(loop),
+      model_(model),
+      device_(device),
+      id_(runner_id(model, device)),
+      binary_(std::move(binary)),
+      owner_(owner),
+      supervision_(limits_of(config.supervise)),
+      watch_(kTick_ms * kMillisecond_ns, config.supervise.hang_after_ns, config.supervise.load_hang_after_ns),
+      timer_(loop, [this] { step(RunnerEvent::kTimer); }),
+      handler_([this](ipc::MessageType type, std::span<const std::byte> body) { handle(type, body); }) {}
+
+RunnerLink::~RunnerLink() {
+  kill_now();
+  close_process();
+}
+
+void RunnerLink::start() { step(RunnerEvent::kStart); }
+
+void RunnerLink::restart(std::function<void(Result<void>)> done) {
+  restart_waiters_.push_back(std::move(done));
+  step(RunnerEvent::kRestart);
+}
+
+void RunnerLink::stop() {
+  if (lane_ != nullptr) {
+    send_surely(ipc::MessageType::kControl, ipc::Control{ipc::ControlKind::kExit}.encode());
+    lane_->flush();
+  }
+  step(RunnerEvent::kStop);
+}
+
+void RunnerLink::kill_now() {
+  if (child_) child_->signal(SIGKILL);
+}
+
+void RunnerLink::step(RunnerEvent event, const Death* death) {
+  const auto before = supervision_.status();
+  const auto actions = supervision_.step(event, monotonic_ns(), death);
+  const auto after = supervision_.status();
+  if (before != after && (after == RunnerStatus::kHung || after == RunnerStatus::kDraining)) {
+    spdlog::warn("runner {} (pid {}): {}", id_, pid(), runner_status_name(after));
+  }
+  act(actions);
+  arrange_timer();
+  if (before != supervision_.status()) answer_waiters();
+}
+
+void RunnerLink::act(RunnerActions actions) {
+  if (actions.signal != 0 && child_) {
+    signalled_ = true;
+    child_->signal(actions.signal);
+  }
+  if (!actions.spawn) return;
+  if (supervision_.restarts() != 0) owner_.on_restart(*this, supervision_.last_reason());
+  const auto spawned = spawn();
+  if (spawned) return;
+  spdlog::error("runner {}: {}", id_, spawned.error().message);
+  const Death death{Blame::kRunner, false, "spawn", spawned.error().message};
+  close_process();
+  step(RunnerEvent::kDied, &death);
+  owner_.on_died(*this, Blame::kNobody);
+}
+
+void RunnerLink::arrange_timer() {
+  const uint64_t at_ns = supervision_.timer_at_ns();
+  if (at_ns == 0) return timer_.stop();
+  const uint64_t now_ns = monotonic_ns();
+  timer_.start(at_ns <= now_ns ? 0 : (at_ns - now_ns + kMillisecond_ns - 1) / kMillisecond_ns);
+}
+
+void RunnerLink::answer_waiters() {
+  const auto status = supervision_.status();
+  const bool is_over = status == RunnerStatus::kFailed || status == RunnerStatus::kStopped;
+  if (status != RunnerStatus::kReady && !is_over) return;
+  for (const auto& done : std::exchange(restart_waiters_, {})) {
+    if (is_over) {
+      done(fail(Code::kRunnerLost, "runner {} did not become ready: {}", id_, supervision_.last_error()));
+    } else {
+      done({});
+    }
+  }
+}
+
+Result<void> RunnerLink::spawn() {
+  ++epoch_;
+  oom_kills_ = oom_kill_count();
+  TRY_ASSIGN(auto fds, ipc::create_lane(ipc::LaneSizes{}, epoch_));
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("cannot make a socket pair");
+  supervisor_socket_.reset(ends[0]);
+  const Fd runner_end(ends[1]);
+  const std::pair<int, int> inherited[] = {{fds.to_runner.get(), ipc::kLaneFdToRunner},
+                                           {fds.to_daemon.get(), ipc::kLaneFdToDaemon},
+                                           {fds.runner_wake.get(), ipc::kLaneFdRunnerWake},
+                                           {fds.daemon_wake.get(), ipc::kLaneFdDaemonWake},
+                                           {runner_end.get(), ipc::kSupervisorSocketFd}};
+  TRY_ASSIGN(auto child, Child::spawn(runner_command(binary_, model_, device_, epoch_), inherited));
+  child_.emplace(std::move(child));
+  started_ns_ = monotonic_ns();
+  death_poll_ = std::make_unique<Poll>(loop_, child_->pidfd(), [this](int, int) { on_process_ended(); });
+  death_poll_->watch(kReadable);
+  watch_.reset();
+  TRY_ASSIGN(lane_, ipc::Lane::attach(std::move(fds), ipc::Side::kDaemon, epoch_));
+  wake_poll_ = std::make_unique<Poll>(loop_, lane_->wake_fd(), [this](int, int) {
+    lane_->disarm();
+    drain();
+  });
+  wake_poll_->watch(kReadable);
+  spdlog::info("runner {} started: pid {}, epoch {}", id_, child_->pid(), epoch_);
+  return {};
+}
+
+void RunnerLink::turn() {
+  if (lane_ == nullptr) return;
+  while (!unsent_.empty() && send(unsent_.front().first, unsent_.front().second)) unsent_.pop_front();
+  lane_->flush();
+  if (lane_->arm() || drain_deferred_) return;
+  drain_deferred_ = true;
+  loop_.defer([this, alive = alive_] {
+    if (!*alive) return;
+    drain_deferred_ = false;
+    drain();
+  });
+}
+
+void RunnerLink::tick(uint64_t now_ns) {
+  if (lane_ == nullptr) return;
+  const bool serves = supervision_.status() == RunnerStatus::kReady;
+  const auto phase = serves ? ProgressWatch::Phase::kServing : ProgressWatch::Phase::kLoading;
+  const auto verdict = watch_.tick(now_ns, phase, lane_->progress());
+  if (verdict.stepped) {
+    stepped_ns_ = now_ns;
+    step(RunnerEvent::kStepped);
+  }
+  if (verdict.hung) step(RunnerEvent::kStoodStill);
+}
+
+bool RunnerLink::makes_progress(uint64_t now_ns) const {
+  return is_ready() && now_ns - stepped_ns_ < kProgressFresh_ns;
+}
+
+bool RunnerLink::send(ipc::MessageType type, std::span<const std::byte> body) {
+  return lane_ != nullptr && lane_->send(type, body) != ipc::SendOutcome::kRefused;
+}
+
+void RunnerLink::send_surely(ipc::MessageType type, std::vector<std::byte> body) {
+  if (lane_ == nullptr || (unsent_.empty() && send(type, body))) return;
+  unsent_.emplace_back(type, std::move(body));
+}
+
+size_t RunnerLink::body_bytes_max() const { return lane_ == nullptr ? 0 : lane_->body_bytes_max(); }
+
+void RunnerLink::drain() {
+  if (lane_ == nullptr || lied_) return;
+  const auto drained = lane_->drain(kMessagesPerTurn, handler_);
+  if (!drained && !lied_) {
+    spdlog::error("runner {} (pid {}): {}", id_, pid(), drained.error().message);
+    lied_ = true;
+  }
+  if (lied_) {
+    step(RunnerEvent::kLied);
+    return;
+  }
+  owner_.on_drained(*this);
+}
+
+void RunnerLink::handle(ipc::MessageType type, std::span<const std::byte> body) {
+  if (lied_) return;
+  if (type == ipc::MessageType::kState) return handle_state(body);
+  if (owner_.on_message(*this, type, body)) return;
+  spdlog::error("runner {} (pid {}): message {} breaks the lane's rules", id_, pid(), static_cast<int>(type));
+  lied_ = true;
+}
+
+void RunnerLink::handle_state(std::span<const std::byte> body) {
+  auto state = ipc::RunnerState::decode(body);
+  if (!state) {
+    spdlog::error("runner {} (pid {}): {}", id_, pid(), state.error().message);
+    lied_ = true;
+    return;
+  }
+  switch (state->phase) {
+    case ipc::RunnerPhase::kLoading:
+    case ipc::RunnerPhase::kWarming: step(RunnerEvent::kLoading); break;
+    case ipc::RunnerPhase::kReady: {
+      facts_ = std::move(*state);
+      stepped_ns_ = monotonic_ns();
+      const bool was_ready = is_ready();
+      step(RunnerEvent::kReady);
+      if (was_ready || !is_ready()) break;
+      spdlog::info("runner {} ready after {:.0f} ms: {} {}, {} tokens of context, {} sequences", id_,
+                   static_cast<double>(stepped_ns_ - started_ns_) * 1e-6, facts_->architecture, facts_->weights_type,
+                   facts_->context_tokens, facts_->sequences_max);
+      owner_.on_ready(*this);
+      break;
+    }
+    case ipc::RunnerPhase::kFailed: reported_ = Error{state->code, state->message}; break;
+    case ipc::RunnerPhase::kDraining:
+    case ipc::RunnerPhase::kDrained:
+    case ipc::RunnerPhase::kCount: break;
+  }
+}
+
+// What it had published before it died counts: nothing of it is lost.
+void RunnerLink::drain_last_words() {
+  while (lane_ != nullptr && !lied_) {
+    const auto drained = lane_->drain(kMessagesPerTurn, handler_);
+    if (!drained || *drained == 0) return;
+  }
+}
+
+void RunnerLink::on_process_ended() {
+  drain_last_words();
+  const auto status = child_->reap();
+  DeathFacts facts;
+  facts.exited = status.exited;
+  facts.exit_status = status.exit_status;
+  facts.signal = status.signal;
+  facts.signalled_by_us = signalled_;
+  facts.out_of_memory = oom_kill_count() != oom_kills_;
+  if (lane_ != nullptr) facts.cause = lane_->death_cause();
+  facts.reported = reported_;
+  const auto death = classify_death(facts);
+  const pid_t old_pid = pid();
+  close_process();
+
+  // The requests go back to the queue before a new process exists: it can only get them afterwards.
+  const auto before = supervision_.status();
+  const auto actions = supervision_.step(RunnerEvent::kDied, monotonic_ns(), &death);
+  const auto level = before == RunnerStatus::kDraining ? spdlog::level::info : spdlog::level::warn;
+  spdlog::log(level, "runner {} (pid {}): {}; now {}", id_, old_pid, supervision_.last_error(),
+              runner_status_name(supervision_.status()));
+  owner_.on_died(*this, supervision_.last_blame());
+  act(actions);
+  arrange_timer();
+  answer_waiters();
+}
+
+void RunnerLink::close_process() {
+  wake_poll_.reset();
+  death_poll_.reset();
+  lane_.reset();
+  supervisor_socket_.reset();
+  child_.reset();
+  unsent_.clear();
+  facts_.reset();
+  reported_.reset();
+  signalled_ = false;
+  lied_ = false;
+  if (drain_deferred_) {
+    // The deferred drain belongs to the lane that is gone.
+    *alive_ = false;
+    alive_ = std::make_shared<bool>(true);
+    drain_deferred_ = false;
+  }
+}
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,216 @@
+#include "daemon/serving/service.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "ipc/base/check.h"
+#include "ipc/base/clock.h"
+
+namespace deepserve::daemon {
+namespace {
+
+ClassQueue::Limits limits_of(const Config& config) {
+  ClassQueue::Limits limits;
+  for (size_t i = 0; i < limits.size(); ++i) limits[i] = {config.classes[i].share, config.classes[i].queue_max};
+  return limits;
+}
+
+}  // namespace
+
+Service::Service(Loop& loop, const Config& config, ServiceOptions options)
+    : loop_(loop),
+      config_(config),
+      options_(std::move(options)),
+      started_unix_(static_cast<uint64_t>(unix_seconds())),
+      queue_(limits_of(config), static_cast<uint32_t>(config.models.size())),
+      next_id_(options_.first_request),
+      deadline_timer_(loop, [this] { timer_deadline_ns_ = 0; }),
+      tick_timer_(loop, [this] { tick(); }),
+      stop_timer_(loop, [this] {
+        if (drained_) loop_.defer(std::exchange(drained_, nullptr));
+      }),
+      prepare_(loop, [this] { turn(); }) {
+  CHECK(next_id_ != 0);
+  for (uint32_t model = 0; model < config.models.size(); ++model) {
+    for (const auto& name : config.models[model].devices) {
+      auto& runner = *runners_.emplace_back(std::make_unique<Runner>());
+      runner.model = model;
+      runner.link = std::make_unique<RunnerLink>(loop, config, config.models[model], *config.find_device(name),
+                                                 options_.runner_binary, static_cast<RunnerOwner&>(*this));
+    }
+  }
+  for (auto& runner : runners_) runner->link->start();
+  tick_timer_.start(RunnerLink::kTick_ms, RunnerLink::kTick_ms);
+}
+
+Service::~Service() = default;
+
+std::optional<Refusal> Service::reason_to_refuse(const RequestSpec& spec) const {
+  const auto refuse = [&spec](Error error, uint64_t retry_after_ms, std::string reason) {
+    return Refusal{std::move(error), retry_after_ms, std::move(reason), spec.service_class};
+  };
+  if (stopping_) {
+    return refuse({Code::kShuttingDown, "the server is shutting down"}, CompletionRate::kRetryAfterMin_ms,
+                  "shutting_down");
+  }
+  const auto* model = config_.find_model(spec.model);
+  if (model == nullptr) {
+    std::vector<std::string> names;
+    for (const auto& one : config_.models) names.push_back(one.name);
+    return refuse({Code::kModelNotFound, fmt::format("there is no model '{}'; there are: {}", spec.model,
+                                                     fmt::join(names, ", "))}, 0, "");
+  }
+  const auto index = static_cast<uint32_t>(model - config_.models.data());
+  if (!model_may_serve(index)) return refuse({Code::kModelNotReady, model_trouble(index)}, 0, "model_failed");
+  return std::nullopt;
+}
+
+Refusal Service::queue_full(const Record& record, uint64_t now_ns) const {
+  const auto service_class = record.spec.service_class;
+  return {{Code::kServerOverloaded, fmt::format("the queue of class {} is full ({} wait)", class_name(service_class),
+                                                queue_.waiting(service_class))},
+          rate_.retry_after_ms(queue_.waiting_total() + 1, now_ns), "queue_full", service_class};
+}
+
+WaitingRequest Service::waiting(const Record& record, uint64_t deadline_ns) const {
+  return {record.id, record.spec.service_class, record.model, record.spec.client, record.client_weight, deadline_ns};
+}
+
+RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
+  const RequestId id = next_id_++;
+  const auto match = match_client(config_, spec.peer.known, spec.peer.uid, spec.peer.gid);
+  spec.service_class = std::max(spec.service_class, match.class_ceiling);  // a higher class is a lower number
+  if (spec.client.empty()) spec.client = match.name;
+  if (auto refusal = reason_to_refuse(spec)) {
+    tell_later(id, sink, std::move(*refusal));
+    return id;
+  }
+  const uint64_t now_ns = monotonic_ns();
+  const auto& class_config = config_.classes[static_cast<size_t>(spec.service_class)];
+  const auto model = static_cast<uint32_t>(config_.find_model(spec.model) - config_.models.data());
+  const uint64_t deadline_ns = spec.deadline_ns != 0 ? spec.deadline_ns : now_ns + class_config.deadline_ns;
+  const RequestProgress progress(spec.generation);
+  auto record = std::make_unique<Record>(Record{id, std::move(spec), model, match.weight, now_ns, deadline_ns, &sink,
+                                                RequestState::kQueued, nullptr, progress});
+  if (!queue_.push(waiting(*record, deadline_ns))) {
+    tell_later(id, sink, queue_full(*record, now_ns));
+    return id;
+  }
+  records_.emplace(id, std::move(record));
+  pump_model(model);
+  return id;
+}
+
+// Its sink hears of it from the loop, unless it is forgotten before.
+void Service::tell_later(RequestId id, ResponseSink& sink, Outcome outcome) {
+  late_.emplace(id, LateOutcome{&sink, std::move(outcome)});
+  loop_.defer([this, id] {
+    auto late = late_.extract(id);
+    if (late.empty()) return;
+    auto& [to, what] = late.mapped();
+    if (const auto* refusal = std::get_if<Refusal>(&what)) {
+      to->on_refused(*refusal);
+    } else {
+      to->on_failed(std::get<Error>(what));
+    }
+  });
+}
+
+// The end of a request that its runner does not know of yet, or no longer: told, and the record goes.
+void Service::end_unheard(Record& record, Outcome outcome) {
+  if (record.sink != nullptr) {
+    // Once accepted it is too late for a refusal.
+    if (record.progress.accepted() && std::holds_alternative<Refusal>(outcome)) {
+      outcome = std::get<Refusal>(std::move(outcome)).error;
+    }
+    tell_later(record.id, *record.sink, std::move(outcome));
+  }
+  erase(record);
+}
+
+// Nobody listens any more: it leaves the queue, or its runner is told to cancel and the record waits for the answer.
+void Service::let_go(Record& record) {
+  const auto cell = request_cell(record.state, RequestEvent::kLetGo);
+  record.state = cell.next;
+  record.sink = nullptr;
+  if (cell.rule == RequestRule::kDrop) return erase(record);
+  if (cell.rule != RequestRule::kCancel) return;
+  record.runner->link->send_surely(ipc::MessageType::kCancel, ipc::Cancel{record.id}.encode());
+}
+
+void Service::erase(Record& record) {
+  queue_.remove(record.id);
+  leave_runner(record);
+  records_.erase(record.id);
+  pump_wanted_ = true;
+}
+
+void Service::forget(RequestId id) {
+  late_.erase(id);
+  if (const auto record = records_.find(id); record != records_.end()) let_go(*record->second);
+}
+
+Result<void> Service::cancel(RequestId id) {
+  const auto found = records_.find(id);
+  if (found == records_.end() || found->second->sink == nullptr) {
+    return fail(Code::kNotFound, "there is no request {:016x}", id);
+  }
+  tell_later(id, *found->second->sink, Error{Code::kCancelled, "the request was cancelled by an operator"});
+  let_go(*found->second);
+  return {};
+}
+
+void Service::shed_expired(uint64_t now_ns) {
+  for (const RequestId id : queue_.take_expired(now_ns)) {
+    auto& record = *records_.at(id);
+    const auto service_class = record.spec.service_class;
+    CHECK(request_cell(record.state, RequestEvent::kExpire).rule == RequestRule::kRefuse);
+    end_unheard(record, Refusal{{Code::kServerOverloaded, "no runner had room before the request's deadline"},
+                                rate_.retry_after_ms(queue_.waiting_total() + 1, now_ns), "deadline", service_class});
+  }
+}
+
+uint64_t Service::query(const std::string& model_name, ipc::Query query, QueryDone done) {
+  const uint64_t id = ++next_query_;
+  query.query = id;
+  const auto later = [this, id, &done](Runner* runner, Error error) {
+    queries_.emplace(id, PendingQuery{runner, std::move(done)});
+    loop_.defer([this, id, error = std::move(error)] {
+      auto pending = queries_.extract(id);
+      if (!pending.empty()) pending.mapped().done(tl::unexpected<Error>(error));
+    });
+    return id;
+  };
+  RequestSpec spec;
+  spec.model = model_name;
+  if (auto refusal = reason_to_refuse(spec)) return later(nullptr, std::move(refusal->error));
+  if (queries_.size() >= kQueriesMax) return later(nullptr, {Code::kServerOverloaded, "too many questions wait"});
+  const auto model = static_cast<uint32_t>(config_.find_model(model_name) - config_.models.data());
+  const auto body = query.encode();
+  for (auto& runner : runners_) {
+    if (runner->model != model || !runner->link->is_ready()) continue;
+    if (body.size() > runner->link->body_bytes_max()) {
+      return later(nullptr, {Code::kPayloadTooLarge, fmt::format("the question is larger than {} bytes",
+                                                                 runner->link->body_bytes_max())});
+    }
+    if (!runner->link->send(ipc::MessageType::kQuery, body)) continue;
+    queries_.emplace(id, PendingQuery{runner.get(), std::move(done)});
+    return id;
+  }
+  return later(nullptr, {Code::kModelNotReady, model_trouble(model)});
+}
+
+void Service::restart_runner(const std::string& id, std::function<void(Result<void>)> done) {
+  std::vector<std::string> ids;
+  for (auto& runner : runners_) {
+    if (runner->link->id() == id && !stopping_) return runner->link->restart(std::move(done));
+    ids.push_back(runner->link->id());
+  }
+  auto error = stopping_ ? Error{Code::kShuttingDown, "the server is shutting down"}
+                         : Error{Code::kNotFound, fmt::format("there is no runner '{}'; there are: {}", id,
+                                                              fmt::join(ids, ", "))};
+  loop_.defer([done = std::move(done), error = std::move(error)] { done(tl::unexpected<Error>(error)); });
+}
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,160 @@
+// What serves: Serving on top of the queue, the runners and their lanes.
+//
+// Split by subject: service.cpp (requests come and go), service_messages.cpp (what runners say), service_runners.cpp
+// (runners come and go, dispatch, stop), service_rows.cpp (what can be seen of it).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <variant>
+#include <vector>
+
+#include "daemon/admission/class_queue.h"
+#include "daemon/admission/completion_rate.h"
+#include "daemon/config/config.h"
+#include "daemon/dispatch/request_progress.h"
+#include "daemon/dispatch/request_state.h"
+#include "daemon/loop/loop.h"
+#include "daemon/serving/runner_link.h"
+#include "daemon/serving/serving.h"
+
+namespace deepserve::daemon {
+
+struct ServiceOptions {
+  std::string runner_binary;
+  RequestId first_request = 1;  // ids go up from here: a random start keeps two lives of dsd apart
+  std::function<void(const std::string& reason)> on_runner_restart;  // may be empty
+};
+
+class Service final : public Serving, private RunnerOwner {
+ public:
+  static constexpr size_t kQueriesMax = 1024;
+
+  // Starts a runner for each model on each of its devices. `loop` and `config` must outlive the service.
+  Service(Loop& loop, const Config& config, ServiceOptions options);
+  ~Service() override;
+
+  RequestId start(RequestSpec spec, ResponseSink& sink) override;
+  void forget(RequestId id) override;
+  Result<void> cancel(RequestId id) override;
+  uint64_t query(const std::string& model, ipc::Query query, QueryDone done) override;
+  void drop_query(uint64_t id) override { queries_.erase(id); }
+  void restart_runner(const std::string& id, std::function<void(Result<void>)> done) override;
+
+  std::vector<ModelRow> models() const override;
+  std::vector<RunnerRow> runners() const override;
+  std::vector<RequestRow> requests() const override;
+  QueueCounts counts() const override;
+  bool ready() const override;
+  bool stopping() const override { return stopping_; }
+
+  // From here on nothing new is taken and what is queued is refused; running requests may end. `drained` once no
+  // request is left, or `limit_ns` has passed.
+  void begin_stop(uint64_t limit_ns, std::function<void()> drained);
+  // Fails the requests that are left and ends the runners; `done` once all processes are gone.
+  void stop_runners(std::function<void()> done);
+  // SIGKILL to all runners, nothing else: dsd ends at once.
+  void kill_runners();
+
+ private:
+  struct Runner {
+    std::unique_ptr<RunnerLink> link;
+    uint32_t model = 0;  // index in the configuration
+    std::unordered_set<RequestId> requests;  // dispatched and not confirmed as ended
+    uint32_t sequences = 0;
+  };
+  struct Record {
+    RequestId id = 0;
+    RequestSpec spec;
+    uint32_t model = 0;
+    double client_weight = 1.0;
+    uint64_t started_ns = 0;
+    uint64_t deadline_ns = 0;
+    ResponseSink* sink = nullptr;  // none once nobody listens
+    RequestState state = RequestState::kQueued;
+    Runner* runner = nullptr;      // from kDispatched on
+    RequestProgress progress;
+
+    uint32_t sequences() const { return spec.generation.choices == 0 ? 1 : spec.generation.choices; }
+  };
+  using Outcome = std::variant<Refusal, Error>;
+  struct LateOutcome {
+    ResponseSink* sink;
+    Outcome outcome;
+  };
+  struct PendingQuery {
+    Runner* runner;
+    QueryDone done;
+  };
+
+  // RunnerOwner
+  bool on_message(RunnerLink& link, ipc::MessageType type, std::span<const std::byte> body) override;
+  void on_ready(RunnerLink& link) override;
+  void on_died(RunnerLink& link, Blame blame) override;
+  void on_restart(RunnerLink& link, const std::string& reason) override;
+  void on_drained(RunnerLink& link) override;
+
+  // service.cpp
+  std::optional<Refusal> reason_to_refuse(const RequestSpec& spec) const;
+  Refusal queue_full(const Record& record, uint64_t now_ns) const;
+  WaitingRequest waiting(const Record& record, uint64_t deadline_ns) const;
+  void tell_later(RequestId id, ResponseSink& sink, Outcome outcome);
+  void end_unheard(Record& record, Outcome outcome);
+  void let_go(Record& record);
+  void erase(Record& record);
+  void shed_expired(uint64_t now_ns);
+
+  // service_messages.cpp
+  Record* find(const Runner& runner, RequestId id);
+  bool on_accepted(Runner& runner, std::span<const std::byte> body);
+  bool on_delta(Runner& runner, std::span<const std::byte> body);
+  bool on_finished(Runner& runner, std::span<const std::byte> body);
+  bool on_failed(Runner& runner, std::span<const std::byte> body);
+  bool on_answer(Runner& runner, std::span<const std::byte> body);
+  void acknowledge(Runner& runner, RequestId id);
+  void complete(Record& record, bool runner_is_done);
+
+  // service_runners.cpp
+  Runner& runner_of(const RunnerLink& link);
+  void turn();
+  void tick();
+  void pump();
+  void pump_model(uint32_t model);
+  bool dispatch(Record& record, Runner& runner);
+  void leave_runner(Record& record);
+  void replay_or_lose(Record& record, Blame blame);
+  void lose_model(uint32_t model);
+  bool model_may_serve(uint32_t model) const;
+  std::string model_trouble(uint32_t model) const;
+  void arrange_deadline_timer();
+  void check_stopped();
+
+  Loop& loop_;
+  const Config& config_;
+  const ServiceOptions options_;
+  const uint64_t started_unix_;
+  std::vector<std::unique_ptr<Runner>> runners_;
+  std::unordered_map<RequestId, std::unique_ptr<Record>> records_;
+  std::unordered_map<RequestId, LateOutcome> late_;  // told from the loop: a sink is never called from its own call
+  std::unordered_map<uint64_t, PendingQuery> queries_;
+  ClassQueue queue_;
+  CompletionRate rate_;
+  RequestId next_id_;
+  uint64_t next_query_ = 0;
+  bool pump_wanted_ = false;
+  bool stopping_ = false;
+  bool runners_stopping_ = false;
+  std::function<void()> drained_;
+  std::function<void()> stopped_;
+  uint64_t timer_deadline_ns_ = 0;  // what deadline_timer_ is set to
+  Timer deadline_timer_;
+  Timer tick_timer_;
+  Timer stop_timer_;
+  Prepare prepare_;
+};
+
+}  // namespace deepserve::daemon

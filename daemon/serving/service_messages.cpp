@@ -1,0 +1,129 @@
+// What runners say about requests. A runner is not trusted: false ends it.
+#include <spdlog/spdlog.h>
+
+#include "daemon/serving/service.h"
+#include "ipc/base/clock.h"
+
+namespace deepserve::daemon {
+
+// The record of a request that `runner` has; null for one that has ended here already.
+Service::Record* Service::find(const Runner& runner, RequestId id) {
+  const auto found = records_.find(id);
+  return found != records_.end() && found->second->runner == &runner ? found->second.get() : nullptr;
+}
+
+bool Service::on_message(RunnerLink& link, ipc::MessageType type, std::span<const std::byte> body) {
+  auto& runner = runner_of(link);
+  switch (type) {
+    case ipc::MessageType::kDelta: return on_delta(runner, body);
+    case ipc::MessageType::kAccepted: return on_accepted(runner, body);
+    case ipc::MessageType::kFinished: return on_finished(runner, body);
+    case ipc::MessageType::kFailed: return on_failed(runner, body);
+    case ipc::MessageType::kAnswer: return on_answer(runner, body);
+    default: return false;
+  }
+}
+
+bool Service::on_accepted(Runner& runner, std::span<const std::byte> body) {
+  const auto event = ipc::Accepted::decode(body);
+  if (!event) return false;
+  auto* record = find(runner, event->request);
+  if (record == nullptr) return true;
+  const auto cell = request_cell(record->state, RequestEvent::kAccept);
+  if (cell.rule == RequestRule::kImpossible) return false;
+  record->state = cell.next;
+  if (cell.rule != RequestRule::kTell) return true;
+  if (record->progress.on_accepted(*event) == Heard::kNews) record->sink->on_accepted(*event);
+  return true;
+}
+
+bool Service::on_delta(Runner& runner, std::span<const std::byte> body) {
+  const auto event = ipc::Delta::decode(body);
+  if (!event) return false;
+  auto* record = find(runner, event->request);
+  if (record == nullptr) return true;
+  const auto cell = request_cell(record->state, RequestEvent::kDelta);
+  if (cell.rule == RequestRule::kImpossible) return false;
+  record->state = cell.next;
+  if (cell.rule != RequestRule::kTell) return true;
+  const auto heard = record->progress.on_delta(*event);
+  if (heard == Heard::kNews) record->sink->on_delta(*event);
+  return heard != Heard::kLie;
+}
+
+bool Service::on_finished(Runner& runner, std::span<const std::byte> body) {
+  auto event = ipc::Finished::decode(body);
+  if (!event) return false;
+  const bool runner_is_done = event->last;
+  auto* record = find(runner, event->request);
+  if (record == nullptr) {
+    if (runner_is_done) acknowledge(runner, event->request);
+    return true;
+  }
+  const auto cell = request_cell(record->state, RequestEvent::kFinish);
+  if (cell.rule == RequestRule::kImpossible) return false;
+  if (cell.rule == RequestRule::kDrop) {
+    if (runner_is_done) complete(*record, true);
+    return true;
+  }
+  const auto heard = record->progress.on_finished(*event);
+  if (heard == Heard::kLie || (heard == Heard::kRepeat && runner_is_done)) return false;
+  if (heard == Heard::kRepeat) return true;
+  if (!event->last) {
+    record->sink->on_finished(*event);
+    return true;
+  }
+  auto* sink = record->sink;
+  record->state = cell.next;
+  complete(*record, runner_is_done);
+  sink->on_finished(*event);
+  return true;
+}
+
+bool Service::on_failed(Runner& runner, std::span<const std::byte> body) {
+  const auto event = ipc::Failed::decode(body);
+  if (!event) return false;
+  auto* record = find(runner, event->request);
+  if (record == nullptr) {
+    acknowledge(runner, event->request);
+    return true;
+  }
+  const auto cell = request_cell(record->state, RequestEvent::kFail);
+  if (cell.rule == RequestRule::kImpossible) return false;
+  auto* sink = record->sink;
+  complete(*record, true);
+  if (cell.rule == RequestRule::kTell) sink->on_failed({event->code, event->message});
+  return true;
+}
+
+bool Service::on_answer(Runner& runner, std::span<const std::byte> body) {
+  auto answer = ipc::Answer::decode(body);
+  if (!answer) return false;
+  const auto found = queries_.find(answer->query);
+  if (found == queries_.end() || found->second.runner != &runner) return true;  // dropped meanwhile
+  const auto done = std::move(found->second.done);
+  queries_.erase(found);
+  if (answer->failed) {
+    done(fail(answer->code, "{}", answer->text));
+  } else {
+    done(std::move(*answer));
+  }
+  return true;
+}
+
+void Service::acknowledge(Runner& runner, RequestId id) {
+  runner.link->send_surely(ipc::MessageType::kAcknowledge, ipc::Acknowledge{id}.encode());
+}
+
+// Its terminal outcome is here. A runner that still works on choices that had ended before a replay is told to stop.
+void Service::complete(Record& record, bool runner_is_done) {
+  rate_.count(monotonic_ns());
+  if (runner_is_done) {
+    acknowledge(*record.runner, record.id);
+  } else {
+    record.runner->link->send_surely(ipc::MessageType::kCancel, ipc::Cancel{record.id}.encode());
+  }
+  erase(record);
+}
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,98 @@
+// What can be seen of the service from outside.
+#include <algorithm>
+
+#include "daemon/serving/service.h"
+#include "ipc/base/clock.h"
+
+namespace deepserve::daemon {
+namespace {
+
+double seconds_since(uint64_t then_ns, uint64_t now_ns) {
+  return then_ns == 0 || now_ns < then_ns ? 0.0 : static_cast<double>(now_ns - then_ns) * 1e-9;
+}
+
+// "ready" when any runner is, else "loading" when any may become so, else "failed".
+std::string model_state(bool any_ready, bool any_may) { return any_ready ? "ready" : any_may ? "loading" : "failed"; }
+
+}  // namespace
+
+std::vector<ModelRow> Service::models() const {
+  std::vector<ModelRow> rows;
+  for (uint32_t index = 0; index < config_.models.size(); ++index) {
+    const auto& model = config_.models[index];
+    auto& row = rows.emplace_back();
+    row.name = model.name;
+    row.aliases = model.aliases;
+    row.path = model.path;
+    row.created_unix = started_unix_;
+    for (const auto& runner : runners_) {
+      if (runner->model != index) continue;
+      row.runners.push_back(runner->link->id());
+      if (!runner->link->is_ready() || row.facts) continue;
+      row.facts = runner->link->facts();
+      row.bytes = row.facts->weight_bytes;
+    }
+    row.state = model_state(row.facts.has_value(), model_may_serve(index));
+  }
+  return rows;
+}
+
+std::vector<RunnerRow> Service::runners() const {
+  const uint64_t now_ns = monotonic_ns();
+  std::vector<RunnerRow> rows;
+  for (const auto& runner : runners_) {
+    const auto& link = *runner->link;
+    const auto& supervision = link.supervision();
+    auto& row = rows.emplace_back();
+    row.id = link.id();
+    row.pid = link.pid();
+    row.device = link.device().name;
+    row.model = link.model().name;
+    row.state = runner_status_name(supervision.status());
+    row.restarts = supervision.restarts();
+    row.uptime_s = link.pid() < 0 ? 0.0 : seconds_since(link.started_ns(), now_ns);
+    row.last_error = supervision.last_error();
+    row.steps = link.progress().steps;
+    row.bytes_loaded = link.progress().bytes_loaded;
+    row.requests = static_cast<uint32_t>(runner->requests.size());
+    row.gauges = link.gauges();
+    if (link.is_ready()) row.facts = link.facts();
+  }
+  return rows;
+}
+
+std::vector<RequestRow> Service::requests() const {
+  const uint64_t now_ns = monotonic_ns();
+  std::vector<RequestRow> rows;
+  for (const auto& [id, record] : records_) {
+    auto& row = rows.emplace_back();
+    row.id = id;
+    row.state = request_state_name(record->state);
+    row.client = record->spec.client;
+    row.peer = record->spec.peer;
+    row.service_class = record->spec.service_class;
+    row.model = config_.models[record->model].name;
+    if (record->runner != nullptr) row.runner = record->runner->link->id();
+    row.endpoint = record->spec.endpoint;
+    row.age_s = seconds_since(record->started_ns, now_ns);
+    row.prompt_tokens = record->progress.prompt_tokens();
+    row.generated_tokens = record->progress.generated_tokens();
+  }
+  std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  return rows;
+}
+
+QueueCounts Service::counts() const {
+  QueueCounts counts;
+  for (size_t i = 0; i < kClasses; ++i) counts.waiting[i] = queue_.waiting(static_cast<ipc::Class>(i));
+  for (const auto& runner : runners_) counts.running += static_cast<uint32_t>(runner->requests.size());
+  return counts;
+}
+
+bool Service::ready() const {
+  const uint64_t now_ns = monotonic_ns();
+  return !stopping_ && std::any_of(runners_.begin(), runners_.end(),
+                                   [now_ns](const auto& runner) { return runner->link->makes_progress(now_ns); });
+}
+
+}  // namespace deepserve::daemon

@@ -1,0 +1,221 @@
+// Runners come and go; requests go to them and come back when one dies; the stop.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "daemon/dispatch/runner_choice.h"
+#include "daemon/serving/service.h"
+#include "ipc/base/check.h"
+#include "ipc/base/clock.h"
+
+namespace deepserve::daemon {
+
+Service::Runner& Service::runner_of(const RunnerLink& link) {
+  for (auto& runner : runners_) {
+    if (runner->link.get() == &link) return *runner;
+  }
+  CHECK(false);
+}
+
+// Before the loop sleeps: what is due is done, what was sent is published, and the lanes are armed.
+void Service::turn() {
+  if (queue_.next_deadline_ns() != 0) {
+    const uint64_t now_ns = monotonic_ns();
+    if (queue_.next_deadline_ns() <= now_ns) shed_expired(now_ns);
+  }
+  if (std::exchange(pump_wanted_, false)) pump();
+  for (auto& runner : runners_) runner->link->turn();
+  arrange_deadline_timer();
+  check_stopped();
+}
+
+void Service::arrange_deadline_timer() {
+  const uint64_t deadline_ns = queue_.next_deadline_ns();
+  if (deadline_ns == timer_deadline_ns_) return;
+  timer_deadline_ns_ = deadline_ns;
+  if (deadline_ns == 0) return deadline_timer_.stop();
+  const uint64_t now_ns = monotonic_ns();
+  deadline_timer_.start(deadline_ns <= now_ns ? 0 : (deadline_ns - now_ns) / kMillisecond_ns + 1);
+}
+
+void Service::tick() {
+  const uint64_t now_ns = monotonic_ns();
+  for (auto& runner : runners_) runner->link->tick(now_ns);
+}
+
+void Service::pump() {
+  if (queue_.waiting_total() == 0) return;
+  for (uint32_t model = 0; model < config_.models.size(); ++model) pump_model(model);
+}
+
+void Service::pump_model(uint32_t model) {
+  for (RequestId id = queue_.next(model); id != 0; id = queue_.next(model)) {
+    std::vector<RunnerLoad> loads;
+    for (const auto& runner : runners_) {
+      auto& load = loads.emplace_back();
+      load.ready = runner->model == model && runner->link->is_ready();
+      if (!load.ready) continue;
+      load.outbox_full = !runner->link->has_room();
+      load.sequences = runner->sequences;
+      load.sequences_max = runner->link->facts()->sequences_max;
+      load.kv_blocks_free = runner->link->gauges().kv_blocks_free;
+    }
+    auto& record = *records_.at(id);
+    const auto chosen = choose_runner(loads, record.sequences());
+    if (!chosen || !dispatch(record, *runners_[*chosen])) return;
+  }
+}
+
+// False: the lane has no room; the request stays in the queue.
+bool Service::dispatch(Record& record, Runner& runner) {
+  ipc::Submit submit;
+  submit.request = record.id;
+  submit.service_class = record.spec.service_class;
+  submit.deadline_ns = record.deadline_ns;
+  submit.prompt = record.spec.prompt;
+  submit.generation = record.spec.generation;
+  submit.resumed = record.progress.resumed();
+  const auto* client = reinterpret_cast<const std::byte*>(record.spec.client.data());
+  submit.opaque.assign(client, client + record.spec.client.size());
+  const auto body = submit.encode();
+  if (body.size() > runner.link->body_bytes_max()) {
+    end_unheard(record, Error{Code::kPayloadTooLarge, fmt::format("the request is larger than the {} bytes that a "
+                                                                  "runner takes", runner.link->body_bytes_max())});
+    return true;
+  }
+  if (!runner.link->send(ipc::MessageType::kSubmit, body)) return false;
+  queue_.taken(record.id);
+  const auto cell = request_cell(record.state, RequestEvent::kDispatch);
+  CHECK(cell.rule == RequestRule::kGo);
+  record.state = cell.next;
+  record.runner = &runner;
+  runner.requests.insert(record.id);
+  runner.sequences += record.sequences();
+  return true;
+}
+
+void Service::leave_runner(Record& record) {
+  auto* runner = std::exchange(record.runner, nullptr);
+  if (runner == nullptr) return;
+  runner->requests.erase(record.id);
+  runner->sequences -= record.sequences();
+}
+
+void Service::on_ready(RunnerLink&) { pump_wanted_ = true; }
+
+void Service::on_drained(RunnerLink&) { pump_wanted_ = pump_wanted_ || queue_.waiting_total() != 0; }
+
+void Service::on_restart(RunnerLink&, const std::string& reason) {
+  if (options_.on_runner_restart) options_.on_runner_restart(reason);
+}
+
+void Service::on_died(RunnerLink& link, Blame blame) {
+  auto& runner = runner_of(link);
+  std::vector<RequestId> ids(runner.requests.begin(), runner.requests.end());
+  std::sort(ids.begin(), ids.end());  // the oldest first
+  for (const RequestId id : ids) replay_or_lose(*records_.at(id), blame);
+  std::vector<uint64_t> questions;
+  for (const auto& [id, pending] : queries_) {
+    if (pending.runner == &runner) questions.push_back(id);
+  }
+  for (const uint64_t id : questions) {
+    loop_.defer([this, id] {
+      auto pending = queries_.extract(id);
+      if (!pending.empty()) pending.mapped().done(fail(Code::kRunnerLost, "the runner died before it answered"));
+    });
+  }
+  if (!model_may_serve(runner.model)) lose_model(runner.model);
+  pump_wanted_ = true;
+}
+
+void Service::replay_or_lose(Record& record, Blame blame) {
+  const bool again = record.progress.on_runner_died(blame);
+  const auto cell = request_cell(record.state, again ? RequestEvent::kRunnerDied : RequestEvent::kRunnerLost);
+  leave_runner(record);
+  record.state = cell.next;
+  if (cell.rule == RequestRule::kDrop) return erase(record);
+  if (cell.rule == RequestRule::kRefuse) {
+    return end_unheard(record, Error{Code::kRunnerLost, "the runner died again while it worked on this request"});
+  }
+  CHECK(cell.rule == RequestRule::kRequeue);
+  // What was accepted is never shed; what was not may still get its 503.
+  queue_.push_replay(waiting(record, record.progress.accepted() ? 0 : record.deadline_ns));
+}
+
+// No runner of this model is left or will come by itself.
+void Service::lose_model(uint32_t model) {
+  for (const RequestId id : queue_.take_all(model)) {
+    auto& record = *records_.at(id);
+    const auto service_class = record.spec.service_class;
+    if (record.progress.accepted()) {
+      end_unheard(record, Error{Code::kRunnerLost, model_trouble(model)});
+    } else {
+      end_unheard(record, Refusal{{Code::kModelNotReady, model_trouble(model)}, 0, "model_failed", service_class});
+    }
+  }
+}
+
+bool Service::model_may_serve(uint32_t model) const {
+  return std::any_of(runners_.begin(), runners_.end(), [model](const auto& runner) {
+    return runner->model == model && runner->link->supervision().may_become_ready();
+  });
+}
+
+std::string Service::model_trouble(uint32_t model) const {
+  std::string text = fmt::format("no runner of model '{}' is ready", config_.models[model].name);
+  for (const auto& runner : runners_) {
+    if (runner->model != model) continue;
+    const auto& supervision = runner->link->supervision();
+    text += fmt::format("; {} is {}", runner->link->id(), runner_status_name(supervision.status()));
+    if (!supervision.last_error().empty()) text += ": " + supervision.last_error();
+  }
+  return text;
+}
+
+void Service::begin_stop(uint64_t limit_ns, std::function<void()> drained) {
+  stopping_ = true;
+  drained_ = std::move(drained);
+  for (uint32_t model = 0; model < config_.models.size(); ++model) {
+    for (const RequestId id : queue_.take_all(model)) {
+      auto& record = *records_.at(id);
+      if (record.progress.accepted()) {
+        queue_.push_replay(waiting(record, 0));  // it runs: it may end
+        continue;
+      }
+      const auto service_class = record.spec.service_class;
+      end_unheard(record, Refusal{{Code::kShuttingDown, "the server is shutting down"},
+                                  CompletionRate::kRetryAfterMin_ms, "shutting_down", service_class});
+    }
+  }
+  stop_timer_.start(limit_ns / kMillisecond_ns);
+  pump_wanted_ = true;
+}
+
+void Service::stop_runners(std::function<void()> done) {
+  stopping_ = true;
+  runners_stopping_ = true;
+  stopped_ = std::move(done);
+  std::vector<RequestId> ids;
+  for (const auto& [id, record] : records_) ids.push_back(id);
+  for (const RequestId id : ids) {
+    end_unheard(*records_.at(id), Refusal{{Code::kShuttingDown, "the server is shutting down"},
+                                          CompletionRate::kRetryAfterMin_ms, "shutting_down", ipc::Class::kNormal});
+  }
+  for (auto& runner : runners_) runner->link->stop();
+}
+
+void Service::kill_runners() {
+  for (auto& runner : runners_) runner->link->kill_now();
+}
+
+void Service::check_stopped() {
+  if (runners_stopping_) {
+    const bool all_gone =
+        std::all_of(runners_.begin(), runners_.end(), [](const auto& runner) { return runner->link->stopped(); });
+    if (all_gone && stopped_) loop_.defer(std::exchange(stopped_, nullptr));
+  } else if (stopping_ && drained_ && records_.empty() && late_.empty()) {
+    loop_.defer(std::exchange(drained_, nullptr));
+  }
+}
+
+}  // namespace deepserve::daemon
