@@ -34,7 +34,9 @@ const Alphabet& alphabet() {
 
 }  // namespace
 
-char32_t byte_alphabet_character(unsigned char byte) { return alphabet().character_of[byte]; }
+char32_t byte_alphabet_character(unsigned char byte) {
+  return alphabet().character_of[byte];
+}
 
 std::optional<std::string> bytes_of_spelling(std::string_view spelling) {
   const Alphabet& table = alphabet();

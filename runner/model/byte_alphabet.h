@@ -1,4 +1,5 @@
-// The byte alphabet of GPT-2: one printable character for each byte, in which byte-level vocabularies spell tokens.
+// The byte alphabet of GPT-2: one printable character for each byte, in which byte-level vocabularies spell
+// tokens.
 #pragma once
 
 #include <optional>

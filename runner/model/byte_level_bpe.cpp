@@ -13,7 +13,8 @@ namespace {
 constexpr size_t kShortPieceBytes = 48;  // up to here looking at every pair anew is faster than a queue
 constexpr uint32_t kNoRank = 0xffffffff;
 
-// A normal token's bytes; a spelling outside of the alphabet stands for itself, as Hugging Face's decoder has it.
+// A normal token's bytes; a spelling outside of the alphabet stands for itself, as Hugging Face's decoder has
+// it.
 std::string bytes_of_token(const std::string& text, TokenKind kind) {
   if (kind != TokenKind::kNormal) return text;
   std::optional<std::string> bytes = bytes_of_spelling(text);
@@ -53,7 +54,8 @@ ByteLevelBpe::ByteLevelBpe(Vocabulary vocabulary, TokenBytes token_bytes, PreTok
 
 Result<void> ByteLevelBpe::read_merges() {
   const std::vector<std::string>& merges = vocabulary().merges;
-  if (merges.size() >= kNoRank) return fail(Code::kBadModelFile, "{} merges are more than can be", merges.size());
+  if (merges.size() >= kNoRank)
+    return fail(Code::kBadModelFile, "{} merges are more than can be", merges.size());
   merges_ = PairTable(merges.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const std::string_view merge = merges[rank];

@@ -1,6 +1,6 @@
-// Byte-level byte pair encoding as GPT-2 introduced it (Radford et al. 2019) and Hugging Face's `tokenizers` runs it:
-// text is cut into pieces by the pre-tokeniser, a piece's bytes are merged pairwise, always the pair of the lowest rank,
-// of equal ones the leftmost.
+// Byte-level byte pair encoding as GPT-2 introduced it (Radford et al. 2019) and Hugging Face's `tokenizers`
+// runs it: text is cut into pieces by the pre-tokeniser, a piece's bytes are merged pairwise, always the pair
+// of the lowest rank, of equal ones the leftmost.
 #pragma once
 
 #include <atomic>
@@ -30,11 +30,11 @@ class ByteLevelBpe final : public TokenizerBase {
   enum class OwnEncoding : uint8_t { kNotTried, kYes, kNo };
 
   PreTokenizer pre_tokenizer_;
-  TextTable texts_;                     // bytes of every normal token -> the first id with them
-  PairTable merges_;                    // (left, right) -> (rank, merged)
+  TextTable texts_;                       // bytes of every normal token -> the first id with them
+  PairTable merges_;                      // (left, right) -> (rank, merged)
   std::array<TokenId, 256> byte_tokens_;  // kNoToken: the vocabulary cannot say this byte
-  // Whether merging a token's bytes gives that token, found out when its text first comes as a piece: then the piece
-  // needs no merging. Any thread that finds out writes the same value.
+  // Whether merging a token's bytes gives that token, found out when its text first comes as a piece: then
+  // the piece needs no merging. Any thread that finds out writes the same value.
   mutable std::vector<std::atomic<OwnEncoding>> own_encoding_;
 };
 

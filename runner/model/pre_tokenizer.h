@@ -1,7 +1,8 @@
-// Cuts text into the pieces that byte-level BPE merges within, by the regular expressions of the model's tokeniser.
+// Cuts text into the pieces that byte-level BPE merges within, by the regular expressions of the model's
+// tokeniser.
 //
-// The expressions are those of the models' published tokenizer.json files, run by PCRE2 (JIT where the process may have
-// executable pages, else its interpreter: slower, the same result).
+// The expressions are those of the models' published tokenizer.json files, run by PCRE2 (JIT where the
+// process may have executable pages, else its interpreter: slower, the same result).
 #pragma once
 
 #include <memory>
@@ -16,14 +17,15 @@ namespace deepserve::runner {
 
 class PreTokenizer {
  public:
-  // `name` is GGUF's tokenizer.ggml.pre. An empty one and "default" are GPT-2's. kNotSupported names an unknown one.
+  // `name` is GGUF's tokenizer.ggml.pre. An empty one and "default" are GPT-2's. kNotSupported names an
+  // unknown one.
   static Result<PreTokenizer> make(std::string_view name);
   ~PreTokenizer();
   PreTokenizer(PreTokenizer&&) noexcept;
   PreTokenizer& operator=(PreTokenizer&&) noexcept;
 
-  // Appends the pieces of `text` to `pieces`; together they are `text`, none is empty. A run of bytes that are no
-  // UTF-8 is a piece of its own. They view `text`. Any number of threads.
+  // Appends the pieces of `text` to `pieces`; together they are `text`, none is empty. A run of bytes that
+  // are no UTF-8 is a piece of its own. They view `text`. Any number of threads.
   void split(std::string_view text, std::vector<std::string_view>& pieces) const;
 
   // A piece that is a token is that token, whatever the merges would make of it ("ignore_merges" of Llama 3).

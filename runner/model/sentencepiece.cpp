@@ -69,14 +69,16 @@ Result<std::unique_ptr<Tokenizer>> SentencePiece::make(Vocabulary vocabulary) {
   TRY(check_and_correct(vocabulary));
   const size_t tokens = vocabulary.tokens.size();
   if (vocabulary.scores.size() != tokens) {
-    return fail(Code::kBadModelFile, "the vocabulary has {} tokens but {} scores", tokens, vocabulary.scores.size());
+    return fail(Code::kBadModelFile, "the vocabulary has {} tokens but {} scores", tokens,
+                vocabulary.scores.size());
   }
   TokenBytes bytes(tokens);
   for (TokenId token = 0; token < tokens; ++token) {
     if (std::isnan(vocabulary.scores[token])) {
       return fail(Code::kBadModelFile, "the score of token {} is not a number", token);
     }
-    TRY_ASSIGN(const std::string text, bytes_of_token(vocabulary.tokens[token], vocabulary.kinds[token], token));
+    TRY_ASSIGN(const std::string text,
+               bytes_of_token(vocabulary.tokens[token], vocabulary.kinds[token], token));
     bytes.append(text);
   }
   return std::unique_ptr<Tokenizer>(new SentencePiece(std::move(vocabulary), std::move(bytes)));
@@ -116,7 +118,8 @@ void SentencePiece::encode_plain(std::string_view text, bool after_special, std:
     candidates.pop();
     const size_t right = left + symbols.bytes[left];
     if (symbols.bytes[left] == 0 || right >= text.size()) continue;
-    if (symbols.bytes[left] + symbols.bytes[right] != both_bytes) continue;  // one of the two was merged meanwhile
+    if (symbols.bytes[left] + symbols.bytes[right] != both_bytes)
+      continue;  // one of the two was merged meanwhile
     symbols.bytes[left] = both_bytes;
     symbols.bytes[right] = 0;
     const size_t after = left + both_bytes;

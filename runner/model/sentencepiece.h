@@ -1,8 +1,9 @@
-// The tokeniser that GGUF calls "llama": SentencePiece's BPE (Kudo and Richardson 2018), where the piece with the
-// highest score is merged first, of equal ones the leftmost, and characters of no piece become bytes <0xNN>.
+// The tokeniser that GGUF calls "llama": SentencePiece's BPE (Kudo and Richardson 2018), where the piece with
+// the highest score is merged first, of equal ones the leftmost, and characters of no piece become bytes
+// <0xNN>.
 //
-// As in llama.cpp a space goes before the text and before what follows a special token (add_space_prefix). Control
-// tokens are never made by merging, so that a user's "</s>" stays text.
+// As in llama.cpp a space goes before the text and before what follows a special token (add_space_prefix).
+// Control tokens are never made by merging, so that a user's "</s>" stays text.
 #pragma once
 
 #include <array>
@@ -23,8 +24,8 @@ class SentencePiece final : public TokenizerBase {
 
   static constexpr TokenId kNoToken = 0xffffffff;
 
-  TextTable pieces_;                        // bytes of every normal token -> the first id with them
-  std::array<TokenId, 256> byte_tokens_;    // kNoToken: there is no <0xNN> for this byte
+  TextTable pieces_;                      // bytes of every normal token -> the first id with them
+  std::array<TokenId, 256> byte_tokens_;  // kNoToken: there is no <0xNN> for this byte
 };
 
 }  // namespace deepserve::runner

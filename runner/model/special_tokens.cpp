@@ -8,7 +8,8 @@ namespace deepserve::runner {
 namespace {
 
 const uint32_t* child_of(const std::vector<std::pair<char, uint32_t>>& children, char byte) {
-  const auto found = std::find_if(children.begin(), children.end(), [&](const auto& c) { return c.first == byte; });
+  const auto found =
+      std::find_if(children.begin(), children.end(), [&](const auto& c) { return c.first == byte; });
   return found == children.end() ? nullptr : &found->second;
 }
 

@@ -9,7 +9,8 @@ std::string TextStream::append(TokenId token) {
   if (bytes.empty()) return {};
   if (at_start_) {
     const Vocabulary& vocabulary = tokenizer_->vocabulary();
-    const bool leading_space = vocabulary.kind == TokenizerKind::kSentencePiece && vocabulary.add_space_prefix;
+    const bool leading_space =
+        vocabulary.kind == TokenizerKind::kSentencePiece && vocabulary.add_space_prefix;
     if (leading_space && bytes[0] == ' ') bytes.remove_prefix(1);
     at_start_ = false;
   }

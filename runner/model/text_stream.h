@@ -8,12 +8,15 @@
 
 namespace deepserve::runner {
 
-// One generated choice's text. Bytes of an unfinished character are held back until the tokens that complete it;
-// bytes that can never become a character turn into U+FFFD, as std Unicode practice says (maximal subparts).
+// One generated choice's text. Bytes of an unfinished character are held back until the tokens that complete
+// it; bytes that can never become a character turn into U+FFFD, as std Unicode practice says (maximal
+// subparts).
 class TextStream {
  public:
-  // `tokenizer` must outlive the stream. `at_start`: nothing precedes this text (a SentencePiece leading space goes).
-  explicit TextStream(const Tokenizer& tokenizer, bool at_start) : tokenizer_(&tokenizer), at_start_(at_start) {}
+  // `tokenizer` must outlive the stream. `at_start`: nothing precedes this text (a SentencePiece leading
+  // space goes).
+  explicit TextStream(const Tokenizer& tokenizer, bool at_start)
+      : tokenizer_(&tokenizer), at_start_(at_start) {}
 
   // The characters that `token` completed; may be empty.
   std::string append(TokenId token);

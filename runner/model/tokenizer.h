@@ -16,9 +16,9 @@ namespace deepserve::runner {
 
 class Tokenizer {
  public:
-  // Fails with kBadModelFile naming the entry at fault (a merge of unknown pieces, a token without a text, a list of
-  // the wrong length), with kNotSupported for a tokeniser kind or a pre-tokeniser that is not built in. Of two tokens
-  // with one text the first is the one that encode() gives.
+  // Fails with kBadModelFile naming the entry at fault (a merge of unknown pieces, a token without a text, a
+  // list of the wrong length), with kNotSupported for a tokeniser kind or a pre-tokeniser that is not built
+  // in. Of two tokens with one text the first is the one that encode() gives.
   static Result<std::unique_ptr<Tokenizer>> make(Vocabulary vocabulary);
   virtual ~Tokenizer() = default;
 
@@ -27,13 +27,13 @@ class Tokenizer {
     kPlainText,  // it is encoded as the characters that it is: for what a user wrote
   };
 
-  // Ids of `text` (any bytes; invalid UTF-8 is kept byte for byte where the vocabulary can say it). No BOS or EOS.
-  // Text is not normalised, also where Hugging Face's tokeniser brings it to NFC (Qwen): what was sent is what the model
-  // reads, and what decode() gives back.
+  // Ids of `text` (any bytes; invalid UTF-8 is kept byte for byte where the vocabulary can say it). No BOS or
+  // EOS. Text is not normalised, also where Hugging Face's tokeniser brings it to NFC (Qwen): what was sent
+  // is what the model reads, and what decode() gives back.
   virtual std::vector<TokenId> encode(std::string_view text, Specials specials) const = 0;
 
-  // Ids of the parts' texts joined: words merge across the borders, as if it were one text, but only kParse parts are
-  // searched for control tokens. This default encodes each part apart.
+  // Ids of the parts' texts joined: words merge across the borders, as if it were one text, but only kParse
+  // parts are searched for control tokens. This default encodes each part apart.
   struct Part {
     std::string_view text;
     Specials specials;
@@ -44,13 +44,14 @@ class Tokenizer {
   // `show_control`. Ids beyond the vocabulary stand for nothing.
   virtual std::string_view token_bytes(TokenId token, bool show_control = false) const = 0;
 
-  // The text of `tokens`: their bytes joined, a leading space of SentencePiece dropped as the model's training did,
-  // invalid UTF-8 replaced by U+FFFD.
+  // The text of `tokens`: their bytes joined, a leading space of SentencePiece dropped as the model's
+  // training did, invalid UTF-8 replaced by U+FFFD.
   virtual std::string decode(std::span<const TokenId> tokens) const = 0;
 
   virtual const Vocabulary& vocabulary() const = 0;
 
-  // True for every token that ends a turn or a text: eos, eot, and the well-known end markers the vocabulary holds.
+  // True for every token that ends a turn or a text: eos, eot, and the well-known end markers the vocabulary
+  // holds.
   virtual bool ends_generation(TokenId token) const = 0;
 };
 

@@ -9,12 +9,23 @@
 namespace deepserve::runner {
 namespace {
 
-constexpr size_t kSpecialBytesMax = size_t{4} << 20;  // of all special tokens: their trie takes some 64 times as much
+constexpr size_t kSpecialBytesMax = size_t{4}
+                                    << 20;  // of all special tokens: their trie takes some 64 times as much
 
 constexpr std::string_view kEndMarkers[] = {
-    "<|im_end|>", "<|endoftext|>",   "<|eot_id|>", "<|eom_id|>",
-    "<|end_of_text|>", "<|end|>",    "<|return|>", "<|EOT|>",
-    "</s>",       "<end_of_turn>",   "<eos>",      "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|end|>",
+    "<|return|>",
+    "<|EOT|>",
+    "</s>",
+    "<end_of_turn>",
+    "<eos>",
+    "<\xef\xbd\x9c"
+    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
 };
 
 bool is_end_marker(std::string_view text) {
@@ -28,7 +39,8 @@ bool looks_like_control(std::string_view text) {
 }
 
 TokenKind corrected_kind(TokenKind kind, std::string_view text, size_t token) {
-  if (kind == TokenKind::kNormal && (text == "<|im_start|>" || text == "<|im_end|>")) return TokenKind::kControl;
+  if (kind == TokenKind::kNormal && (text == "<|im_start|>" || text == "<|im_end|>"))
+    return TokenKind::kControl;
   if (kind != TokenKind::kUserDefined) return kind;
   if (looks_like_control(text) || is_end_marker(text)) return TokenKind::kControl;
   if (text == fmt::format("[PAD{}]", token)) return TokenKind::kUnused;
@@ -135,7 +147,8 @@ Result<void> TokenizerBase::check_and_correct(Vocabulary& vocabulary) {
   const size_t tokens = vocabulary.tokens.size();
   if (tokens == 0) return fail(Code::kBadModelFile, "the vocabulary is empty");
   if (vocabulary.kinds.size() != tokens) {
-    return fail(Code::kBadModelFile, "the vocabulary has {} tokens but {} token types", tokens, vocabulary.kinds.size());
+    return fail(Code::kBadModelFile, "the vocabulary has {} tokens but {} token types", tokens,
+                vocabulary.kinds.size());
   }
   TRY(check_id(vocabulary.bos, tokens, "BOS"));
   TRY(check_id(vocabulary.eos, tokens, "EOS"));
@@ -146,12 +159,13 @@ Result<void> TokenizerBase::check_and_correct(Vocabulary& vocabulary) {
     const std::string& text = vocabulary.tokens[token];
     TokenKind& kind = vocabulary.kinds[token];
     kind = corrected_kind(kind, text, token);
-    if (text.empty() && stands_for_text(kind)) return fail(Code::kBadModelFile, "token {} has no text", token);
+    if (text.empty() && stands_for_text(kind))
+      return fail(Code::kBadModelFile, "token {} has no text", token);
     if (kind != TokenKind::kNormal && kind != TokenKind::kUnused) special_bytes += text.size();
   }
   if (special_bytes > kSpecialBytesMax) {
-    return fail(Code::kBadModelFile, "the special tokens are {} bytes long together, more than {}", special_bytes,
-                kSpecialBytesMax);
+    return fail(Code::kBadModelFile, "the special tokens are {} bytes long together, more than {}",
+                special_bytes, kSpecialBytesMax);
   }
   return {};
 }
@@ -189,7 +203,8 @@ std::string TokenizerBase::decode(std::span<const TokenId> tokens) const {
   std::string joined;
   for (TokenId token : tokens) joined.append(token_bytes(token, false));
   std::string_view text = joined;
-  const bool leading_space = vocabulary_.kind == TokenizerKind::kSentencePiece && vocabulary_.add_space_prefix;
+  const bool leading_space =
+      vocabulary_.kind == TokenizerKind::kSentencePiece && vocabulary_.add_space_prefix;
   if (leading_space && text.starts_with(' ')) text.remove_prefix(1);
   if (utf8_valid_prefix(text) == text.size()) {
     joined.erase(0, joined.size() - text.size());

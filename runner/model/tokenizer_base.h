@@ -1,4 +1,5 @@
-// What every kind of tokeniser shares: the bytes of each token, special tokens in text, decoding, end markers.
+// What every kind of tokeniser shares: the bytes of each token, special tokens in text, decoding, end
+// markers.
 #pragma once
 
 #include <string>
@@ -31,14 +32,16 @@ class TokenizerBase : public Tokenizer {
   const Vocabulary& vocabulary() const override { return vocabulary_; }
   bool ends_generation(TokenId token) const override;
 
-  // Checks what is common to all kinds, and gives tokens the kind that their text demands where the file is known to be
-  // careless: "<|im_end|>" that a file calls user-defined is a control token, "[PAD7]" at 7 is unused.
+  // Checks what is common to all kinds, and gives tokens the kind that their text demands where the file is
+  // known to be careless: "<|im_end|>" that a file calls user-defined is a control token, "[PAD7]" at 7 is
+  // unused.
   static Result<void> check_and_correct(Vocabulary& vocabulary);
 
  protected:
   TokenizerBase(Vocabulary vocabulary, TokenBytes bytes);
 
-  // Appends the ids of text that holds no special token. `after_special`: nothing or a special token precedes it.
+  // Appends the ids of text that holds no special token. `after_special`: nothing or a special token precedes
+  // it.
   virtual void encode_plain(std::string_view text, bool after_special, std::vector<TokenId>& ids) const = 0;
 
   const TokenBytes& bytes() const { return bytes_; }
@@ -47,7 +50,7 @@ class TokenizerBase : public Tokenizer {
   class Run;
 
   Vocabulary vocabulary_;
-  TokenBytes bytes_;  // [vocabulary]; of control, unknown and unused tokens: their text
+  TokenBytes bytes_;                    // [vocabulary]; of control, unknown and unused tokens: their text
   SpecialTokens user_defined_;          // found in every text
   SpecialTokens control_user_defined_;  // found in text that is to be parsed
   std::vector<bool> ends_generation_;   // [vocabulary]

@@ -6,11 +6,14 @@
 namespace deepserve::runner {
 namespace {
 
-uint8_t byte_at(std::string_view text, size_t index) { return static_cast<uint8_t>(text[index]); }
+uint8_t byte_at(std::string_view text, size_t index) {
+  return static_cast<uint8_t>(text[index]);
+}
 
 struct LeadByte {
-  size_t bytes;        // of the whole character; 0: no character begins so
-  uint8_t second_min;  // the second byte's range carries the bans on overlong forms, surrogates and > U+10FFFF
+  size_t bytes;  // of the whole character; 0: no character begins so
+  uint8_t
+      second_min;  // the second byte's range carries the bans on overlong forms, surrogates and > U+10FFFF
   uint8_t second_max;
 };
 
@@ -29,7 +32,8 @@ LeadByte lead_byte(uint8_t lead) {
 
 bool is_python_space(char32_t c) {
   return (c >= 0x9 && c <= 0xd) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+         (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
+         c == 0x3000;
 }
 
 }  // namespace
@@ -68,7 +72,8 @@ char32_t utf8_code_point(std::string_view character) {
   const char32_t lead = byte_at(character, 0);
   if (character.size() == 1) return lead;
   char32_t code_point = lead & (0x7fu >> character.size());
-  for (size_t i = 1; i < character.size(); ++i) code_point = code_point << 6 | (byte_at(character, i) & 0x3fu);
+  for (size_t i = 1; i < character.size(); ++i)
+    code_point = code_point << 6 | (byte_at(character, i) & 0x3fu);
   return code_point;
 }
 
@@ -107,7 +112,8 @@ size_t append_whole_characters(std::string& out, std::string_view text) {
 std::string_view trim_like_python(std::string_view text) {
   while (!text.empty()) {
     const Utf8Step step = utf8_step(text);
-    if (step.kind != Utf8Kind::kCharacter || !is_python_space(utf8_code_point(text.substr(0, step.bytes)))) break;
+    if (step.kind != Utf8Kind::kCharacter || !is_python_space(utf8_code_point(text.substr(0, step.bytes))))
+      break;
     text.remove_prefix(step.bytes);
   }
   while (!text.empty()) {

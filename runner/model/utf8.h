@@ -1,5 +1,6 @@
-// UTF-8 as the Unicode standard defines it (section 3.9): what is well formed, and what one U+FFFD stands for when it
-// is not (maximal subparts, table 3-8). Pure functions on bytes, no allocation but the strings they return.
+// UTF-8 as the Unicode standard defines it (section 3.9): what is well formed, and what one U+FFFD stands for
+// when it is not (maximal subparts, table 3-8). Pure functions on bytes, no allocation but the strings they
+// return.
 #pragma once
 
 #include <cstddef>
@@ -31,8 +32,8 @@ size_t utf8_valid_prefix(std::string_view text);
 char32_t utf8_code_point(std::string_view character);
 void append_utf8(std::string& text, char32_t code_point);
 
-// Appends `text` to `out` with U+FFFD for every maximal subpart; returns how many bytes at the end are unfinished and
-// were left out (0 to 3).
+// Appends `text` to `out` with U+FFFD for every maximal subpart; returns how many bytes at the end are
+// unfinished and were left out (0 to 3).
 size_t append_whole_characters(std::string& out, std::string_view text);
 
 // Without the white space at both ends, by Python's str.strip(), which is what Jinja's `trim` does.
