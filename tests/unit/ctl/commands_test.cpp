@@ -15,17 +15,19 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 constexpr const char* kModel =
-    R"({"name":"tiny","aliases":[],"path":"/models/tiny.gguf","generation":1,"state":"ready","runners":["tiny@cpu0"],)"
-    R"("bytes":7549747,"architecture":"llama","parameters":7300000,"weights_type":"Q8_0","context_tokens":1024,)"
-    R"("context_tokens_model":1024,"vocabulary":4096,"chat_template":"chatml","numerics_id":"abc"})";
+    R"({"name":"tiny","aliases":[],"path":"/models/tiny.gguf","generation":1,"state":"ready",)"
+    R"("runners":["tiny@cpu0"],"bytes":7549747,"architecture":"llama","parameters":7300000,)"
+    R"("weights_type":"Q8_0","context_tokens":1024,"context_tokens_model":1024,"vocabulary":4096,)"
+    R"("chat_template":"chatml","numerics_id":"abc"})";
 constexpr const char* kRunner =
-    R"({"id":"tiny@cpu0","pid":77,"device":"cpu0","model":"tiny","generation":1,"state":"ready","restarts":2,)"
-    R"("uptime_s":12.5,"last_error":"","steps":1234,"bytes_loaded":1,"requests":0,"isa":"avx2","numerics_id":"abc",)"
-    R"("kv_blocks_total":64,"kv_blocks_free":60,"sequences_running":1,"sequences_waiting":0,)"
-    R"("prefill_tokens_per_second":900.0})";
+    R"({"id":"tiny@cpu0","pid":77,"device":"cpu0","model":"tiny","generation":1,"state":"ready",)"
+    R"("restarts":2,"uptime_s":12.5,"last_error":"","steps":1234,"bytes_loaded":1,"requests":0,)"
+    R"("isa":"avx2","numerics_id":"abc","kv_blocks_total":64,"kv_blocks_free":60,"sequences_running":1,)"
+    R"("sequences_waiting":0,"prefill_tokens_per_second":900.0})";
 constexpr const char* kRequest =
-    R"({"id":"00c0ffee00c0ffee","state":"streaming","client":"uid:0","peer":{"pid":5,"uid":0,"gid":0},"class":"vip",)"
-    R"("model":"tiny","runner":"tiny@cpu0","endpoint":"chat","age_s":1.5,"prompt_tokens":12,"generated_tokens":3})";
+    R"({"id":"00c0ffee00c0ffee","state":"streaming","client":"uid:0","peer":{"pid":5,"uid":0,"gid":0},)"
+    R"("class":"vip","model":"tiny","runner":"tiny@cpu0","endpoint":"chat","age_s":1.5,)"
+    R"("prompt_tokens":12,"generated_tokens":3})";
 
 FakeAnswer control_answer(const FakeRequest& request) {
   const std::string model = kModel;
