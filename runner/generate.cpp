@@ -1,0 +1,132 @@
+#include "runner/generate.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+
+#include "ipc/base/clock.h"
+#include "runner/engine/engine.h"
+#include "runner/lane/process_share.h"
+#include "runner/model/loaded_model.h"
+
+namespace deepserve::runner {
+namespace {
+
+struct Arguments {
+  std::string model;
+  std::string prompt;
+  std::string chat_template;
+  std::string isa;
+  bool chat = false;
+  uint32_t threads = usable_cores();
+  uint32_t context_tokens = 4096;
+  uint64_t kv_bytes = 512ull << 20;
+  ipc::Generation generation;
+};
+
+// Prints what it is told, and keeps the end.
+class PrintingSink final : public EventSink {
+ public:
+  void accepted(const ipc::Accepted&) override {}
+  void delta(const ipc::Delta& event) override {
+    std::fwrite(event.text.data(), 1, event.text.size(), stdout);
+    std::fflush(stdout);
+  }
+  void finished(const ipc::Finished& event) override { end = event; }
+  void failed(const ipc::Failed& event) override { error = Error{event.code, event.message}; }
+
+  ipc::Finished end;
+  std::optional<Error> error;
+};
+
+double per_second(uint64_t count, uint64_t duration_ns) {
+  return duration_ns == 0 ? 0 : static_cast<double>(count) * 1e9 / static_cast<double>(duration_ns);
+}
+
+void print_figures(const ipc::Finished& end, uint64_t load_ns) {
+  const auto& usage = end.usage;
+  fmt::print(stderr, "\n[load {:.3f} s; prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; {}]\n",
+             static_cast<double>(load_ns) / 1e9, usage.prompt_tokens,
+             per_second(usage.prompt_tokens, end.timings.prefill_ns), usage.completion_tokens,
+             per_second(std::max(usage.completion_tokens, 1u) - 1, end.timings.decode_ns),
+             ipc::finish_reason_name(end.reason));
+}
+
+Result<std::optional<ChatTemplate>> chat_template(const Arguments& arguments, const Vocabulary& vocabulary) {
+  if (!arguments.chat) return std::nullopt;
+  if (arguments.chat_template.empty()) {
+    TRY_ASSIGN(auto detected, ChatTemplate::detect(vocabulary));
+    return detected;
+  }
+  TRY_ASSIGN(const ChatFamily family, chat_family_from_name(arguments.chat_template));
+  TRY_ASSIGN(auto named, ChatTemplate::of_family(family, vocabulary));
+  return named;
+}
+
+Result<void> generate(const Arguments& arguments) {
+  const uint64_t begin_ns = monotonic_ns();
+  BackendOptions backend_options;
+  backend_options.kv_bytes = arguments.kv_bytes;
+  backend_options.threads = arguments.threads;
+  backend_options.isa = arguments.isa;
+  TRY_ASSIGN(LoadedModel model, load_model(arguments.model, backend_options));
+  if (!model.vocabulary) return tl::unexpected<Error>(model.vocabulary_error);
+  TRY_ASSIGN(const auto chat, chat_template(arguments, *model.vocabulary));
+  TRY_ASSIGN(const auto tokenizer, Tokenizer::make(std::move(*model.vocabulary)));
+  const uint64_t load_ns = monotonic_ns() - begin_ns;
+
+  PrintingSink sink;
+  EngineOptions options;
+  options.context_tokens = arguments.context_tokens;
+  TRY_ASSIGN(const auto engine, Engine::make(*model.backend, *tokenizer, chat ? &*chat : nullptr, options, sink));
+  ipc::Submit submit;
+  submit.request = 1;
+  submit.generation = arguments.generation;
+  if (arguments.chat) {
+    submit.prompt.kind = ipc::PromptKind::kChat;
+    submit.prompt.chat = {{"user", arguments.prompt}};
+  } else {
+    submit.prompt.text = arguments.prompt;
+  }
+  engine->submit(submit);
+  while (engine->has_work()) TRY(engine->step());
+  if (sink.error) return tl::unexpected<Error>(*sink.error);
+  print_figures(sink.end, load_ns);
+  return {};
+}
+
+}  // namespace
+
+Result<int> run_generate(std::vector<std::string> words) {
+  Arguments arguments;
+  auto& generation = arguments.generation;
+  generation.tokens_max = 256;
+  CLI::App app("One answer from a model file, without a daemon", "ds-runner generate");
+  app.add_option("MODEL", arguments.model, "A GGUF file")->required();
+  app.add_option("--prompt,-p", arguments.prompt, "What comes first")->required();
+  app.add_flag("--chat", arguments.chat, "The prompt is a user's message, put into the model's chat template");
+  app.add_option("--chat-template", arguments.chat_template, "A family by name, when the file does not say");
+  app.add_option("--max-tokens,-n", generation.tokens_max, "How many tokens at most (256)");
+  app.add_option("--temperature", generation.temperature, "0: always the most likely token (1)");
+  app.add_option("--top-p", generation.top_p, "Only the most likely tokens that reach this probability (1)");
+  app.add_option("--top-k", generation.top_k, "Only so many of the most likely tokens (0: all)");
+  app.add_option("--seed", generation.seed, "The same seed draws the same answer (0)");
+  app.add_flag("--ignore-eos", generation.ignore_eos, "Go on after the end token");
+  app.add_option("--threads", arguments.threads, "Threads to compute with (all usable cores)")
+      ->check(CLI::Range(1u, 1024u));
+  app.add_option("--context-tokens", arguments.context_tokens, "Context in tokens (4096)");
+  app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
+  app.add_option("--isa", arguments.isa, "\"scalar\" or \"avx2\"; the best this CPU has when not given");
+  std::reverse(words.begin(), words.end());  // as CLI11 takes them
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    return fail(Code::kUsage, "generate: {}", error.what());
+  }
+  TRY(generate(arguments));
+  return 0;
+}
+
+}  // namespace deepserve::runner

@@ -1,0 +1,60 @@
+#include "runner/serve_arguments.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+
+namespace deepserve::runner {
+namespace {
+
+constexpr uint32_t kSequencesMax = 4096;
+
+// "0,1,5"; nothing means every core that the process may use.
+Result<std::vector<uint32_t>> parse_cores(std::string_view text) {
+  std::vector<uint32_t> cores;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(','));
+    uint32_t core = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), core);
+    if (error != std::errc() || end != word.data() + word.size()) {
+      return fail(Code::kUsage, "--cores: \"{}\" is no core's number", word);
+    }
+    cores.push_back(core);
+    text.remove_prefix(std::min(word.size() + 1, text.size()));
+  }
+  return cores;
+}
+
+}  // namespace
+
+Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
+  ServeOptions options;
+  std::string model;
+  std::string cores;
+  uint64_t memory_limit_bytes = 0;
+  CLI::App app("Serve one lane of dsd, which starts this with the lane's descriptors", "ds-runner serve");
+  app.add_option("--name", options.name, "Who this is in the log: <model>@<device>")->required();
+  app.add_option("--model", model, "The model's file")->required();
+  app.add_option("--kind", options.kind, "Of device: \"cpu\" or \"cuda\"");
+  app.add_option("--cores", cores, "Numbers separated by commas; all usable ones when not given");
+  app.add_option("--context-tokens", options.context_tokens, "0: the model's own");
+  app.add_option("--kv-bytes", options.kv_bytes, "Memory for the KV cache");
+  app.add_option("--sequences-max", options.sequences_max, "How many run at once")
+      ->check(CLI::Range(1u, kSequencesMax));
+  app.add_option("--epoch", options.epoch, "Of the lane; 0: any");
+  app.add_option("--memory-limit", memory_limit_bytes, "Private memory of the process in bytes; 0: no limit");
+  app.add_option("--chat-template", options.chat_template, "A family by name, whatever the file says");
+  app.add_option("--isa", options.isa, "\"scalar\" or \"avx2\"; the best this CPU has when not given");
+  std::reverse(words.begin(), words.end());  // as CLI11 takes them
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError& error) {
+    return fail(Code::kUsage, "serve: {}", error.what());
+  }
+  options.model = model;
+  if (memory_limit_bytes != 0) options.memory_limit_bytes = memory_limit_bytes;
+  TRY_ASSIGN(options.cores, parse_cores(cores));
+  return options;
+}
+
+}  // namespace deepserve::runner
