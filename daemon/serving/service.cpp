@@ -83,7 +83,7 @@ RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
   spec.service_class = std::max(spec.service_class, match.class_ceiling);  // a higher class is a lower number
   if (spec.client.empty()) spec.client = match.name;
   if (auto refusal = reason_to_refuse(spec)) {
-    tell_later(id, sink, std::move(*refusal));
+    refuse_later(id, sink, std::move(*refusal));
     return id;
   }
   const uint64_t now_ns = monotonic_ns();
@@ -94,7 +94,7 @@ RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
   auto record = std::make_unique<Record>(Record{id, std::move(spec), model, match.weight, now_ns, deadline_ns, &sink,
                                                 RequestState::kQueued, nullptr, progress});
   if (!queue_.push(waiting(*record, deadline_ns))) {
-    tell_later(id, sink, queue_full(*record, now_ns));
+    refuse_later(id, sink, queue_full(*record, now_ns));
     return id;
   }
   records_.emplace(id, std::move(record));
@@ -103,29 +103,39 @@ RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
 }
 
 // Its sink hears of it from the loop, unless it is forgotten before.
-void Service::tell_later(RequestId id, ResponseSink& sink, Outcome outcome) {
-  late_.emplace(id, LateOutcome{&sink, std::move(outcome)});
+void Service::tell_later(RequestId id, LateOutcome outcome) {
+  late_.emplace(id, std::move(outcome));
   loop_.defer([this, id] {
-    auto late = late_.extract(id);
+    const auto late = late_.extract(id);
     if (late.empty()) return;
-    auto& [to, what] = late.mapped();
-    if (const auto* refusal = std::get_if<Refusal>(&what)) {
-      to->on_refused(*refusal);
+    const auto& told = late.mapped();
+    if (told.failed) {
+      told.sink->on_failed(told.refusal.error);
     } else {
-      to->on_failed(std::get<Error>(what));
+      told.sink->on_refused(told.refusal);
     }
   });
 }
 
-// The end of a request that its runner does not know of yet, or no longer: told, and the record goes.
-void Service::end_unheard(Record& record, Outcome outcome) {
-  if (record.sink != nullptr) {
-    // Once accepted it is too late for a refusal.
-    if (record.progress.accepted() && std::holds_alternative<Refusal>(outcome)) {
-      outcome = std::get<Refusal>(std::move(outcome)).error;
-    }
-    tell_later(record.id, *record.sink, std::move(outcome));
-  }
+void Service::refuse_later(RequestId id, ResponseSink& sink, Refusal refusal) {
+  tell_later(id, {&sink, std::move(refusal), false});
+}
+
+void Service::fail_later(RequestId id, ResponseSink& sink, Error error) {
+  Refusal wrapped;
+  wrapped.error = std::move(error);
+  tell_later(id, {&sink, std::move(wrapped), true});
+}
+
+// The end of a request that no runner has, or will ever end. Once it was accepted it is too late for a refusal.
+void Service::end_refused(Record& record, Refusal refusal) {
+  if (record.progress.accepted()) return end_failed(record, std::move(refusal.error));
+  if (record.sink != nullptr) refuse_later(record.id, *record.sink, std::move(refusal));
+  erase(record);
+}
+
+void Service::end_failed(Record& record, Error error) {
+  if (record.sink != nullptr) fail_later(record.id, *record.sink, std::move(error));
   erase(record);
 }
 
@@ -156,7 +166,7 @@ Result<void> Service::cancel(RequestId id) {
   if (found == records_.end() || found->second->sink == nullptr) {
     return fail(Code::kNotFound, "there is no request {:016x}", id);
   }
-  tell_later(id, *found->second->sink, Error{Code::kCancelled, "the request was cancelled by an operator"});
+  fail_later(id, *found->second->sink, {Code::kCancelled, "the request was cancelled by an operator"});
   let_go(*found->second);
   return {};
 }
@@ -166,7 +176,7 @@ void Service::shed_expired(uint64_t now_ns) {
     auto& record = *records_.at(id);
     const auto service_class = record.spec.service_class;
     CHECK(request_cell(record.state, RequestEvent::kExpire).rule == RequestRule::kRefuse);
-    end_unheard(record, Refusal{{Code::kServerOverloaded, "no runner had room before the request's deadline"},
+    end_refused(record, {{Code::kServerOverloaded, "no runner had room before the request's deadline"},
                                 rate_.retry_after_ms(queue_.waiting_total() + 1, now_ns), "deadline", service_class});
   }
 }

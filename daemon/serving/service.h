@@ -10,7 +10,6 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
-#include <variant>
 #include <vector>
 
 #include "daemon/admission/class_queue.h"
@@ -81,10 +80,10 @@ class Service final : public Serving, private RunnerOwner {
 
     uint32_t sequences() const { return spec.generation.choices == 0 ? 1 : spec.generation.choices; }
   };
-  using Outcome = std::variant<Refusal, Error>;
   struct LateOutcome {
     ResponseSink* sink;
-    Outcome outcome;
+    Refusal refusal;
+    bool failed;  // the sink hears on_failed with the refusal's error
   };
   struct PendingQuery {
     Runner* runner;
@@ -102,8 +101,11 @@ class Service final : public Serving, private RunnerOwner {
   std::optional<Refusal> reason_to_refuse(const RequestSpec& spec) const;
   Refusal queue_full(const Record& record, uint64_t now_ns) const;
   WaitingRequest waiting(const Record& record, uint64_t deadline_ns) const;
-  void tell_later(RequestId id, ResponseSink& sink, Outcome outcome);
-  void end_unheard(Record& record, Outcome outcome);
+  void refuse_later(RequestId id, ResponseSink& sink, Refusal refusal);
+  void fail_later(RequestId id, ResponseSink& sink, Error error);
+  void end_refused(Record& record, Refusal refusal);
+  void end_failed(Record& record, Error error);
+  void tell_later(RequestId id, LateOutcome outcome);
   void let_go(Record& record);
   void erase(Record& record);
   void shed_expired(uint64_t now_ns);

@@ -79,7 +79,7 @@ bool Service::dispatch(Record& record, Runner& runner) {
   submit.opaque.assign(client, client + record.spec.client.size());
   const auto body = submit.encode();
   if (body.size() > runner.link->body_bytes_max()) {
-    end_unheard(record, Error{Code::kPayloadTooLarge, fmt::format("the request is larger than the {} bytes that a "
+    end_failed(record, {Code::kPayloadTooLarge, fmt::format("the request is larger than the {} bytes that a "
                                                                   "runner takes", runner.link->body_bytes_max())});
     return true;
   }
@@ -135,7 +135,7 @@ void Service::replay_or_lose(Record& record, Blame blame) {
   record.state = cell.next;
   if (cell.rule == RequestRule::kDrop) return erase(record);
   if (cell.rule == RequestRule::kRefuse) {
-    return end_unheard(record, Error{Code::kRunnerLost, "the runner died again while it worked on this request"});
+    return end_failed(record, {Code::kRunnerLost, "the runner died again while it worked on this request"});
   }
   CHECK(cell.rule == RequestRule::kRequeue);
   // What was accepted is never shed; what was not may still get its 503.
@@ -148,9 +148,9 @@ void Service::lose_model(uint32_t model) {
     auto& record = *records_.at(id);
     const auto service_class = record.spec.service_class;
     if (record.progress.accepted()) {
-      end_unheard(record, Error{Code::kRunnerLost, model_trouble(model)});
+      end_failed(record, {Code::kRunnerLost, model_trouble(model)});
     } else {
-      end_unheard(record, Refusal{{Code::kModelNotReady, model_trouble(model)}, 0, "model_failed", service_class});
+      end_refused(record, {{Code::kModelNotReady, model_trouble(model)}, 0, "model_failed", service_class});
     }
   }
 }
@@ -183,7 +183,7 @@ void Service::begin_stop(uint64_t limit_ns, std::function<void()> drained) {
         continue;
       }
       const auto service_class = record.spec.service_class;
-      end_unheard(record, Refusal{{Code::kShuttingDown, "the server is shutting down"},
+      end_refused(record, {{Code::kShuttingDown, "the server is shutting down"},
                                   CompletionRate::kRetryAfterMin_ms, "shutting_down", service_class});
     }
   }
@@ -198,7 +198,7 @@ void Service::stop_runners(std::function<void()> done) {
   std::vector<RequestId> ids;
   for (const auto& [id, record] : records_) ids.push_back(id);
   for (const RequestId id : ids) {
-    end_unheard(*records_.at(id), Refusal{{Code::kShuttingDown, "the server is shutting down"},
+    end_refused(*records_.at(id), {{Code::kShuttingDown, "the server is shutting down"},
                                           CompletionRate::kRetryAfterMin_ms, "shutting_down", ipc::Class::kNormal});
   }
   for (auto& runner : runners_) runner->link->stop();

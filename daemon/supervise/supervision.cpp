@@ -69,8 +69,8 @@ RunnerActions Supervision::step(RunnerEvent event, uint64_t now_ns, const Death*
       hang_text_ = "broke the lane's rules and was ended";
       return end(RunnerStatus::kHung, SIGKILL, now_ns);
     case R::kEndForRestart: restart_wanted_ = true; return end(RunnerStatus::kDraining, SIGTERM, now_ns);
-    case R::kEndForStop: stop_wanted_ = true; return end(RunnerStatus::kDraining, SIGTERM, now_ns);
-    case R::kKill: timer_at_ns_ = 0; return {SIGKILL, false};
+    case R::kEndForStop: stop_wanted_ = true; return end(RunnerStatus::kDraining, 0, now_ns);
+    case R::kKill: return end(status_, terminated_ ? SIGKILL : SIGTERM, now_ns);
     case R::kStopWanted: stop_wanted_ = true; return {};
     case R::kRestartWanted: restart_wanted_ = true; return {};
     case R::kBury: return bury(*death, now_ns);
@@ -89,13 +89,15 @@ RunnerActions Supervision::spawn() {
   status_ = RunnerStatus::kStarting;
   timer_at_ns_ = 0;
   restart_wanted_ = false;
+  terminated_ = false;
   hang_text_.clear();
   return {0, true};
 }
 
 RunnerActions Supervision::end(RunnerStatus status, int signal, uint64_t now_ns) {
   status_ = status;
-  timer_at_ns_ = signal == SIGTERM ? now_ns + limits_.grace_ns : 0;
+  terminated_ = signal == SIGTERM;
+  timer_at_ns_ = signal == SIGKILL ? 0 : now_ns + (terminated_ ? limits_.grace_ns : limits_.exit_grace_ns);
   return {signal, false};
 }
 

@@ -47,8 +47,8 @@ enum class RunnerRule : uint8_t {
   kEndHung,         // SIGTERM, SIGKILL when the grace is over
   kEndLiar,         // SIGKILL
   kEndForRestart,   // SIGTERM, SIGKILL when the grace is over, then spawn
-  kEndForStop,      // the same, then nothing
-  kKill,            // the grace is over: SIGKILL
+  kEndForStop,      // it was asked over its lane: SIGTERM and SIGKILL when the graces are over, then nothing
+  kKill,            // the grace is over: SIGTERM if it had none yet, else SIGKILL
   kStopWanted,      // it is ending already: no restart afterwards
   kRestartWanted,   // it is ending already: restart afterwards, unless dsd ends
   kBury,            // decide what comes after a death
@@ -61,6 +61,7 @@ RunnerRule runner_rule(RunnerStatus status, RunnerEvent event);
 struct SupervisionLimits {
   uint32_t deaths_max = 5;
   uint64_t window_ns = 0;
+  uint64_t exit_grace_ns = 1'000'000'000;     // from being asked to exit to SIGTERM
   uint64_t grace_ns = 2'000'000'000;          // from SIGTERM to SIGKILL
   uint64_t backoff_first_ns = 500'000'000;    // after the immediate restart
   uint64_t backoff_max_ns = 30'000'000'000;
@@ -106,6 +107,7 @@ class Supervision {
   uint32_t unready_kills_ = 0;
   uint32_t restarts_ = 0;
   bool started_ = false;
+  bool terminated_ = false;  // it has had its SIGTERM
   bool stop_wanted_ = false;
   bool restart_wanted_ = false;
   std::string last_error_;

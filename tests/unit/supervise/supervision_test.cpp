@@ -144,7 +144,12 @@ TEST_F(RunnerSupervision, AnOperatorRestartsAReadyOneAndAFailedOne) {
 
 TEST_F(RunnerSupervision, StopEndsItForGood) {
   become_ready();
-  EXPECT_EQ(step(E::kStop).signal, SIGTERM);
+  EXPECT_EQ(step(E::kStop).signal, 0);  // it was asked over its lane
+  EXPECT_EQ(expire(), kSecond_ns);
+  EXPECT_EQ(last_.signal, SIGTERM);
+  EXPECT_EQ(expire(), 2 * kSecond_ns);
+  EXPECT_EQ(last_.signal, SIGKILL);
+  EXPECT_EQ(supervision_.timer_at_ns(), 0u);
   EXPECT_FALSE(die(kKilled).spawn);
   EXPECT_EQ(supervision_.status(), S::kStopped);
 }
