@@ -1,0 +1,89 @@
+// What the survivor reads of a process that died: each death in a child of its own, over a real lane.
+#include <gtest/gtest.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <new>
+#include <string_view>
+
+#include "ipc/base/check.h"
+#include "runner/lane/fatal_signals.h"
+#include "runner/lane/process_share.h"
+#include "tests/unit/lane_server/lane_pair.h"
+
+namespace deepserve::runner::testing {
+namespace {
+
+struct Death {
+  int status = 0;
+  ipc::DeathCause cause;
+};
+
+template <typename Deed>
+Death die_of(Deed deed) {
+  auto fds = ipc::create_lane({}, 1).value();
+  DaemonEnd daemon(duplicate(fds));
+  const pid_t child = fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    auto lane = ipc::Lane::attach(std::move(fds), ipc::Side::kRunner, 1).value();
+    forbid_core_dumps();
+    report_fatal_signals_to(*lane, 0);
+    deed(*lane);
+    _exit(99);
+  }
+  Death death;
+  CHECK(waitpid(child, &death.status, 0) == child);
+  death.cause = daemon.lane->death_cause();
+  return death;
+}
+
+TEST(LastWords, ASegmentationFaultIsNamedAndStillKills) {
+  const auto death = die_of([](ipc::Lane&) { raise(SIGSEGV); });
+  EXPECT_TRUE(WIFSIGNALED(death.status) && WTERMSIG(death.status) == SIGSEGV);
+  EXPECT_EQ(death.cause.kind, 1u);
+  EXPECT_EQ(death.cause.number, static_cast<uint32_t>(SIGSEGV));
+}
+
+TEST(LastWords, AFailedCheckIsAnAbort) {
+  const auto death = die_of([](ipc::Lane&) { CHECK(1 + 1 == 3); });
+  EXPECT_TRUE(WIFSIGNALED(death.status) && WTERMSIG(death.status) == SIGABRT);
+  EXPECT_EQ(death.cause.kind, 2u);
+}
+
+TEST(LastWords, AMappedFileThatIsCutShortIsAModelThatChanged) {
+  const auto death = die_of([](ipc::Lane&) {
+    char path[] = "/tmp/deepserve-last-words-XXXXXX";
+    const int fd = mkstemp(path);
+    unlink(path);
+    CHECK(ftruncate(fd, 8192) == 0);
+    const auto* bytes = static_cast<const volatile char*>(mmap(nullptr, 8192, PROT_READ, MAP_SHARED, fd, 0));
+    CHECK(ftruncate(fd, 0) == 0);
+    _exit(bytes[5000]);
+  });
+  EXPECT_TRUE(WIFSIGNALED(death.status) && WTERMSIG(death.status) == SIGBUS);
+  EXPECT_EQ(death.cause.kind, 4u);
+}
+
+TEST(LastWords, MemoryThatCannotBeHadEndsWithThatReason) {
+  const auto death = die_of([](ipc::Lane&) {
+    CHECK(limit_memory(64 << 20));
+    for (;;) static_cast<volatile char*>(::operator new(16 << 20))[0] = 1;
+  });
+  EXPECT_TRUE(WIFEXITED(death.status) && WEXITSTATUS(death.status) == 1);
+  EXPECT_EQ(death.cause.kind, 3u);
+  EXPECT_EQ(death.cause.number, static_cast<uint32_t>(Code::kOutOfMemory));
+}
+
+TEST(LastWords, AReportedErrorKeepsItsCodeAndItsText) {
+  const auto death = die_of([](ipc::Lane& lane) { record_reported_error(lane, {Code::kBadModelFile, "x.gguf is cut"}); });
+  EXPECT_EQ(death.cause.kind, 3u);
+  EXPECT_EQ(death.cause.number, static_cast<uint32_t>(Code::kBadModelFile));
+  EXPECT_EQ(std::string_view(death.cause.text.data()), "x.gguf is cut");
+}
+
+}  // namespace
+}  // namespace deepserve::runner::testing

@@ -1,0 +1,188 @@
+#include "runner/lane/message_loop.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <optional>
+#include <thread>
+
+#include "tests/unit/engine/fakes.h"
+#include "tests/unit/lane_server/lane_pair.h"
+
+namespace deepserve::runner::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A runner's loop on a thread of its own, over a fake device, and the daemon's end of its lane.
+class LoopTest : public ::testing::Test {
+ protected:
+  void start(Model model, const ipc::LaneSizes& sizes = {}) {
+    auto fds = ipc::create_lane(sizes, 1).value();
+    daemon.emplace(duplicate(fds));
+    lane = ipc::Lane::attach(std::move(fds), ipc::Side::kRunner, 1).value();
+    int ends[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    supervisor = Fd(ends[0]);
+    supervisor_of_runner = Fd(ends[1]);
+    backend.emplace(std::move(model));
+    thread = std::thread([this] {
+      LaneSink sink(*lane);
+      auto engine = Engine::make(*backend, tokenizer, nullptr, {.check_blocks = true}, sink).value();
+      ipc::RunnerState ready;
+      ready.phase = ipc::RunnerPhase::kReady;
+      MessageLoop loop(*lane, sink, *engine, tokenizer, nullptr, ready, supervisor_of_runner.get(), terminate);
+      end = loop.run();
+      lane->flush();
+    });
+  }
+  void control(ipc::ControlKind kind) { daemon->send(ipc::Control{kind}, ipc::MessageType::kControl); }
+  LoopEnd join() {
+    thread.join();
+    return end->value();
+  }
+  void TearDown() override {
+    supervisor.reset();  // whatever the test did, this ends the loop
+    if (thread.joinable()) thread.join();
+  }
+
+  FakeTokenizer tokenizer;
+  std::optional<FakeBackend> backend;
+  std::optional<DaemonEnd> daemon;
+  std::unique_ptr<ipc::Lane> lane;
+  Fd supervisor, supervisor_of_runner;
+  volatile std::sig_atomic_t terminate = 0;
+  std::optional<Result<LoopEnd>> end;
+  std::thread thread;
+};
+
+TEST_F(LoopTest, ARequestIsAcceptedAnsweredAndFinished) {
+  start(reciting_model(3, letters("hello")));
+  daemon->submit(token_request(7, letters("abc"), 100));
+  ASSERT_TRUE(daemon->wait_until([&] { return daemon->finished.contains(7); }));
+  EXPECT_EQ(daemon->accepted.at(0).request, 7u);
+  EXPECT_EQ(daemon->text[7], "hello");
+  EXPECT_EQ(daemon->finished[7].usage.completion_tokens, 6u);
+  EXPECT_EQ(daemon->lane->read_gauges().prompt_tokens_total, 3u);
+}
+
+TEST_F(LoopTest, ARefusalIsToldByItsCode) {
+  start(hashing_model());
+  daemon->submit(token_request(7, {1000}, 100));
+  ASSERT_TRUE(daemon->wait_until([&] { return daemon->failed.contains(7); }));
+  EXPECT_EQ(daemon->failed[7].code, Code::kInvalidRequest);
+}
+
+TEST_F(LoopTest, CancelEndsARequestThatRuns) {
+  start(hashing_model(-100));
+  daemon->submit(token_request(7, letters("abc"), ipc::kRestOfContext));
+  ASSERT_TRUE(daemon->wait_until([&] { return !daemon->tokens[7].empty(); }));
+  daemon->send(ipc::Cancel{7}, ipc::MessageType::kCancel);
+  ASSERT_TRUE(daemon->wait_until([&] { return daemon->finished.contains(7); }));
+}
+
+TEST_F(LoopTest, QueriesAreAnsweredWithoutARequest) {
+  start(hashing_model());
+  ipc::Query query;
+  query.query = 1;
+  query.prompt.text = "ab";
+  daemon->send(query, ipc::MessageType::kQuery);
+  query.query = 2;
+  query.add_special = false;
+  daemon->send(query, ipc::MessageType::kQuery);
+  query.query = 3;
+  query.kind = ipc::QueryKind::kDetokenize;
+  query.prompt.tokens = letters("xyz");
+  daemon->send(query, ipc::MessageType::kQuery);
+  query.query = 4;
+  query.kind = ipc::QueryKind::kTokenize;
+  query.prompt.kind = ipc::PromptKind::kChat;
+  daemon->send(query, ipc::MessageType::kQuery);
+  ASSERT_TRUE(daemon->wait_until([&] { return daemon->answers.size() == 4; }));
+  EXPECT_EQ(daemon->answers[1].tokens, (std::vector<TokenId>{kBos, 2, 3}));
+  EXPECT_EQ(daemon->answers[2].tokens, (std::vector<TokenId>{2, 3}));
+  EXPECT_EQ(daemon->answers[3].text, "xyz");
+  EXPECT_TRUE(daemon->answers[4].failed);
+  EXPECT_EQ(daemon->answers[4].code, Code::kNotSupported);
+}
+
+TEST_F(LoopTest, DrainingFinishesWhatRunsAndRefusesWhatIsNew) {
+  start(hashing_model(-100));
+  daemon->submit(token_request(1, letters("abc"), 50));
+  control(ipc::ControlKind::kDrain);
+  daemon->submit(token_request(2, letters("abc"), 50));
+  ASSERT_TRUE(daemon->wait_until([&] { return daemon->states.size() == 2; }));
+  EXPECT_EQ(daemon->states[0].phase, ipc::RunnerPhase::kDraining);
+  EXPECT_EQ(daemon->states[1].phase, ipc::RunnerPhase::kDrained);
+  EXPECT_EQ(daemon->tokens[1].size(), 50u);
+  EXPECT_EQ(daemon->failed[2].code, Code::kShuttingDown);
+  control(ipc::ControlKind::kExit);
+  EXPECT_EQ(join(), LoopEnd::kToldToExit);
+}
+
+TEST_F(LoopTest, TerminateDrainsAndEnds) {
+  start(hashing_model(-100));
+  daemon->submit(token_request(1, letters("abc"), 50));
+  ASSERT_TRUE(daemon->wait_until([&] { return !daemon->accepted.empty(); }));
+  terminate = 1;
+  ASSERT_TRUE(daemon->wait_until([&] { return !daemon->states.empty() && daemon->finished.contains(1); }));
+  EXPECT_EQ(join(), LoopEnd::kDrained);
+  EXPECT_EQ(daemon->tokens[1].size(), 50u);
+}
+
+TEST_F(LoopTest, ItEndsWhenTheSupervisorHasGone) {
+  start(hashing_model());
+  supervisor.reset();
+  EXPECT_EQ(join(), LoopEnd::kSupervisorGone);
+}
+
+TEST_F(LoopTest, WhileIdleItStillCountsSteps) {
+  start(hashing_model());
+  const uint64_t before = daemon->lane->progress().steps;
+  EXPECT_TRUE(daemon->wait_until([&] { return daemon->lane->progress().steps > before + 2; }));
+}
+
+TEST_F(LoopTest, AMessageThatIsNoneOfTheDaemonsEndsItWithBadLane) {
+  start(hashing_model());
+  daemon->send(ipc::Cancel{1}, ipc::MessageType::kFinished);
+  thread.join();
+  ASSERT_FALSE(end->has_value());
+  EXPECT_EQ(end->error().code, Code::kBadLane);
+}
+
+TEST_F(LoopTest, ABodyThatIsTornEndsItWithBadLane) {
+  start(hashing_model());
+  const std::array<std::byte, 3> torn{};
+  daemon->lane->send(ipc::MessageType::kSubmit, torn);
+  daemon->lane->flush();
+  thread.join();
+  ASSERT_FALSE(end->has_value());
+  EXPECT_EQ(end->error().code, Code::kBadLane);
+}
+
+TEST_F(LoopTest, AFullLaneHoldsTheStepsBackAndLosesNothing) {
+  start(hashing_model(-100), {.slots = 16, .body_bytes = 64 * 1024});
+  constexpr ipc::RequestId kRequests = 40;
+  for (ipc::RequestId id = 1; id <= kRequests; ++id) {
+    auto request = token_request(id, letters("abc"), 200);
+    request.generation.logprobs = 20;
+    daemon->submit(request);
+  }
+  // Nobody reads until the runner is stuck: its loop turns, its engine does not.
+  uint64_t generated = 1, before = 0;
+  for (uint64_t begin_ns = monotonic_ns(); generated != before;) {
+    ASSERT_LT(monotonic_ns() - begin_ns, kPatience_ns);
+    before = generated;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    generated = daemon->lane->read_gauges().generated_tokens_total;
+  }
+  ASSERT_GT(generated, 0u);
+  ASSERT_LT(generated, kRequests * 200);
+  ASSERT_TRUE(daemon->wait_until([&] { return daemon->finished.size() == kRequests; }));
+  for (ipc::RequestId id = 1; id <= kRequests; ++id) EXPECT_EQ(daemon->tokens[id].size(), 200u) << id;
+}
+
+}  // namespace
+}  // namespace deepserve::runner::testing

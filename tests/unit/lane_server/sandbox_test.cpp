@@ -1,0 +1,78 @@
+// Each in a child of its own: a sandbox cannot be left.
+#include "runner/lane/sandbox.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
+#include <thread>
+
+namespace deepserve::runner {
+namespace {
+
+using ::testing::ExitedWithCode;
+
+constexpr int kAsItShould = 0;
+
+struct ModelFile {
+  ModelFile() { std::ofstream(path) << "model"; }
+  ~ModelFile() { std::remove(path.c_str()); }
+  std::string path = ::testing::TempDir() + "sandbox_model_" + std::to_string(getpid());
+};
+
+// Enters the sandbox and exits with kAsItShould when `claim` holds, or when the kernel has no `part` of it.
+template <typename Claim>
+[[noreturn]] void claim_inside(const ModelFile& model, std::string_view part, Claim claim) {
+  const std::string holds = enter_sandbox(model.path);
+  if (holds.find(part) == std::string::npos) {
+    std::fprintf(stderr, "this kernel has only: %s\n", holds.c_str());
+    _exit(kAsItShould);
+  }
+  _exit(claim() ? kAsItShould : 1);
+}
+
+TEST(Sandbox, ThereAreNoSockets) {
+  const ModelFile model;
+  EXPECT_EXIT(claim_inside(model, "seccomp", [] { return socket(AF_INET, SOCK_STREAM, 0) == -1 && errno == EPERM; }),
+              ExitedWithCode(kAsItShould), "");
+}
+
+TEST(Sandbox, ThereAreNoOtherProcessesOrPrograms) {
+  const ModelFile model;
+  EXPECT_EXIT(claim_inside(model, "seccomp",
+                           [] {
+                             char* words[] = {nullptr};
+                             return fork() == -1 && execve("/bin/true", words, words) == -1 && errno == EPERM &&
+                                    ptrace(PTRACE_TRACEME, 0, 0, 0) == -1;
+                           }),
+              ExitedWithCode(kAsItShould), "");
+}
+
+TEST(Sandbox, ThreadsAndMemoryWork) {
+  const ModelFile model;
+  EXPECT_EXIT(claim_inside(model, "no_new_privs",
+                           [] {
+                             int sum = 0;
+                             std::thread([&sum] { sum = static_cast<int>(std::vector<int>(1 << 20, 1).size()); }).join();
+                             return sum == 1 << 20;
+                           }),
+              ExitedWithCode(kAsItShould), "");
+}
+
+TEST(Sandbox, TheModelCanBeReadAndNothingElse) {
+  const ModelFile model;
+  EXPECT_EXIT(claim_inside(model, "landlock",
+                           [&] {
+                             return open(model.path.c_str(), O_RDONLY) >= 0 && open(model.path.c_str(), O_RDWR) == -1 &&
+                                    open("/etc/passwd", O_RDONLY) == -1 && errno == EACCES;
+                           }),
+              ExitedWithCode(kAsItShould), "");
+}
+
+}  // namespace
+}  // namespace deepserve::runner
