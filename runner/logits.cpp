@@ -42,7 +42,8 @@ std::vector<TokenId> top_of(std::span<const float> logits, uint32_t count) {
 }
 
 void print_json(const Row& row, std::span<const float> logits) {
-  fmt::print("{}{{\"position\": {}, \"token\": {}, \"top\": [", row.position == 0 ? "[" : ",\n ", row.position, row.token);
+  fmt::print("{}{{\"position\": {}, \"token\": {}, \"top\": [", row.position == 0 ? "[" : ",\n ",
+             row.position, row.token);
   for (size_t i = 0; i < row.top.size(); ++i) {
     fmt::print("{}{{\"id\": {}, \"logit\": {}}}", i == 0 ? "" : ", ", row.top[i], logits[row.top[i]]);
   }
@@ -59,9 +60,11 @@ void print_text(const Row& row, std::span<const float> logits, const std::option
 Result<void> check_tokens(const Arguments& arguments, const BackendInfo& info) {
   for (const TokenId token : arguments.tokens) {
     if (token < info.vocabulary) continue;
-    return fail(Code::kInvalidRequest, "token {}: the model's vocabulary ends at {}", token, info.vocabulary - 1);
+    return fail(Code::kInvalidRequest, "token {}: the model's vocabulary ends at {}", token,
+                info.vocabulary - 1);
   }
-  const uint64_t room = std::min<uint64_t>(uint64_t{info.blocks} * info.block_tokens, info.context_tokens_model);
+  const uint64_t room =
+      std::min<uint64_t>(uint64_t{info.blocks} * info.block_tokens, info.context_tokens_model);
   if (arguments.tokens.size() <= room) return {};
   return fail(Code::kContextLength, "{} tokens: the model's context is {}", arguments.tokens.size(), room);
 }
@@ -83,12 +86,15 @@ Result<void> print_all(const Arguments& arguments, const LoadedModel& model) {
     TRY(backend.step({&entry, 1}, logits));
     for (size_t i = 0; i < count; ++i) {
       const auto row_logits = std::span<const float>(logits).subspan(i * vocabulary, vocabulary);
-      if (!std::all_of(row_logits.begin(), row_logits.end(), [](float logit) { return std::isfinite(logit); })) {
+      if (!std::all_of(row_logits.begin(), row_logits.end(),
+                       [](float logit) { return std::isfinite(logit); })) {
         return fail(Code::kNumericFault, "position {}: the model's logits are not finite numbers", begin + i);
       }
       const Row row{begin + i, entry.tokens[i], top_of(row_logits, arguments.top)};
-      if (arguments.json) print_json(row, row_logits);
-      else print_text(row, row_logits, model.vocabulary);
+      if (arguments.json)
+        print_json(row, row_logits);
+      else
+        print_text(row, row_logits, model.vocabulary);
     }
   }
   if (arguments.json) fmt::print("]\n");
@@ -102,7 +108,8 @@ Result<int> run_logits(std::vector<std::string> words) {
   CLI::App app("The raw top logits after each token of a sequence", "ds-runner logits");
   app.add_option("MODEL", arguments.model, "A GGUF file")->required();
   app.add_option("--tokens", arguments.tokens, "Token ids, separated by commas")->required()->delimiter(',');
-  app.add_option("--top", arguments.top, "How many logits to print at each position")->check(CLI::Range(1u, kTopMax));
+  app.add_option("--top", arguments.top, "How many logits to print at each position")
+      ->check(CLI::Range(1u, kTopMax));
   app.add_option("--threads", arguments.threads, "Threads to compute with; the results are the same")
       ->check(CLI::Range(1u, 1024u));
   app.add_option("--isa", arguments.isa, "\"scalar\" or \"avx2\"; the best this CPU has when not given");

@@ -1,5 +1,6 @@
-// The kernels for CPUs with AVX2, FMA and F16C. Includes no header with inline functions of external linkage (see
-// avx2_math.h). Products are fused explicitly, always in the same order, so every tile shape gives the same bits.
+// The kernels for CPUs with AVX2, FMA and F16C. Includes no header with inline functions of external linkage
+// (see avx2_math.h). Products are fused explicitly, always in the same order, so every tile shape gives the
+// same bits.
 #include "kernels/cpu/avx2_formats.h"
 #include "kernels/cpu/avx2_math.h"
 #include "kernels/cpu/kernels.h"
@@ -10,9 +11,12 @@ const Kernels& avx2_kernels();
 
 namespace {
 
-inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+inline size_t smaller(size_t a, size_t b) {
+  return a < b ? a : b;
+}
 
-// One tile of outputs: kRows weight rows against kTokens inputs. Per output: 8 lanes, columns ascending, one FMA each.
+// One tile of outputs: kRows weight rows against kTokens inputs. Per output: 8 lanes, columns ascending, one
+// FMA each.
 template <typename Format, int kRows, int kTokens>
 void matmul_tile(const MatmulArguments& a, size_t row, size_t token) {
   const size_t columns = a.weights.columns;
@@ -91,16 +95,26 @@ void matmul_format(const MatmulArguments& a) {
 
 void matmul(const MatmulArguments& a) {
   switch (a.weights.type) {
-    case WeightType::kF32: return matmul_format<FormatF32>(a);
-    case WeightType::kF16: return matmul_format<FormatF16>(a);
-    case WeightType::kBF16: return matmul_format<FormatBF16>(a);
-    case WeightType::kQ4_0: return matmul_format<FormatQ4_0>(a);
-    case WeightType::kQ4_1: return matmul_format<FormatQ4_1>(a);
-    case WeightType::kQ5_0: return matmul_format<FormatQ5_0>(a);
-    case WeightType::kQ8_0: return matmul_format<FormatQ8_0>(a);
-    case WeightType::kQ4K: return matmul_format<FormatQ4K>(a);
-    case WeightType::kQ6K: return matmul_format<FormatQ6K>(a);
-    case WeightType::kCount: return;
+    case WeightType::kF32:
+      return matmul_format<FormatF32>(a);
+    case WeightType::kF16:
+      return matmul_format<FormatF16>(a);
+    case WeightType::kBF16:
+      return matmul_format<FormatBF16>(a);
+    case WeightType::kQ4_0:
+      return matmul_format<FormatQ4_0>(a);
+    case WeightType::kQ4_1:
+      return matmul_format<FormatQ4_1>(a);
+    case WeightType::kQ5_0:
+      return matmul_format<FormatQ5_0>(a);
+    case WeightType::kQ8_0:
+      return matmul_format<FormatQ8_0>(a);
+    case WeightType::kQ4K:
+      return matmul_format<FormatQ4K>(a);
+    case WeightType::kQ6K:
+      return matmul_format<FormatQ6K>(a);
+    case WeightType::kCount:
+      return;
   }
 }
 
@@ -123,16 +137,26 @@ void dequantize_format(const uint8_t* row, size_t elements, float* out) {
 
 void dequantize(WeightType type, const uint8_t* row, size_t elements, float* out) {
   switch (type) {
-    case WeightType::kF32: return dequantize_format<FormatF32>(row, elements, out);
-    case WeightType::kF16: return dequantize_format<FormatF16>(row, elements, out);
-    case WeightType::kBF16: return dequantize_format<FormatBF16>(row, elements, out);
-    case WeightType::kQ4_0: return dequantize_format<FormatQ4_0>(row, elements, out);
-    case WeightType::kQ4_1: return dequantize_format<FormatQ4_1>(row, elements, out);
-    case WeightType::kQ5_0: return dequantize_format<FormatQ5_0>(row, elements, out);
-    case WeightType::kQ8_0: return dequantize_format<FormatQ8_0>(row, elements, out);
-    case WeightType::kQ4K: return dequantize_format<FormatQ4K>(row, elements, out);
-    case WeightType::kQ6K: return dequantize_format<FormatQ6K>(row, elements, out);
-    case WeightType::kCount: return;
+    case WeightType::kF32:
+      return dequantize_format<FormatF32>(row, elements, out);
+    case WeightType::kF16:
+      return dequantize_format<FormatF16>(row, elements, out);
+    case WeightType::kBF16:
+      return dequantize_format<FormatBF16>(row, elements, out);
+    case WeightType::kQ4_0:
+      return dequantize_format<FormatQ4_0>(row, elements, out);
+    case WeightType::kQ4_1:
+      return dequantize_format<FormatQ4_1>(row, elements, out);
+    case WeightType::kQ5_0:
+      return dequantize_format<FormatQ5_0>(row, elements, out);
+    case WeightType::kQ8_0:
+      return dequantize_format<FormatQ8_0>(row, elements, out);
+    case WeightType::kQ4K:
+      return dequantize_format<FormatQ4K>(row, elements, out);
+    case WeightType::kQ6K:
+      return dequantize_format<FormatQ6K>(row, elements, out);
+    case WeightType::kCount:
+      return;
   }
 }
 
@@ -240,6 +264,8 @@ constexpr Kernels kAvx2 = {"avx2", dequantize, matmul, attention, rms_norm, rope
 
 }  // namespace
 
-const Kernels& avx2_kernels() { return kAvx2; }
+const Kernels& avx2_kernels() {
+  return kAvx2;
+}
 
 }  // namespace deepserve::kernels

@@ -1,8 +1,8 @@
-// Weight formats in AVX2 registers: each decode() gives 32 consecutive weights as 4 vectors, with the same bits as
-// dequantize.h. Include rules as avx2_math.h.
+// Weight formats in AVX2 registers: each decode() gives 32 consecutive weights as 4 vectors, with the same
+// bits as dequantize.h. Include rules as avx2_math.h.
 //
-// `row` is the row's first byte, `column` the first of the 32 weights, a multiple of 32. Formats of single elements also
-// have decode_8 and decode_tail (fewer than 8, zeros behind them).
+// `row` is the row's first byte, `column` the first of the 32 weights, a multiple of 32. Formats of single
+// elements also have decode_8 and decode_tail (fewer than 8, zeros behind them).
 #pragma once
 
 #include <immintrin.h>
@@ -55,7 +55,9 @@ struct FormatF32 {
 
 struct FormatF16 {
   static constexpr bool kAnyLength = true;
-  static inline __m256 decode_8(const uint8_t* row, size_t column) { return _mm256_cvtph_ps(bytes16_at(row + 2 * column)); }
+  static inline __m256 decode_8(const uint8_t* row, size_t column) {
+    return _mm256_cvtph_ps(bytes16_at(row + 2 * column));
+  }
   static inline __m256 decode_tail(const uint8_t* row, size_t column, size_t count) {
     uint8_t padded[16] = {};
     memcpy(padded, row + 2 * column, 2 * count);
@@ -68,7 +70,9 @@ struct FormatBF16 {
   static inline __m256 widen(__m128i bytes) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bytes), 16));
   }
-  static inline __m256 decode_8(const uint8_t* row, size_t column) { return widen(bytes16_at(row + 2 * column)); }
+  static inline __m256 decode_8(const uint8_t* row, size_t column) {
+    return widen(bytes16_at(row + 2 * column));
+  }
   static inline __m256 decode_tail(const uint8_t* row, size_t column, size_t count) {
     uint8_t padded[16] = {};
     memcpy(padded, row + 2 * column, 2 * count);
@@ -126,13 +130,15 @@ struct FormatQ5_0 {
     uint32_t bits;
     memcpy(&bits, block + 2, sizeof bits);
     const __m128i all = _mm_cvtsi32_si128(static_cast<int>(bits));
-    const __m128i spread_low = _mm_shuffle_epi8(all, _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
-    const __m128i spread_high = _mm_shuffle_epi8(all, _mm_setr_epi8(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
+    const __m128i spread_low =
+        _mm_shuffle_epi8(all, _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
+    const __m128i spread_high =
+        _mm_shuffle_epi8(all, _mm_setr_epi8(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
     const __m128i zero = _mm_setzero_si128(), minus = _mm_set1_epi8(static_cast<char>(0xf0));
     const __m128i clear_low = _mm_cmpeq_epi8(_mm_and_si128(spread_low, bit_of_lane), zero);
     const __m128i clear_high = _mm_cmpeq_epi8(_mm_and_si128(spread_high, bit_of_lane), zero);
-    widen_32(_mm_or_si128(low, _mm_and_si128(clear_low, minus)), _mm_or_si128(high, _mm_and_si128(clear_high, minus)),
-             out);
+    widen_32(_mm_or_si128(low, _mm_and_si128(clear_low, minus)),
+             _mm_or_si128(high, _mm_and_si128(clear_high, minus)), out);
     scale_4(out, half_at(block));
   }
 };
@@ -171,7 +177,8 @@ struct FormatQ4K {
 
 struct FormatQ6K {
   static constexpr bool kAnyLength = false;
-  static inline __m128i six_bits(const uint8_t* low, const uint8_t* high, __m128i low_shift, __m128i high_shift) {
+  static inline __m128i six_bits(const uint8_t* low, const uint8_t* high, __m128i low_shift,
+                                 __m128i high_shift) {
     const __m128i nibble = _mm_and_si128(_mm_srl_epi16(bytes16_at(low), low_shift), _mm_set1_epi8(15));
     const __m128i pair = _mm_and_si128(_mm_srl_epi16(bytes16_at(high), high_shift), _mm_set1_epi8(3));
     return _mm_sub_epi8(_mm_or_si128(nibble, _mm_slli_epi16(pair, 4)), _mm_set1_epi8(32));
@@ -182,7 +189,8 @@ struct FormatQ6K {
     const uint8_t* low = block + half * 64 + quarter % 2 * 32;
     const uint8_t* high = block + 128 + half * 32;
     const __m128i low_shift = _mm_cvtsi32_si128(quarter / 2 * 4), high_shift = _mm_cvtsi32_si128(quarter * 2);
-    widen_32(six_bits(low, high, low_shift, high_shift), six_bits(low + 16, high + 16, low_shift, high_shift), out);
+    widen_32(six_bits(low, high, low_shift, high_shift), six_bits(low + 16, high + 16, low_shift, high_shift),
+             out);
     const float scale_of_scales = half_at(block + 208);
     for (int i = 0; i < 2; ++i) {
       const auto scale = static_cast<int8_t>(block[192 + group * 2 + i]);

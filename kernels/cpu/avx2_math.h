@@ -1,5 +1,5 @@
-// Vector helpers of the AVX2 kernels. Only for translation units compiled with -mavx2 -mfma -mf16c; everything here is
-// static, so that no copy of it can be linked into code that runs on other CPUs.
+// Vector helpers of the AVX2 kernels. Only for translation units compiled with -mavx2 -mfma -mf16c;
+// everything here is static, so that no copy of it can be linked into code that runs on other CPUs.
 #pragma once
 
 #include <immintrin.h>
@@ -16,7 +16,9 @@ static inline __m256i lane_mask(size_t count) {
 }
 
 // The first `count` (< 8) floats at `from`, zero elsewhere; reads nothing beyond them.
-static inline __m256 load_tail(const float* from, size_t count) { return _mm256_maskload_ps(from, lane_mask(count)); }
+static inline __m256 load_tail(const float* from, size_t count) {
+  return _mm256_maskload_ps(from, lane_mask(count));
+}
 
 static inline void store_tail(float* to, size_t count, __m256 value) {
   _mm256_maskstore_ps(to, lane_mask(count), value);
@@ -36,8 +38,8 @@ static inline float max_lane(__m256 v) {
   return _mm_cvtss_f32(_mm_max_ss(pair, _mm_movehdup_ps(pair)));
 }
 
-// e^x within 2 units in the last place: range reduction by ln 2, then a polynomial (the coefficients of Cephes' expf).
-// 0 below -87.3, capped at e^88.3; NaN stays NaN.
+// e^x within 2 units in the last place: range reduction by ln 2, then a polynomial (the coefficients of
+// Cephes' expf). 0 below -87.3, capped at e^88.3; NaN stays NaN.
 static inline __m256 exponential(__m256 x) {
   const __m256 low = _mm256_set1_ps(-87.3f), high = _mm256_set1_ps(88.3f);
   const __m256 tiny = _mm256_cmp_ps(x, low, _CMP_LT_OQ);
@@ -53,7 +55,8 @@ static inline __m256 exponential(__m256 x) {
   y = _mm256_fmadd_ps(y, r, _mm256_set1_ps(1.6666665459e-1f));
   y = _mm256_fmadd_ps(y, r, _mm256_set1_ps(5.0000001201e-1f));
   y = _mm256_fmadd_ps(y, _mm256_mul_ps(r, r), _mm256_add_ps(r, _mm256_set1_ps(1.0f)));
-  const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127)), 23);
+  const __m256i exponent =
+      _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127)), 23);
   return _mm256_andnot_ps(tiny, _mm256_mul_ps(y, _mm256_castsi256_ps(exponent)));
 }
 

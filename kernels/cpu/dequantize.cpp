@@ -99,13 +99,26 @@ void dequantize_row(WeightType type, const uint8_t* row, size_t elements, float*
   const WeightFormat& format = weight_format(type);
   for (size_t i = 0; i < elements; i += format.block_elements, row += format.block_bytes) {
     switch (type) {
-      case WeightType::kQ4_0: dequantize_q4_0(row, out + i); break;
-      case WeightType::kQ4_1: dequantize_q4_1(row, out + i); break;
-      case WeightType::kQ5_0: dequantize_q5_0(row, out + i); break;
-      case WeightType::kQ8_0: dequantize_q8_0(row, out + i); break;
-      case WeightType::kQ4K: dequantize_q4_k(row, out + i); break;
-      case WeightType::kQ6K: dequantize_q6_k(row, out + i); break;
-      default: break;
+      case WeightType::kQ4_0:
+        dequantize_q4_0(row, out + i);
+        break;
+      case WeightType::kQ4_1:
+        dequantize_q4_1(row, out + i);
+        break;
+      case WeightType::kQ5_0:
+        dequantize_q5_0(row, out + i);
+        break;
+      case WeightType::kQ8_0:
+        dequantize_q8_0(row, out + i);
+        break;
+      case WeightType::kQ4K:
+        dequantize_q4_k(row, out + i);
+        break;
+      case WeightType::kQ6K:
+        dequantize_q6_k(row, out + i);
+        break;
+      default:
+        break;
     }
   }
 }

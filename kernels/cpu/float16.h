@@ -1,4 +1,5 @@
-// 16-bit floats to 32 bits, exactly, without help from the CPU: the reference that the vector code is held against.
+// 16-bit floats to 32 bits, exactly, without help from the CPU: the reference that the vector code is held
+// against.
 #pragma once
 
 #include <bit>
@@ -22,7 +23,9 @@ static inline float half_to_float(uint16_t half) {
 }
 
 // bfloat16: the upper half of a binary32.
-static inline float bfloat16_to_float(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+static inline float bfloat16_to_float(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 // Two bytes at any address, little-endian.
 static inline uint16_t load_u16(const uint8_t* bytes) {

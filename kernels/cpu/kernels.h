@@ -1,11 +1,11 @@
 // The CPU kernels: one table of functions per instruction set, chosen once at run time.
 //
-// Batch invariance (DESIGN 8): every output element comes from one reduction whose order depends only on the length of
-// the row (or, for attention, on absolute positions). How many tokens or rows one call covers never changes a bit.
-// Between instruction sets results differ in the last bits.
+// Batch invariance (DESIGN 8): every output element comes from one reduction whose order depends only on the
+// length of the row (or, for attention, on absolute positions). How many tokens or rows one call covers never
+// changes a bit. Between instruction sets results differ in the last bits.
 //
-// All numbers are float32 unless said otherwise; sizes count elements, not bytes. Kernels allocate nothing, are
-// thread-safe, and write only their outputs.
+// All numbers are float32 unless said otherwise; sizes count elements, not bytes. Kernels allocate nothing,
+// are thread-safe, and write only their outputs.
 #pragma once
 
 #include <cstddef>
@@ -24,16 +24,16 @@ inline constexpr size_t kBlockTokens = 16;
 
 // outputs[t][r] = dot(weights[r], inputs[t]) (+ bias[r]) for r in [row_begin, row_end), t in [0, tokens).
 struct MatmulArguments {
-  Matrix weights;                 // [rows, columns]
+  Matrix weights;  // [rows, columns]
   size_t row_begin = 0;
   size_t row_end = 0;
   const float* inputs = nullptr;  // [tokens, columns], rows `input_stride` apart
   size_t input_stride = 0;
   size_t tokens = 0;
-  float* outputs = nullptr;       // [tokens, rows], rows `output_stride` apart
+  float* outputs = nullptr;  // [tokens, rows], rows `output_stride` apart
   size_t output_stride = 0;
-  const float* bias = nullptr;    // [rows] or none
-  bool accumulate = false;        // outputs += instead of =
+  const float* bias = nullptr;  // [rows] or none
+  bool accumulate = false;      // outputs += instead of =
 };
 
 // The half of attention that belongs to one token and one query head:
@@ -48,7 +48,7 @@ struct AttentionArguments {
   size_t context = 0;                // positions to look at, at least 1
   size_t head_dim = 0;
   float scale = 0;
-  float* out = nullptr;              // [head_dim]
+  float* out = nullptr;  // [head_dim]
 };
 
 enum class RopeStyle : uint8_t {

@@ -1,4 +1,5 @@
-// The reference kernels: plain loops, the order of every sum written out. Slow on purpose, right by inspection.
+// The reference kernels: plain loops, the order of every sum written out. Slow on purpose, right by
+// inspection.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -37,7 +38,8 @@ void matmul(const MatmulArguments& a) {
       for (size_t column = 0; column < a.weights.columns; column += kGroup) {
         const size_t size = std::min(kGroup, a.weights.columns - column);
         float group[kGroup];
-        dequantize_row(a.weights.type, weights + column / format.block_elements * format.block_bytes, size, group);
+        dequantize_row(a.weights.type, weights + column / format.block_elements * format.block_bytes, size,
+                       group);
         for (size_t t = 0; t < tokens; ++t) {
           sums[t].add_products(group, a.inputs + (token_begin + t) * a.input_stride + column, size);
         }
@@ -108,6 +110,8 @@ constexpr Kernels kScalar = {"scalar", dequantize_row, matmul, attention, rms_no
 
 }  // namespace
 
-const Kernels& scalar_kernels() { return kScalar; }
+const Kernels& scalar_kernels() {
+  return kScalar;
+}
 
 }  // namespace deepserve::kernels

@@ -12,7 +12,7 @@ namespace {
 constexpr uint64_t kOpen = 0x8000;
 constexpr uint64_t kInside = 0x7fff;
 constexpr int kJobShift = 16;
-constexpr int kSpins = 4000;        // some tens of microseconds: longer than the gaps between the parts of one step
+constexpr int kSpins = 4000;  // some tens of microseconds: longer than the gaps between the parts of one step
 constexpr int kSpinsToYield = 256;  // a caller waiting for a worker that lost its core lets others run
 
 void relax() {
@@ -36,7 +36,8 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::run(size_t count, size_t chunk, Function function, const void* context) {
   if (workers_.empty() || count <= chunk) {
-    for (size_t begin = 0; begin < count; begin += chunk) function(context, begin, std::min(count, begin + chunk));
+    for (size_t begin = 0; begin < count; begin += chunk)
+      function(context, begin, std::min(count, begin + chunk));
     return;
   }
   count_ = count;
@@ -50,8 +51,10 @@ void ThreadPool::run(size_t count, size_t chunk, Function function, const void* 
   take_chunks();
   gate_.fetch_and(~kOpen);
   for (int spins = 0; (gate_.load(std::memory_order_acquire) & kInside) != 0; ++spins) {
-    if (spins < kSpinsToYield) relax();
-    else std::this_thread::yield();
+    if (spins < kSpinsToYield)
+      relax();
+    else
+      std::this_thread::yield();
   }
 }
 
@@ -70,7 +73,8 @@ uint64_t ThreadPool::await_job(uint64_t last_job) {
     if (word >> kJobShift != last_job) return word;
     relax();
   }
-  parked_.fetch_add(1);  // before the re-check inside wait(): pairs with run()'s store of the gate, then load of parked_
+  parked_.fetch_add(
+      1);  // before the re-check inside wait(): pairs with run()'s store of the gate, then load of parked_
   uint64_t word = gate_.load();
   while (word >> kJobShift == last_job) {
     gate_.wait(word);

@@ -1,7 +1,8 @@
 // A few threads that share the work of one caller, kept awake between short pieces of work.
 //
-// parallel_for runs a body over [0, count) in chunks; chunks are handed out one by one, so a thread that the host has
-// taken off its core delays nobody. Which thread computes which chunk is not defined: bodies must not care.
+// parallel_for runs a body over [0, count) in chunks; chunks are handed out one by one, so a thread that the
+// host has taken off its core delays nobody. Which thread computes which chunk is not defined: bodies must
+// not care.
 #pragma once
 
 #include <atomic>
@@ -23,13 +24,16 @@ class ThreadPool {
 
   unsigned threads() const { return static_cast<unsigned>(workers_.size()) + 1; }
 
-  // Calls body(begin, end) until [0, count) is covered, each part at most `chunk` long; returns when all are done.
-  // One caller at a time. Everything that the bodies wrote is visible to the caller afterwards.
+  // Calls body(begin, end) until [0, count) is covered, each part at most `chunk` long; returns when all are
+  // done. One caller at a time. Everything that the bodies wrote is visible to the caller afterwards.
   template <typename Body>
   void parallel_for(size_t count, size_t chunk, const Body& body) {
-    run(count, chunk, [](const void* context, size_t begin, size_t end) {
-      (*static_cast<const Body*>(context))(begin, end);
-    }, &body);
+    run(
+        count, chunk,
+        [](const void* context, size_t begin, size_t end) {
+          (*static_cast<const Body*>(context))(begin, end);
+        },
+        &body);
   }
 
  private:
@@ -40,8 +44,8 @@ class ThreadPool {
   void worker();
   uint64_t await_job(uint64_t last_job);
 
-  // job number << 16 | open bit | workers inside. A worker enters only while the job is open; the caller closes it and
-  // waits for those inside, so the fields below never change under a worker.
+  // job number << 16 | open bit | workers inside. A worker enters only while the job is open; the caller
+  // closes it and waits for those inside, so the fields below never change under a worker.
   alignas(128) std::atomic<uint64_t> gate_{0};
   alignas(128) std::atomic<size_t> next_{0};
   std::atomic<bool> stopping_{false};

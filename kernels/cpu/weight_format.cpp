@@ -4,14 +4,16 @@ namespace deepserve::kernels {
 namespace {
 
 constexpr WeightFormat kFormats[] = {
-    {"F32", 1, 4},     {"F16", 1, 2},    {"BF16", 1, 2},   {"Q4_0", 32, 18},   {"Q4_1", 32, 20},
-    {"Q5_0", 32, 22},  {"Q8_0", 32, 34}, {"Q4_K", 256, 144}, {"Q6_K", 256, 210},
+    {"F32", 1, 4},    {"F16", 1, 2},    {"BF16", 1, 2},     {"Q4_0", 32, 18},   {"Q4_1", 32, 20},
+    {"Q5_0", 32, 22}, {"Q8_0", 32, 34}, {"Q4_K", 256, 144}, {"Q6_K", 256, 210},
 };
 static_assert(sizeof kFormats / sizeof kFormats[0] == static_cast<size_t>(WeightType::kCount));
 
 }  // namespace
 
-const WeightFormat& weight_format(WeightType type) { return kFormats[static_cast<size_t>(type)]; }
+const WeightFormat& weight_format(WeightType type) {
+  return kFormats[static_cast<size_t>(type)];
+}
 
 size_t weight_row_bytes(WeightType type, size_t elements) {
   const WeightFormat& format = weight_format(type);

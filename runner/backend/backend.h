@@ -1,8 +1,8 @@
 // The one interface between the engine and a device: a backend computes, the engine decides.
 //
-// The engine owns sequences, block tables and sampling; the backend owns weights and the memory of the KV cache.
-// Results for one sequence do not depend on what else is in the batch, on how its prompt was cut into chunks, or on
-// the number of threads (DESIGN 8).
+// The engine owns sequences, block tables and sampling; the backend owns weights and the memory of the KV
+// cache. Results for one sequence do not depend on what else is in the batch, on how its prompt was cut into
+// chunks, or on the number of threads (DESIGN 8).
 #pragma once
 
 #include <cstdint>
@@ -21,16 +21,16 @@ using ipc::TokenId;
 using BlockId = uint32_t;
 
 struct BackendInfo {
-  std::string architecture;   // "llama", "qwen2", "qwen3"
-  std::string weights_type;   // the type most of the weights have, "Q8_0"
-  std::string isa;            // "scalar", "avx2"
+  std::string architecture;  // "llama", "qwen2", "qwen3"
+  std::string weights_type;  // the type most of the weights have, "Q8_0"
+  std::string isa;           // "scalar", "avx2"
   std::string numerics_id;
   uint64_t weight_bytes = 0;
   uint64_t parameters = 0;
   uint32_t vocabulary = 0;
   uint32_t context_tokens_model = 0;
-  uint32_t block_tokens = 0;  // tokens per KV block
-  uint32_t blocks = 0;        // ids are 0..blocks-1
+  uint32_t block_tokens = 0;      // tokens per KV block
+  uint32_t blocks = 0;            // ids are 0..blocks-1
   uint32_t batch_tokens_max = 0;  // most new tokens in one step
 };
 
@@ -47,8 +47,9 @@ class Backend {
   virtual ~Backend() = default;
   virtual const BackendInfo& info() const = 0;
 
-  // One forward pass of the whole batch. `logits`: [sum of logits_rows, vocabulary] float32, raw, entry by entry.
-  // Errors: kBadModelFile when a mapped file changed under us; kInternal for a device fault. Bad arguments CHECK.
+  // One forward pass of the whole batch. `logits`: [sum of logits_rows, vocabulary] float32, raw, entry by
+  // entry. Errors: kBadModelFile when a mapped file changed under us; kInternal for a device fault. Bad
+  // arguments CHECK.
   virtual Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits) = 0;
 
   // Copies the KV of one block onto another (copy-on-write).
@@ -56,10 +57,10 @@ class Backend {
 };
 
 struct BackendOptions {
-  uint64_t kv_bytes = 0;        // memory for the KV cache; 0: one sequence of the model's whole context
+  uint64_t kv_bytes = 0;  // memory for the KV cache; 0: one sequence of the model's whole context
   uint32_t threads = 1;
   uint32_t batch_tokens_max = 512;
-  std::string isa;              // "": the best this CPU has; "scalar" or "avx2" to force one
+  std::string isa;  // "": the best this CPU has; "scalar" or "avx2" to force one
   std::function<void(uint64_t bytes_loaded)> on_bytes_loaded;  // may be empty
 };
 

@@ -89,8 +89,8 @@ class CpuBackend final : public Backend {
 Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendOptions& options) {
   const kernels::Kernels* kernels = kernels::find_kernels(options.isa);
   if (kernels == nullptr) {
-    return fail(Code::kInvalidConfig, "this CPU or build has no kernels for \"{}\" (scalar and avx2 are known)",
-                options.isa);
+    return fail(Code::kInvalidConfig,
+                "this CPU or build has no kernels for \"{}\" (scalar and avx2 are known)", options.isa);
   }
   TRY_ASSIGN(KvCache cache, KvCache::make(model.config, options.kv_bytes));
   return std::make_unique<CpuBackend>(std::move(model), *kernels, std::move(cache), options);

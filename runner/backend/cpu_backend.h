@@ -13,13 +13,14 @@
 namespace deepserve::runner {
 
 struct CpuModel {
-  MappedFile file;        // what the matrices of `weights` point into
+  MappedFile file;  // what the matrices of `weights` point into
   ModelConfig config;
   ModelWeights weights;
   uint64_t content_hash = 0;
 };
 
-// kInvalidConfig: an ISA that is not there, or memory for less than one KV block. kOutOfMemory: the memory is not there.
+// kInvalidConfig: an ISA that is not there, or memory for less than one KV block. kOutOfMemory: the memory is
+// not there.
 Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendOptions& options);
 
 }  // namespace deepserve::runner

@@ -11,16 +11,17 @@ namespace {
 
 using kernels::AttentionArguments;
 using kernels::kBlockTokens;
-using kernels::Matrix;
 using kernels::MatmulArguments;
+using kernels::Matrix;
 
 constexpr size_t kRowChunk = 32;  // rows of a matrix that one thread takes at a time; changes no result
 constexpr size_t kElementwiseChunk = 4;
 
 }  // namespace
 
-CpuForward::CpuForward(const ModelConfig& config, const ModelWeights& weights, const kernels::Kernels& kernels,
-                       kernels::ThreadPool& threads, KvCache& cache, uint32_t tokens_max)
+CpuForward::CpuForward(const ModelConfig& config, const ModelWeights& weights,
+                       const kernels::Kernels& kernels, kernels::ThreadPool& threads, KvCache& cache,
+                       uint32_t tokens_max)
     : config_(config),
       weights_(weights),
       kernels_(kernels),
@@ -73,17 +74,21 @@ void CpuForward::normalize(size_t tokens, const std::vector<float>& weight) {
   const size_t width = config_.embedding;
   threads_.parallel_for(tokens, kElementwiseChunk, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
-      kernels_.rms_norm(&residual_[t * width], weight.data(), config_.rms_epsilon, width, &normalized_[t * width]);
+      kernels_.rms_norm(&residual_[t * width], weight.data(), config_.rms_epsilon, width,
+                        &normalized_[t * width]);
     }
   });
 }
 
-// Applies several matrices to the same inputs [tokens, columns]; the rows of all of them are shared among the threads.
-void CpuForward::multiply(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens, bool accumulate) {
+// Applies several matrices to the same inputs [tokens, columns]; the rows of all of them are shared among the
+// threads.
+void CpuForward::multiply(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens,
+                          bool accumulate) {
   size_t chunks[4] = {};
   size_t total = 0;
   CHECK(jobs.size() <= std::size(chunks));
-  for (size_t j = 0; j < jobs.size(); ++j) total += chunks[j] = (jobs[j].weights->rows + kRowChunk - 1) / kRowChunk;
+  for (size_t j = 0; j < jobs.size(); ++j)
+    total += chunks[j] = (jobs[j].weights->rows + kRowChunk - 1) / kRowChunk;
   threads_.parallel_for(total, 1, [&](size_t begin, size_t end) {
     for (size_t chunk = begin; chunk < end; ++chunk) {
       size_t job = 0, index = chunk;
@@ -126,8 +131,8 @@ void CpuForward::rotate_and_store(std::span<const ForwardToken> tokens, uint32_t
         float* key = &key_[t * kv_width_ + h * head_dim];
         prepare_head(key, weights.key_norm, t);
         std::memcpy(block + cache_.key_offset(layer, h) + slot * head_dim, key, head_dim * sizeof(float));
-        std::memcpy(block + cache_.value_offset(layer, h) + slot * head_dim, &value_[t * kv_width_ + h * head_dim],
-                    head_dim * sizeof(float));
+        std::memcpy(block + cache_.value_offset(layer, h) + slot * head_dim,
+                    &value_[t * kv_width_ + h * head_dim], head_dim * sizeof(float));
       }
     }
   });

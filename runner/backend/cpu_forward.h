@@ -1,7 +1,9 @@
-// The forward pass of a Llama-shaped model on a CPU, for a flat list of tokens that may belong to many sequences.
+// The forward pass of a Llama-shaped model on a CPU, for a flat list of tokens that may belong to many
+// sequences.
 //
-// Every token's results depend on its own row, its position and the KV cache behind it, never on its neighbours in the
-// list (DESIGN 8): matrices are applied row by row in a fixed order, attention per token and head.
+// Every token's results depend on its own row, its position and the KV cache behind it, never on its
+// neighbours in the list (DESIGN 8): matrices are applied row by row in a fixed order, attention per token
+// and head.
 #pragma once
 
 #include <cstdint>

@@ -16,12 +16,14 @@ Result<KvCache> KvCache::make(const ModelConfig& config, uint64_t size_bytes) {
   cache.head_stride_ = kernels::kBlockTokens * config.head_dim;
   cache.block_stride_ = size_t{config.layers} * 2 * config.kv_heads * cache.head_stride_;
   const uint64_t block_bytes = cache.block_stride_ * sizeof(float);
-  const uint64_t context_blocks = (uint64_t{config.context_tokens} + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
+  const uint64_t context_blocks =
+      (uint64_t{config.context_tokens} + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
   const uint64_t wanted = size_bytes == 0 ? context_blocks : size_bytes / block_bytes;
   cache.blocks_ = static_cast<uint32_t>(std::min<uint64_t>(wanted, UINT32_MAX));
   if (cache.blocks_ == 0) {
-    return fail(Code::kInvalidConfig, "{} bytes for the KV cache are less than one block of {} tokens ({} bytes)",
-                size_bytes, kernels::kBlockTokens, block_bytes);
+    return fail(Code::kInvalidConfig,
+                "{} bytes for the KV cache are less than one block of {} tokens ({} bytes)", size_bytes,
+                kernels::kBlockTokens, block_bytes);
   }
   cache.mapped_bytes_ = cache.blocks_ * block_bytes;
   void* address = mmap(nullptr, cache.mapped_bytes_, PROT_READ | PROT_WRITE,

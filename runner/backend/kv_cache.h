@@ -1,7 +1,7 @@
 // The memory of the paged KV cache on a CPU: float32, one piece, blocks of kernels::kBlockTokens positions.
 //
-// One block holds all layers of its positions: [layers][key, value][kv_heads][kBlockTokens, head_dim]. Pages are given
-// by the system when first written to.
+// One block holds all layers of its positions: [layers][key, value][kv_heads][kBlockTokens, head_dim]. Pages
+// are given by the system when first written to.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,8 @@ class KvCache {
  public:
   static constexpr const char* kElementName = "f32";
 
-  // As many blocks as `size_bytes` hold; 0: enough for one sequence of the model's context. kInvalidConfig when that is none, kOutOfMemory when there is no such memory.
+  // As many blocks as `size_bytes` hold; 0: enough for one sequence of the model's context. kInvalidConfig
+  // when that is none, kOutOfMemory when there is no such memory.
   static Result<KvCache> make(const ModelConfig& config, uint64_t size_bytes);
   KvCache(KvCache&& other) noexcept;
   KvCache& operator=(KvCache&&) = delete;

@@ -1,7 +1,8 @@
 // Rotary position embedding: the cosines and sines of a token's position, computed once per token and step.
 //
-// Source: Su et al., RoFormer (arXiv:2104.09864); linear scaling and Llama 3's frequency factors as GGUF states them.
-// Angles are computed in float64: at position 100,000 a float32 angle is wrong in its third digit.
+// Source: Su et al., RoFormer (arXiv:2104.09864); linear scaling and Llama 3's frequency factors as GGUF
+// states them. Angles are computed in float64: at position 100,000 a float32 angle is wrong in its third
+// digit.
 #pragma once
 
 #include <cstdint>

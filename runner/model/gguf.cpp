@@ -7,8 +7,9 @@
 namespace deepserve::runner {
 namespace {
 
-constexpr std::string_view kTypeNames[] = {"uint8", "int8",  "uint16", "int16",  "uint32", "int32",  "float32",
-                                           "bool",  "string", "array",  "uint64", "int64",  "float64"};
+constexpr std::string_view kTypeNames[] = {"uint8",  "int8",    "uint16", "int16",  "uint32",
+                                           "int32",  "float32", "bool",   "string", "array",
+                                           "uint64", "int64",   "float64"};
 static_assert(std::size(kTypeNames) == static_cast<size_t>(GgufType::kCount));
 
 template <typename T>
@@ -21,19 +22,27 @@ T element_at(const GgufValue& value, uint64_t index) {
 // The integer at `index`; nullopt when the type is none, or the number does not fit 63 bits.
 std::optional<int64_t> integer_at(const GgufValue& value, uint64_t index) {
   switch (value.element_type) {
-    case GgufType::kUint8: return element_at<uint8_t>(value, index);
-    case GgufType::kInt8: return element_at<int8_t>(value, index);
-    case GgufType::kUint16: return element_at<uint16_t>(value, index);
-    case GgufType::kInt16: return element_at<int16_t>(value, index);
-    case GgufType::kUint32: return element_at<uint32_t>(value, index);
-    case GgufType::kInt32: return element_at<int32_t>(value, index);
-    case GgufType::kInt64: return element_at<int64_t>(value, index);
+    case GgufType::kUint8:
+      return element_at<uint8_t>(value, index);
+    case GgufType::kInt8:
+      return element_at<int8_t>(value, index);
+    case GgufType::kUint16:
+      return element_at<uint16_t>(value, index);
+    case GgufType::kInt16:
+      return element_at<int16_t>(value, index);
+    case GgufType::kUint32:
+      return element_at<uint32_t>(value, index);
+    case GgufType::kInt32:
+      return element_at<int32_t>(value, index);
+    case GgufType::kInt64:
+      return element_at<int64_t>(value, index);
     case GgufType::kUint64: {
       const auto number = element_at<uint64_t>(value, index);
       if (number > static_cast<uint64_t>(INT64_MAX)) return std::nullopt;
       return static_cast<int64_t>(number);
     }
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -44,7 +53,9 @@ std::string describe(const GgufValue& value) {
 
 }  // namespace
 
-std::string_view gguf_type_name(GgufType type) { return kTypeNames[static_cast<size_t>(type)]; }
+std::string_view gguf_type_name(GgufType type) {
+  return kTypeNames[static_cast<size_t>(type)];
+}
 
 std::string printable(std::string_view text) {
   constexpr size_t kShown = 64;
@@ -71,19 +82,21 @@ const GgufValue* Gguf::find_value(std::string_view key) const {
 tl::unexpected<Error> Gguf::bad_value(std::string_view key, std::string_view text) const {
   const GgufValue* value = find_value(key);
   if (value == nullptr) return fail(Code::kBadModelFile, "{}: metadata key \"{}\": {}", name_, key, text);
-  return fail(Code::kBadModelFile, "{}: metadata key \"{}\" at offset {}: {}", name_, key, value->offset, text);
+  return fail(Code::kBadModelFile, "{}: metadata key \"{}\" at offset {}: {}", name_, key, value->offset,
+              text);
 }
 
 tl::unexpected<Error> Gguf::bad_tensor(const GgufTensor& tensor, std::string_view text) const {
-  return fail(Code::kBadModelFile, "{}: tensor \"{}\" at offset {}: {}", name_, printable(tensor.name), tensor.offset,
-              text);
+  return fail(Code::kBadModelFile, "{}: tensor \"{}\" at offset {}: {}", name_, printable(tensor.name),
+              tensor.offset, text);
 }
 
 Result<std::optional<uint64_t>> Gguf::find_unsigned(std::string_view key) const {
   const GgufValue* value = find_value(key);
   if (value == nullptr) return std::nullopt;
   const auto number = value->type == GgufType::kArray ? std::nullopt : integer_at(*value, 0);
-  if (!number || *number < 0) return bad_value(key, fmt::format("{} where a count belongs", describe(*value)));
+  if (!number || *number < 0)
+    return bad_value(key, fmt::format("{} where a count belongs", describe(*value)));
   return static_cast<uint64_t>(*number);
 }
 
@@ -98,7 +111,8 @@ Result<std::optional<double>> Gguf::find_number(std::string_view key) const {
 Result<std::optional<bool>> Gguf::find_bool(std::string_view key) const {
   const GgufValue* value = find_value(key);
   if (value == nullptr) return std::nullopt;
-  if (value->type != GgufType::kBool) return bad_value(key, fmt::format("{} where a bool belongs", describe(*value)));
+  if (value->type != GgufType::kBool)
+    return bad_value(key, fmt::format("{} where a bool belongs", describe(*value)));
   return value->bytes[0] != 0;
 }
 
@@ -151,7 +165,8 @@ Result<std::optional<std::vector<int64_t>>> Gguf::find_integers(std::string_view
   numbers.reserve(value->count);
   for (uint64_t i = 0; i < value->count; ++i) {
     const auto number = integer_at(*value, i);
-    if (!number) return bad_value(key, fmt::format("{} where an array of integers belongs", describe(*value)));
+    if (!number)
+      return bad_value(key, fmt::format("{} where an array of integers belongs", describe(*value)));
     numbers.push_back(*number);
   }
   return numbers;

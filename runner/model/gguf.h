@@ -1,8 +1,9 @@
 // A GGUF file (version 2 or 3, little-endian) as checked tables of metadata and tensors.
 //
-// Source: the GGUF specification in ggml's docs/gguf.md. The file is hostile: parse() visits every header field once
-// with checked arithmetic and refuses the file before any tensor is touched. Errors are kBadModelFile (the file lies)
-// or kNotSupported (it is fine, we are not), and name the file, the key or tensor, and the offset.
+// Source: the GGUF specification in ggml's docs/gguf.md. The file is hostile: parse() visits every header
+// field once with checked arithmetic and refuses the file before any tensor is touched. Errors are
+// kBadModelFile (the file lies) or kNotSupported (it is fine, we are not), and name the file, the key or
+// tensor, and the offset.
 #pragma once
 
 #include <array>
@@ -20,7 +21,20 @@
 namespace deepserve::runner {
 
 enum class GgufType : uint32_t {
-  kUint8, kInt8, kUint16, kInt16, kUint32, kInt32, kFloat32, kBool, kString, kArray, kUint64, kInt64, kFloat64, kCount
+  kUint8,
+  kInt8,
+  kUint16,
+  kInt16,
+  kUint32,
+  kInt32,
+  kFloat32,
+  kBool,
+  kString,
+  kArray,
+  kUint64,
+  kInt64,
+  kFloat64,
+  kCount
 };
 std::string_view gguf_type_name(GgufType type);
 
@@ -28,8 +42,8 @@ struct GgufValue {
   GgufType type = GgufType::kUint8;
   GgufType element_type = GgufType::kUint8;  // of an array; else as type
   uint64_t count = 1;                        // elements of an array; else 1
-  std::span<const uint8_t> bytes;            // the elements, one after another; strings with their 8-byte lengths
-  uint64_t offset = 0;                       // of the value in the file
+  std::span<const uint8_t> bytes;  // the elements, one after another; strings with their 8-byte lengths
+  uint64_t offset = 0;             // of the value in the file
 };
 
 struct GgufTensor {
@@ -60,8 +74,9 @@ class Gguf {
   bool has(std::string_view key) const { return metadata_.contains(key); }
 
   // The value under `key`; none when the key is not there; kBadModelFile when it has another kind of type.
-  Result<std::optional<uint64_t>> find_unsigned(std::string_view key) const;  // any integer type, not negative
-  Result<std::optional<double>> find_number(std::string_view key) const;      // float32, float64
+  Result<std::optional<uint64_t>> find_unsigned(
+      std::string_view key) const;                                        // any integer type, not negative
+  Result<std::optional<double>> find_number(std::string_view key) const;  // float32, float64
   Result<std::optional<bool>> find_bool(std::string_view key) const;
   Result<std::optional<std::string>> find_string(std::string_view key) const;
   Result<std::optional<std::vector<std::string>>> find_strings(std::string_view key) const;

@@ -19,17 +19,22 @@ struct TensorTypeRow {
   WeightType type;  // kCount: known by name only
 };
 constexpr TensorTypeRow kTensorTypes[] = {
-    {0, "F32", WeightType::kF32},      {1, "F16", WeightType::kF16},      {2, "Q4_0", WeightType::kQ4_0},
-    {3, "Q4_1", WeightType::kQ4_1},    {6, "Q5_0", WeightType::kQ5_0},    {7, "Q5_1", WeightType::kCount},
-    {8, "Q8_0", WeightType::kQ8_0},    {9, "Q8_1", WeightType::kCount},   {10, "Q2_K", WeightType::kCount},
-    {11, "Q3_K", WeightType::kCount},  {12, "Q4_K", WeightType::kQ4K},    {13, "Q5_K", WeightType::kCount},
-    {14, "Q6_K", WeightType::kQ6K},    {15, "Q8_K", WeightType::kCount},  {16, "IQ2_XXS", WeightType::kCount},
-    {17, "IQ2_XS", WeightType::kCount}, {18, "IQ3_XXS", WeightType::kCount}, {19, "IQ1_S", WeightType::kCount},
-    {20, "IQ4_NL", WeightType::kCount}, {21, "IQ3_S", WeightType::kCount}, {22, "IQ2_S", WeightType::kCount},
-    {23, "IQ4_XS", WeightType::kCount}, {24, "I8", WeightType::kCount},    {25, "I16", WeightType::kCount},
-    {26, "I32", WeightType::kCount},   {27, "I64", WeightType::kCount},   {28, "F64", WeightType::kCount},
-    {29, "IQ1_M", WeightType::kCount}, {30, "BF16", WeightType::kBF16},   {34, "TQ1_0", WeightType::kCount},
-    {35, "TQ2_0", WeightType::kCount}, {39, "MXFP4", WeightType::kCount},
+    {0, "F32", WeightType::kF32},        {1, "F16", WeightType::kF16},
+    {2, "Q4_0", WeightType::kQ4_0},      {3, "Q4_1", WeightType::kQ4_1},
+    {6, "Q5_0", WeightType::kQ5_0},      {7, "Q5_1", WeightType::kCount},
+    {8, "Q8_0", WeightType::kQ8_0},      {9, "Q8_1", WeightType::kCount},
+    {10, "Q2_K", WeightType::kCount},    {11, "Q3_K", WeightType::kCount},
+    {12, "Q4_K", WeightType::kQ4K},      {13, "Q5_K", WeightType::kCount},
+    {14, "Q6_K", WeightType::kQ6K},      {15, "Q8_K", WeightType::kCount},
+    {16, "IQ2_XXS", WeightType::kCount}, {17, "IQ2_XS", WeightType::kCount},
+    {18, "IQ3_XXS", WeightType::kCount}, {19, "IQ1_S", WeightType::kCount},
+    {20, "IQ4_NL", WeightType::kCount},  {21, "IQ3_S", WeightType::kCount},
+    {22, "IQ2_S", WeightType::kCount},   {23, "IQ4_XS", WeightType::kCount},
+    {24, "I8", WeightType::kCount},      {25, "I16", WeightType::kCount},
+    {26, "I32", WeightType::kCount},     {27, "I64", WeightType::kCount},
+    {28, "F64", WeightType::kCount},     {29, "IQ1_M", WeightType::kCount},
+    {30, "BF16", WeightType::kBF16},     {34, "TQ1_0", WeightType::kCount},
+    {35, "TQ2_0", WeightType::kCount},   {39, "MXFP4", WeightType::kCount},
 };
 
 const TensorTypeRow* find_tensor_type(uint32_t number) {
@@ -64,7 +69,9 @@ uint64_t element_bytes(GgufType type) {
 
 }  // namespace
 
-GgufReader::GgufReader(std::span<const uint8_t> file, std::string name) : file_(file) { gguf_.name_ = std::move(name); }
+GgufReader::GgufReader(std::span<const uint8_t> file, std::string name) : file_(file) {
+  gguf_.name_ = std::move(name);
+}
 
 template <typename T>
 Result<T> GgufReader::number(std::string_view what) {
@@ -79,7 +86,8 @@ Result<std::string_view> GgufReader::string(std::string_view what, uint64_t byte
   const uint64_t begin = position_;
   TRY_ASSIGN(const uint64_t size, number<uint64_t>(what));
   if (size > left()) return bad(begin, "{}: a string of {} bytes reaches beyond the file's end", what, size);
-  if (size > bytes_max) return bad(begin, "{}: a string of {} bytes, at most {} are allowed", what, size, bytes_max);
+  if (size > bytes_max)
+    return bad(begin, "{}: a string of {} bytes, at most {} are allowed", what, size, bytes_max);
   const std::string_view text(reinterpret_cast<const char*>(file_.data()) + position_, size);
   position_ += size;
   return text;
@@ -105,7 +113,8 @@ Result<void> GgufReader::read_header() {
     return fail(Code::kNotSupported, "{}: offset 4: a big-endian GGUF file is not supported", gguf_.name_);
   }
   if (version != 2 && version != 3) {
-    return fail(Code::kNotSupported, "{}: offset 4: GGUF version {} is not supported (2 and 3 are)", gguf_.name_, version);
+    return fail(Code::kNotSupported, "{}: offset 4: GGUF version {} is not supported (2 and 3 are)",
+                gguf_.name_, version);
   }
   TRY_ASSIGN(tensor_count_, number<uint64_t>("the tensor count"));
   TRY_ASSIGN(metadata_count_, number<uint64_t>("the metadata count"));
@@ -114,8 +123,8 @@ Result<void> GgufReader::read_header() {
                GgufLimits::kTensorsMax);
   }
   if (metadata_count_ > GgufLimits::kMetadataMax || metadata_count_ > left() / kMetadataEntryBytesMin) {
-    return bad(16, "{} metadata entries cannot be in a file of {} bytes (limit {})", metadata_count_, file_.size(),
-               GgufLimits::kMetadataMax);
+    return bad(16, "{} metadata entries cannot be in a file of {} bytes (limit {})", metadata_count_,
+               file_.size(), GgufLimits::kMetadataMax);
   }
   return {};
 }
@@ -136,7 +145,8 @@ Result<GgufValue> GgufReader::read_value(std::string_view key) {
   GgufValue value;
   const uint64_t type_offset = position_;
   TRY_ASSIGN(const uint32_t type, number<uint32_t>(what));
-  if (type >= static_cast<uint32_t>(GgufType::kCount)) return bad(type_offset, "{} has unknown type {}", what, type);
+  if (type >= static_cast<uint32_t>(GgufType::kCount))
+    return bad(type_offset, "{} has unknown type {}", what, type);
   value.type = value.element_type = static_cast<GgufType>(type);
   if (value.type == GgufType::kArray) {
     TRY_ASSIGN(const uint32_t element_type, number<uint32_t>(what));
@@ -157,8 +167,8 @@ Result<void> GgufReader::skip_elements(std::string_view key, GgufType type, uint
   const uint64_t begin = position_;
   const uint64_t size_min = type == GgufType::kString ? 8 : element_bytes(type);
   if (count > left() / size_min) {
-    return bad(begin, "metadata key \"{}\": {} values of type {} reach beyond the file's end", printable(key), count,
-               gguf_type_name(type));
+    return bad(begin, "metadata key \"{}\": {} values of type {} reach beyond the file's end", printable(key),
+               count, gguf_type_name(type));
   }
   if (type == GgufType::kString) {
     const std::string what = fmt::format("metadata key \"{}\"", printable(key));
@@ -169,8 +179,8 @@ Result<void> GgufReader::skip_elements(std::string_view key, GgufType type, uint
     const auto values = file_.subspan(begin, count);
     const auto wrong = std::find_if(values.begin(), values.end(), [](uint8_t value) { return value > 1; });
     if (wrong != values.end()) {
-      return bad(begin + static_cast<uint64_t>(wrong - values.begin()), "metadata key \"{}\" is a bool of value {}",
-                 printable(key), *wrong);
+      return bad(begin + static_cast<uint64_t>(wrong - values.begin()),
+                 "metadata key \"{}\" is a bool of value {}", printable(key), *wrong);
     }
   }
   position_ += count * size_min;
@@ -199,8 +209,9 @@ Result<void> GgufReader::read_tensor_entry() {
   TRY(read_tensor_type(tensor, place));
   TRY_ASSIGN(place.relative_offset, number<uint64_t>(fmt::format("tensor \"{}\"", printable(name))));
   if (place.relative_offset % alignment_ != 0) {
-    return bad(place.header_offset, "tensor \"{}\": its data's offset {} is not a multiple of the alignment {}",
-               printable(name), place.relative_offset, alignment_);
+    return bad(place.header_offset,
+               "tensor \"{}\": its data's offset {} is not a multiple of the alignment {}", printable(name),
+               place.relative_offset, alignment_);
   }
   if (!gguf_.tensor_index_.emplace(tensor.name, gguf_.tensors_.size()).second) {
     return bad(place.header_offset, "tensor \"{}\" is there twice", printable(name));
@@ -236,8 +247,8 @@ Result<void> GgufReader::read_tensor_type(GgufTensor& tensor, TensorPlace& place
   const TensorTypeRow* row = find_tensor_type(type);
   if (row == nullptr) return bad(begin, "{} has unknown type {}", what, type);
   if (row->type == WeightType::kCount) {
-    return fail(Code::kNotSupported, "{}: offset {}: {} has type {}, which is not supported", gguf_.name_, begin, what,
-                row->name);
+    return fail(Code::kNotSupported, "{}: offset {}: {} has type {}, which is not supported", gguf_.name_,
+                begin, what, row->name);
   }
   tensor.type = row->type;
   const kernels::WeightFormat& format = kernels::weight_format(tensor.type);
@@ -245,7 +256,8 @@ Result<void> GgufReader::read_tensor_type(GgufTensor& tensor, TensorPlace& place
     return bad(begin, "{}: rows of {} elements are not whole blocks of {} ({})", what, tensor.dimensions[0],
                format.block_elements, row->name);
   }
-  if (__builtin_mul_overflow(tensor.elements / format.block_elements, format.block_bytes, &place.size_bytes)) {
+  if (__builtin_mul_overflow(tensor.elements / format.block_elements, format.block_bytes,
+                             &place.size_bytes)) {
     return bad(begin, "{}: its size does not fit 64 bits", what);
   }
   return {};
@@ -253,7 +265,8 @@ Result<void> GgufReader::read_tensor_type(GgufTensor& tensor, TensorPlace& place
 
 Result<void> GgufReader::place_tensors() {
   const uint64_t padding = (alignment_ - position_ % alignment_) % alignment_;
-  if (!gguf_.tensors_.empty() && padding > left()) return bad(position_, "the file ends before its tensors' data");
+  if (!gguf_.tensors_.empty() && padding > left())
+    return bad(position_, "the file ends before its tensors' data");
   const uint64_t data_begin = position_ + std::min(padding, left());
   const uint64_t data_bytes = file_.size() - data_begin;
   for (size_t i = 0; i < gguf_.tensors_.size(); ++i) {
@@ -278,7 +291,8 @@ Result<void> GgufReader::check_overlaps() const {
     const GgufTensor& before = gguf_.tensors_[order[i - 1]];
     const GgufTensor& tensor = gguf_.tensors_[order[i]];
     if (before.offset + before.bytes.size() > tensor.offset) {
-      return bad(tensor.offset, "tensors \"{}\" and \"{}\" overlap", printable(before.name), printable(tensor.name));
+      return bad(tensor.offset, "tensors \"{}\" and \"{}\" overlap", printable(before.name),
+                 printable(tensor.name));
     }
   }
   return {};

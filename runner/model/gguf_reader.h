@@ -1,4 +1,5 @@
-// The parser behind Gguf::parse: one pass over header, metadata and tensor table, then the layout of the data.
+// The parser behind Gguf::parse: one pass over header, metadata and tensor table, then the layout of the
+// data.
 #pragma once
 
 #include <cstdint>

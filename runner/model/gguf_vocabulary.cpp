@@ -34,17 +34,31 @@ Result<void> read_kinds(const Gguf& file, Vocabulary& vocabulary) {
   vocabulary.kinds.assign(vocabulary.tokens.size(), TokenKind::kNormal);
   if (!types) return {};
   if (types->size() != vocabulary.tokens.size()) {
-    return file.bad_value(kKey, fmt::format("{} kinds for {} tokens", types->size(), vocabulary.tokens.size()));
+    return file.bad_value(kKey,
+                          fmt::format("{} kinds for {} tokens", types->size(), vocabulary.tokens.size()));
   }
   for (size_t i = 0; i < types->size(); ++i) {
     switch ((*types)[i]) {
-      case 1: vocabulary.kinds[i] = TokenKind::kNormal; break;
-      case 2: vocabulary.kinds[i] = TokenKind::kUnknown; break;
-      case 3: vocabulary.kinds[i] = TokenKind::kControl; break;
-      case 4: vocabulary.kinds[i] = TokenKind::kUserDefined; break;
-      case 5: vocabulary.kinds[i] = TokenKind::kUnused; break;
-      case 6: vocabulary.kinds[i] = TokenKind::kByte; break;
-      default: return file.bad_value(kKey, fmt::format("token {} has unknown kind {}", i, (*types)[i]));
+      case 1:
+        vocabulary.kinds[i] = TokenKind::kNormal;
+        break;
+      case 2:
+        vocabulary.kinds[i] = TokenKind::kUnknown;
+        break;
+      case 3:
+        vocabulary.kinds[i] = TokenKind::kControl;
+        break;
+      case 4:
+        vocabulary.kinds[i] = TokenKind::kUserDefined;
+        break;
+      case 5:
+        vocabulary.kinds[i] = TokenKind::kUnused;
+        break;
+      case 6:
+        vocabulary.kinds[i] = TokenKind::kByte;
+        break;
+      default:
+        return file.bad_value(kKey, fmt::format("token {} has unknown kind {}", i, (*types)[i]));
     }
   }
   return {};
@@ -61,7 +75,8 @@ Result<void> read_pieces(const Gguf& file, Vocabulary& vocabulary) {
   TRY_ASSIGN(auto scores, file.find_floats(kKey));
   if (!scores) return file.bad_value(kKey, "it is missing");
   if (scores->size() != vocabulary.tokens.size()) {
-    return file.bad_value(kKey, fmt::format("{} scores for {} tokens", scores->size(), vocabulary.tokens.size()));
+    return file.bad_value(kKey,
+                          fmt::format("{} scores for {} tokens", scores->size(), vocabulary.tokens.size()));
   }
   vocabulary.scores = std::move(*scores);
   return {};
@@ -81,8 +96,8 @@ Result<void> read_special_tokens(const Gguf& file, Vocabulary& vocabulary) {
   TRY_ASSIGN(const auto add_space_prefix, file.find_bool("tokenizer.ggml.add_space_prefix"));
   // What llama.cpp assumes where the file is silent: SentencePiece and Llama 3 begin with BOS.
   const bool begins_with_bos = vocabulary.kind == TokenizerKind::kSentencePiece ||
-                               vocabulary.pre_tokenizer == "llama-bpe" || vocabulary.pre_tokenizer == "llama3" ||
-                               vocabulary.pre_tokenizer == "llama-v3";
+                               vocabulary.pre_tokenizer == "llama-bpe" ||
+                               vocabulary.pre_tokenizer == "llama3" || vocabulary.pre_tokenizer == "llama-v3";
   vocabulary.add_bos = add_bos.value_or(begins_with_bos) && vocabulary.bos.has_value();
   vocabulary.add_eos = add_eos.value_or(false) && vocabulary.eos.has_value();
   vocabulary.add_space_prefix = add_space_prefix.value_or(true);
@@ -100,7 +115,8 @@ Result<Vocabulary> read_gguf_vocabulary(const Gguf& file, uint64_t token_count) 
   TRY_ASSIGN(auto tokens, file.find_strings(kTokens));
   if (!tokens) return file.bad_value(kTokens, "it is missing");
   if (tokens->size() != token_count) {
-    return file.bad_value(kTokens, fmt::format("{} tokens for an embedding of {}", tokens->size(), token_count));
+    return file.bad_value(kTokens,
+                          fmt::format("{} tokens for an embedding of {}", tokens->size(), token_count));
   }
   vocabulary.tokens = std::move(*tokens);
   TRY(read_kinds(file, vocabulary));

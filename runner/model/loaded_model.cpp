@@ -30,11 +30,14 @@ Result<LoadedModel> load_model(const std::filesystem::path& path, const BackendO
   TRY_ASSIGN(ModelWeights weights, bind_model_weights(gguf, config));
   LoadedModel loaded;
   Result<Vocabulary> vocabulary = read_gguf_vocabulary(gguf, weights.embedding.rows);
-  if (vocabulary) loaded.vocabulary = std::move(*vocabulary);
-  else loaded.vocabulary_error = std::move(vocabulary.error());
+  if (vocabulary)
+    loaded.vocabulary = std::move(*vocabulary);
+  else
+    loaded.vocabulary_error = std::move(vocabulary.error());
   const uint64_t content_hash = read_and_hash(file, options);
   TRY(file.verify_unchanged());
-  TRY_ASSIGN(loaded.backend, make_cpu_backend({std::move(file), config, std::move(weights), content_hash}, options));
+  TRY_ASSIGN(loaded.backend,
+             make_cpu_backend({std::move(file), config, std::move(weights), content_hash}, options));
   return loaded;
 }
 

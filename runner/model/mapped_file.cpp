@@ -50,7 +50,8 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   MappedFile file;
   file.path_ = path;
   file.fd_ = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO would block otherwise
-  if (!file.fd_ && errno == ENOENT) return fail(Code::kModelNotFound, "{}: there is no such file", path.string());
+  if (!file.fd_ && errno == ENOENT)
+    return fail(Code::kModelNotFound, "{}: there is no such file", path.string());
   if (!file.fd_) return fail_errno(fmt::format("{}: open", path.string()));
   struct stat status {};
   if (fstat(file.fd_.get(), &status) != 0) return fail_errno(fmt::format("{}: fstat", path.string()));
@@ -87,10 +88,11 @@ Result<void> MappedFile::verify_unchanged() const {
   const FileIdentity now = identity_of(status);
   if (now == identity_) return {};
   if (now.size_bytes != identity_.size_bytes) {
-    return fail(Code::kBadModelFile, "{}: the file changed while it was in use: {} bytes, now {}", path_.string(),
-                identity_.size_bytes, now.size_bytes);
+    return fail(Code::kBadModelFile, "{}: the file changed while it was in use: {} bytes, now {}",
+                path_.string(), identity_.size_bytes, now.size_bytes);
   }
-  return fail(Code::kBadModelFile, "{}: the file changed while it was in use: it was written to", path_.string());
+  return fail(Code::kBadModelFile, "{}: the file changed while it was in use: it was written to",
+              path_.string());
 }
 
 void MappedFile::read_through(
@@ -100,7 +102,8 @@ void MappedFile::read_through(
   for (size_t begin = 0; begin < bytes_.size(); begin += kPieceBytes) {
     const size_t size = std::min(kPieceBytes, bytes_.size() - begin);
 #ifdef MADV_POPULATE_READ
-    // Maps a piece's pages in one call; where the kernel cannot (before 5.14), visit() faults them in one by one.
+    // Maps a piece's pages in one call; where the kernel cannot (before 5.14), visit() faults them in one by
+    // one.
     madvise(address + begin, size, MADV_POPULATE_READ);
 #endif
     visit(bytes_.subspan(begin, size), begin + size);

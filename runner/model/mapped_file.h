@@ -1,7 +1,7 @@
 // A model file in memory: mapped read-only, with the identity that it had when it was opened.
 //
-// Reading a mapped page whose file was cut short, or whose disk fails, raises SIGBUS. Whoever runs a model installs a
-// handler for it and asks address_in_mapped_model() whether a model file is to blame.
+// Reading a mapped page whose file was cut short, or whose disk fails, raises SIGBUS. Whoever runs a model
+// installs a handler for it and asks address_in_mapped_model() whether a model file is to blame.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +26,8 @@ struct FileIdentity {
 
 class MappedFile {
  public:
-  // Opens and maps all of `path`. Not a regular file, empty, or more than kMappedFilesMax at a time: kBadModelFile;
-  // not there: kModelNotFound; anything else of the system's: kIo.
+  // Opens and maps all of `path`. Not a regular file, empty, or more than kMappedFilesMax at a time:
+  // kBadModelFile; not there: kModelNotFound; anything else of the system's: kIo.
   static Result<MappedFile> open(const std::filesystem::path& path);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&&) = delete;
@@ -37,12 +37,14 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
   const FileIdentity& identity() const { return identity_; }
 
-  // One fstat: kBadModelFile naming what differs if the file's size or modification time is not what it was. A file
-  // that was replaced by rename is another file: this mapping keeps the old one, whole.
+  // One fstat: kBadModelFile naming what differs if the file's size or modification time is not what it was.
+  // A file that was replaced by rename is another file: this mapping keeps the old one, whole.
   Result<void> verify_unchanged() const;
 
-  // Brings the file into memory piece by piece, from front to back; `visit` gets each piece with the bytes so far.
-  void read_through(const std::function<void(std::span<const uint8_t> piece, uint64_t bytes_so_far)>& visit) const;
+  // Brings the file into memory piece by piece, from front to back; `visit` gets each piece with the bytes so
+  // far.
+  void read_through(
+      const std::function<void(std::span<const uint8_t> piece, uint64_t bytes_so_far)>& visit) const;
 
  private:
   MappedFile() = default;

@@ -28,8 +28,8 @@ Result<Architecture> read_architecture(const Gguf& file) {
   for (size_t i = 0; i < std::size(kTraits); ++i) {
     if (kTraits[i].name == *name) return static_cast<Architecture>(i);
   }
-  return fail(Code::kNotSupported, "{}: architecture \"{}\" is not supported (llama, qwen2, qwen3 are)", file.name(),
-              printable(*name));
+  return fail(Code::kNotSupported, "{}: architecture \"{}\" is not supported (llama, qwen2, qwen3 are)",
+              file.name(), printable(*name));
 }
 
 // Reads keys of one architecture: "llama.block_count" by "block_count".
@@ -53,7 +53,8 @@ class ConfigReader {
   Result<double> number_or(std::string_view name, double min, double max, double otherwise) const {
     TRY_ASSIGN(const auto value, file_.find_number(key(name)));
     if (!value) return otherwise;
-    if (!(*value >= min && *value <= max)) return bad(name, fmt::format("{} is not in {}..{}", *value, min, max));
+    if (!(*value >= min && *value <= max))
+      return bad(name, fmt::format("{} is not in {}..{}", *value, min, max));
     return *value;
   }
   tl::unexpected<Error> bad(std::string_view name, std::string_view text) const {
@@ -69,22 +70,26 @@ Result<void> read_heads(const Gguf& file, const ConfigReader& reader, ModelConfi
   TRY_ASSIGN(config.heads, reader.count("attention.head_count", kHeadsMax));
   TRY_ASSIGN(config.kv_heads, reader.count_or("attention.head_count_kv", kHeadsMax, config.heads));
   if (config.heads % config.kv_heads != 0) {
-    return reader.bad("attention.head_count_kv", fmt::format("{} heads are not shared evenly by {} key-value heads",
-                                                             config.heads, config.kv_heads));
+    return reader.bad(
+        "attention.head_count_kv",
+        fmt::format("{} heads are not shared evenly by {} key-value heads", config.heads, config.kv_heads));
   }
   if (!reader.has("attention.key_length") && config.embedding % config.heads != 0) {
     return reader.bad("attention.head_count", fmt::format("{} heads do not divide the embedding length {}",
                                                           config.heads, config.embedding));
   }
-  TRY_ASSIGN(config.head_dim, reader.count_or("attention.key_length", kHeadDimMax, config.embedding / config.heads));
-  TRY_ASSIGN(const uint32_t value_length, reader.count_or("attention.value_length", kHeadDimMax, config.head_dim));
+  TRY_ASSIGN(config.head_dim,
+             reader.count_or("attention.key_length", kHeadDimMax, config.embedding / config.heads));
+  TRY_ASSIGN(const uint32_t value_length,
+             reader.count_or("attention.value_length", kHeadDimMax, config.head_dim));
   if (value_length != config.head_dim) {
-    return fail(Code::kNotSupported, "{}: values of {} elements with keys of {} are not supported", file.name(),
-                value_length, config.head_dim);
+    return fail(Code::kNotSupported, "{}: values of {} elements with keys of {} are not supported",
+                file.name(), value_length, config.head_dim);
   }
   if (config.head_dim > kHeadDimMax || config.head_dim % 2 != 0) {
-    return reader.bad("attention.head_count", fmt::format("a head of {} elements (even, at most {} are allowed)",
-                                                          config.head_dim, kHeadDimMax));
+    return reader.bad(
+        "attention.head_count",
+        fmt::format("a head of {} elements (even, at most {} are allowed)", config.head_dim, kHeadDimMax));
   }
   TRY_ASSIGN(config.rotated_dims, reader.count_or("rope.dimension_count", config.head_dim, config.head_dim));
   if (config.rotated_dims % 2 != 0) return reader.bad("rope.dimension_count", "it is odd");
@@ -100,8 +105,9 @@ Result<void> read_rope(const Gguf& file, const ConfigReader& reader, ModelConfig
   }
   // As llama.cpp: a factor without a type is linear; "none" ignores the factor.
   if (scaling && *scaling != "linear" && *scaling != "none") {
-    return fail(Code::kNotSupported, "{}: rope scaling \"{}\" is not supported (none, linear and factor tensors are)",
-                file.name(), printable(*scaling));
+    return fail(Code::kNotSupported,
+                "{}: rope scaling \"{}\" is not supported (none, linear and factor tensors are)", file.name(),
+                printable(*scaling));
   }
   if (!scaling || *scaling == "linear") config.rope_position_scale = 1 / factor;
   return {};
@@ -114,17 +120,20 @@ Result<void> refuse_what_we_lack(const Gguf& file, const ConfigReader& reader, c
   }
   TRY_ASSIGN(const auto window, file.find_unsigned(reader.key("attention.sliding_window")));
   if (window && *window != 0 && *window < config.context_tokens) {
-    return fail(Code::kNotSupported, "{}: sliding window attention ({} tokens) is not supported", file.name(), *window);
+    return fail(Code::kNotSupported, "{}: sliding window attention ({} tokens) is not supported", file.name(),
+                *window);
   }
   TRY_ASSIGN(const auto splits, file.find_unsigned("split.count"));
   if (splits && *splits > 1) {
-    return fail(Code::kNotSupported, "{}: a model split into {} files is not supported", file.name(), *splits);
+    return fail(Code::kNotSupported, "{}: a model split into {} files is not supported", file.name(),
+                *splits);
   }
-  for (const char* name : {"attention.clamp_kqv", "attention.max_alibi_bias", "attention.scale", "logit_scale",
-                           "residual_scale", "embedding_scale", "final_logit_softcapping",
-                           "attn_logit_softcapping", "use_parallel_residual"}) {
+  for (const char* name :
+       {"attention.clamp_kqv", "attention.max_alibi_bias", "attention.scale", "logit_scale", "residual_scale",
+        "embedding_scale", "final_logit_softcapping", "attn_logit_softcapping", "use_parallel_residual"}) {
     if (!reader.has(name)) continue;
-    return fail(Code::kNotSupported, "{}: metadata key \"{}\" is not supported", file.name(), reader.key(name));
+    return fail(Code::kNotSupported, "{}: metadata key \"{}\" is not supported", file.name(),
+                reader.key(name));
   }
   return {};
 }

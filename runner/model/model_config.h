@@ -23,20 +23,20 @@ const ArchitectureTraits& architecture_traits(Architecture architecture);
 struct ModelConfig {
   Architecture architecture = Architecture::kLlama;
   uint32_t layers = 0;
-  uint32_t embedding = 0;       // width of the residual stream
+  uint32_t embedding = 0;  // width of the residual stream
   uint32_t feed_forward = 0;
   uint32_t heads = 0;
-  uint32_t kv_heads = 0;        // divides heads
-  uint32_t head_dim = 0;        // even
-  uint32_t rotated_dims = 0;    // of each head, even, at most head_dim
+  uint32_t kv_heads = 0;      // divides heads
+  uint32_t head_dim = 0;      // even
+  uint32_t rotated_dims = 0;  // of each head, even, at most head_dim
   uint32_t context_tokens = 0;
   float rms_epsilon = 0;
   double rope_base = 10'000;
   double rope_position_scale = 1;  // positions are multiplied by it (linear scaling: 1 / factor)
 };
 
-// Reads and checks the metadata. kNotSupported names the architecture or feature (experts, YaRN, sliding window) that
-// is not built in, kBadModelFile the key at fault.
+// Reads and checks the metadata. kNotSupported names the architecture or feature (experts, YaRN, sliding
+// window) that is not built in, kBadModelFile the key at fault.
 Result<ModelConfig> read_model_config(const Gguf& file);
 
 }  // namespace deepserve::runner

@@ -46,7 +46,8 @@ const GgufTensor* WeightBinder::take(const std::string& name) {
 
 std::string shape_text(const GgufTensor& tensor) {
   std::string text;
-  for (uint32_t i = 0; i < tensor.dimension_count; ++i) text += fmt::format("{}{}", i == 0 ? "" : "x", tensor.dimensions[i]);
+  for (uint32_t i = 0; i < tensor.dimension_count; ++i)
+    text += fmt::format("{}{}", i == 0 ? "" : "x", tensor.dimensions[i]);
   return text;
 }
 
@@ -54,9 +55,11 @@ Result<Matrix> WeightBinder::matrix(const std::string& name, uint64_t rows, uint
   const GgufTensor* tensor = take(name);
   if (tensor == nullptr) return missing(name);
   if (tensor->dimensions != std::array<uint64_t, 4>{columns, rows, 1, 1}) {
-    return file_.bad_tensor(*tensor, fmt::format("its shape is {}, not {}x{}", shape_text(*tensor), columns, rows));
+    return file_.bad_tensor(*tensor,
+                            fmt::format("its shape is {}, not {}x{}", shape_text(*tensor), columns, rows));
   }
-  return Matrix{tensor->bytes.data(), tensor->type, rows, columns, kernels::weight_row_bytes(tensor->type, columns)};
+  return Matrix{tensor->bytes.data(), tensor->type, rows, columns,
+                kernels::weight_row_bytes(tensor->type, columns)};
 }
 
 Result<std::vector<float>> WeightBinder::vector(const std::string& name, uint64_t size) {
@@ -113,7 +116,8 @@ Result<void> WeightBinder::check_all_used() const {
     // Old converters wrote the rotation's frequencies into every layer; they repeat what rope.freq_base says.
     if (tensor.name.ends_with("attn_rot_embd") || tensor.name.ends_with("attn_rot_embd.weight")) continue;
     return fail(Code::kNotSupported, "{}: tensor \"{}\" at offset {} is not part of a {} model as we know it",
-                file_.name(), printable(tensor.name), tensor.offset, architecture_traits(config_.architecture).name);
+                file_.name(), printable(tensor.name), tensor.offset,
+                architecture_traits(config_.architecture).name);
   }
   return {};
 }
@@ -125,7 +129,8 @@ void WeightBinder::count(ModelWeights& weights) const {
     weights.size_bytes += tensor.bytes.size();
     elements[static_cast<size_t>(tensor.type)] += tensor.elements;
   }
-  weights.main_type = static_cast<WeightType>(std::max_element(std::begin(elements), std::end(elements)) - elements);
+  weights.main_type =
+      static_cast<WeightType>(std::max_element(std::begin(elements), std::end(elements)) - elements);
 }
 
 Result<ModelWeights> WeightBinder::bind() {
@@ -147,7 +152,8 @@ Result<ModelWeights> WeightBinder::bind() {
   TRY_ASSIGN(weights.rope_factors, vector_if(false, "rope_freqs.weight", config_.rotated_dims / 2));
   for (const float factor : weights.rope_factors) {
     if (std::isfinite(factor) && factor > 0) continue;
-    return file_.bad_tensor(*file_.find_tensor("rope_freqs.weight"), fmt::format("{} is no rope factor", factor));
+    return file_.bad_tensor(*file_.find_tensor("rope_freqs.weight"),
+                            fmt::format("{} is no rope factor", factor));
   }
   TRY(check_all_used());
   count(weights);

@@ -1,6 +1,8 @@
-// The tensors of a model file, each found, checked against the config, and given its place in the forward pass.
+// The tensors of a model file, each found, checked against the config, and given its place in the forward
+// pass.
 //
-// Matrices borrow the mapped file and are used as they lie there; the few vectors (norms, biases) are copied to float32.
+// Matrices borrow the mapped file and are used as they lie there; the few vectors (norms, biases) are copied
+// to float32.
 #pragma once
 
 #include <cstdint>
@@ -14,36 +16,36 @@
 namespace deepserve::runner {
 
 struct LayerWeights {
-  std::vector<float> attention_norm;   // [embedding]
-  kernels::Matrix query;               // [heads * head_dim, embedding]
-  kernels::Matrix key;                 // [kv_heads * head_dim, embedding]
-  kernels::Matrix value;               // [kv_heads * head_dim, embedding]
-  std::vector<float> query_bias;       // [rows of query], or empty
+  std::vector<float> attention_norm;  // [embedding]
+  kernels::Matrix query;              // [heads * head_dim, embedding]
+  kernels::Matrix key;                // [kv_heads * head_dim, embedding]
+  kernels::Matrix value;              // [kv_heads * head_dim, embedding]
+  std::vector<float> query_bias;      // [rows of query], or empty
   std::vector<float> key_bias;
   std::vector<float> value_bias;
-  std::vector<float> query_norm;       // [head_dim], or empty
+  std::vector<float> query_norm;  // [head_dim], or empty
   std::vector<float> key_norm;
-  kernels::Matrix attention_output;    // [embedding, heads * head_dim]
+  kernels::Matrix attention_output;          // [embedding, heads * head_dim]
   std::vector<float> attention_output_bias;  // [embedding], or empty
   std::vector<float> feed_forward_norm;      // [embedding]
-  kernels::Matrix gate;                // [feed_forward, embedding]
-  kernels::Matrix up;                  // [feed_forward, embedding]
-  kernels::Matrix down;                // [embedding, feed_forward]
+  kernels::Matrix gate;                      // [feed_forward, embedding]
+  kernels::Matrix up;                        // [feed_forward, embedding]
+  kernels::Matrix down;                      // [embedding, feed_forward]
 };
 
 struct ModelWeights {
-  kernels::Matrix embedding;           // [vocabulary, embedding]
+  kernels::Matrix embedding;  // [vocabulary, embedding]
   std::vector<LayerWeights> layers;
-  std::vector<float> output_norm;      // [embedding]
-  kernels::Matrix output;              // [vocabulary, embedding]; the embedding itself where the file has no other
-  std::vector<float> rope_factors;     // [rotated_dims / 2] divisors of the frequencies (Llama 3), or empty
+  std::vector<float> output_norm;  // [embedding]
+  kernels::Matrix output;  // [vocabulary, embedding]; the embedding itself where the file has no other
+  std::vector<float> rope_factors;  // [rotated_dims / 2] divisors of the frequencies (Llama 3), or empty
   uint64_t parameters = 0;
   uint64_t size_bytes = 0;
   kernels::WeightType main_type = kernels::WeightType::kF32;  // what most of the weights are stored as
 };
 
-// kBadModelFile: a tensor is missing or has another shape than the config says. kNotSupported: the file holds a tensor
-// that the forward pass would have to use and cannot; nothing in a file is ignored in silence.
+// kBadModelFile: a tensor is missing or has another shape than the config says. kNotSupported: the file holds
+// a tensor that the forward pass would have to use and cannot; nothing in a file is ignored in silence.
 Result<ModelWeights> bind_model_weights(const Gguf& file, const ModelConfig& config);
 
 }  // namespace deepserve::runner

@@ -53,7 +53,8 @@ struct Cache {
   std::vector<double> exact() const {
     std::vector<double> scores(context), out(head_dim);
     for (size_t p = 0; p < context; ++p) {
-      for (size_t d = 0; d < head_dim; ++d) scores[p] += static_cast<double>(query[d]) * keys[p * head_dim + d];
+      for (size_t d = 0; d < head_dim; ++d)
+        scores[p] += static_cast<double>(query[d]) * keys[p * head_dim + d];
       scores[p] /= std::sqrt(static_cast<double>(head_dim));
     }
     const double maximum = *std::max_element(scores.begin(), scores.end());
@@ -96,13 +97,13 @@ TEST_P(AttentionOf, MatchesFloat64OverAnyContextAndHeadSize) {
 TEST_P(AttentionOf, NeverReadsPositionsBeyondTheContext) {
   RandomWeights random(5);
   for (size_t context = 1; context <= 2 * kBlockTokens + 1; ++context) {
-    for (const float value : Cache(random, context, 8, 1.0f).attend(*kernels_)) ASSERT_FALSE(std::isnan(value));
+    for (const float value : Cache(random, context, 8, 1.0f).attend(*kernels_))
+      ASSERT_FALSE(std::isnan(value));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, AttentionOf, testing::Values("scalar", "avx2"), [](const auto& isa) {
-  return std::string(isa.param);
-});
+INSTANTIATE_TEST_SUITE_P(Isa, AttentionOf, testing::Values("scalar", "avx2"),
+                         [](const auto& isa) { return std::string(isa.param); });
 
 }  // namespace
 }  // namespace deepserve::kernels

@@ -75,12 +75,12 @@ TEST(Dequantize, Q8_0BytesAreSigned) {
 TEST(Dequantize, Q4KUnpacksSixBitScalesAndMinima) {
   uint8_t block[144] = {kHalfOne[0], kHalfOne[1], kHalfHalf[0], kHalfHalf[1]};
   uint8_t* packed = block + 4;
-  packed[0] = 5 | 2 << 6;   // scale 0 = 5, upper bits of scale 4 = 2
-  packed[4] = 7 | 3 << 6;   // minimum 0 = 7, upper bits of minimum 4 = 3
-  packed[8] = 9 | 4 << 4;   // scale 4 = 9 + 2 * 16 = 41, minimum 4 = 4 + 3 * 16 = 52
-  packed[1] = 1;            // scale 1 = 1
-  block[16] = 0x63;         // element 0: 3, element 32: 6
-  block[16 + 64] = 0x0e;    // element 128 (group 4): 14
+  packed[0] = 5 | 2 << 6;  // scale 0 = 5, upper bits of scale 4 = 2
+  packed[4] = 7 | 3 << 6;  // minimum 0 = 7, upper bits of minimum 4 = 3
+  packed[8] = 9 | 4 << 4;  // scale 4 = 9 + 2 * 16 = 41, minimum 4 = 4 + 3 * 16 = 52
+  packed[1] = 1;           // scale 1 = 1
+  block[16] = 0x63;        // element 0: 3, element 32: 6
+  block[16 + 64] = 0x0e;   // element 128 (group 4): 14
   float out[256];
   dequantize_q4_k(block, out);
   EXPECT_EQ(out[0], 5.0f * 3 - 0.5f * 7);

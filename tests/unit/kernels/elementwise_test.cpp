@@ -69,9 +69,8 @@ TEST(Kernels, UnknownIsaIsNotThere) {
   EXPECT_STREQ(find_kernels("scalar")->isa, "scalar");
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, ElementwiseOf, testing::Values("scalar", "avx2"), [](const auto& isa) {
-  return std::string(isa.param);
-});
+INSTANTIATE_TEST_SUITE_P(Isa, ElementwiseOf, testing::Values("scalar", "avx2"),
+                         [](const auto& isa) { return std::string(isa.param); });
 
 }  // namespace
 }  // namespace deepserve::kernels

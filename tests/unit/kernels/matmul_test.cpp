@@ -120,9 +120,8 @@ TEST_P(MatmulOf, AccumulateAddsToWhatIsThere) {
   for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(added[i], 2.5f + plain[i]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, MatmulOf, testing::Values("scalar", "avx2"), [](const auto& isa) {
-  return std::string(isa.param);
-});
+INSTANTIATE_TEST_SUITE_P(Isa, MatmulOf, testing::Values("scalar", "avx2"),
+                         [](const auto& isa) { return std::string(isa.param); });
 
 }  // namespace
 }  // namespace deepserve::kernels

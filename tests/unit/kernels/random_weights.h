@@ -24,7 +24,8 @@ class RandomWeights {
     return values;
   }
 
-  // `elements` weights of about +-`magnitude`: every bit of every quantised number is random, scales are sensible.
+  // `elements` weights of about +-`magnitude`: every bit of every quantised number is random, scales are
+  // sensible.
   std::vector<uint8_t> row(WeightType type, size_t elements, float magnitude = 1.0f) {
     std::vector<uint8_t> bytes(weight_row_bytes(type, elements));
     const size_t block_bytes = weight_format(type).block_bytes;
@@ -37,21 +38,34 @@ class RandomWeights {
     for (size_t begin = 0; begin < bytes.size(); begin += block_bytes) {
       uint8_t* block = bytes.data() + begin;
       switch (type) {
-        case WeightType::kF16: put_half(block, uniform(-magnitude, magnitude)); break;
-        case WeightType::kBF16: put_bfloat16(block, uniform(-magnitude, magnitude)); break;
-        case WeightType::kQ4_0: put_half(block, uniform(-magnitude, magnitude) / 8); break;
+        case WeightType::kF16:
+          put_half(block, uniform(-magnitude, magnitude));
+          break;
+        case WeightType::kBF16:
+          put_bfloat16(block, uniform(-magnitude, magnitude));
+          break;
+        case WeightType::kQ4_0:
+          put_half(block, uniform(-magnitude, magnitude) / 8);
+          break;
         case WeightType::kQ4_1:
           put_half(block, uniform(0, magnitude) / 8);
           put_half(block + 2, -magnitude / 2);
           break;
-        case WeightType::kQ5_0: put_half(block, uniform(-magnitude, magnitude) / 16); break;
-        case WeightType::kQ8_0: put_half(block, uniform(-magnitude, magnitude) / 127); break;
+        case WeightType::kQ5_0:
+          put_half(block, uniform(-magnitude, magnitude) / 16);
+          break;
+        case WeightType::kQ8_0:
+          put_half(block, uniform(-magnitude, magnitude) / 127);
+          break;
         case WeightType::kQ4K:
           put_half(block, uniform(0, magnitude) / 8 / 64);
           put_half(block + 2, uniform(0, magnitude) / 64);
           break;
-        case WeightType::kQ6K: put_half(block + 208, uniform(-magnitude, magnitude) / 32 / 128); break;
-        default: break;
+        case WeightType::kQ6K:
+          put_half(block + 208, uniform(-magnitude, magnitude) / 32 / 128);
+          break;
+        default:
+          break;
       }
     }
     return bytes;

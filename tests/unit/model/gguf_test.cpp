@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdint>
 #include <algorithm>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -16,7 +16,9 @@ namespace {
 using kernels::WeightType;
 using testing::HasSubstr;
 
-Result<Gguf> parse(const std::vector<uint8_t>& bytes) { return Gguf::parse(bytes, "m.gguf"); }
+Result<Gguf> parse(const std::vector<uint8_t>& bytes) {
+  return Gguf::parse(bytes, "m.gguf");
+}
 
 // Where `text` begins in a file, to overwrite what follows it.
 size_t offset_of(const std::vector<uint8_t>& bytes, std::string_view text) {
@@ -81,11 +83,12 @@ TEST(Gguf, AValueOfAnotherTypeNamesKeyOffsetAndType) {
   ASSERT_TRUE(file);
   for (const Error& error :
        {file->find_unsigned("a.negative").error(), file->find_unsigned("a.number").error(),
-        file->find_number("a.count").error(), file->find_bool("a.count").error(), file->find_string("a.words").error(),
-        file->find_strings("a.floats").error(), file->find_floats("a.words").error(),
-        file->find_integers("a.words").error()}) {
+        file->find_number("a.count").error(), file->find_bool("a.count").error(),
+        file->find_string("a.words").error(), file->find_strings("a.floats").error(),
+        file->find_floats("a.words").error(), file->find_integers("a.words").error()}) {
     EXPECT_EQ(error.code, Code::kBadModelFile);
-    EXPECT_THAT(error.message, testing::ContainsRegex("m\\.gguf: metadata key \"a\\..*\" at offset [0-9]+: "));
+    EXPECT_THAT(error.message,
+                testing::ContainsRegex("m\\.gguf: metadata key \"a\\..*\" at offset [0-9]+: "));
   }
 }
 
@@ -93,7 +96,8 @@ TEST(Gguf, EveryTruncationIsRefused) {
   const auto whole = small_file().bytes();
   ASSERT_TRUE(parse(whole));
   for (size_t size = 0; size < whole.size(); ++size) {
-    const std::vector<uint8_t> part(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(size));  // its own allocation
+    const std::vector<uint8_t> part(whole.begin(),
+                                    whole.begin() + static_cast<ptrdiff_t>(size));  // its own allocation
     const auto parsed = parse(part);
     ASSERT_FALSE(parsed) << "cut to " << size << " of " << whole.size();
     EXPECT_EQ(parsed.error().code, Code::kBadModelFile);
@@ -203,7 +207,8 @@ TEST(Gguf, TensorPlacesAreChecked) {
 }
 
 TEST(Gguf, TensorShapesAreChecked) {
-  const auto refused = [](const std::vector<uint64_t>& dimensions, uint32_t type, Code code, const std::string& word) {
+  const auto refused = [](const std::vector<uint64_t>& dimensions, uint32_t type, Code code,
+                          const std::string& word) {
     GgufWriter writer = small_file();
     writer.add_tensor_at("third.weight", type, dimensions, 128);
     expect_refused(writer.bytes(), code, {"third.weight", word});

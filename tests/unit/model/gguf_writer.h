@@ -21,7 +21,9 @@ class GgufWriter {
   void put_u64(std::string_view key, uint64_t value) { key_and_type(key, 10), number(metadata_, value); }
   void put_f32(std::string_view key, float value) { key_and_type(key, 6), number(metadata_, value); }
   void put_bool(std::string_view key, bool value) { key_and_type(key, 7), number<uint8_t>(metadata_, value); }
-  void put_string(std::string_view key, std::string_view value) { key_and_type(key, 8), text(metadata_, value); }
+  void put_string(std::string_view key, std::string_view value) {
+    key_and_type(key, 8), text(metadata_, value);
+  }
   void put_strings(std::string_view key, const std::vector<std::string>& values) {
     begin_array(key, 8, values.size());
     for (const auto& value : values) text(metadata_, value);
@@ -58,7 +60,8 @@ class GgufWriter {
     add_tensor(name, kNumbers[static_cast<size_t>(type)], dimensions, bytes);
   }
   // A tensor entry whose offset is whatever the test says; no data is added.
-  void add_tensor_at(std::string_view name, uint32_t type, const std::vector<uint64_t>& dimensions, uint64_t offset) {
+  void add_tensor_at(std::string_view name, uint32_t type, const std::vector<uint64_t>& dimensions,
+                     uint64_t offset) {
     ++tensor_count_;
     text(tensors_, name);
     number(tensors_, static_cast<uint32_t>(dimensions.size()));

@@ -1,4 +1,5 @@
-// Whole model files that were cut or bent: refused with a reason, or accepted, but never a crash or a read outside.
+// Whole model files that were cut or bent: refused with a reason, or accepted, but never a crash or a read
+// outside.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,7 +24,13 @@ Result<void> open(const std::vector<uint8_t>& bytes) {
 }
 
 TinyModel smallest() {
-  return {.vocabulary = 6, .layers = 1, .embedding = 8, .feed_forward = 8, .heads = 2, .kv_heads = 1, .head_dim = 4};
+  return {.vocabulary = 6,
+          .layers = 1,
+          .embedding = 8,
+          .feed_forward = 8,
+          .heads = 2,
+          .kv_heads = 1,
+          .head_dim = 4};
 }
 
 TEST(HostileModel, EveryTruncationIsRefusedWithItsOffset) {
@@ -49,10 +56,19 @@ TEST(HostileModel, RandomDamageNeverCrashes) {
     for (int damage = 0; damage < 1 + round % 3; ++damage) {
       const size_t at = random() % std::min(header_end, bytes.size());
       switch (random() % 4) {
-        case 0: bytes[at] = static_cast<uint8_t>(random()); break;
-        case 1: bytes[at] ^= static_cast<uint8_t>(1u << random() % 8); break;
-        case 2: std::fill_n(bytes.begin() + static_cast<ptrdiff_t>(at), std::min<size_t>(8, bytes.size() - at), 0xff); break;
-        case 3: bytes.erase(bytes.begin() + static_cast<ptrdiff_t>(at)); break;
+        case 0:
+          bytes[at] = static_cast<uint8_t>(random());
+          break;
+        case 1:
+          bytes[at] ^= static_cast<uint8_t>(1u << random() % 8);
+          break;
+        case 2:
+          std::fill_n(bytes.begin() + static_cast<ptrdiff_t>(at), std::min<size_t>(8, bytes.size() - at),
+                      0xff);
+          break;
+        case 3:
+          bytes.erase(bytes.begin() + static_cast<ptrdiff_t>(at));
+          break;
       }
     }
     const auto opened = open(bytes);

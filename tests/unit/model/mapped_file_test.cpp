@@ -55,7 +55,8 @@ TEST(MappedFile, AChangeOfSizeOrTimeIsNoticed) {
   const TemporaryFile file(some_bytes(100));
   const auto mapped = MappedFile::open(file.path());
   ASSERT_TRUE(mapped);
-  std::filesystem::last_write_time(file.path(), std::filesystem::last_write_time(file.path()) - std::chrono::hours(1));
+  std::filesystem::last_write_time(file.path(),
+                                   std::filesystem::last_write_time(file.path()) - std::chrono::hours(1));
   EXPECT_THAT(mapped->verify_unchanged().error().message, HasSubstr("written to"));
   std::ofstream(file.path(), std::ios::app) << "more";
   const auto verified = mapped->verify_unchanged();

@@ -57,8 +57,8 @@ TEST(ModelConfig, DefaultsFollowTheSpecification) {
 }
 
 TEST(ModelConfig, MissingKeysAreNamed) {
-  for (const char* key : {"block_count", "embedding_length", "feed_forward_length", "context_length",
-                          "attention.head_count"}) {
+  for (const char* key :
+       {"block_count", "embedding_length", "feed_forward_length", "context_length", "attention.head_count"}) {
     expect_refused(config_without(key), Code::kBadModelFile, std::string("llama.") + key);
   }
   expect_refused(config_without("epsilon"), Code::kBadModelFile, "layer_norm_rms_epsilon");
@@ -66,8 +66,8 @@ TEST(ModelConfig, MissingKeysAreNamed) {
 }
 
 TEST(ModelConfig, NumbersOutOfRangeAreNamed) {
-  for (const char* key : {"block_count", "embedding_length", "feed_forward_length", "context_length",
-                          "attention.head_count"}) {
+  for (const char* key :
+       {"block_count", "embedding_length", "feed_forward_length", "context_length", "attention.head_count"}) {
     for (const uint64_t value : {uint64_t{0}, uint64_t{1} << 40, ~uint64_t{0}}) {
       GgufWriter writer = config_without(key);
       writer.put_u64(std::string("llama.") + key, value);
@@ -131,7 +131,8 @@ Result<ModelWeights> bind_weights(const std::vector<uint8_t>& bytes) {
 
 TEST(ModelWeights, AMissingTensorIsNamed) {
   const auto whole = TinyModel{.architecture = "qwen2"}.gguf();
-  for (const std::string name : {"token_embd.weight", "blk.1.attn_q.weight", "blk.0.attn_k.bias", "output_norm.weight"}) {
+  for (const std::string name :
+       {"token_embd.weight", "blk.1.attn_q.weight", "blk.0.attn_k.bias", "output_norm.weight"}) {
     auto bytes = whole;
     const auto found = std::search(bytes.begin(), bytes.end(), name.begin(), name.end());
     ASSERT_NE(found, bytes.end());

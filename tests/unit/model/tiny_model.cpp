@@ -21,7 +21,8 @@ class TinyWriter {
     vector("output_norm.weight", model_.embedding, 0.5f, 1.5f);
     if (!model_.tied) matrix("output.weight", model_.vocabulary, model_.embedding, 0.5f);
     if (model_.rope_factors) {
-      vector("rope_freqs.weight", (model_.rotated_dims != 0 ? model_.rotated_dims : model_.head_dim) / 2, 1, 8);
+      vector("rope_freqs.weight", (model_.rotated_dims != 0 ? model_.rotated_dims : model_.head_dim) / 2, 1,
+             8);
     }
     return writer_.bytes();
   }
@@ -114,6 +115,8 @@ class TinyWriter {
 
 }  // namespace
 
-std::vector<uint8_t> TinyModel::gguf() const { return TinyWriter(*this).write(); }
+std::vector<uint8_t> TinyModel::gguf() const {
+  return TinyWriter(*this).write();
+}
 
 }  // namespace deepserve::runner

@@ -1,0 +1,92 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/cpu/kernels.h"
+#include "runner/model/loaded_model.h"
+#include "tests/unit/backend/reference_model.h"
+#include "tests/unit/backend/sequence_runner.h"
+#include "tests/unit/model/temporary_file.h"
+#include "tests/unit/model/tiny_model.h"
+
+namespace deepserve::runner {
+namespace {
+
+using kernels::WeightType;
+
+std::vector<TokenId> some_tokens(size_t count, uint32_t vocabulary, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<TokenId> tokens(count);
+  for (TokenId& token : tokens) token = random() % vocabulary;
+  return tokens;
+}
+
+// The largest error over all logits, relative to the largest logit.
+void expect_close_to_reference(const TinyModel& model, const std::string& isa, double tolerance) {
+  if (kernels::find_kernels(isa) == nullptr) GTEST_SKIP() << "this CPU has no " << isa;
+  const auto bytes = model.gguf();
+  const TemporaryFile file(bytes);
+  BackendOptions options;
+  options.isa = isa;
+  auto loaded = load_model(file.path(), options);
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  const auto tokens = some_tokens(40, model.vocabulary, model.seed);
+  const auto actual = run_alone(*loaded->backend, tokens);
+  ASSERT_TRUE(actual) << actual.error().message;
+  const auto exact = reference_logits(model, bytes, tokens);
+  ASSERT_EQ(actual->size(), exact.size());
+  double error = 0, magnitude = 0;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    error = std::max(error, std::abs((*actual)[i] - exact[i]));
+    magnitude = std::max(magnitude, std::abs(exact[i]));
+  }
+  EXPECT_LE(error, tolerance * magnitude)
+      << model.architecture << " " << isa << ", largest logit " << magnitude;
+}
+
+class BackendOf : public testing::TestWithParam<const char*> {};
+
+TEST_P(BackendOf, LlamaMatchesFloat64) {
+  expect_close_to_reference({.seed = 11}, GetParam(), 1e-5);
+}
+
+TEST_P(BackendOf, Qwen2WithBiasesMatchesFloat64) {
+  expect_close_to_reference({.seed = 12, .architecture = "qwen2", .tied = true}, GetParam(), 1e-5);
+}
+
+TEST_P(BackendOf, Qwen3WithHeadNormsAndItsOwnHeadSizeMatchesFloat64) {
+  expect_close_to_reference({.seed = 13, .architecture = "qwen3", .head_dim = 16, .rope_base = 1e6f},
+                            GetParam(), 1e-5);
+}
+
+TEST_P(BackendOf, PartialRotationAndScalingMatchFloat64) {
+  expect_close_to_reference({.seed = 14, .rotated_dims = 4, .linear_factor = 4}, GetParam(), 1e-5);
+  expect_close_to_reference({.seed = 15, .rope_factors = true}, GetParam(), 1e-5);
+  expect_close_to_reference({.seed = 16, .architecture = "qwen2", .rotated_dims = 4}, GetParam(), 1e-5);
+}
+
+TEST_P(BackendOf, EveryWeightFormatMatchesFloat64OfTheSameWeights) {
+  for (const WeightType type : {WeightType::kF16, WeightType::kBF16, WeightType::kQ4_0, WeightType::kQ4_1,
+                                WeightType::kQ5_0, WeightType::kQ8_0, WeightType::kQ4K, WeightType::kQ6K}) {
+    SCOPED_TRACE(kernels::weight_format(type).name);
+    expect_close_to_reference({.seed = 17,
+                               .type = type,
+                               .layers = 1,
+                               .embedding = 256,
+                               .feed_forward = 256,
+                               .heads = 8,
+                               .kv_heads = 4,
+                               .head_dim = 32},
+                              GetParam(), 1e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, BackendOf, testing::Values("scalar", "avx2"),
+                         [](const auto& isa) { return std::string(isa.param); });
+
+}  // namespace
+}  // namespace deepserve::runner

@@ -1,0 +1,146 @@
+#include "tests/unit/backend/reference_model.h"
+
+#include <cmath>
+#include <string>
+
+#include "kernels/cpu/dequantize.h"
+#include "runner/model/gguf.h"
+
+namespace deepserve::runner {
+namespace {
+
+using Vector = std::vector<double>;
+
+class Reference {
+ public:
+  Reference(const TinyModel& model, std::span<const uint8_t> bytes)
+      : model_(model), file_(*Gguf::parse(bytes, "reference")) {}
+
+  Vector run(std::span<const ipc::TokenId> tokens) {
+    keys_.assign(model_.layers, {});
+    values_.assign(model_.layers, {});
+    Vector logits;
+    for (size_t position = 0; position < tokens.size(); ++position) {
+      Vector x = row("token_embd.weight", tokens[position]);
+      for (uint32_t layer = 0; layer < model_.layers; ++layer) run_layer(x, layer, position);
+      const char* output = model_.tied ? "token_embd.weight" : "output.weight";
+      const Vector last = multiply(output, rms_norm(x, tensor("output_norm.weight")), model_.vocabulary);
+      logits.insert(logits.end(), last.begin(), last.end());
+    }
+    return logits;
+  }
+
+ private:
+  Vector tensor(const std::string& name) const {
+    const GgufTensor* found = file_.find_tensor(name);
+    if (found == nullptr) return {};
+    std::vector<float> values(found->elements);
+    kernels::dequantize_row(found->type, found->bytes.data(), found->elements, values.data());
+    return {values.begin(), values.end()};
+  }
+  Vector row(const std::string& name, size_t index) const {
+    const Vector all = tensor(name);
+    const size_t width = file_.find_tensor(name)->dimensions[0];
+    return {all.begin() + static_cast<ptrdiff_t>(index * width),
+            all.begin() + static_cast<ptrdiff_t>((index + 1) * width)};
+  }
+  Vector multiply(const std::string& name, const Vector& x, size_t rows) const {
+    const Vector weights = tensor(name);
+    Vector y(rows);
+    for (size_t r = 0; r < rows; ++r) {
+      for (size_t c = 0; c < x.size(); ++c) y[r] += weights[r * x.size() + c] * x[c];
+    }
+    return y;
+  }
+  static Vector rms_norm(const Vector& x, const Vector& weight) {
+    double mean = 0;
+    for (const double value : x) mean += value * value / static_cast<double>(x.size());
+    Vector y(x.size());
+    for (size_t i = 0; i < x.size(); ++i) y[i] = x[i] / std::sqrt(mean + 1e-5) * weight[i];
+    return y;
+  }
+  static void add(Vector& x, const Vector& y) {
+    for (size_t i = 0; i < y.size(); ++i) x[i] += y[i];
+  }
+
+  Vector rotated(Vector head, size_t position) const {
+    const size_t dims = model_.rotated_dims != 0 ? model_.rotated_dims : model_.head_dim;
+    const Vector factors = tensor("rope_freqs.weight");
+    for (size_t i = 0; i < dims / 2; ++i) {
+      double angle = static_cast<double>(position) *
+                     std::pow(model_.rope_base, -2.0 * static_cast<double>(i) / static_cast<double>(dims));
+      if (model_.linear_factor != 0) angle /= model_.linear_factor;
+      if (!factors.empty()) angle /= factors[i];
+      const bool adjacent = model_.architecture == "llama";
+      const size_t a = adjacent ? 2 * i : i, b = adjacent ? 2 * i + 1 : i + dims / 2;
+      const double x = head[a], y = head[b];
+      head[a] = x * std::cos(angle) - y * std::sin(angle);
+      head[b] = x * std::sin(angle) + y * std::cos(angle);
+    }
+    return head;
+  }
+
+  // [heads][head_dim] of one projection, with its bias, norm and rotation where there are any.
+  std::vector<Vector> heads_of(const std::string& name, const Vector& x, size_t heads, bool rotate,
+                               size_t position) const {
+    Vector flat = multiply(name + ".weight", x, heads * model_.head_dim);
+    add(flat, tensor(name + ".bias"));
+    const Vector norm = tensor(name + "_norm.weight");
+    std::vector<Vector> result;
+    for (size_t h = 0; h < heads; ++h) {
+      const auto begin = flat.begin() + static_cast<ptrdiff_t>(h * model_.head_dim);
+      Vector head(begin, begin + model_.head_dim);
+      if (!norm.empty()) head = rms_norm(head, norm);
+      result.push_back(rotate ? rotated(head, position) : head);
+    }
+    return result;
+  }
+
+  Vector attend(const Vector& query, uint32_t layer, size_t kv_head) const {
+    Vector scores;
+    double total = 0;
+    for (const auto& keys : keys_[layer]) {
+      double score = 0;
+      for (size_t d = 0; d < query.size(); ++d) score += query[d] * keys[kv_head][d];
+      scores.push_back(std::exp(score / std::sqrt(static_cast<double>(query.size()))));
+      total += scores.back();
+    }
+    Vector out(query.size());
+    for (size_t p = 0; p < scores.size(); ++p) {
+      for (size_t d = 0; d < out.size(); ++d) out[d] += scores[p] / total * values_[layer][p][kv_head][d];
+    }
+    return out;
+  }
+
+  void run_layer(Vector& x, uint32_t layer, size_t position) {
+    const std::string prefix = "blk." + std::to_string(layer) + ".";
+    const Vector normal = rms_norm(x, tensor(prefix + "attn_norm.weight"));
+    const auto queries = heads_of(prefix + "attn_q", normal, model_.heads, true, position);
+    keys_[layer].push_back(heads_of(prefix + "attn_k", normal, model_.kv_heads, true, position));
+    values_[layer].push_back(heads_of(prefix + "attn_v", normal, model_.kv_heads, false, position));
+    Vector attended;
+    for (size_t h = 0; h < model_.heads; ++h) {
+      const Vector head = attend(queries[h], layer, h / (model_.heads / model_.kv_heads));
+      attended.insert(attended.end(), head.begin(), head.end());
+    }
+    add(x, multiply(prefix + "attn_output.weight", attended, model_.embedding));
+    const Vector before = rms_norm(x, tensor(prefix + "ffn_norm.weight"));
+    Vector gate = multiply(prefix + "ffn_gate.weight", before, model_.feed_forward);
+    const Vector up = multiply(prefix + "ffn_up.weight", before, model_.feed_forward);
+    for (size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+    add(x, multiply(prefix + "ffn_down.weight", gate, model_.embedding));
+  }
+
+  const TinyModel& model_;
+  Gguf file_;
+  std::vector<std::vector<std::vector<Vector>>> keys_, values_;  // [layer][position][kv_head][head_dim]
+};
+
+}  // namespace
+
+std::vector<double> reference_logits(const TinyModel& model, std::span<const uint8_t> bytes,
+                                     std::span<const ipc::TokenId> tokens) {
+  return Reference(model, bytes).run(tokens);
+}
+
+}  // namespace deepserve::runner
