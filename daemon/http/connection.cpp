@@ -172,7 +172,7 @@ void Connection::dispatch() {
 void Connection::reject(const Error& error) {
   const int status = error_row(error.code).http_status;
   if (status == 408) ++server_.counters_.timeouts_total;
-  if (status != 408 && status < 500) ++server_.counters_.malformed_total;
+  if (status != 408 && status != 503) ++server_.counters_.malformed_total;
   parser_.reset();
   release_body();
   request_ = HttpRequest{};

@@ -1,0 +1,112 @@
+#include "daemon/api/control.h"
+
+#include "tests/unit/api/fake_serving.h"
+
+namespace deepserve::daemon {
+namespace {
+
+boost::json::value get_json(ApiServer& test, const std::string& path, int status = 200) {
+  Client client = test.connect();
+  EXPECT_TRUE(client.send(get(path)));
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.status, status) << path;
+  return json_of(answer.body);
+}
+
+TEST(Control, TellsTheStatus) {
+  ApiServer test;
+  const auto status = get_json(test, "/ctl/status");
+  EXPECT_EQ(status.at("version").as_string(), DEEPSERVE_VERSION);
+  EXPECT_EQ(status.at("pid").as_int64(), ::getpid());
+  EXPECT_TRUE(status.at("ready").as_bool());
+  EXPECT_FALSE(status.at("stopping").as_bool());
+  EXPECT_EQ(status.at("runtime_dir").as_string(), "/run/x");
+  EXPECT_EQ(status.at_pointer("/models/0/name").as_string(), "tiny");
+  EXPECT_EQ(status.at_pointer("/runners/0/id").as_string(), "tiny@cpu0");
+  EXPECT_EQ(status.at_pointer("/classes/normal/waiting").as_int64(), 2);
+  EXPECT_EQ(status.at_pointer("/requests/running").as_int64(), 4);
+  EXPECT_EQ(status.at_pointer("/requests/waiting").as_int64(), 6);
+}
+
+TEST(Control, ShowsModelsAndTheirFactsOnceKnown) {
+  ApiServer test;
+  EXPECT_EQ(get_json(test, "/ctl/models").at_pointer("/0/architecture").as_string(), "llama");
+  EXPECT_EQ(get_json(test, "/ctl/models/small").at("name").as_string(), "tiny");
+  EXPECT_EQ(get_json(test, "/ctl/models/none", 404).at_pointer("/error/code").as_string(), "model_not_found");
+  test.serving.model_rows[0].facts.reset();
+  EXPECT_TRUE(get_json(test, "/ctl/models").at_pointer("/0/architecture").is_null());
+}
+
+TEST(Control, ShowsRunners) {
+  ApiServer test;
+  EXPECT_EQ(get_json(test, "/ctl/runners").at_pointer("/0/kv_blocks_free").as_int64(), 6);
+  EXPECT_EQ(get_json(test, "/ctl/runners/tiny@cpu0").at("state").as_string(), "ready");
+  EXPECT_EQ(get_json(test, "/ctl/runners/tiny%40cpu0").at("state").as_string(), "ready");
+  const auto error = get_json(test, "/ctl/runners/other@cpu0", 404);
+  EXPECT_NE(error.at_pointer("/error/message").as_string().find("tiny@cpu0"), std::string::npos);
+}
+
+TEST(Control, ARestartAnswersWhenItsEffectHolds) {
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send("POST /ctl/runners/tiny@cpu0/restart HTTP/1.1\r\nHost: x\r\n\r\n"));
+  ASSERT_TRUE(pump_until(test.loop, [&] { return test.serving.restart_done != nullptr; }));
+  EXPECT_EQ(client.received(), "");
+  test.serving.runner_rows[0].restarts = 1;
+  test.serving.restart_done({});
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(json_of(answer.body).at("restarts").as_int64(), 1);
+}
+
+TEST(Control, ARestartThatFailsSaysWhy) {
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send("POST /ctl/runners/tiny@cpu0/restart HTTP/1.1\r\nHost: x\r\n\r\n"));
+  ASSERT_TRUE(pump_until(test.loop, [&] { return test.serving.restart_done != nullptr; }));
+  test.serving.restart_done(fail(Code::kBadModelFile, "tensor x lies outside of the file"));
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.status, 500);
+  EXPECT_NE(answer.body.find("tensor x"), std::string::npos);
+}
+
+TEST(Control, ARestartSurvivesItsClient) {
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send("POST /ctl/runners/tiny@cpu0/restart HTTP/1.1\r\nHost: x\r\n\r\n"));
+  ASSERT_TRUE(pump_until(test.loop, [&] { return test.serving.restart_done != nullptr; }));
+  client.hang_up();
+  ASSERT_TRUE(pump_until(test.loop, [&] { return test.server.connections() == 0; }));
+  test.serving.restart_done({});  // nobody is left to hear it
+}
+
+TEST(Control, ShowsAndCancelsRequests) {
+  ApiServer test;
+  Client running = test.connect();
+  ASSERT_TRUE(running.send(post("/v1/completions", R"({"prompt": "a"})")));
+  test.sink();
+  test.serving.request_rows.push_back({.id = 1, .state = "streaming", .client = "uid:0", .peer = {}, .service_class = {},
+                                       .model = "tiny", .runner = "tiny@cpu0", .endpoint = "chat"});
+  EXPECT_EQ(get_json(test, "/ctl/requests").at_pointer("/0/id").as_string(), "0000000000000001");
+  EXPECT_EQ(get_json(test, "/ctl/requests/0000000000000001").at("class").as_string(), "vip");
+  EXPECT_EQ(get_json(test, "/ctl/requests/xyz", 404).at_pointer("/error/code").as_string(), "not_found");
+  Client client = test.connect();
+  ASSERT_TRUE(client.send("POST /ctl/requests/0000000000000001/cancel HTTP/1.1\r\nHost: x\r\n\r\n"));
+  EXPECT_EQ(client.answer().body, "{\"id\":\"0000000000000001\",\"state\":\"cancelled\"}\n");
+  EXPECT_EQ(test.serving.cancelled, std::vector<RequestId>{1});
+  ASSERT_TRUE(client.send("POST /ctl/requests/00000000000000ff/cancel HTTP/1.1\r\nHost: x\r\n\r\n"));
+  EXPECT_EQ(client.answer().status, 404);
+  // The one whose request it was hears of it.
+  test.serving.started.at(1).sink->on_failed({Code::kCancelled, "cancelled by the operator"});
+  EXPECT_EQ(running.answer().status, 499);
+}
+
+TEST(Control, ShowsTheConfigInForce) {
+  ApiServer test;
+  const auto config = get_json(test, "/ctl/config");
+  EXPECT_EQ(config.at("path").as_string(), "/etc/x.toml");
+  EXPECT_TRUE(config.at_pointer("/config/server").is_object());
+}
+
+}  // namespace
+}  // namespace deepserve::daemon

@@ -1,0 +1,119 @@
+// A Serving whose every word the test says itself, and the API in front of it on a Unix socket.
+#pragma once
+
+#include <boost/json.hpp>
+#include <deque>
+#include <map>
+
+#include "daemon/api/api.h"
+#include "daemon/api/control.h"
+#include "tests/unit/http/harness.h"
+
+namespace deepserve::daemon {
+
+class FakeServing final : public Serving {
+ public:
+  struct Started {
+    RequestSpec spec;
+    ResponseSink* sink;
+  };
+  std::map<RequestId, Started> started;  // and not forgotten
+  std::vector<RequestId> forgotten;
+  std::vector<RequestId> cancelled;
+  std::deque<std::pair<ipc::Query, QueryDone>> queries;
+  std::vector<uint64_t> dropped_queries;
+  std::function<void(Result<void>)> restart_done;
+  std::vector<ModelRow> model_rows;
+  std::vector<RunnerRow> runner_rows;
+  std::vector<RequestRow> request_rows;
+  bool is_ready = true;
+
+  FakeServing() {
+    ipc::RunnerState facts;
+    facts.architecture = "llama";
+    facts.context_tokens = 1024;
+    facts.numerics_id = "fp-1";
+    model_rows.push_back({.name = "tiny", .aliases = {"small"}, .path = "/m", .state = "ready", .generation = 1,
+                          .runners = {"tiny@cpu0"}, .bytes = 8, .created_unix = 1700000000, .facts = facts});
+    RunnerRow runner;
+    runner.id = "tiny@cpu0";
+    runner.state = "ready";
+    runner.model = "tiny";
+    runner.gauges.kv_blocks_total = 8;
+    runner.gauges.kv_blocks_free = 6;
+    runner_rows.push_back(runner);
+  }
+
+  RequestId start(RequestSpec spec, ResponseSink& sink) override {
+    const RequestId id = ++last_id_;
+    started.insert({id, {std::move(spec), &sink}});
+    return id;
+  }
+  void forget(RequestId id) override {
+    started.erase(id);
+    forgotten.push_back(id);
+  }
+  Result<void> cancel(RequestId id) override {
+    if (!started.contains(id)) return fail(Code::kNotFound, "no such request");
+    cancelled.push_back(id);
+    return {};
+  }
+  uint64_t query(const std::string&, ipc::Query query, QueryDone done) override {
+    queries.emplace_back(std::move(query), std::move(done));
+    return queries.size();
+  }
+  void drop_query(uint64_t id) override { dropped_queries.push_back(id); }
+  void restart_runner(const std::string&, std::function<void(Result<void>)> done) override { restart_done = done; }
+  std::vector<ModelRow> models() const override { return model_rows; }
+  std::vector<RunnerRow> runners() const override { return runner_rows; }
+  std::vector<RequestRow> requests() const override { return request_rows; }
+  QueueCounts counts() const override { return {.waiting = {1, 2, 3}, .running = 4}; }
+  bool ready() const override { return is_ready; }
+  bool stopping() const override { return false; }
+
+ private:
+  RequestId last_id_ = 0;
+};
+
+class ApiServer : public TestServer {
+ public:
+  explicit ApiServer(HttpLimits limits = {}, uint64_t keep_alive_ms = 10'000)
+      : TestServer(limits), api(serving, metrics, {.client_name = {}, .server = &server, .keep_alive_ms = keep_alive_ms}),
+        control(serving, {.runtime_dir = "/run/x", .config_path = "/etc/x.toml",
+                          .config_json = [] { return std::string("{\"server\":{}}"); }}) {
+    api.add_routes(router);
+    control.add_routes(router);
+  }
+  // Waits until the request has reached Serving.
+  ResponseSink& sink(RequestId id = 1) {
+    EXPECT_TRUE(pump_until(loop, [&] { return serving.started.contains(id); }));
+    return *serving.started.at(id).sink;
+  }
+  const RequestSpec& spec(RequestId id = 1) { return serving.started.at(id).spec; }
+
+  FakeServing serving;
+  Metrics metrics;
+  Api api;
+  Control control;
+};
+
+inline ipc::Delta delta(std::string text, std::vector<ipc::TokenId> tokens = {7}, uint16_t choice = 0) {
+  ipc::Delta event;
+  event.choice = choice;
+  event.tokens = std::move(tokens);
+  event.text = std::move(text);
+  return event;
+}
+
+inline ipc::Finished finished(ipc::FinishReason reason = ipc::FinishReason::kStop, bool last = true, uint16_t choice = 0) {
+  ipc::Finished event;
+  event.choice = choice;
+  event.reason = reason;
+  event.last = last;
+  event.usage = {.prompt_tokens = 5, .cached_tokens = 2, .completion_tokens = 3};
+  return event;
+}
+
+inline boost::json::value json_of(const std::string& text) { return boost::json::parse(text); }
+
+}  // namespace deepserve::daemon

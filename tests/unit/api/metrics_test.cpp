@@ -1,0 +1,70 @@
+#include "daemon/observe/metrics.h"
+
+#include "tests/unit/api/fake_serving.h"
+
+namespace deepserve::daemon {
+namespace {
+
+std::string scrape(ApiServer& test) {
+  Client client = test.connect();
+  EXPECT_TRUE(client.send(get("/metrics")));
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.fields.at("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+  return answer.body;
+}
+
+void expect_line(const std::string& text, const std::string& line) {
+  EXPECT_NE(text.find("\n" + line + "\n"), std::string::npos) << line << "\nin\n" << text;
+}
+
+TEST(Metrics, TellWhatHappenedToRequests) {
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(post("/v1/completions", R"({"prompt": "a"})")));
+  ResponseSink& sink = test.sink();
+  sink.on_accepted({.request = 1, .prompt_tokens = 5, .cached_tokens = 0});
+  sink.on_delta(delta("a"));
+  sink.on_delta(delta("b", {1, 2}));
+  sink.on_finished(finished());
+  ASSERT_EQ(client.answer().status, 200);
+  ASSERT_TRUE(client.send(post("/v1/completions", R"({"prompt": "a"})")));
+  test.sink(2).on_refused({.error = {Code::kServerOverloaded, "full"}, .retry_after_ms = 1, .reason = "queue_full"});
+  ASSERT_EQ(client.answer().status, 503);
+  test.metrics.count_runner_restart("hung");
+  for (int i = 0; i < 2; ++i) {  // a second scrape counts nothing twice
+    const std::string text = scrape(test);
+    expect_line(text, "deepserve_num_requests_running 4");
+    expect_line(text, R"(deepserve_num_requests_waiting{class="batch"} 3)");
+    expect_line(text, R"(deepserve_kv_cache_usage_perc{runner="tiny@cpu0"} 0.25)");
+    expect_line(text, "deepserve_prompt_tokens_total 5");
+    expect_line(text, "deepserve_generation_tokens_total 3");
+    expect_line(text, R"(deepserve_request_success_total{finished_reason="stop"} 1)");
+    expect_line(text, R"(deepserve_admission_total{class="normal",outcome="accepted",reason=""} 1)");
+    expect_line(text, R"(deepserve_admission_total{class="normal",outcome="refused",reason="queue_full"} 1)");
+    expect_line(text, R"(deepserve_time_to_first_token_seconds_count{class="normal"} 1)");
+    expect_line(text, "deepserve_inter_token_latency_seconds_count 2");
+    expect_line(text, "deepserve_e2e_request_latency_seconds_count 1");
+    expect_line(text, "deepserve_request_queue_time_seconds_count 1");
+    expect_line(text, R"(deepserve_runner_restarts_total{reason="hung"} 1)");
+    expect_line(text, R"(deepserve_http_responses_total{status="5xx"} 1)");
+  }
+}
+
+TEST(Metrics, ForgetRunnersThatAreNoMore) {
+  ApiServer test;
+  expect_line(scrape(test), R"(deepserve_runner_ready{runner="tiny@cpu0"} 1)");
+  test.serving.runner_rows.clear();
+  EXPECT_EQ(scrape(test).find("deepserve_runner_ready{"), std::string::npos);
+}
+
+TEST(Metrics, TotalsOfARunnerSurviveItsRestart) {
+  ApiServer test;
+  auto& gauges = test.serving.runner_rows[0].gauges;
+  gauges.preemptions_total = 5;
+  expect_line(scrape(test), R"(deepserve_num_preemptions_total{runner="tiny@cpu0"} 5)");
+  gauges.preemptions_total = 2;  // a new process
+  expect_line(scrape(test), R"(deepserve_num_preemptions_total{runner="tiny@cpu0"} 7)");
+}
+
+}  // namespace
+}  // namespace deepserve::daemon
