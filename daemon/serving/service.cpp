@@ -66,11 +66,14 @@ std::optional<Refusal> Service::reason_to_refuse(const RequestSpec& spec) const 
   return std::nullopt;
 }
 
-Refusal Service::queue_full(const Record& record, uint64_t now_ns) const {
-  const auto service_class = record.spec.service_class;
-  return {{Code::kServerOverloaded, fmt::format("the queue of class {} is full ({} wait)", class_name(service_class),
-                                                queue_.waiting(service_class))},
-          rate_.retry_after_ms(queue_.waiting_total() + 1, now_ns), "queue_full", service_class};
+// 503 with the time at which it may be worth coming back.
+Refusal Service::overloaded(ipc::Class service_class, std::string reason, std::string message, uint64_t now_ns) const {
+  Refusal refusal;
+  refusal.error = {Code::kServerOverloaded, std::move(message)};
+  refusal.retry_after_ms = rate_.retry_after_ms(queue_.waiting_total() + 1, now_ns);
+  refusal.reason = std::move(reason);
+  refusal.service_class = service_class;
+  return refusal;
 }
 
 WaitingRequest Service::waiting(const Record& record, uint64_t deadline_ns) const {
@@ -94,7 +97,11 @@ RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
   auto record = std::make_unique<Record>(Record{id, std::move(spec), model, match.weight, now_ns, deadline_ns, &sink,
                                                 RequestState::kQueued, nullptr, progress});
   if (!queue_.push(waiting(*record, deadline_ns))) {
-    refuse_later(id, sink, queue_full(*record, now_ns));
+    const auto service_class = record->spec.service_class;
+    const auto waiting_count = queue_.waiting(service_class);
+    refuse_later(id, sink, overloaded(service_class, "queue_full",
+                                      fmt::format("the queue of class {} is full ({} wait)", class_name(service_class),
+                                                  waiting_count), now_ns));
     return id;
   }
   records_.emplace(id, std::move(record));
@@ -174,10 +181,9 @@ Result<void> Service::cancel(RequestId id) {
 void Service::shed_expired(uint64_t now_ns) {
   for (const RequestId id : queue_.take_expired(now_ns)) {
     auto& record = *records_.at(id);
-    const auto service_class = record.spec.service_class;
     CHECK(request_cell(record.state, RequestEvent::kExpire).rule == RequestRule::kRefuse);
-    end_refused(record, {{Code::kServerOverloaded, "no runner had room before the request's deadline"},
-                                rate_.retry_after_ms(queue_.waiting_total() + 1, now_ns), "deadline", service_class});
+    end_refused(record, overloaded(record.spec.service_class, "deadline",
+                                   "no runner had room before the request's deadline", now_ns));
   }
 }
 

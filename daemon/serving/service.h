@@ -99,7 +99,7 @@ class Service final : public Serving, private RunnerOwner {
 
   // service.cpp
   std::optional<Refusal> reason_to_refuse(const RequestSpec& spec) const;
-  Refusal queue_full(const Record& record, uint64_t now_ns) const;
+  Refusal overloaded(ipc::Class service_class, std::string reason, std::string message, uint64_t now_ns) const;
   WaitingRequest waiting(const Record& record, uint64_t deadline_ns) const;
   void refuse_later(RequestId id, ResponseSink& sink, Refusal refusal);
   void fail_later(RequestId id, ResponseSink& sink, Error error);
