@@ -62,7 +62,8 @@ class Lane {
   // Appends one message. Never blocks. A body over a quarter of the byte ring fails a CHECK: callers bound bodies
   // by body_bytes_max().
   virtual SendOutcome send(MessageType type, std::span<const std::byte> body) = 0;
-  // Publishes all that was sent since the last flush and wakes the peer if it sleeps.
+  // Publishes all that was sent since the last flush and wakes the peer if it sleeps: for these messages, or for the
+  // room that drain() made since then. arm() and wait() flush, too.
   virtual void flush() = 0;
   virtual size_t body_bytes_max() const = 0;
   virtual size_t outbox_bytes() const = 0;

@@ -79,13 +79,13 @@ void LaneSide::pump_outbox() {
   }
 }
 
-void LaneSide::publish_and_wake() {
-  if (producer_.publish() != 0) wake_sleeper(out_->ring_words().armed, peer_wake_.get());
-}
-
 void LaneSide::flush() {
   if (!outbox_.empty()) pump_outbox();
-  publish_and_wake();
+  if (producer_.publish() == 0 && !room_untold_) return;
+  fence_before_wake();
+  wake_sleeper(out_->ring_words().armed, peer_wake_.get());
+  wake_sleeper(in_->ring_words().starved, peer_wake_.get());
+  room_untold_ = false;
 }
 
 Result<size_t> LaneSide::drain(size_t messages_max, const Handler& handler) {
@@ -94,20 +94,23 @@ Result<size_t> LaneSide::drain(size_t messages_max, const Handler& handler) {
   if (producer_.consumer_lies()) return fail(Code::kBadLane, "the peer's head word is out of bounds");
   draining_ = true;
   size_t handled = 0;
-  Result<size_t> part = 0;
-  while (handled < messages_max) {
-    const size_t wanted = std::min(messages_max - handled, kHeadStride_messages);
-    part = consumer_.drain(wanted, [&handler](uint16_t type, std::span<const std::byte> body) {
-      handler(static_cast<MessageType>(type), body);
-    });
-    if (!part || *part == 0) break;
-    handled += *part;
-    // The head is stored: a producer that waits for room may have some.
+  size_t part = 0;
+  do {
+    // A peer that starves need not wait for the end of a long drain; one that is about to is told by the next flush.
     wake_sleeper(in_->ring_words().starved, peer_wake_.get());
-    if (*part < wanted) break;
-  }
+    part = consumer_.drain(std::min(messages_max - handled, kHeadStride_messages),
+                           [&handler](uint16_t type, std::span<const std::byte> body) {
+                             handler(static_cast<MessageType>(type), body);
+                           });
+    handled += part;
+  } while (part == kHeadStride_messages && handled < messages_max);
   draining_ = false;
-  if (!part) return tl::unexpected<Error>(part.error());
+  if (handled != 0) {
+    room_untold_ = true;
+  } else if (room_untold_) {
+    flush();
+  }
+  if (consumer_.lie()) return tl::unexpected<Error>(*consumer_.lie());
   return handled;
 }
 
@@ -133,23 +136,30 @@ void LaneSide::disarm() {
 
 bool LaneSide::wait(uint64_t spin_ns, uint64_t timeout_ns, int other_fd) {
   flush();
-  const uint64_t start_ns = monotonic_ns();
-  const uint64_t spin_limit_ns = std::min(spin_ns, timeout_ns);
-  for (uint32_t turn = 0;; ++turn) {
-    if (something_to_do()) {
-      flush();
-      return consumer_.has_message();
-    }
-    if (turn % kSpinsPerClock == 0 && monotonic_ns() - start_ns >= spin_limit_ns) break;
-    relax_processor();
+  if (something_to_do() || (spin_ns != 0 && spin(std::min(spin_ns, timeout_ns)))) {
+    if (!outbox_.empty()) flush();
+    return consumer_.has_message();
   }
-  const uint64_t waited_ns = monotonic_ns() - start_ns;
-  if (waited_ns < timeout_ns && arm()) {
-    wait_readable(own_wake_.get(), other_fd, timeout_ns - waited_ns);
+  const uint64_t left_ns = timeout_ns - std::min(spin_ns, timeout_ns);
+  if (left_ns != 0 && arm()) {
+    wait_readable(own_wake_.get(), other_fd, left_ns);
     disarm();
+    flush();
   }
-  flush();
   return consumer_.has_message();
+}
+
+bool LaneSide::spin(uint64_t spin_ns) {
+  // The clock costs as much as a short round trip: the first look at it comes after a while.
+  uint64_t start_ns = 0;
+  for (uint32_t turn = 1;; ++turn) {
+    relax_processor();
+    if (something_to_do()) return true;
+    if (turn % kSpinsPerClock != 0) continue;
+    const uint64_t now_ns = monotonic_ns();
+    if (start_ns == 0) start_ns = now_ns;
+    if (now_ns - start_ns >= spin_ns) return false;
+  }
 }
 
 void LaneSide::publish_gauges(const Gauges& gauges) {

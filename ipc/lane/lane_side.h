@@ -66,8 +66,9 @@ class LaneSide final : public Lane {
   // Moves what fits from the outbox into the ring.
   void pump_outbox();
   void keep(MessageType type, std::span<const std::byte> body);
-  void publish_and_wake();
   bool something_to_do();
+  // Looks again and again; true when there is something to do before the time is over.
+  bool spin(uint64_t spin_ns);
 
   std::shared_ptr<MappedDirection> out_;
   std::shared_ptr<MappedDirection> in_;
@@ -82,6 +83,7 @@ class LaneSide final : public Lane {
   std::deque<Kept> outbox_;
   size_t outbox_bytes_ = 0;
   bool draining_ = false;
+  bool room_untold_ = false;  // the head moved since the last fence: a starving peer may not have been told
 };
 
 }  // namespace deepserve::ipc

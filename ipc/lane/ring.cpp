@@ -121,11 +121,10 @@ bool RingProducer::try_send_large(uint16_t type, std::span<const std::byte> body
     if (!body_has_room(bytes)) return false;
   }
   store_body(view_, body_tail_, body);
-  std::array<uint64_t, kInlineWords> words{};
-  words[0] = body_tail_;
+  const uint64_t position = body_tail_;
   body_tail_ += bytes;
   remember_large(tail_, body_tail_);
-  write_slot(type, body.size(), BodyPlace::kByteRing, words);
+  write_slot(type, body.size(), BodyPlace::kByteRing, [position](size_t i) { return i == 0 ? position : 0; });
   if (view_.slot_crcs != nullptr) write_crc(tail_ - 1, body);
   return true;
 }
@@ -151,7 +150,11 @@ RingConsumer::RingConsumer(const RingView& view) : view_(view), mask_(view.slots
 
 bool RingConsumer::fetch_large(uint64_t meta, uint64_t position, std::span<const std::byte>& body) {
   const auto body_bytes = static_cast<uint32_t>(meta);
-  if (place_of(meta) != BodyPlace::kByteRing || body_bytes > view_.body_bytes_max() || position % 8 != 0) return false;
+  if (place_of(meta) != BodyPlace::kByteRing || body_bytes > view_.body_bytes_max() || position % 8 != 0) {
+    lie_ = Error{Code::kBadLane, fmt::format("message {} of the lane lies: type {}, place {}, {} bytes at {}", head_,
+                                             (meta >> 32) & 0xffff, meta >> 48, body_bytes, position)};
+    return false;
+  }
   copy_.resize(words_for(body_bytes));
   load_body(view_, position, copy_);
   body = std::as_bytes(std::span(copy_)).first(body_bytes);
@@ -161,16 +164,9 @@ bool RingConsumer::fetch_large(uint64_t meta, uint64_t position, std::span<const
 bool RingConsumer::crc_holds(uint64_t meta, const std::array<uint64_t, kInlineWords>& words,
                              std::span<const std::byte> body) {
   const uint32_t expected = view_.slot_crcs[head_ & mask_].load(std::memory_order_relaxed);
-  return slot_crc(sequence_word(view_.epoch, head_), meta, words, body) == expected;
-}
-
-tl::unexpected<Error> RingConsumer::lying_slot(uint64_t meta) const {
-  return fail(Code::kBadLane, "message {} of the lane lies: type {}, place {}, {} bytes", head_, (meta >> 32) & 0xffff,
-              meta >> 48, static_cast<uint32_t>(meta));
-}
-
-tl::unexpected<Error> RingConsumer::torn_slot() const {
-  return fail(Code::kBadLane, "message {} of the lane does not match its checksum", head_);
+  if (slot_crc(sequence_word(view_.epoch, head_), meta, words, body) == expected) return true;
+  lie_ = Error{Code::kBadLane, fmt::format("message {} of the lane does not match its checksum", head_)};
+  return false;
 }
 
 }  // namespace deepserve::ipc

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -21,8 +22,10 @@
 namespace deepserve::ipc {
 
 inline constexpr uint64_t kIndexMask = (1ull << kIndexBits) - 1;
-// How far the two ends fetch slots ahead of their use, and how often a consumer in a long drain stores its head.
-inline constexpr uint64_t kPrefetch_slots = 12;
+// How far the two ends fetch slots ahead of their use: as many as a core has line fills in flight. Never beyond what
+// the end knows to be its own, as fetching a line that the other end still uses costs both of them a transfer.
+inline constexpr uint64_t kPrefetch_slots = 24;
+// How often a consumer in a long drain stores its head.
 inline constexpr size_t kHeadStride_messages = 64;
 
 // The sequence word of the message with this index; 0 (a fresh slot) is never one, as epochs start at 1.
@@ -54,6 +57,8 @@ inline void prefetch_for_write(const void* line) {
 #endif
 }
 
+inline void prefetch_for_read(const void* line) { __builtin_prefetch(line, 0); }
+
 class RingProducer {
  public:
   // Recovers: the tail is behind the last published message (a slot written but not published is written again), and
@@ -64,25 +69,31 @@ class RingProducer {
   bool try_send(uint16_t type, std::span<const std::byte> body) {
     if (tail_ - head_ >= view_.slots_count && !slot_has_room()) return false;
     if (body.size() > kInline_bytes) return try_send_large(type, body);
-    std::array<uint64_t, kInlineWords> words{};
-    if (body.size() == kInline_bytes) {
-      std::memcpy(words.data(), body.data(), kInline_bytes);
-    } else if (!body.empty()) {
-      std::memcpy(words.data(), body.data(), body.size());
+    if (body.size() == kInline_bytes) [[likely]] {
+      write_slot(type, kInline_bytes, BodyPlace::kInline, [body](size_t i) {
+        // Word by word: a wider load of what the caller has just stored in words would stall on those stores.
+        uint64_t word = 0;
+        std::memcpy(&word, body.data() + i * 8, 8);
+        return word;
+      });
+    } else {
+      std::array<uint64_t, kInlineWords> words{};
+      if (!body.empty()) std::memcpy(words.data(), body.data(), body.size());
+      write_slot(type, body.size(), BodyPlace::kInline, [&words](size_t i) { return words[i]; });
     }
-    write_slot(type, body.size(), BodyPlace::kInline, words);
     return true;
   }
 
   // Publishes everything written since the last call, in order; returns how many messages that were.
   size_t publish() {
-    const uint64_t count = tail_ - published_;
-    for (; published_ != tail_; ++published_) {
+    const uint64_t end = tail_;
+    for (uint64_t index = published_; index != end; ++index) {
       // Pairs with the consumer's acquire load of the same word.
-      view_.slots[published_ & mask_].words[0].store(sequence_word(view_.epoch, published_),
-                                                     std::memory_order_release);
+      view_.slots[index & mask_].words[0].store(sequence_word(view_.epoch, index), std::memory_order_release);
     }
-    view_.words->tail.store(tail_, std::memory_order_relaxed);
+    const uint64_t count = end - published_;
+    published_ = end;
+    view_.words->tail.store(end, std::memory_order_relaxed);
     return count;
   }
 
@@ -111,16 +122,20 @@ class RingProducer {
   void remember_large(uint64_t index, uint64_t end_position);
   void write_crc(uint64_t index, std::span<const std::byte> body);
 
-  void write_slot(uint16_t type, size_t body_bytes, BodyPlace place,
-                  const std::array<uint64_t, kInlineWords>& words) {
-    Slot& slot = view_.slots[tail_ & mask_];
-    prefetch_for_write(&view_.slots[(tail_ + kPrefetch_slots) & mask_]);
+  template <typename WordAt>
+  void write_slot(uint16_t type, size_t body_bytes, BodyPlace place, WordAt&& word_at) {
+    const uint64_t tail = tail_;
+    Slot& slot = view_.slots[tail & mask_];
+    if (tail + kPrefetch_slots - head_ < view_.slots_count) {
+      prefetch_for_write(&view_.slots[(tail + kPrefetch_slots) & mask_]);
+    }
     const uint64_t meta = static_cast<uint32_t>(body_bytes) | static_cast<uint64_t>(type) << 32 |
                           static_cast<uint64_t>(place) << 48;
     slot.words[1].store(meta, std::memory_order_relaxed);
-    for (size_t i = 0; i < kInlineWords; ++i) slot.words[2 + i].store(words[i], std::memory_order_relaxed);
-    if (view_.slot_crcs != nullptr && place == BodyPlace::kInline) write_crc(tail_, {});
-    ++tail_;
+#pragma GCC unroll 6
+    for (size_t i = 0; i < kInlineWords; ++i) slot.words[2 + i].store(word_at(i), std::memory_order_relaxed);
+    if (view_.slot_crcs != nullptr && place == BodyPlace::kInline) [[unlikely]] write_crc(tail, {});
+    tail_ = tail + 1;
   }
 
   RingView view_;
@@ -148,32 +163,26 @@ class RingConsumer {
   }
 
   // Calls on_message(uint16_t type, std::span<const std::byte> body) for up to `messages_max` messages, in order, and
-  // stores the head behind those that were handled. `body` is a private copy, valid during the call.
-  // kBadLane: a message lies; those before it are handled, and it stays at the front.
+  // stores the head behind those that were handled; returns how many. `body` is a private copy, valid during the call.
+  // A message that lies ends it: it stays at the front, and lie() tells.
   template <typename OnMessage>
-  Result<size_t> drain(size_t messages_max, OnMessage&& on_message) {
+  size_t drain(size_t messages_max, OnMessage&& on_message) {
     size_t handled = 0;
     for (; handled < messages_max; ++handled) {
-      Slot& slot = view_.slots[head_ & mask_];
+      const Slot& slot = view_.slots[head_ & mask_];
       // Pairs with the producer's release store in publish().
-      const uint64_t sequence = slot.words[0].load(std::memory_order_acquire);
-      if (sequence != sequence_word(view_.epoch, head_)) break;
-      __builtin_prefetch(&view_.slots[(head_ + kPrefetch_slots) & mask_], 0);
+      if (slot.words[0].load(std::memory_order_acquire) != sequence_word(view_.epoch, head_)) break;
+      if (handled != 0) fetch_ahead();
       const uint64_t meta = slot.words[1].load(std::memory_order_relaxed);
       std::array<uint64_t, kInlineWords> words;
+#pragma GCC unroll 6
       for (size_t i = 0; i < kInlineWords; ++i) words[i] = slot.words[2 + i].load(std::memory_order_relaxed);
       const auto body_bytes = static_cast<uint32_t>(meta);
-      std::span<const std::byte> body;
-      if (meta >> 48 == static_cast<uint64_t>(BodyPlace::kInline) && body_bytes <= kInline_bytes) [[likely]] {
-        body = std::as_bytes(std::span(words)).first(body_bytes);
-      } else if (!fetch_large(meta, words[0], body)) {
-        store_head();
-        return lying_slot(meta);
+      std::span<const std::byte> body = std::as_bytes(std::span(words)).first(body_bytes & 63);
+      if (meta >> 48 != static_cast<uint64_t>(BodyPlace::kInline) || body_bytes > kInline_bytes) [[unlikely]] {
+        if (!fetch_large(meta, words[0], body)) break;
       }
-      if (view_.slot_crcs != nullptr && !crc_holds(meta, words, body)) {
-        store_head();
-        return torn_slot();
-      }
+      if (view_.slot_crcs != nullptr && !crc_holds(meta, words, body)) [[unlikely]] break;
       on_message(static_cast<uint16_t>(meta >> 32), body);
       ++head_;
       if (handled % kHeadStride_messages == kHeadStride_messages - 1) store_head();
@@ -182,20 +191,35 @@ class RingConsumer {
     return handled;
   }
 
+  // What the last drain found wrong with the message that it stopped at.
+  const std::optional<Error>& lie() const { return lie_; }
+
   uint64_t head() const { return head_; }  // messages handled, since the memory's creation
 
  private:
   // Pairs with the acquire load in RingProducer::refresh_head: our reads of the slots and bodies are done.
   void store_head() { view_.words->head.store(head_, std::memory_order_release); }
+  // Called from the second message of a drain on: then messages stream, and it pays to look at the tail (one line
+  // transfer) and to fetch what is known to be published. A single message never waits for that.
+  void fetch_ahead() {
+    if (head_ >= tail_seen_) {
+      tail_seen_ = std::min(view_.words->tail.load(std::memory_order_relaxed), head_ + view_.slots_count);
+      const uint64_t end = std::min(tail_seen_, head_ + kPrefetch_slots);
+      for (uint64_t index = head_ + 1; index < end; ++index) prefetch_for_read(&view_.slots[index & mask_]);
+    }
+    if (head_ + kPrefetch_slots < tail_seen_) {
+      prefetch_for_read(&view_.slots[(head_ + kPrefetch_slots) & mask_]);
+    }
+  }
   bool fetch_large(uint64_t meta, uint64_t position, std::span<const std::byte>& body);
   bool crc_holds(uint64_t meta, const std::array<uint64_t, kInlineWords>& words, std::span<const std::byte> body);
-  tl::unexpected<Error> lying_slot(uint64_t meta) const;
-  tl::unexpected<Error> torn_slot() const;
 
   RingView view_;
   uint64_t mask_;
   uint64_t head_ = 0;
+  uint64_t tail_seen_ = 0;      // the producer's hint, which only prefetching believes
   std::vector<uint64_t> copy_;  // of the large body at hand
+  std::optional<Error> lie_;
 };
 
 }  // namespace deepserve::ipc

@@ -25,9 +25,12 @@ void signal_eventfd(int eventfd);
 // Takes all signals that have gathered.
 void clear_eventfd(int eventfd);
 
-// After storing what the peer may be waiting for.
-inline void wake_sleeper(std::atomic<uint32_t>& flag, int eventfd) {
+// To be called between storing what the peer may wait for and wake_sleeper. One fence serves any number of stores.
+inline void fence_before_wake() {
   std::atomic_thread_fence(std::memory_order_seq_cst);  // pairs with the fence in announce_sleep
+}
+
+inline void wake_sleeper(std::atomic<uint32_t>& flag, int eventfd) {
   // The plain load keeps the flag's line shared while nobody sleeps.
   if (flag.load(std::memory_order_relaxed) == 0) return;
   if (flag.exchange(0, std::memory_order_relaxed) != 0) signal_eventfd(eventfd);
