@@ -22,7 +22,8 @@ struct ApiOptions {
   uint64_t keep_alive_ms = 10'000;     // a stream that is silent for so long sends an SSE comment
 };
 
-// Everything named here outlives the routes.
+// Everything named here outlives the routes' use: before it goes, HttpServer::close_all() (running requests are
+// forgotten then) or the server's own end.
 class Api {
  public:
   Api(Serving& serving, Metrics& metrics, ApiOptions options);

@@ -115,8 +115,7 @@ TEST(Completion, ARefusalSaysWhenToComeBack) {
   ApiServer test;
   Client client = test.connect();
   ASSERT_TRUE(client.send(chat(kStream)));
-  test.sink().on_refused({.error = {Code::kServerOverloaded, "the queue is full"}, .retry_after_ms = 1200,
-                          .reason = "queue_full", .service_class = ipc::Class::kBatch});
+  test.sink().on_refused(refusal(1200, ipc::Class::kBatch));
   const Answer answer = client.answer();
   EXPECT_EQ(answer.status, 503);
   EXPECT_EQ(answer.fields.at("retry-after"), "2");

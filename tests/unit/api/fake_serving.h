@@ -84,6 +84,8 @@ class ApiServer : public TestServer {
     api.add_routes(router);
     control.add_routes(router);
   }
+  ~ApiServer() { server.close_all(); }  // running requests are forgotten while there is a Serving
+
   // Waits until the request has reached Serving.
   ResponseSink& sink(RequestId id = 1) {
     EXPECT_TRUE(pump_until(loop, [&] { return serving.started.contains(id); }));
@@ -112,6 +114,15 @@ inline ipc::Finished finished(ipc::FinishReason reason = ipc::FinishReason::kSto
   event.last = last;
   event.usage = {.prompt_tokens = 5, .cached_tokens = 2, .completion_tokens = 3};
   return event;
+}
+
+inline Refusal refusal(uint64_t retry_after_ms, ipc::Class service_class) {
+  Refusal made;
+  made.error = {Code::kServerOverloaded, "the queue is full"};
+  made.retry_after_ms = retry_after_ms;
+  made.reason = "queue_full";
+  made.service_class = service_class;
+  return made;
 }
 
 inline boost::json::value json_of(const std::string& text) { return boost::json::parse(text); }

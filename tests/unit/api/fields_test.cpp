@@ -49,7 +49,7 @@ TEST(Fields, ABadFieldOfAChatIsRefusedByItsName) {
       {R"("temperature": 2.1)", "temperature"},
       {R"("temperature": -0.1)", "temperature"},
       {R"("temperature": "hot")", "temperature"},
-      {R"("temperature": 1e999)", "null"},  // not JSON that a double holds
+      {R"("temperature": 1e999)", "temperature"},
       {R"("top_p": 0)", "top_p"},
       {R"("top_p": 1.5)", "top_p"},
       {R"("top_k": -2)", "top_k"},

@@ -28,7 +28,7 @@ TEST(Metrics, TellWhatHappenedToRequests) {
   sink.on_finished(finished());
   ASSERT_EQ(client.answer().status, 200);
   ASSERT_TRUE(client.send(post("/v1/completions", R"({"prompt": "a"})")));
-  test.sink(2).on_refused({.error = {Code::kServerOverloaded, "full"}, .retry_after_ms = 1, .reason = "queue_full"});
+  test.sink(2).on_refused(refusal(1, ipc::Class::kNormal));
   ASSERT_EQ(client.answer().status, 503);
   test.metrics.count_runner_restart("hung");
   for (int i = 0; i < 2; ++i) {  // a second scrape counts nothing twice
