@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <functional>
-#include <queue>
 #include <utility>
 
+#include "ipc/base/check.h"
 #include "runner/model/byte_alphabet.h"
 
 namespace deepserve::runner {
@@ -145,45 +145,45 @@ void ByteLevelBpe::merge_short(std::span<TokenId> symbols, std::vector<TokenId>&
   ids.insert(ids.end(), symbols.begin(), symbols.begin() + count);
 }
 
-// A linked list of symbols and a queue of candidate merges: n log n, also for a megabyte without a space.
+// A linked list of symbols and a heap of candidate merges: n log n, also for a megabyte without a space.
 void ByteLevelBpe::merge_long(std::span<TokenId> symbols, std::vector<TokenId>& ids) const {
-  struct Candidate {
-    uint32_t rank;
-    size_t left;
-    TokenId merged;
-    bool operator>(const Candidate& other) const {
-      return rank != other.rank ? rank > other.rank : left > other.left;
-    }
+  CHECK(symbols.size() < kNoRank);
+  const auto end = static_cast<uint32_t>(symbols.size());
+  std::vector<uint32_t> previous(end), next(end);
+  // A candidate is its rank above its left symbol's index, so that the least one is to be merged first.
+  std::vector<uint64_t> candidates;
+  const auto look_up = [&](uint32_t left) { return merges_.find(symbols[left], symbols[next[left]]); };
+  const auto candidate = [](uint32_t rank, uint32_t left) { return uint64_t{rank} << 32 | left; };
+  const auto propose = [&](uint32_t left) {
+    const PairTable::Merge* found = next[left] == end ? nullptr : look_up(left);
+    if (!found) return;
+    candidates.push_back(candidate(found->rank, left));
+    std::push_heap(candidates.begin(), candidates.end(), std::greater<>());
   };
-  const size_t end = symbols.size();
-  std::vector<size_t> previous(end), next(end);
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> candidates;
-  const auto propose = [&](size_t left) {
-    if (next[left] == end) return;
-    const PairTable::Merge* found = merges_.find(symbols[left], symbols[next[left]]);
-    if (found) candidates.push({found->rank, left, found->merged});
-  };
-  for (size_t i = 0; i < end; ++i) {
+  for (uint32_t i = 0; i < end; ++i) {
     previous[i] = i - 1;
     next[i] = i + 1;
+    const PairTable::Merge* found = i + 1 < end ? look_up(i) : nullptr;
+    if (found) candidates.push_back(candidate(found->rank, i));
   }
-  for (size_t i = 0; i < end; ++i) propose(i);
+  std::make_heap(candidates.begin(), candidates.end(), std::greater<>());
   while (!candidates.empty()) {
-    const Candidate best = candidates.top();
-    candidates.pop();
-    const size_t left = best.left;
+    std::pop_heap(candidates.begin(), candidates.end(), std::greater<>());
+    const auto left = static_cast<uint32_t>(candidates.back());
+    const auto rank = static_cast<uint32_t>(candidates.back() >> 32);
+    candidates.pop_back();
     if (symbols[left] == kNoToken || next[left] == end) continue;
-    const size_t right = next[left];
-    const PairTable::Merge* current = merges_.find(symbols[left], symbols[right]);
-    if (!current || current->rank != best.rank) continue;  // one of the two was merged meanwhile
-    symbols[left] = best.merged;
+    const PairTable::Merge* found = look_up(left);
+    if (!found || found->rank != rank) continue;  // one of the two was merged meanwhile
+    const uint32_t right = next[left];
+    symbols[left] = found->merged;
     symbols[right] = kNoToken;
     next[left] = next[right];
     if (next[right] != end) previous[next[right]] = left;
     propose(left);
     if (left > 0) propose(previous[left]);
   }
-  for (size_t i = 0; i < end; i = next[i]) ids.push_back(symbols[i]);
+  for (uint32_t i = 0; i < end; i = next[i]) ids.push_back(symbols[i]);
 }
 
 }  // namespace deepserve::runner

@@ -42,36 +42,43 @@ std::string squeezed(std::string_view source) {
   return text;
 }
 
-// The text of a Jinja string, or of the template itself when `quote` is 0, up to `end`. None when the string
-// ends before, or an expression interrupts the text.
-std::optional<std::string> literal_up_to(std::string_view source, char quote, std::string_view end) {
+struct Literal {
   std::string text;
+  bool whole = false;  // it reached the mark that it was to be read up to
+};
+
+// The text of a Jinja string, or of the template itself when `quote` is 0, up to `end`.
+Literal literal_up_to(std::string_view source, char quote, std::string_view end) {
+  Literal literal;
   for (size_t at = 0; at < source.size(); ++at) {
     const std::string_view rest = source.substr(at);
-    if (rest.starts_with(end)) return text;
-    if (quote == 0 && (rest.starts_with("{{") || rest.starts_with("{%"))) return std::nullopt;
-    if (quote != 0 && source[at] == quote) return std::nullopt;
+    literal.whole = rest.starts_with(end);
+    const bool interrupted =
+        quote == 0 ? rest.starts_with("{{") || rest.starts_with("{%") : source[at] == quote;
+    if (literal.whole || interrupted) break;
     if (quote != 0 && source[at] == '\\' && at + 1 < source.size()) {
       const char escaped = source[++at];
-      text += escaped == 'n' ? '\n' : escaped == 't' ? '\t' : escaped;
+      literal.text += escaped == 'n' ? '\n' : escaped == 't' ? '\t' : escaped;
     } else {
-      text += source[at];
+      literal.text += source[at];
     }
   }
-  return std::nullopt;
+  return literal;
 }
 
-// The system prompt that a ChatML template has built in.
-std::string built_in_system(std::string_view source) {
+// The system prompt that a ChatML template has built in; empty: none. None when there is one that is put
+// together from more than one string.
+std::optional<std::string> built_in_system(std::string_view source) {
   constexpr std::string_view kBegin = "<|im_start|>system";
   for (size_t at = source.find(kBegin); at != source.npos; at = source.find(kBegin, at + 1)) {
     const char before = at == 0 ? '\0' : source[at - 1];
     const char quote = before == '\'' || before == '"' ? before : '\0';
-    const std::optional<std::string> text =
-        literal_up_to(source.substr(at + kBegin.size()), quote, "<|im_end|>");
-    if (text && text->starts_with('\n') && text->size() > 1) return text->substr(1);
+    const Literal literal = literal_up_to(source.substr(at + kBegin.size()), quote, "<|im_end|>");
+    if (!literal.text.starts_with('\n') || literal.text.size() == 1) continue;
+    if (!literal.whole) return std::nullopt;
+    return literal.text.substr(1);
   }
-  return {};
+  return std::string();
 }
 
 std::optional<ChatStyle> chatml_style(std::string_view source, const std::string& marks) {
@@ -87,7 +94,9 @@ std::optional<ChatStyle> chatml_style(std::string_view source, const std::string
   if (!is_family || says_more) return std::nullopt;
   ChatStyle style = plain_chat_style(ChatFamily::kChatMl);
   style.begins_with_bos = holds(marks, "{{bos_token") || holds(marks, "{{-bos_token");
-  style.default_system = built_in_system(source);
+  std::optional<std::string> system = built_in_system(source);
+  if (!system) return std::nullopt;
+  style.default_system = *std::move(system);
   if (holds(marks, "<|im_start|>assistant<think>}}") || holds(marks, "<|im_start|>assistant<think>{%")) {
     style.answer_begins = "<think>\n";
   }

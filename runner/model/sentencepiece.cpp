@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <queue>
 #include <utility>
 
 #include "runner/model/utf8.h"
@@ -39,7 +38,21 @@ Result<std::string> bytes_of_token(const std::string& text, TokenKind kind, size
   return std::string(1, static_cast<char>(*byte));
 }
 
-struct Candidate {
+// Whether text of this piece goes on after a space: then words cannot be merged one by one.
+bool crosses_words(std::string_view bytes) {
+  const size_t word = bytes.find_first_not_of(' ');
+  return word != bytes.npos && bytes.find(' ', word) != bytes.npos;
+}
+
+// Spaces and the word after them.
+size_t word_bytes(std::string_view text) {
+  const size_t word = text.find_first_not_of(' ');
+  return word == text.npos ? text.size() : std::min(text.find(' ', word), text.size());
+}
+
+}  // namespace
+
+struct SentencePiece::Candidate {
   float score;
   size_t left;   // begin of the left symbol in the text
   size_t bytes;  // of both symbols
@@ -48,22 +61,22 @@ struct Candidate {
   }
 };
 
-// Symbols cover the text; each is known by the byte where it begins.
-struct Symbols {
-  explicit Symbols(std::string_view text) : previous(text.size()), bytes(text.size()) {
+// Symbols cover the text; each is known by the byte where it begins. Kept from word to word for its memory.
+struct SentencePiece::Symbols {
+  void cover(std::string_view text) {
+    previous.assign(text.size(), 0);
+    bytes.assign(text.size(), 0);
     for (size_t at = 0, before = 0; at < text.size();) {
-      const size_t step = utf8_step(text.substr(at)).bytes;
-      bytes[at] = step;
+      bytes[at] = utf8_step(text.substr(at)).bytes;
       previous[at] = before;
       before = at;
-      at += step;
+      at += bytes[at];
     }
   }
-  std::vector<size_t> previous;  // begin of the symbol before; of the first: 0
-  std::vector<size_t> bytes;     // 0: no symbol begins here any more
+  std::vector<size_t> previous;       // begin of the symbol before; of the first: 0
+  std::vector<size_t> bytes;          // 0: no symbol begins here any more
+  std::vector<Candidate> candidates;  // a heap
 };
-
-}  // namespace
 
 Result<std::unique_ptr<Tokenizer>> SentencePiece::make(Vocabulary vocabulary) {
   TRY(check_and_correct(vocabulary));
@@ -90,7 +103,10 @@ SentencePiece::SentencePiece(Vocabulary vocabulary, TokenBytes token_bytes)
   for (TokenId token = 0; token < bytes().size(); ++token) {
     const std::string_view text = bytes()[token];
     const TokenKind kind = this->vocabulary().kinds[token];
-    if (kind == TokenKind::kNormal) pieces_.add(text, token);
+    if (kind == TokenKind::kNormal) {
+      pieces_.add(text, token);
+      pieces_cross_words_ = pieces_cross_words_ || crosses_words(text);
+    }
     if (kind != TokenKind::kByte) continue;
     TokenId& byte_token = byte_tokens_[static_cast<uint8_t>(text[0])];
     if (byte_token == kNoToken) byte_token = token;
@@ -98,28 +114,40 @@ SentencePiece::SentencePiece(Vocabulary vocabulary, TokenBytes token_bytes)
 }
 
 void SentencePiece::encode_plain(std::string_view text, bool after_special, std::vector<TokenId>& ids) const {
-  std::string prefixed;
+  std::string changed;
   if (after_special && vocabulary().add_space_prefix) {
-    prefixed.reserve(text.size() + 1);
-    text = prefixed.append(" ").append(text);
+    changed.reserve(text.size() + 1);
+    text = changed.append(" ").append(text);
   }
-  Symbols symbols(text);
-  std::priority_queue<Candidate> candidates;
+  if (text.find(kSpaceMark) != text.npos) text = changed = with_spaces(text);
+  Symbols symbols;
+  while (!text.empty()) {
+    const size_t bytes_together = pieces_cross_words_ ? text.size() : word_bytes(text);
+    merge(text.substr(0, bytes_together), symbols, ids);
+    text.remove_prefix(bytes_together);
+  }
+}
+
+void SentencePiece::merge(std::string_view text, Symbols& symbols, std::vector<TokenId>& ids) const {
+  symbols.cover(text);
+  std::vector<Candidate>& candidates = symbols.candidates;
   const auto propose = [&](size_t left) {
     const size_t right = left + symbols.bytes[left];
     if (right >= text.size()) return;
     const size_t both_bytes = symbols.bytes[left] + symbols.bytes[right];
     const std::optional<TokenId> token = pieces_.find(text.substr(left, both_bytes));
-    if (token) candidates.push({vocabulary().scores[*token], left, both_bytes});
+    if (!token) return;
+    candidates.push_back({vocabulary().scores[*token], left, both_bytes});
+    std::push_heap(candidates.begin(), candidates.end());
   };
   for (size_t at = 0; at < text.size(); at += symbols.bytes[at]) propose(at);
   while (!candidates.empty()) {
-    const auto [score, left, both_bytes] = candidates.top();
-    candidates.pop();
+    std::pop_heap(candidates.begin(), candidates.end());
+    const auto [score, left, both_bytes] = candidates.back();
+    candidates.pop_back();
     const size_t right = left + symbols.bytes[left];
     if (symbols.bytes[left] == 0 || right >= text.size()) continue;
-    if (symbols.bytes[left] + symbols.bytes[right] != both_bytes)
-      continue;  // one of the two was merged meanwhile
+    if (symbols.bytes[left] + symbols.bytes[right] != both_bytes) continue;  // one was merged meanwhile
     symbols.bytes[left] = both_bytes;
     symbols.bytes[right] = 0;
     const size_t after = left + both_bytes;

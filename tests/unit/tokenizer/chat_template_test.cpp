@@ -108,7 +108,9 @@ TEST(ChatTemplate, AnUnknownTemplateIsRefusedSayingHowToNameOne) {
   for (std::string_view source :
        {"{% for m in messages %}[INST]{{ m.content }}[/INST]{% endfor %}",
         "{{ '<|im_start|>' + message.role + '<|im_sep|>' + message.content + '<|im_end|>' }}",
-        "{{'<｜User｜>' + message['content']}}{{'<｜Assistant｜></think>'}}"}) {
+        "{{'<｜User｜>' + message['content']}}{{'<｜Assistant｜></think>'}}",
+        "{{ '<|im_start|>system\nYou are ' + name + '<|im_end|>' }}"
+        "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' }}"}) {
     const Result<ChatTemplate> chat = ChatTemplate::detect(vocabulary_with(source));
     ASSERT_FALSE(chat) << source;
     EXPECT_EQ(chat.error().code, Code::kNotSupported);

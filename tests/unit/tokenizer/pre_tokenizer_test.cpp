@@ -39,7 +39,8 @@ const Example kExamples[] = {
      "end|  "},
     {"smollm", kMixed, "naïve| e|\u0301| 日本語テスト| 你好|。| |1|2|３|４| a|\u00a0|b|\u180e|c"},
     {"qwen2", kEnglish,
-     "Hello| world|,| I|'m| here|:| don|'t| SHOUT|'LL| | you|\r\n\r\n| | x|1|2|3|4|5|6|7| y|\t|\tz| \n| end| "
+     "Hello| world|,| I|'m| here|:| don|'t| SHOUT|'LL| | you|\r\n\r\n| | x|1|2|3|4|5|6|7| "
+     "y|\t|\tz| \n| end| "
      " "},
     {"qwen2", kMixed, "naïve| e|\u0301| 日本語テスト| 你好|。| |1|2|３|４| a|\u00a0b|\u180ec"},
     {"qwen2", kCode, "if| (|x|==|1|0|){| foo|_bar|();| }//!"},
@@ -47,11 +48,13 @@ const Example kExamples[] = {
      "Hello| world|,| I|'m| here|:| don|'t| SHOUT|'LL| | you|\r\n\r\n| | x|123|456|7| y|\t|\tz| \n| end|  "},
     {"llama-bpe", kMixed, "naïve| e|\u0301| 日本語テスト| 你好|。| |12３|４| a|\u00a0b|\u180ec"},
     {"deepseek-llm", kEnglish,
-     "Hello| world|,| I|'|m| here|:| don|'|t| SHOUT|'|LL| | you|\r|\n|\r|\n| | x|1|2|3|4|5|6|7| y|\t|\tz| "
+     "Hello| world|,| I|'|m| here|:| don|'|t| SHOUT|'|LL| | you|\r|\n|\r|\n| | x|1|2|3|4|5|6|7| "
+     "y|\t|\tz| "
      "|\n| end|  "},
     {"deepseek-llm", kMixed, "na|ï|ve| e|\u0301 |日本語テスト| |你好|。| |1|2|３|４| a|\u00a0b|\u180e|c"},
     {"deepseek-coder", kEnglish,
-     "Hello| world|,| I|'|m| here|:| don|'|t| SHOUT|'|LL| | you|\r|\n|\r|\n| | x|1|2|3|4|5|6|7| y|\t|\tz| "
+     "Hello| world|,| I|'|m| here|:| don|'|t| SHOUT|'|LL| | you|\r|\n|\r|\n| | x|1|2|3|4|5|6|7| "
+     "y|\t|\tz| "
      "|\n| end|  "},
     {"deepseek-coder", kMixed, "naïve| e|\u0301| |日本語テスト| |你好|。| |1|2|３|４| a|\u00a0b|\u180e|c"},
     {"deepseek-v3", kEnglish,

@@ -67,6 +67,7 @@ TEST(SentencePiece, DecodingDropsTheOneSpaceThatEncodingPutFirst) {
   const auto tokenizer = made(small());
   EXPECT_EQ(tokenizer->decode(plain(*tokenizer, "ab  a")), "ab  a");
   EXPECT_EQ(tokenizer->decode(plain(*tokenizer, " a")), " a");
+  EXPECT_EQ(tokenizer->decode(plain(*tokenizer, "a\u2581a")), "a a") << "the mark in text is read as a space";
   EXPECT_EQ(tokenizer->decode(Ids{1, kFirstPiece + 5}), "a");
 }
 
