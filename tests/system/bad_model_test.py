@@ -1,0 +1,50 @@
+"""A model file that cannot be served fails by itself, with the reason; the other models go on."""
+
+import os
+import unittest
+from tempfile import TemporaryDirectory
+
+import harness
+from harness import Dsd, greedy
+
+
+class BadModel(unittest.TestCase):
+    def test_a_truncated_file_fails_with_its_reason_and_the_other_model_serves(self):
+        with open(harness.tiny_model(), "rb") as file:
+            whole = file.read()
+        directory = self.enterContext(TemporaryDirectory())
+        truncated = os.path.join(directory, "truncated.gguf")
+        with open(truncated, "wb") as file:
+            file.write(whole[:len(whole) // 2])
+        dsd = self.enterContext(Dsd(harness.DEVICE + harness.model_toml() + harness.model_toml("broken", truncated)))
+        dsd.wait_ready()
+        row = dsd.wait_state("failed", index=1)
+        self.assertIn("truncated.gguf", row["last_error"])
+        self.assertEqual(row["restarts"], 0)  # it would be as broken the next time
+        self.assertEqual(dsd.control("GET", "/ctl/models/broken").json["state"], "failed")
+        refused = dsd.api("POST", "/v1/completions", greedy(tokens=2, model="broken"))
+        self.assertEqual(refused.status, 503)
+        self.assertEqual(refused.json["error"]["code"], "model_not_ready")
+        self.assertIn("truncated.gguf", refused.json["error"]["message"])
+        self.assertEqual(dsd.api("POST", "/v1/completions", greedy(tokens=2)).status, 200)
+
+    def test_a_repaired_file_is_served_after_a_restart_of_its_runner(self):
+        directory = self.enterContext(TemporaryDirectory())
+        path = os.path.join(directory, "model.gguf")
+        with open(path, "wb") as file:
+            file.write(b"not a model at all")
+        dsd = self.enterContext(Dsd(harness.DEVICE + harness.model_toml(path=path)))
+        dsd.wait_state("failed")
+        again = dsd.control("POST", "/ctl/runners/tiny@cpu0/restart")
+        self.assertEqual(again.status, 500)
+        self.assertIn("model.gguf", again.json["error"]["message"])
+        with open(harness.tiny_model(), "rb") as good, open(path + ".new", "wb") as file:
+            file.write(good.read())
+        os.rename(path + ".new", path)
+        self.assertEqual(dsd.control("POST", "/ctl/runners/tiny@cpu0/restart").status, 200)
+        self.assertEqual(dsd.api("POST", "/v1/completions", greedy(tokens=2)).status, 200)
+
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,88 @@
+"""Runners that die, hang or are restarted by an operator."""
+
+import os
+import signal
+import unittest
+
+import harness
+from harness import Dsd, greedy
+
+
+def config(supervise):
+    return f"[supervise]\n{supervise}\n" + harness.DEVICE + harness.model_toml()
+
+
+class Supervision(unittest.TestCase):
+    def start(self, supervise=""):
+        dsd = self.enterContext(Dsd(config(supervise)))
+        dsd.wait_ready()
+        return dsd
+
+    def kill_ready_runner(self, dsd, number):
+        """Signals the runner once it is ready; the pid that is gone."""
+        row = dsd.wait_state("ready")
+        os.kill(row["pid"], number)
+        harness.wait_for(lambda: dsd.runner_row()["pid"] != row["pid"], "the runner's end")
+
+    def test_too_many_crashes_end_in_failed_and_an_operator_brings_it_back(self):
+        dsd = self.start("deaths_max = 2")
+        for _ in range(3):
+            self.kill_ready_runner(dsd, signal.SIGABRT)
+        row = dsd.wait_state("failed")
+        self.assertEqual(row["restarts"], 2)
+        self.assertIn("SIGABRT", row["last_error"])
+        refused = dsd.api("POST", "/v1/completions", greedy(tokens=2))
+        self.assertEqual(refused.status, 503)
+        self.assertEqual(refused.json["error"]["code"], "model_not_ready")
+        self.assertIn("tiny@cpu0 is failed", refused.json["error"]["message"])
+        self.assertEqual(dsd.api("GET", "/readyz").status, 503)
+        self.assertEqual(dsd.api("GET", "/healthz").status, 200)
+        restarted = dsd.control("POST", "/ctl/runners/tiny@cpu0/restart")
+        self.assertEqual(restarted.status, 200, restarted.text)
+        self.assertEqual(restarted.json["state"], "ready")
+        self.assertEqual(dsd.api("POST", "/v1/completions", greedy(tokens=2)).status, 200)
+
+    def test_kills_from_outside_never_fail_a_runner(self):
+        dsd = self.start("deaths_max = 2")
+        for _ in range(12):
+            self.kill_ready_runner(dsd, signal.SIGKILL)
+        row = dsd.wait_state("ready")
+        self.assertEqual(row["restarts"], 12)
+
+    def test_a_hung_runner_is_ended_and_its_stream_goes_on(self):
+        dsd = self.start('hang_after = "1s"')
+        expected = dsd.api("POST", "/v1/completions", greedy(tokens=600)).json["choices"][0]["text"]
+        stream = dsd.stream(greedy(tokens=600))
+        texts = stream.texts()
+        text = next(texts)
+        stopped = dsd.runner_row()["pid"]
+        os.kill(stopped, signal.SIGSTOP)
+        dsd.wait_state("hung")
+        text += "".join(texts)
+        self.assertEqual(text, expected)
+        self.assertTrue(stream.done)
+        row = dsd.wait_state("ready")
+        self.assertNotEqual(row["pid"], stopped)
+        self.assertIn("hung", row["last_error"])
+
+    def test_an_operator_restarts_a_runner_under_a_running_stream(self):
+        dsd = self.start()
+        expected = dsd.api("POST", "/v1/completions", greedy(tokens=600)).json["choices"][0]["text"]
+        stream = dsd.stream(greedy(tokens=600))
+        texts = stream.texts()
+        text = next(texts)
+        old = dsd.runner_row()["pid"]
+        restarted = dsd.control("POST", "/ctl/runners/tiny@cpu0/restart")
+        self.assertEqual(restarted.status, 200, restarted.text)
+        self.assertNotEqual(restarted.json["pid"], old)
+        self.assertEqual(text + "".join(texts), expected)
+
+    def test_an_unknown_runner_is_404_and_the_known_ones_are_listed(self):
+        dsd = self.start()
+        unknown = dsd.control("POST", "/ctl/runners/tiny@gpu7/restart")
+        self.assertEqual(unknown.status, 404)
+        self.assertIn("tiny@cpu0", unknown.json["error"]["message"])
+
+
+if __name__ == "__main__":
+    harness.main()
