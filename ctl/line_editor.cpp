@@ -50,6 +50,8 @@ LineEditor::LineEditor(std::string prompt) : state_(std::make_unique<State>()) {
   el_set(editor, EL_PROMPT, &State::give_prompt);
   el_set(editor, EL_EDITOR, "emacs");
   el_set(editor, EL_HIST, history, state_->history);
+  el_set(editor, EL_SIGNAL,
+         1);  // a signal that ends us restores the terminal first; a resize redraws the line
   el_set(editor, EL_SETTY, "-d", "-isig", nullptr);
   el_set(editor, EL_ADDFN, "dsctl-interrupt", "drop the line", &State::on_interrupt_key);
   el_set(editor, EL_BIND, "^C", "dsctl-interrupt", nullptr);

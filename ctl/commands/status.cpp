@@ -14,7 +14,7 @@ std::string headline(const json::value& status, const Terminal& terminal) {
   if (stopping.is_bool() && stopping.get_bool()) state = styled(terminal, Style::kYellow, "stopping");
   return fmt::format("{}  pid {}  up {}  {}\n",
                      styled(terminal, Style::kBold, "deepserve " + visible_line(text_of(status, "version"))),
-                     text_of(status, "pid"), duration_of(status, "uptime_s"), state) +
+                     visible_line(text_of(status, "pid")), duration_of(status, "uptime_s"), state) +
          fmt::format("runtime directory {}\n", visible_line(text_of(status, "runtime_dir")));
 }
 

@@ -5,6 +5,7 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
+#include <future>
 
 #include "tests/unit/ctl/dsctl_process.h"
 #include "tests/unit/ctl/fake_daemon.h"
@@ -53,6 +54,19 @@ TEST(OnATerminal, ControlCharactersOfAModelAreShownNotObeyed) {
   TerminalDsctl dsctl({"chat", "hi", "--runtime-dir", daemon.runtime_dir()});
   EXPECT_EQ(dsctl.wait_for_end(), 0);
   EXPECT_EQ(dsctl.screen(), "x\u241b]0;owned\u2407y\r\n");
+}
+
+TEST(OnATerminal, WhatTakesLongerThanASecondIsSaidAndTakenAwayAgain) {
+  std::promise<void> release;
+  FakeDaemon daemon([released = release.get_future().share()](const FakeRequest&) {
+    released.wait();
+    return json_answer(200, R"({"id":"tiny@cpu0","state":"ready","pid":7})");
+  });
+  TerminalDsctl dsctl({"runner", "restart", "tiny@cpu0", "--runtime-dir", daemon.runtime_dir()});
+  EXPECT_TRUE(dsctl.wait_for("restarting tiny@cpu0: 1."));
+  release.set_value();
+  EXPECT_EQ(dsctl.wait_for_end(), 0);
+  EXPECT_TRUE(dsctl.screen().ends_with("\r\x1b[Ktiny@cpu0 is ready again as pid 7\r\n")) << dsctl.screen();
 }
 
 TEST(Conversation, CarriesItsHistoryUntilCleared) {
