@@ -46,7 +46,8 @@ double per_second(uint64_t count, uint64_t duration_ns) {
 
 void print_figures(const ipc::Finished& end, uint64_t load_ns) {
   const auto& usage = end.usage;
-  fmt::print(stderr, "\n[load {:.3f} s; prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; {}]\n",
+  fmt::print(stderr,
+             "\n[load {:.3f} s; prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; {}]\n",
              static_cast<double>(load_ns) / 1e9, usage.prompt_tokens,
              per_second(usage.prompt_tokens, end.timings.prefill_ns), usage.completion_tokens,
              per_second(std::max(usage.completion_tokens, 1u) - 1, end.timings.decode_ns),
@@ -79,7 +80,8 @@ Result<void> generate(const Arguments& arguments) {
   PrintingSink sink;
   EngineOptions options;
   options.context_tokens = arguments.context_tokens;
-  TRY_ASSIGN(const auto engine, Engine::make(*model.backend, *tokenizer, chat ? &*chat : nullptr, options, sink));
+  TRY_ASSIGN(const auto engine,
+             Engine::make(*model.backend, *tokenizer, chat ? &*chat : nullptr, options, sink));
   ipc::Submit submit;
   submit.request = 1;
   submit.generation = arguments.generation;
@@ -105,7 +107,8 @@ Result<int> run_generate(std::vector<std::string> words) {
   CLI::App app("One answer from a model file, without a daemon", "ds-runner generate");
   app.add_option("MODEL", arguments.model, "A GGUF file")->required();
   app.add_option("--prompt,-p", arguments.prompt, "What comes first")->required();
-  app.add_flag("--chat", arguments.chat, "The prompt is a user's message, put into the model's chat template");
+  app.add_flag("--chat", arguments.chat,
+               "The prompt is a user's message, put into the model's chat template");
   app.add_option("--chat-template", arguments.chat_template, "A family by name, when the file does not say");
   app.add_option("--max-tokens,-n", generation.tokens_max, "How many tokens at most (256)");
   app.add_option("--temperature", generation.temperature, "0: always the most likely token (1)");

@@ -9,8 +9,8 @@
 
 namespace deepserve::runner {
 
-// `arguments`: what follows the word "serve". kUsage names what is wrong with them; --help is such an error, too: nobody
-// types this command.
+// `arguments`: what follows the word "serve". kUsage names what is wrong with them; --help is such an error,
+// too: nobody types this command.
 Result<ServeOptions> parse_serve_arguments(std::vector<std::string> arguments);
 
 }  // namespace deepserve::runner

@@ -19,12 +19,13 @@ constexpr uint32_t kPrefillTokensMin = 16;  // of a step, however slow the devic
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> Engine::make(Backend& backend, const Tokenizer& tokenizer, const ChatTemplate* chat,
-                                             const EngineOptions& options, EventSink& sink) {
+Result<std::unique_ptr<Engine>> Engine::make(Backend& backend, const Tokenizer& tokenizer,
+                                             const ChatTemplate* chat, const EngineOptions& options,
+                                             EventSink& sink) {
   const BackendInfo& info = backend.info();
   if (info.blocks == 0 || info.block_tokens == 0 || info.vocabulary == 0 || info.batch_tokens_max == 0) {
-    return fail(Code::kOutOfMemory, "the backend has {} KV blocks of {} tokens: no sequence can run", info.blocks,
-                info.block_tokens);
+    return fail(Code::kOutOfMemory, "the backend has {} KV blocks of {} tokens: no sequence can run",
+                info.blocks, info.block_tokens);
   }
   if (options.sequences_max == 0 || options.step_tokens_max == 0) {
     return fail(Code::kInvalidConfig, "sequences_max and step_tokens_max must be at least 1");
@@ -40,8 +41,13 @@ Result<std::unique_ptr<Engine>> Engine::make(Backend& backend, const Tokenizer& 
 
 BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, const ChatTemplate* chat,
                                const EngineOptions& options, EventSink& sink)
-    : backend_(backend), tokenizer_(tokenizer), chat_(chat), options_(options), sink_(sink),
-      scheduler_({options.sequences_max, options.step_tokens_max}, backend.info().blocks, backend.info().block_tokens) {
+    : backend_(backend),
+      tokenizer_(tokenizer),
+      chat_(chat),
+      options_(options),
+      sink_(sink),
+      scheduler_({options.sequences_max, options.step_tokens_max}, backend.info().blocks,
+                 backend.info().block_tokens) {
   for (TokenId token = 0; token < backend.info().vocabulary; ++token) {
     if (tokenizer.ends_generation(token)) end_tokens_.push_back(token);
   }
@@ -79,8 +85,8 @@ void BatchingEngine::start_choices(Request& request, const ipc::Submit& submit, 
                  .tokens = prepared.tokens,
                  .blocks = {},
                  .counts = TokenCounts(request.generation, prepared.tokens),
-                 .continuation = Continuation(tokenizer_, request.generation, std::max(prepared.tokens_limit, 1u),
-                                              prepared.text_starts)});
+                 .continuation = Continuation(tokenizer_, request.generation,
+                                              std::max(prepared.tokens_limit, 1u), prepared.text_starts)});
   }
   ++arrivals_;
   if (prepared.tokens_limit == 0) {  // nothing to compute: the echo, or nothing, is all of the answer
@@ -104,7 +110,8 @@ void BatchingEngine::start_choices(Request& request, const ipc::Submit& submit, 
   }
 }
 
-// Replays what was generated elsewhere: it was told, so nothing is told again, except the end if they had come to it.
+// Replays what was generated elsewhere: it was told, so nothing is told again, except the end if they had
+// come to it.
 void BatchingEngine::resume(Sequence& sequence, std::span<const TokenId> tokens) {
   std::string told;
   for (const TokenId token : tokens) {
@@ -202,7 +209,8 @@ Result<void> BatchingEngine::run_batch() {
   return {};
 }
 
-// `leader` has run all of its tokens. The choices that waited for it to prefill their prompt take the same logits.
+// `leader` has run all of its tokens. The choices that waited for it to prefill their prompt take the same
+// logits.
 void BatchingEngine::take_logits(Sequence& leader, std::span<const float> logits) {
   Request& request = *leader.request;
   if (leader.size() == request.prompt_tokens) {
@@ -265,7 +273,8 @@ void BatchingEngine::tell_delta(Sequence& sequence, TokenId token, std::span<con
     if (request.generation.logprobs != ipc::kNoLogprobs) {
       auto& entry = delta_.logprobs.emplace_back();
       for (const auto& ranked : sampler_.logprobs(logits, token, request.generation.logprobs)) {
-        entry.push_back({ranked.token, ranked.logprob, std::string(tokenizer_.token_bytes(ranked.token, true))});
+        entry.push_back(
+            {ranked.token, ranked.logprob, std::string(tokenizer_.token_bytes(ranked.token, true))});
       }
     }
   }

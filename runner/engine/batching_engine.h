@@ -14,8 +14,8 @@ namespace deepserve::runner {
 class BatchingEngine final : public Engine {
  public:
   // `options` within the backend's bounds: Engine::make sees to that.
-  BatchingEngine(Backend& backend, const Tokenizer& tokenizer, const ChatTemplate* chat, const EngineOptions& options,
-                 EventSink& sink);
+  BatchingEngine(Backend& backend, const Tokenizer& tokenizer, const ChatTemplate* chat,
+                 const EngineOptions& options, EventSink& sink);
 
   void submit(const ipc::Submit& submit) override;
   void cancel(ipc::RequestId id) override;
@@ -47,7 +47,8 @@ class BatchingEngine final : public Engine {
   SpeedModel speed_;
   std::vector<TokenId> end_tokens_;  // all that end a generation, for tokens_min
   std::unordered_map<ipc::RequestId, std::unique_ptr<Request>> requests_;
-  std::vector<ipc::RequestId> ended_;  // forgotten when the step is over: its plan may still name their sequences
+  std::vector<ipc::RequestId>
+      ended_;  // forgotten when the step is over: its plan may still name their sequences
   uint64_t arrivals_ = 0;
   uint64_t prompt_tokens_total_ = 0;
   uint64_t generated_tokens_total_ = 0;

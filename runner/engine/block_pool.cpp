@@ -4,7 +4,8 @@
 
 namespace deepserve::runner {
 
-BlockPool::BlockPool(uint32_t blocks, uint32_t block_tokens) : block_tokens_(block_tokens), references_(blocks, 0) {
+BlockPool::BlockPool(uint32_t blocks, uint32_t block_tokens)
+    : block_tokens_(block_tokens), references_(blocks, 0) {
   CHECK(block_tokens > 0);
   free_.reserve(blocks);
   for (BlockId block = blocks; block > 0; --block) free_.push_back(block - 1);

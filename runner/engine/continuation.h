@@ -12,13 +12,18 @@ namespace deepserve::runner {
 class Continuation {
  public:
   // `tokenizer` and `generation` must outlive the continuation. `tokens_limit` is at least 1.
-  Continuation(const Tokenizer& tokenizer, const ipc::Generation& generation, uint32_t tokens_limit, bool at_start)
-      : tokenizer_(tokenizer), generation_(generation), tokens_limit_(tokens_limit), stream_(tokenizer, at_start),
+  Continuation(const Tokenizer& tokenizer, const ipc::Generation& generation, uint32_t tokens_limit,
+               bool at_start)
+      : tokenizer_(tokenizer),
+        generation_(generation),
+        tokens_limit_(tokens_limit),
+        stream_(tokenizer, at_start),
         matcher_(generation.stop) {}
 
-  // Takes the next token and appends to `text` what may be delivered now: whole characters that are not the beginning
-  // of a stop string. Returns why the choice has ended, if it has: then `text` has all of the rest.
-  // An end token and a stop string stand for no text. Before tokens_min tokens nothing but tokens_limit ends a choice.
+  // Takes the next token and appends to `text` what may be delivered now: whole characters that are not the
+  // beginning of a stop string. Returns why the choice has ended, if it has: then `text` has all of the rest.
+  // An end token and a stop string stand for no text. Before tokens_min tokens nothing but tokens_limit ends
+  // a choice.
   std::optional<ipc::FinishReason> append(TokenId token, std::string& text);
 
   uint32_t tokens() const { return tokens_; }

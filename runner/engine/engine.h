@@ -1,11 +1,12 @@
 // The engine: continuous batching over a paged KV cache, one step at a time, on one thread.
 //
-// Whoever owns it (the lane server, a test, a bench) feeds it requests and calls step() while has_work(). Everything
-// that happens is told to the EventSink, in order, from inside submit(), cancel() and step(); a sink never calls back
-// into the engine. What is told is borrowed for the call.
+// Whoever owns it (the lane server, a test, a bench) feeds it requests and calls step() while has_work().
+// Everything that happens is told to the EventSink, in order, from inside submit(), cancel() and step(); a
+// sink never calls back into the engine. What is told is borrowed for the call.
 //
-// Files: prompt (what came in, checked), sequence (a request and its choices), scheduler and block_pool (who runs, and
-// where its KV lies), sampler and philox (the next token), continuation and stop_matcher (its text, and the end).
+// Files: prompt (what came in, checked), sequence (a request and its choices), scheduler and block_pool (who
+// runs, and where its KV lies), sampler and philox (the next token), continuation and stop_matcher (its text,
+// and the end).
 #pragma once
 
 #include <cstdint>
@@ -29,28 +30,34 @@ class EventSink {
 };
 
 struct EngineOptions {
-  uint32_t context_tokens = 0;        // 0: the model's own; more than the model's own is lowered to it
+  uint32_t context_tokens = 0;  // 0: the model's own; more than the model's own is lowered to it
   uint32_t sequences_max = 64;
-  uint32_t step_tokens_max = 512;     // prefill budget of a step; at most the backend's batch_tokens_max
-  double prefill_seconds_max = 0;     // once prefill's speed is measured, a step takes about so much of it; 0: no limit
-  bool check_blocks = false;          // CHECKs the accounting of KV blocks in each step (debug builds always do)
+  uint32_t step_tokens_max = 512;  // prefill budget of a step; at most the backend's batch_tokens_max
+  double prefill_seconds_max =
+      0;  // once prefill's speed is measured, a step takes about so much of it; 0: no limit
+  bool check_blocks = false;  // CHECKs the accounting of KV blocks in each step (debug builds always do)
 };
 
 class Engine {
  public:
-  // `backend`, `tokenizer`, `chat` (may be null: chat prompts are refused) and `sink` must outlive the engine.
-  static Result<std::unique_ptr<Engine>> make(Backend& backend, const Tokenizer& tokenizer, const ChatTemplate* chat,
-                                              const EngineOptions& options, EventSink& sink);
+  // `backend`, `tokenizer`, `chat` (may be null: chat prompts are refused) and `sink` must outlive the
+  // engine.
+  static Result<std::unique_ptr<Engine>> make(Backend& backend, const Tokenizer& tokenizer,
+                                              const ChatTemplate* chat, const EngineOptions& options,
+                                              EventSink& sink);
   virtual ~Engine() = default;
 
-  // Takes the request: accepted() or failed() follows from here or from a later step(). A resumed choice continues
-  // after its tokens, repeating none of them. Deltas hold end tokens (EOS, stop tokens) too, without text, so that a
-  // resumed choice that had come to its end ends again at once. An id that is running already is ignored.
+  // Takes the request: accepted() or failed() follows from here or from a later step(). A resumed choice
+  // continues after its tokens, repeating none of them. Deltas hold end tokens (EOS, stop tokens) too,
+  // without text, so that a resumed choice that had come to its end ends again at once. An id that is running
+  // already is ignored.
   virtual void submit(const ipc::Submit& request) = 0;
-  // Its sequences leave before the next step and their blocks are free; finished(cancelled) follows. Unknown: nothing.
+  // Its sequences leave before the next step and their blocks are free; finished(cancelled) follows. Unknown:
+  // nothing.
   virtual void cancel(ipc::RequestId request) = 0;
   virtual bool has_work() const = 0;
-  // One batch through the model. An error is the device's: every request has been failed, the runner should exit.
+  // One batch through the model. An error is the device's: every request has been failed, the runner should
+  // exit.
   virtual Result<void> step() = 0;
 
   virtual ipc::Gauges gauges() const = 0;

@@ -24,8 +24,8 @@ PhiloxCounter philox4x32_10(PhiloxCounter counter, PhiloxKey key) {
 }
 
 double uniform_draw(uint64_t seed, uint16_t choice, uint32_t index) {
-  const PhiloxCounter words = philox4x32_10(
-      {index, choice, 0, 0}, {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
+  const PhiloxCounter words =
+      philox4x32_10({index, choice, 0, 0}, {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
   const uint64_t bits = (static_cast<uint64_t>(words[1]) << 32 | words[0]) >> 11;
   return static_cast<double>(bits) * 0x1.0p-53;
 }

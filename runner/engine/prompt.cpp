@@ -10,12 +10,6 @@ constexpr uint16_t kChoicesMax = 128;
 constexpr size_t kStopStringsMax = 64;
 constexpr size_t kStopStringBytesMax = 4096;
 
-Result<void> check_ids(std::span<const TokenId> tokens, uint32_t vocabulary, std::string_view field) {
-  const auto bad = std::ranges::find_if(tokens, [=](TokenId token) { return token >= vocabulary; });
-  if (bad == tokens.end()) return {};
-  return fail(Code::kInvalidRequest, "{} holds token {}, the vocabulary ends at {}", field, *bad, vocabulary - 1);
-}
-
 Result<void> check_sampling(const ipc::Generation& generation) {
   const auto finite = [](float value) { return std::isfinite(value); };
   if (!finite(generation.temperature) || generation.temperature < 0) {
@@ -27,10 +21,13 @@ Result<void> check_sampling(const ipc::Generation& generation) {
   if (!(generation.min_p >= 0 && generation.min_p <= 1)) {
     return fail(Code::kInvalidRequest, "min_p is {}: it must be between 0 and 1", generation.min_p);
   }
-  if (!finite(generation.presence_penalty)) return fail(Code::kInvalidRequest, "presence_penalty is not finite");
-  if (!finite(generation.frequency_penalty)) return fail(Code::kInvalidRequest, "frequency_penalty is not finite");
+  if (!finite(generation.presence_penalty))
+    return fail(Code::kInvalidRequest, "presence_penalty is not finite");
+  if (!finite(generation.frequency_penalty))
+    return fail(Code::kInvalidRequest, "frequency_penalty is not finite");
   if (!finite(generation.repetition_penalty) || generation.repetition_penalty <= 0) {
-    return fail(Code::kInvalidRequest, "repetition_penalty is {}: it must be above 0", generation.repetition_penalty);
+    return fail(Code::kInvalidRequest, "repetition_penalty is {}: it must be above 0",
+                generation.repetition_penalty);
   }
   return {};
 }
@@ -39,20 +36,24 @@ Result<void> check_generation(const ipc::Submit& submit, uint32_t vocabulary) {
   const auto& generation = submit.generation;
   TRY(check_sampling(generation));
   if (generation.choices == 0 || generation.choices > kChoicesMax) {
-    return fail(Code::kInvalidRequest, "n is {}: it must be between 1 and {}", generation.choices, kChoicesMax);
+    return fail(Code::kInvalidRequest, "n is {}: it must be between 1 and {}", generation.choices,
+                kChoicesMax);
   }
   if (generation.stop.size() > kStopStringsMax) {
-    return fail(Code::kInvalidRequest, "{} stop strings, at most {}", generation.stop.size(), kStopStringsMax);
+    return fail(Code::kInvalidRequest, "{} stop strings, at most {}", generation.stop.size(),
+                kStopStringsMax);
   }
   for (const auto& stop : generation.stop) {
     if (stop.empty() || stop.size() > kStopStringBytesMax) {
-      return fail(Code::kInvalidRequest, "a stop string of {} bytes: 1 to {}", stop.size(), kStopStringBytesMax);
+      return fail(Code::kInvalidRequest, "a stop string of {} bytes: 1 to {}", stop.size(),
+                  kStopStringBytesMax);
     }
   }
   TRY(check_ids(generation.stop_tokens, vocabulary, "stop_token_ids"));
   for (const auto& [token, bias] : generation.logit_bias) {
     TRY(check_ids({&token, 1}, vocabulary, "logit_bias"));
-    if (!std::isfinite(bias)) return fail(Code::kInvalidRequest, "logit_bias of token {} is not finite", token);
+    if (!std::isfinite(bias))
+      return fail(Code::kInvalidRequest, "logit_bias of token {} is not finite", token);
   }
   if (generation.echo && generation.logprobs != ipc::kNoLogprobs) {
     return fail(Code::kNotSupported, "logprobs of an echoed prompt are not supported");
@@ -60,8 +61,8 @@ Result<void> check_generation(const ipc::Submit& submit, uint32_t vocabulary) {
   std::vector<bool> seen(generation.choices, false);
   for (const auto& resumed : submit.resumed) {
     if (resumed.choice >= generation.choices || seen[resumed.choice]) {
-      return fail(Code::kInvalidRequest, "resumed choice {} of {} is out of range or named twice", resumed.choice,
-                  generation.choices);
+      return fail(Code::kInvalidRequest, "resumed choice {} of {} is out of range or named twice",
+                  resumed.choice, generation.choices);
     }
     seen[resumed.choice] = true;
     TRY(check_ids(resumed.tokens, vocabulary, "resumed"));
@@ -70,14 +71,16 @@ Result<void> check_generation(const ipc::Submit& submit, uint32_t vocabulary) {
 }
 
 // How many tokens each choice may generate; refuses what can never fit.
-Result<uint32_t> limit_tokens(const ipc::Generation& generation, uint64_t prompt_tokens, const RequestLimits& limits) {
+Result<uint32_t> limit_tokens(const ipc::Generation& generation, uint64_t prompt_tokens,
+                              const RequestLimits& limits) {
   if (prompt_tokens > limits.context_tokens) {
     return fail(Code::kContextLength, "the prompt has {} tokens, the context is {} tokens", prompt_tokens,
                 limits.context_tokens);
   }
   if (generation.tokens_max == 0) return 0;
   if (prompt_tokens == limits.context_tokens) {
-    return fail(Code::kContextLength, "the prompt has {} tokens and fills the context of {} tokens: no room to answer",
+    return fail(Code::kContextLength,
+                "the prompt has {} tokens and fills the context of {} tokens: no room to answer",
                 prompt_tokens, limits.context_tokens);
   }
   const uint64_t room = limits.context_tokens - prompt_tokens;
@@ -87,15 +90,23 @@ Result<uint32_t> limit_tokens(const ipc::Generation& generation, uint64_t prompt
   const bool rest_of_context = generation.tokens_max == ipc::kRestOfContext;
   const uint64_t needed = prompt_tokens + (rest_of_context ? 1 : wanted) - 1;
   if (needed > kv_tokens) {
-    return fail(Code::kContextLength,
-                "the request needs {} tokens of KV cache ({} KV blocks of {} tokens), this runner has {} blocks", needed,
-                (needed + limits.kv_block_tokens - 1) / limits.kv_block_tokens, limits.kv_block_tokens,
-                limits.kv_blocks);
+    return fail(
+        Code::kContextLength,
+        "the request needs {} tokens of KV cache ({} KV blocks of {} tokens), this runner has {} blocks",
+        needed, (needed + limits.kv_block_tokens - 1) / limits.kv_block_tokens, limits.kv_block_tokens,
+        limits.kv_blocks);
   }
   return static_cast<uint32_t>(std::min(wanted, kv_tokens - prompt_tokens + 1));
 }
 
 }  // namespace
+
+Result<void> check_ids(std::span<const TokenId> tokens, uint32_t vocabulary, std::string_view field) {
+  const auto bad = std::ranges::find_if(tokens, [=](TokenId token) { return token >= vocabulary; });
+  if (bad == tokens.end()) return {};
+  return fail(Code::kInvalidRequest, "{} holds token {}, the vocabulary ends at {}", field, *bad,
+              vocabulary - 1);
+}
 
 Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_special, const Tokenizer& tokenizer,
                                       const ChatTemplate* chat) {
@@ -103,21 +114,23 @@ Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_specia
   std::vector<TokenId> tokens;
   if (prompt.kind == ipc::PromptKind::kChat) {
     if (chat == nullptr) {
-      return fail(Code::kNotSupported, "the model has no chat template that is known: name one in the config");
+      return fail(Code::kNotSupported,
+                  "the model has no chat template that is known: name one in the config");
     }
     TRY_ASSIGN(tokens, chat->render(prompt.chat, tokenizer));
   } else {
     tokens = tokenizer.encode(prompt.text, Tokenizer::Specials::kParse);
   }
   const auto& vocabulary = tokenizer.vocabulary();
-  if (add_special && vocabulary.add_bos && vocabulary.bos && (tokens.empty() || tokens.front() != *vocabulary.bos)) {
+  if (add_special && vocabulary.add_bos && vocabulary.bos &&
+      (tokens.empty() || tokens.front() != *vocabulary.bos)) {
     tokens.insert(tokens.begin(), *vocabulary.bos);
   }
   return tokens;
 }
 
-Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& limits, const Tokenizer& tokenizer,
-                               const ChatTemplate* chat) {
+Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& limits,
+                               const Tokenizer& tokenizer, const ChatTemplate* chat) {
   TRY(check_generation(submit, limits.vocabulary));
   PreparedPrompt prepared;
   TRY_ASSIGN(prepared.tokens, tokenize(submit.prompt, true, tokenizer, chat));
@@ -129,9 +142,8 @@ Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& l
   }
   TRY(check_ids(prepared.tokens, limits.vocabulary, "the prompt"));
   TRY_ASSIGN(prepared.tokens_limit, limit_tokens(submit.generation, prepared.tokens.size(), limits));
-  prepared.text_starts = std::ranges::all_of(prepared.tokens, [&](TokenId token) {
-    return tokenizer.token_bytes(token).empty();
-  });
+  prepared.text_starts = std::ranges::all_of(
+      prepared.tokens, [&](TokenId token) { return tokenizer.token_bytes(token).empty(); });
   if (submit.generation.echo) prepared.echo_text = tokenizer.decode(prepared.tokens);
   return prepared;
 }

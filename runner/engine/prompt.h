@@ -1,7 +1,9 @@
 // From what a client sent to the tokens that a sequence starts with.
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ipc/base/result.h"
@@ -11,12 +13,15 @@
 
 namespace deepserve::runner {
 
-// The tokens of `prompt`. Text is parsed for control tokens, as other engines' completion endpoints do: whoever may
-// send text may send token ids as well, so there is nothing to protect. What a chat's messages say is never parsed.
-// BOS comes first when the model wants one and `add_special` is set; never twice, never before token prompts.
-// `chat` null: chat prompts are refused with kNotSupported.
+// The tokens of `prompt`. Text is parsed for control tokens, as other engines' completion endpoints do:
+// whoever may send text may send token ids as well, so there is nothing to protect. What a chat's messages
+// say is never parsed. BOS comes first when the model wants one and `add_special` is set; never twice, never
+// before token prompts. `chat` null: chat prompts are refused with kNotSupported.
 Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_special, const Tokenizer& tokenizer,
                                       const ChatTemplate* chat);
+
+// kInvalidRequest names `field` and the first of `tokens` that is not below `vocabulary`.
+Result<void> check_ids(std::span<const TokenId> tokens, uint32_t vocabulary, std::string_view field);
 
 // What a request may cost at most on this runner.
 struct RequestLimits {
@@ -34,9 +39,9 @@ struct PreparedPrompt {
   std::string echo_text;        // when asked for
 };
 
-// Checks all that could hurt the runner and clamps tokens_max. kInvalidRequest, kContextLength or kNotSupported
-// name the field or the two numbers at fault.
-Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& limits, const Tokenizer& tokenizer,
-                               const ChatTemplate* chat);
+// Checks all that could hurt the runner and clamps tokens_max. kInvalidRequest, kContextLength or
+// kNotSupported name the field or the two numbers at fault.
+Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& limits,
+                               const Tokenizer& tokenizer, const ChatTemplate* chat);
 
 }  // namespace deepserve::runner

@@ -27,7 +27,8 @@ Result<float> checked_largest(std::span<const float> logits) {
   for (const float logit : logits) sound &= logit < kInfinity;  // false for NaN, too
   if (!sound) {
     const auto bad = std::ranges::find_if(logits, [](float logit) { return !(logit < kInfinity); });
-    return fail(Code::kNumericFault, "the model computed {} as the logit of token {}", *bad, bad - logits.begin());
+    return fail(Code::kNumericFault, "the model computed {} as the logit of token {}", *bad,
+                bad - logits.begin());
   }
   const float best = largest(logits);
   if (best == -kInfinity) return fail(Code::kNumericFault, "the model gave every token a logit of -infinity");
@@ -38,7 +39,8 @@ Result<float> checked_largest(std::span<const float> logits) {
 
 std::span<const float> Sampler::adjust(std::span<const float> logits, const Draw& draw) {
   const auto& generation = draw.generation;
-  if (!draw.counts.active() && generation.logit_bias.empty() && draw.masked.empty() && draw.masked_too.empty()) {
+  if (!draw.counts.active() && generation.logit_bias.empty() && draw.masked.empty() &&
+      draw.masked_too.empty()) {
     return logits;
   }
   adjusted_.assign(logits.begin(), logits.end());
@@ -85,7 +87,8 @@ Result<TokenId> Sampler::sample(std::span<const float> raw, const Draw& draw) {
   return candidates_.back().token;  // the last sum was rounded down
 }
 
-// Candidates in the order of their ids, or of their likelihood when top-k cuts them; weights relative to the best.
+// Candidates in the order of their ids, or of their likelihood when top-k cuts them; weights relative to the
+// best.
 void Sampler::collect(std::span<const float> logits, float logit_max, const ipc::Generation& generation) {
   candidates_.clear();
   for (size_t token = 0; token < logits.size(); ++token) {
@@ -110,7 +113,8 @@ void Sampler::keep_top_k(uint32_t k) {
 void Sampler::keep_top_p(float top_p, size_t vocabulary) {
   double total = 0;
   for (const auto& candidate : candidates_) total += candidate.weight;
-  // All that are less likely than (1 - p) / vocabulary add up to less than 1 - p: the nucleus never reaches them.
+  // All that are less likely than (1 - p) / vocabulary add up to less than 1 - p: the nucleus never reaches
+  // them.
   const double floor = total * (1.0 - static_cast<double>(top_p)) / static_cast<double>(vocabulary);
   std::erase_if(candidates_, [floor](const Candidate& candidate) { return candidate.weight < floor; });
   std::ranges::sort(candidates_, [](const Candidate& a, const Candidate& b) {
@@ -131,7 +135,8 @@ void Sampler::keep_min_p(float min_p) {
   std::erase_if(candidates_, [floor](const Candidate& candidate) { return candidate.weight < floor; });
 }
 
-std::span<const RankedToken> Sampler::logprobs(std::span<const float> logits, TokenId chosen, uint8_t alternatives) {
+std::span<const RankedToken> Sampler::logprobs(std::span<const float> logits, TokenId chosen,
+                                               uint8_t alternatives) {
   const float best = largest(logits);
   double total = 0;
   for (const float logit : logits) total += std::exp(static_cast<double>(logit) - best);
@@ -142,7 +147,8 @@ std::span<const RankedToken> Sampler::logprobs(std::span<const float> logits, To
   for (size_t token = 0; alternatives > 0 && token < logits.size(); ++token) {
     if (ranked_.size() == alternatives && !(logits[token] > ranked_.back().logprob)) continue;
     if (ranked_.size() == alternatives) ranked_.pop_back();
-    const auto place = std::ranges::upper_bound(ranked_, logits[token], std::ranges::greater{}, &RankedToken::logprob);
+    const auto place =
+        std::ranges::upper_bound(ranked_, logits[token], std::ranges::greater{}, &RankedToken::logprob);
     ranked_.insert(place, {static_cast<TokenId>(token), logits[token]});
   }
   ranked_.insert(ranked_.begin(), {chosen, logits[chosen]});

@@ -2,17 +2,20 @@
 //
 // The order of operations, the same for every request:
 //   1. logprobs, when asked for, are the log-softmax of the raw logits: nothing below changes them;
-//   2. repetition penalty (Keskar et al. 2019, arXiv:1909.05858) over prompt and answer: a positive logit is divided by
-//      it, a negative one multiplied; then frequency and presence penalty (OpenAI's API reference) over the answer;
+//   2. repetition penalty (Keskar et al. 2019, arXiv:1909.05858) over prompt and answer: a positive logit is
+//   divided by
+//      it, a negative one multiplied; then frequency and presence penalty (OpenAI's API reference) over the
+//      answer;
 //   3. logit_bias is added;
 //   4. masked tokens (the end tokens before tokens_min) get -infinity;
 //   5. temperature 0 ends here: the largest logit, of equal ones the lowest id;
-//   6. temperature divides; 7. top-k keeps the k largest; 8. top-p (Holtzman et al. 2019, arXiv:1904.09751) the fewest
-//      most likely ones whose probability reaches p; 9. min-p (Nguyen et al. 2024, arXiv:2407.01082) those with at
-//      least min_p times the probability of the most likely one;
+//   6. temperature divides; 7. top-k keeps the k largest; 8. top-p (Holtzman et al. 2019, arXiv:1904.09751)
+//   the fewest
+//      most likely ones whose probability reaches p; 9. min-p (Nguyen et al. 2024, arXiv:2407.01082) those
+//      with at least min_p times the probability of the most likely one;
 //  10. one draw of the counter-based generator at (seed, choice, index) chooses among the rest (philox.h).
-// Equal logits are ordered by id everywhere, and sums are taken in that order in double: the same row gives the same
-// token on every run.
+// Equal logits are ordered by id everywhere, and sums are taken in that order in double: the same row gives
+// the same token on every run.
 #pragma once
 
 #include <cstdint>
@@ -30,9 +33,9 @@ struct Draw {
   const ipc::Generation& generation;
   const TokenCounts& counts;
   uint16_t choice = 0;
-  uint32_t index = 0;                     // of the token within the choice
-  std::span<const TokenId> masked;        // tokens that may not be chosen
-  std::span<const TokenId> masked_too;    // and more of them
+  uint32_t index = 0;                   // of the token within the choice
+  std::span<const TokenId> masked;      // tokens that may not be chosen
+  std::span<const TokenId> masked_too;  // and more of them
 };
 
 struct RankedToken {
@@ -62,7 +65,7 @@ class Sampler {
   void keep_top_p(float top_p, size_t vocabulary);
   void keep_min_p(float min_p);
 
-  std::vector<float> adjusted_;        // [vocabulary]
+  std::vector<float> adjusted_;  // [vocabulary]
   std::vector<Candidate> candidates_;
   std::vector<RankedToken> ranked_;
 };

@@ -7,7 +7,9 @@
 namespace deepserve::runner {
 namespace {
 
-Priority priority_of(const Sequence* sequence) { return sequence->priority; }
+Priority priority_of(const Sequence* sequence) {
+  return sequence->priority;
+}
 
 void insert_by_priority(std::vector<Sequence*>& list, Sequence& sequence) {
   list.insert(std::ranges::lower_bound(list, sequence.priority, {}, priority_of), &sequence);
@@ -109,8 +111,8 @@ void Scheduler::admit(uint32_t prefill_tokens_max) {
   }
 }
 
-// One block is kept free for each sequence that runs beside it: each may need its next one soon, and admitting what
-// must be preempted a few steps later is work for nothing.
+// One block is kept free for each sequence that runs beside it: each may need its next one soon, and
+// admitting what must be preempted a few steps later is work for nothing.
 bool Scheduler::fits(const Sequence& candidate, uint32_t running, uint32_t free_blocks) const {
   return running < limits_.sequences_max && pool_.blocks_for(candidate.size()) + running <= free_blocks;
 }
@@ -124,8 +126,8 @@ bool Scheduler::make_room(const Sequence& candidate) {
       ++higher;
       continue;
     }
-    freed_blocks += static_cast<uint32_t>(
-        std::ranges::count_if(sequence->blocks, [this](BlockId block) { return pool_.references(block) == 1; }));
+    freed_blocks += static_cast<uint32_t>(std::ranges::count_if(
+        sequence->blocks, [this](BlockId block) { return pool_.references(block) == 1; }));
   }
   if (!fits(candidate, higher, pool_.free() + freed_blocks)) return false;
   while (!fits(candidate, running(), pool_.free())) {

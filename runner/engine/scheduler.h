@@ -1,12 +1,12 @@
-// Decides what runs in the next step, and owns who holds which KV block. Pure: no device, no clock, no tokens' text.
+// Decides what runs in the next step, and owns who holds which KV block. Pure: no device, no clock, no
+// tokens' text.
 //
-// Each step: (1) waiting sequences are admitted in the order of their priority while there are seats, blocks and
-// prefill budget; one that does not fit keeps those behind it waiting, but may preempt sequences of a lower class.
-// (2) Every sequence that decodes goes in; where one needs a block and none is free, the lowest in priority is
-// preempted: its blocks are freed and it waits to be recomputed. (3) What is left of the budget goes to prefills, in
-// the order of their priority, as chunks.
-// A sequence whose request passed RequestLimits always fits when it is alone, so that the first in priority always
-// makes progress.
+// Each step: (1) waiting sequences are admitted in the order of their priority while there are seats, blocks
+// and prefill budget; one that does not fit keeps those behind it waiting, but may preempt sequences of a
+// lower class. (2) Every sequence that decodes goes in; where one needs a block and none is free, the lowest
+// in priority is preempted: its blocks are freed and it waits to be recomputed. (3) What is left of the
+// budget goes to prefills, in the order of their priority, as chunks. A sequence whose request passed
+// RequestLimits always fits when it is alone, so that the first in priority always makes progress.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@
 namespace deepserve::runner {
 
 struct SchedulerLimits {
-  uint32_t sequences_max = 1;     // seats
-  uint32_t step_tokens_max = 1;   // at least sequences_max: what decodes always fits
+  uint32_t sequences_max = 1;    // seats
+  uint32_t step_tokens_max = 1;  // at least sequences_max: what decodes always fits
 };
 
 struct ScheduledChunk {
@@ -35,7 +35,7 @@ struct BlockCopy {
 
 struct StepPlan {
   std::vector<ScheduledChunk> chunks;
-  std::vector<BlockCopy> copies;   // to be done in this order, before the step
+  std::vector<BlockCopy> copies;  // to be done in this order, before the step
   uint32_t decodes = 0;
   uint32_t prefill_tokens = 0;
 
@@ -50,8 +50,8 @@ class Scheduler {
   void add(Sequence& sequence);
   // It ends: its blocks are free.
   void remove(Sequence& sequence);
-  // Gives `sibling`, which waits, a seat and the leader's blocks, shared, for the `tokens` that the leader has computed.
-  // False when no seat is free.
+  // Gives `sibling`, which waits, a seat and the leader's blocks, shared, for the `tokens` that the leader
+  // has computed. False when no seat is free.
   bool fork(const Sequence& leader, Sequence& sibling);
 
   // Fills `plan` with at most step_tokens_max tokens, of which at most `prefill_tokens_max` are not decodes.

@@ -35,10 +35,10 @@ struct Sequence {
   Request* request = nullptr;
   Priority priority;
   SequencePhase phase = SequencePhase::kNew;
-  std::vector<TokenId> tokens;   // the prompt, then the answer
-  uint32_t computed = 0;         // of these, how many are in the KV cache
-  std::vector<BlockId> blocks;   // [ceil(tokens / block_tokens)] while it runs; the last may be shared
-  bool awaits_leader = false;    // its first choice is prefilling the prompt that they share
+  std::vector<TokenId> tokens;  // the prompt, then the answer
+  uint32_t computed = 0;        // of these, how many are in the KV cache
+  std::vector<BlockId> blocks;  // [ceil(tokens / block_tokens)] while it runs; the last may be shared
+  bool awaits_leader = false;   // its first choice is prefilling the prompt that they share
   TokenCounts counts;
   Continuation continuation;
 
@@ -51,14 +51,14 @@ struct Request {
   ipc::RequestId id = 0;
   ipc::Generation generation;
   uint32_t prompt_tokens = 0;
-  std::string echo_text;            // delivered with the first token of each choice
-  std::vector<Sequence> choices;    // never resized after the request was made: sequences are pointed at
+  std::string echo_text;          // delivered with the first token of each choice
+  std::vector<Sequence> choices;  // never resized after the request was made: sequences are pointed at
   uint32_t choices_open = 0;
-  uint32_t completion_tokens = 0;   // of all choices, resumed ones included
+  uint32_t completion_tokens = 0;  // of all choices, resumed ones included
   bool accepted = false;
-  bool ended = false;               // its terminal outcome was told
+  bool ended = false;  // its terminal outcome was told
   uint64_t submitted_ns = 0;
-  uint64_t scheduled_ns = 0;        // its first prefill
+  uint64_t scheduled_ns = 0;  // its first prefill
   uint64_t first_token_ns = 0;
   uint64_t last_token_ns = 0;
 };

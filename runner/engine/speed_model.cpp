@@ -6,9 +6,9 @@
 namespace deepserve::runner {
 namespace {
 
-constexpr double kForget = 0.995;        // about the last 200 decode steps count
-constexpr double kRidge = 1e-3;          // keeps the system solvable while every step looks the same
-constexpr double kSequenceScale = 16;    // brings the three terms to the same size
+constexpr double kForget = 0.995;      // about the last 200 decode steps count
+constexpr double kRidge = 1e-3;        // keeps the system solvable while every step looks the same
+constexpr double kSequenceScale = 16;  // brings the three terms to the same size
 constexpr double kContextScale = 4096;
 constexpr uint32_t kStepsPerFit = 8;
 constexpr double kPrefillWeight = 0.2;

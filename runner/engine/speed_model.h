@@ -6,7 +6,8 @@
 
 namespace deepserve::runner {
 
-// t(b, ctx) = a0 + a1 b + a2 ctx: the time of a step that decodes b sequences with ctx tokens of context in all.
+// t(b, ctx) = a0 + a1 b + a2 ctx: the time of a step that decodes b sequences with ctx tokens of context in
+// all.
 struct StepTimes {
   double fixed_seconds = 0;
   double per_sequence_seconds = 0;

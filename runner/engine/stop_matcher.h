@@ -7,15 +7,15 @@
 
 namespace deepserve::runner {
 
-// The outcome does not depend on how the text is cut into pieces: the stop string that is completed first wins, and
-// of two that end together the longer one.
+// The outcome does not depend on how the text is cut into pieces: the stop string that is completed first
+// wins, and of two that end together the longer one.
 class StopMatcher {
  public:
   // `stops` must outlive the matcher; none of them is empty.
   explicit StopMatcher(std::span<const std::string> stops) : stops_(stops) {}
 
-  // Takes the next piece and appends to `out` what may be delivered. True: a stop string was completed; all before it
-  // is in `out`, it and what follows are dropped.
+  // Takes the next piece and appends to `out` what may be delivered. True: a stop string was completed; all
+  // before it is in `out`, it and what follows are dropped.
   bool append(std::string_view text, std::string& out);
   // Appends what is held back to `out`: no more text will come.
   void flush(std::string& out);

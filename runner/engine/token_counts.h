@@ -25,7 +25,8 @@ class TokenCounts {
     if (active_) ++generated_[token];
   }
   bool active() const { return active_; }
-  // Every token of the prompt and of the answer so far, with how often the answer holds it (0: the prompt only).
+  // Every token of the prompt and of the answer so far, with how often the answer holds it (0: the prompt
+  // only).
   const std::unordered_map<TokenId, uint32_t>& generated() const { return generated_; }
 
  private:

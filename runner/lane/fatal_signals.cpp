@@ -31,12 +31,18 @@ void set_text(ipc::DeathCause& cause, std::string_view text) noexcept {
 
 std::string_view signal_text(int number) noexcept {
   switch (number) {
-    case SIGSEGV: return "SIGSEGV: segmentation fault";
-    case SIGBUS: return "SIGBUS: bus error";
-    case SIGFPE: return "SIGFPE: arithmetic fault";
-    case SIGILL: return "SIGILL: illegal instruction";
-    case SIGABRT: return "SIGABRT: a CHECK failed, or abort was called";
-    default: return "a fatal signal";
+    case SIGSEGV:
+      return "SIGSEGV: segmentation fault";
+    case SIGBUS:
+      return "SIGBUS: bus error";
+    case SIGFPE:
+      return "SIGFPE: arithmetic fault";
+    case SIGILL:
+      return "SIGILL: illegal instruction";
+    case SIGABRT:
+      return "SIGABRT: a CHECK failed, or abort was called";
+    default:
+      return "a fatal signal";
   }
 }
 
@@ -69,24 +75,25 @@ void report_fatal_signals_to(ipc::Lane& lane, uint64_t memory_limit_bytes) {
   out_of_memory_cause.kind = kReported;
   out_of_memory_cause.number = static_cast<uint32_t>(Code::kOutOfMemory);
   set_text(out_of_memory_cause,
-           memory_limit_bytes == 0 ? std::string("out of memory")
-                                   : fmt::format("out of memory: memory_limit is {} bytes", memory_limit_bytes));
+           memory_limit_bytes == 0
+               ? std::string("out of memory")
+               : fmt::format("out of memory: memory_limit is {} bytes", memory_limit_bytes));
   std::set_new_handler(on_out_of_memory);
 
   stack_t stack{};
   stack.ss_sp = alternate_stack;
   stack.ss_size = sizeof alternate_stack;
   sigaltstack(&stack, nullptr);
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_sigaction = on_fatal_signal;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | static_cast<int>(SA_RESETHAND);
   sigemptyset(&action.sa_mask);
   for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigaction(number, &action, nullptr);
 }
 
-void record_reported_error(ipc::Lane& lane, const Error& error) {
+void record_reported_error(ipc::Lane& lane, const Error& error, bool model_changed) {
   ipc::DeathCause cause;
-  cause.kind = kReported;
+  cause.kind = model_changed ? kModelChanged : kReported;
   cause.number = static_cast<uint32_t>(error.code);
   set_text(cause, error.message);
   lane.record_death(cause);

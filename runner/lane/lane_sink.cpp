@@ -72,7 +72,8 @@ void LaneSink::answer(const ipc::Answer& answer) {
     refusal.query = answer.query;
     refusal.failed = true;
     refusal.code = Code::kPayloadTooLarge;
-    refusal.text = fmt::format("the answer has {} bytes, at most {} fit", body.size(), lane_.body_bytes_max());
+    refusal.text =
+        fmt::format("the answer has {} bytes, at most {} fit", body.size(), lane_.body_bytes_max());
     body = refusal.encode();
   }
   send(ipc::MessageType::kAnswer, std::move(body));

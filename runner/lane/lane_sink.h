@@ -1,5 +1,5 @@
-// The engine's events as messages of the lane. Nothing is dropped: what the lane refuses waits here, in order, and
-// blocked() tells the loop to produce no more.
+// The engine's events as messages of the lane. Nothing is dropped: what the lane refuses waits here, in
+// order, and blocked() tells the loop to produce no more.
 #pragma once
 
 #include <cstddef>

@@ -13,7 +13,8 @@ namespace {
 
 constexpr uint64_t kSpin_ns = 50 * kMicrosecond_ns;
 constexpr uint64_t kIdleTurn_ns = 250 * kMillisecond_ns;
-constexpr size_t kMessagesPerTurn = 256;
+constexpr uint64_t kDrain_ns = 5 * kMillisecond_ns;
+constexpr size_t kMessagesPerDrain = 16;
 constexpr size_t kBacklogMax = 4096;  // beyond it nothing is read either: each message may ask for an answer
 
 }  // namespace
@@ -44,13 +45,18 @@ Result<LoopEnd> MessageLoop::run() {
   }
 }
 
+// As many messages as fit into a short time: tokenising long prompts must not hold up those who decode.
 Result<void> MessageLoop::drain_lane() {
   std::optional<Error> error;
-  const auto handled = lane_.drain(kMessagesPerTurn, [&](ipc::MessageType type, std::span<const std::byte> body) {
+  const auto handler = [&](ipc::MessageType type, std::span<const std::byte> body) {
     if (error) return;
     if (auto result = handle(type, body); !result) error = std::move(result.error());
-  });
-  if (!handled) return tl::unexpected<Error>(handled.error());
+  };
+  const uint64_t end_ns = monotonic_ns() + kDrain_ns;
+  size_t handled = kMessagesPerDrain;
+  while (!error && handled == kMessagesPerDrain && monotonic_ns() < end_ns) {
+    TRY_ASSIGN(handled, lane_.drain(kMessagesPerDrain, handler));
+  }
   if (error) return tl::unexpected<Error>(std::move(*error));
   return {};
 }
@@ -99,18 +105,22 @@ void MessageLoop::submit(const ipc::Submit& submit) {
 ipc::Answer MessageLoop::answer(const ipc::Query& query) const {
   ipc::Answer answer;
   answer.query = query.query;
+  const auto refuse = [&answer](Error error) {
+    answer.failed = true;
+    answer.code = error.code;
+    answer.text = std::move(error.message);
+    return answer;
+  };
   if (query.kind == ipc::QueryKind::kDetokenize) {
+    const auto vocabulary = static_cast<TokenId>(tokenizer_.vocabulary().tokens.size());
+    if (auto sound = check_ids(query.prompt.tokens, vocabulary, "tokens"); !sound)
+      return refuse(sound.error());
     answer.text = tokenizer_.decode(query.prompt.tokens);
     return answer;
   }
   auto tokens = tokenize(query.prompt, query.add_special, tokenizer_, chat_);
-  if (tokens) {
-    answer.tokens = std::move(*tokens);
-  } else {
-    answer.failed = true;
-    answer.code = tokens.error().code;
-    answer.text = std::move(tokens.error().message);
-  }
+  if (!tokens) return refuse(std::move(tokens.error()));
+  answer.tokens = std::move(*tokens);
   return answer;
 }
 

@@ -18,15 +18,23 @@ enum class LoopEnd : uint8_t {
 
 class MessageLoop {
  public:
-  // All is borrowed. `ready` is what the runner is (phase kReady); `supervisor_fd` -1: none; `terminate` becomes
-  // non-zero when the process is to drain and end.
-  MessageLoop(ipc::Lane& lane, LaneSink& sink, Engine& engine, const Tokenizer& tokenizer, const ChatTemplate* chat,
-              const ipc::RunnerState& ready, int supervisor_fd, const volatile std::sig_atomic_t& terminate)
-      : lane_(lane), sink_(sink), engine_(engine), tokenizer_(tokenizer), chat_(chat), state_(ready),
-        supervisor_fd_(supervisor_fd), terminate_(terminate) {}
+  // All is borrowed. `ready` is what the runner is (phase kReady); `supervisor_fd` -1: none; `terminate`
+  // becomes non-zero when the process is to drain and end.
+  MessageLoop(ipc::Lane& lane, LaneSink& sink, Engine& engine, const Tokenizer& tokenizer,
+              const ChatTemplate* chat, const ipc::RunnerState& ready, int supervisor_fd,
+              const volatile std::sig_atomic_t& terminate)
+      : lane_(lane),
+        sink_(sink),
+        engine_(engine),
+        tokenizer_(tokenizer),
+        chat_(chat),
+        state_(ready),
+        supervisor_fd_(supervisor_fd),
+        terminate_(terminate) {}
 
-  // Turns until there is a reason to end. Each turn counts as progress; idle it turns at least every 250 ms. While
-  // the lane refuses messages no step is made. An error is the device's or the lane's: the process should end.
+  // Turns until there is a reason to end. Each turn counts as progress; idle it turns at least every 250 ms.
+  // While the lane refuses messages no step is made. An error is the device's or the lane's: the process
+  // should end.
   Result<LoopEnd> run();
 
  private:

@@ -1,4 +1,5 @@
-// Gives up what a runner does not need before it opens a model: model files and prompts are hostile (DESIGN 10).
+// Gives up what a runner does not need before it opens a model: model files and prompts are hostile (DESIGN
+// 10).
 #pragma once
 
 #include <filesystem>
@@ -9,9 +10,11 @@ namespace deepserve::runner {
 // Irrevocable, for this thread and those it starts from here on:
 // - PR_SET_NO_NEW_PRIVS;
 // - Landlock, where the kernel has it: the file system is closed, apart from reading `model`;
-// - seccomp, on x86-64: no new sockets, no other programs or processes, no tracing, no mounts, no kernel modules,
+// - seccomp, on x86-64: no new sockets, no other programs or processes, no tracing, no mounts, no kernel
+// modules,
 //   keys, BPF, io_uring or user namespaces. Threads, memory and the descriptors that are open go on working.
-// What the kernel lacks is left out; the result says what holds, for the log: "no_new_privs, landlock, seccomp".
+// What the kernel lacks is left out; the result says what holds, for the log: "no_new_privs, landlock,
+// seccomp".
 std::string enter_sandbox(const std::filesystem::path& model);
 
 }  // namespace deepserve::runner

@@ -10,17 +10,17 @@
 namespace deepserve::runner {
 
 struct ServeOptions {
-  std::string name;                 // "tiny@cpu0": in every log line
+  std::string name;  // "tiny@cpu0": in every log line
   std::filesystem::path model;
-  std::string kind = "cpu";         // of device
-  std::vector<uint32_t> cores;      // the runner's threads are bound to these; empty: all that it may use
-  uint32_t context_tokens = 0;      // 0: the model's own
+  std::string kind = "cpu";     // of device
+  std::vector<uint32_t> cores;  // the runner's threads are bound to these; empty: all that it may use
+  uint32_t context_tokens = 0;  // 0: the model's own
   uint64_t kv_bytes = 0;
   uint32_t sequences_max = 64;
-  uint64_t epoch = 0;               // of the lane; 0: any
+  uint64_t epoch = 0;  // of the lane; 0: any
   std::optional<uint64_t> memory_limit_bytes;
-  std::string chat_template;        // a family by name; empty: what the model's file says
-  std::string isa;                  // "scalar", "avx2"; empty: the best there is
+  std::string chat_template;  // a family by name; empty: what the model's file says
+  std::string isa;            // "scalar", "avx2"; empty: the best there is
 };
 
 }  // namespace deepserve::runner

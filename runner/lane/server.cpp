@@ -19,7 +19,8 @@
 namespace deepserve::runner {
 namespace {
 
-// A step spends about so long on prefill, so that a cancel, a new request or a sign of life never waits for seconds.
+// A step spends about so long on prefill, so that a cancel, a new request or a sign of life never waits for
+// seconds.
 constexpr double kPrefillSecondsMax = 0.25;
 constexpr uint32_t kStepTokensMax = 512;
 
@@ -34,7 +35,7 @@ void on_terminate(int) noexcept {
 }
 
 void handle_termination() {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = on_terminate;
   sigemptyset(&action.sa_mask);
   sigaction(SIGTERM, &action, nullptr);
@@ -52,10 +53,11 @@ Result<void> prepare_process(const ServeOptions& options) {
 }
 
 Result<std::unique_ptr<ipc::Lane>> attach_inherited_lane(uint64_t epoch) {
-  for (const int fd : {ipc::kLaneFdToRunner, ipc::kLaneFdToDaemon, ipc::kLaneFdRunnerWake, ipc::kLaneFdDaemonWake,
-                       ipc::kSupervisorSocketFd}) {
+  for (const int fd : {ipc::kLaneFdToRunner, ipc::kLaneFdToDaemon, ipc::kLaneFdRunnerWake,
+                       ipc::kLaneFdDaemonWake, ipc::kSupervisorSocketFd}) {
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
-      return fail(Code::kBadLane, "descriptor {} is not open: `serve` is started by dsd, which hands it its lane", fd);
+      return fail(Code::kBadLane,
+                  "descriptor {} is not open: `serve` is started by dsd, which hands it its lane", fd);
     }
   }
   return ipc::Lane::attach({.to_runner = Fd(ipc::kLaneFdToRunner),
@@ -71,7 +73,8 @@ struct ServedModel {
   std::optional<ChatTemplate> chat;
 };
 
-Result<std::optional<ChatTemplate>> choose_chat_template(const std::string& name, const Vocabulary& vocabulary) {
+Result<std::optional<ChatTemplate>> choose_chat_template(const std::string& name,
+                                                         const Vocabulary& vocabulary) {
   if (!name.empty()) {
     TRY_ASSIGN(const ChatFamily family, chat_family_from_name(name));
     TRY_ASSIGN(auto chosen, ChatTemplate::of_family(family, vocabulary));
@@ -84,8 +87,10 @@ Result<std::optional<ChatTemplate>> choose_chat_template(const std::string& name
 }
 
 Result<ServedModel> load(const ServeOptions& options, ipc::Lane& lane) {
-  if (options.kind == "cuda") return fail(Code::kNotSupported, "kind = \"cuda\": this ds-runner was built without CUDA");
-  if (options.kind != "cpu") return fail(Code::kInvalidConfig, "kind = \"{}\": there is \"cpu\" and \"cuda\"", options.kind);
+  if (options.kind == "cuda")
+    return fail(Code::kNotSupported, "kind = \"cuda\": this ds-runner was built without CUDA");
+  if (options.kind != "cpu")
+    return fail(Code::kInvalidConfig, "kind = \"{}\": there is \"cpu\" and \"cuda\"", options.kind);
   BackendOptions backend_options;
   backend_options.kv_bytes = options.kv_bytes;
   backend_options.threads = usable_cores();
@@ -104,7 +109,8 @@ Result<ServedModel> load(const ServeOptions& options, ipc::Lane& lane) {
   return model;
 }
 
-// One token through the whole model: what a first request would otherwise pay for, and the proof that it computes.
+// One token through the whole model: what a first request would otherwise pay for, and the proof that it
+// computes.
 Result<void> warm_up(Backend& backend, const Tokenizer& tokenizer) {
   const TokenId token = tokenizer.vocabulary().bos.value_or(0) % backend.info().vocabulary;
   const BlockId block = 0;
@@ -112,7 +118,8 @@ Result<void> warm_up(Backend& backend, const Tokenizer& tokenizer) {
   const BatchEntry entry{.tokens = {&token, 1}, .position = 0, .blocks = {&block, 1}, .logits_rows = 1};
   TRY(backend.step({&entry, 1}, logits));
   for (const float logit : logits) {
-    if (!std::isfinite(logit)) return fail(Code::kNumericFault, "the first forward pass gave a logit of {}", logit);
+    if (!std::isfinite(logit))
+      return fail(Code::kNumericFault, "the first forward pass gave a logit of {}", logit);
   }
   return {};
 }
@@ -171,9 +178,9 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
   sink.state(ready);
   lane.publish_gauges(engine->gauges());
   lane.flush();
-  spdlog::info("ready: {} {} {}, {} bytes, {} KV blocks of {} tokens, chat template {}, {}", options.model.string(),
-               ready.architecture, ready.weights_type, ready.weight_bytes, ready.kv_blocks, ready.kv_block_tokens,
-               ready.chat_template, ready.numerics_id);
+  spdlog::info("ready: {} {} {}, {} bytes, {} KV blocks of {} tokens, chat template {}, {}",
+               options.model.string(), ready.architecture, ready.weights_type, ready.weight_bytes,
+               ready.kv_blocks, ready.kv_block_tokens, ready.chat_template, ready.numerics_id);
   MessageLoop loop(lane, sink, *engine, *model.tokenizer, chat, ready, ipc::kSupervisorSocketFd, terminate);
   return loop.run();
 }
@@ -187,7 +194,8 @@ void tell_failure(ipc::Lane& lane, LaneSink& sink, const Error& error) {
   sink.retry();
   sink.state(state);
   lane.flush();
-  record_reported_error(lane, error);
+  // A model that was good when it was loaded can only have been changed since.
+  record_reported_error(lane, error, loading == 0 && error.code == Code::kBadModelFile);
 }
 
 }  // namespace
@@ -205,7 +213,8 @@ int serve(const ServeOptions& options) {
   static ipc::Lane& attached = *lane->release();
   report_fatal_signals_to(attached, options.memory_limit_bytes.value_or(0));
   LaneSink sink(attached);
-  const auto end = prepared ? load_and_run(options, attached, sink) : Result<LoopEnd>(tl::unexpected(prepared.error()));
+  const auto end =
+      prepared ? load_and_run(options, attached, sink) : Result<LoopEnd>(tl::unexpected(prepared.error()));
   if (!end) {
     tell_failure(attached, sink, end.error());
     return kExitFailed;

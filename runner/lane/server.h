@@ -10,11 +10,11 @@ inline constexpr int kExitDone = 0;            // told to (control exit), or dra
 inline constexpr int kExitFailed = 1;          // an error that it reported: model, memory, device, lane
 inline constexpr int kExitSupervisorGone = 3;  // dsd has gone
 
-// Serves one lane (its descriptors at the numbers in ipc/lane/lane.h) until the process is to end; the result is its
-// exit status. In this order: affinity, oom_score_adj and memory limit; lane; fatal-signal handlers; sandbox; model;
-// a real forward pass; State ready; requests. What fails on the way is told as State failed and recorded as the cause
-// of death. Until ready nothing is read from the lane: requests wait there.
-// The caller ends the process with _exit: threads of the backend may be running.
+// Serves one lane (its descriptors at the numbers in ipc/lane/lane.h) until the process is to end; the result
+// is its exit status. In this order: affinity, oom_score_adj and memory limit; lane; fatal-signal handlers;
+// sandbox; model; a real forward pass; State ready; requests. What fails on the way is told as State failed
+// and recorded as the cause of death. Until ready nothing is read from the lane: requests wait there. The
+// caller ends the process with _exit: threads of the backend may be running.
 int serve(const ServeOptions& options);
 
 }  // namespace deepserve::runner

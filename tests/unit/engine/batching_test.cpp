@@ -14,7 +14,9 @@ using ipc::FinishReason;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::vector<TokenId> repeated(uint32_t count) { return std::vector<TokenId>(count, letter('q')); }
+std::vector<TokenId> repeated(uint32_t count) {
+  return std::vector<TokenId>(count, letter('q'));
+}
 
 std::vector<TokenId> alone(ipc::Submit request) {
   Bench bench(hashing_model());
@@ -66,7 +68,8 @@ TEST(Batching, WhatIsPreemptedIsRecomputedToTheSameTokens) {
   const FakeBackend::Shape tight{.blocks = 12, .block_tokens = 4};
   Bench bench(hashing_model(-100), tight);
   std::vector<ipc::Submit> requests;
-  for (ipc::RequestId id = 1; id <= 4; ++id) requests.push_back(token_request(id, repeated(static_cast<uint32_t>(id) + 2), 24));
+  for (ipc::RequestId id = 1; id <= 4; ++id)
+    requests.push_back(token_request(id, repeated(static_cast<uint32_t>(id) + 2), 24));
   for (const auto& request : requests) bench.engine->submit(request);
   bench.run();
   EXPECT_GT(bench.engine->gauges().preemptions_total, 0u);
@@ -84,7 +87,8 @@ TEST(Batching, ARequestThatThePoolCannotHoldIsRefusedWithTheSizes) {
   const auto& told = bench.submit_and_run(token_request(1, repeated(17), 1));
   ASSERT_TRUE(told.failed);
   EXPECT_EQ(told.failure.code, Code::kContextLength);
-  EXPECT_THAT(told.failure.message, AllOf(HasSubstr("17 tokens"), HasSubstr("5 KV blocks"), HasSubstr("has 4 blocks")));
+  EXPECT_THAT(told.failure.message,
+              AllOf(HasSubstr("17 tokens"), HasSubstr("5 KV blocks"), HasSubstr("has 4 blocks")));
   EXPECT_TRUE(bench.submit_and_run(token_request(2, repeated(10), 50)).failed);
   const auto& rest = bench.submit_and_run(token_request(3, repeated(10), ipc::kRestOfContext));
   EXPECT_TRUE(rest.finished);
@@ -145,7 +149,8 @@ TEST(Batching, AResumedRequestGoesOnExactlyWhereItStopped) {
 }
 
 TEST(Batching, TheTextOfAResumedRequestIsTheRestOfTheWhole) {
-  const std::vector<TokenId> answer = {letter('a'), kEuro0, kEuro0 + 1, kEuro0 + 2, letter('s'), letter('t'), letter('x')};
+  const std::vector<TokenId> answer = {letter('a'), kEuro0,      kEuro0 + 1, kEuro0 + 2,
+                                       letter('s'), letter('t'), letter('x')};
   auto request = token_request(1, letters("abc"), 50);
   request.generation.stop = {"stop"};
   request.generation.echo = true;
@@ -177,7 +182,8 @@ TEST(Batching, AResumedChoiceThatHadEndedEndsAgainAtOnceAndTheOthersGoOn) {
 TEST(Batching, ANumericFaultFailsItsRequestAndLeavesTheBatchAlone) {
   const auto model = [](std::span<const TokenId> history, std::span<float> logits) {
     hashing_model(-100)(history, logits);
-    if (history.front() == letter('z') && history.size() == 6) logits[3] = std::numeric_limits<float>::quiet_NaN();
+    if (history.front() == letter('z') && history.size() == 6)
+      logits[3] = std::numeric_limits<float>::quiet_NaN();
   };
   Bench bench(model);
   auto poisoned = token_request(1, letters("zab"), 20);

@@ -46,7 +46,7 @@ void expect_same(const Told& crowd, const Told& alone, ipc::RequestId id) {
 void run_campaign(uint64_t seed) {
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   Traffic traffic(seed);
-  const FakeBackend::Shape shape{.blocks = 24 + traffic.below(30), .block_tokens = 1 + traffic.below(8) };
+  const FakeBackend::Shape shape{.blocks = 24 + traffic.below(30), .block_tokens = 1 + traffic.below(8)};
   const uint32_t pool_tokens = shape.blocks * shape.block_tokens;
   Bench bench(hashing_model(), shape,
               {.sequences_max = 1 + traffic.below(8), .step_tokens_max = 8 + traffic.below(40)});

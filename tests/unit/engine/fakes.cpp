@@ -57,11 +57,12 @@ Model hashing_model(float eos_bias) {
 }
 
 Model reciting_model(size_t prompt_tokens, std::vector<TokenId> answer) {
-  return [prompt_tokens, answer = std::move(answer)](std::span<const TokenId> history, std::span<float> logits) {
-    std::ranges::fill(logits, 0.0f);
-    const size_t index = history.size() - prompt_tokens;
-    logits[index < answer.size() ? answer[index] : kEos] = 10.0f;
-  };
+  return
+      [prompt_tokens, answer = std::move(answer)](std::span<const TokenId> history, std::span<float> logits) {
+        std::ranges::fill(logits, 0.0f);
+        const size_t index = history.size() - prompt_tokens;
+        logits[index < answer.size() ? answer[index] : kEos] = 10.0f;
+      };
 }
 
 FakeBackend::FakeBackend(Model model, const Shape& shape) : model_(std::move(model)) {
@@ -89,7 +90,8 @@ Result<void> FakeBackend::step(std::span<const BatchEntry> batch, std::span<floa
     for (uint32_t i = 0; i < size; ++i) {
       const uint32_t position = entry.position + i;
       const BlockId block = entry.blocks[position / info_.block_tokens];
-      CHECK(written.emplace(block, position % info_.block_tokens).second);  // two sequences never share a slot
+      CHECK(
+          written.emplace(block, position % info_.block_tokens).second);  // two sequences never share a slot
       slot(block, position % info_.block_tokens) = entry.tokens[i];
     }
   }

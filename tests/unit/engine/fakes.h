@@ -12,14 +12,16 @@
 
 namespace deepserve::runner::testing {
 
-// 0 is BOS, 1 EOS, 2..27 the letters a..z, 28 a space, 29 "ab", 30..32 the three bytes of the euro sign, the rest
-// (up to kVocabulary) their number in brackets.
+// 0 is BOS, 1 EOS, 2..27 the letters a..z, 28 a space, 29 "ab", 30..32 the three bytes of the euro sign, the
+// rest (up to kVocabulary) their number in brackets.
 inline constexpr uint32_t kVocabulary = 40;
 inline constexpr TokenId kBos = 0;
 inline constexpr TokenId kEos = 1;
 inline constexpr TokenId kPairAb = 29;
 inline constexpr TokenId kEuro0 = 30;
-inline TokenId letter(char value) { return static_cast<TokenId>(value - 'a') + 2; }
+inline TokenId letter(char value) {
+  return static_cast<TokenId>(value - 'a') + 2;
+}
 std::vector<TokenId> letters(std::string_view text);
 
 class FakeTokenizer final : public Tokenizer {
@@ -42,7 +44,8 @@ Model hashing_model(float eos_bias = -2.0f);
 // Answers `text` (letters and spaces) once the prompt's `prompt_tokens` are over, then EOS.
 Model reciting_model(size_t prompt_tokens, std::vector<TokenId> answer);
 
-// Keeps tokens where a real one keeps keys and values, so that logits see what the block tables say, right or wrong.
+// Keeps tokens where a real one keeps keys and values, so that logits see what the block tables say, right or
+// wrong.
 class FakeBackend final : public Backend {
  public:
   struct Shape {

@@ -19,7 +19,9 @@ ipc::Submit abc_request(uint32_t tokens_max = ipc::kRestOfContext) {
   return token_request(1, letters("abc"), tokens_max);
 }
 
-Bench reciting(std::vector<TokenId> answer) { return Bench(reciting_model(kPrompt, std::move(answer))); }
+Bench reciting(std::vector<TokenId> answer) {
+  return Bench(reciting_model(kPrompt, std::move(answer)));
+}
 
 TEST(Generation, EndsAtEosWhoseIdIsToldAndWhoseTextIsNot) {
   auto bench = reciting(letters("hello"));
@@ -173,7 +175,8 @@ TEST(Generation, TheSeedDecidesAndAReplayDrawsTheSame) {
   request.generation.seed = 11;
   Bench first(hashing_model());
   Bench second(hashing_model());
-  EXPECT_EQ(first.submit_and_run(request).choices.at(0).tokens, second.submit_and_run(request).choices.at(0).tokens);
+  EXPECT_EQ(first.submit_and_run(request).choices.at(0).tokens,
+            second.submit_and_run(request).choices.at(0).tokens);
   request.request = 2;
   request.generation.seed = 12;
   EXPECT_NE(first.submit_and_run(request).choices.at(0).tokens, second.sink[1].choices.at(0).tokens);

@@ -12,7 +12,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr RequestLimits kLimits{.context_tokens = 32, .vocabulary = kVocabulary, .kv_blocks = 100, .kv_block_tokens = 4};
+constexpr RequestLimits kLimits{
+    .context_tokens = 32, .vocabulary = kVocabulary, .kv_blocks = 100, .kv_block_tokens = 4};
 
 ipc::Submit text_request(std::string text) {
   ipc::Submit submit;
@@ -29,9 +30,12 @@ Error refusal(const ipc::Submit& submit) {
 
 TEST(Prompt, TextGetsBosOnceAndTokenPromptsAreTakenAsTheyAre) {
   FakeTokenizer tokenizer;
-  EXPECT_EQ(prepare(text_request("ab"), kLimits, tokenizer, nullptr)->tokens, (std::vector<TokenId>{kBos, 2, 3}));
-  EXPECT_EQ(prepare(token_request(1, {2, 3}, 1), kLimits, tokenizer, nullptr)->tokens, (std::vector<TokenId>{2, 3}));
-  EXPECT_EQ(tokenize(text_request("ab").prompt, false, tokenizer, nullptr).value(), (std::vector<TokenId>{2, 3}));
+  EXPECT_EQ(prepare(text_request("ab"), kLimits, tokenizer, nullptr)->tokens,
+            (std::vector<TokenId>{kBos, 2, 3}));
+  EXPECT_EQ(prepare(token_request(1, {2, 3}, 1), kLimits, tokenizer, nullptr)->tokens,
+            (std::vector<TokenId>{2, 3}));
+  EXPECT_EQ(tokenize(text_request("ab").prompt, false, tokenizer, nullptr).value(),
+            (std::vector<TokenId>{2, 3}));
   tokenizer.vocabulary_.add_bos = false;
   EXPECT_EQ(prepare(text_request("ab"), kLimits, tokenizer, nullptr)->tokens, (std::vector<TokenId>{2, 3}));
 }
@@ -57,7 +61,8 @@ TEST(Prompt, TokensMaxIsClampedToTheRestOfTheContext) {
   const FakeTokenizer tokenizer;
   const std::vector<TokenId> prompt(30, 5);
   EXPECT_EQ(prepare(token_request(1, prompt, 1000), kLimits, tokenizer, nullptr)->tokens_limit, 2u);
-  EXPECT_EQ(prepare(token_request(1, prompt, ipc::kRestOfContext), kLimits, tokenizer, nullptr)->tokens_limit, 2u);
+  EXPECT_EQ(prepare(token_request(1, prompt, ipc::kRestOfContext), kLimits, tokenizer, nullptr)->tokens_limit,
+            2u);
   EXPECT_EQ(prepare(token_request(1, prompt, 1), kLimits, tokenizer, nullptr)->tokens_limit, 1u);
 }
 

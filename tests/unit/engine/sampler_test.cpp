@@ -33,7 +33,8 @@ struct Chooser {
   // How often each token comes up in `draws` draws.
   std::map<TokenId, int> histogram(const std::vector<float>& logits, int draws) {
     std::map<TokenId, int> counts;
-    for (int index = 0; index < draws; ++index) ++counts[choose(logits, static_cast<uint32_t>(index)).value()];
+    for (int index = 0; index < draws; ++index)
+      ++counts[choose(logits, static_cast<uint32_t>(index)).value()];
     return counts;
   }
 };
@@ -45,7 +46,8 @@ Chooser greedy() {
 }
 
 TEST(Philox, GivesTheNumbersOfItsAuthorsTestVectors) {
-  EXPECT_THAT(philox4x32_10({0, 0, 0, 0}, {0, 0}), ElementsAre(0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8));
+  EXPECT_THAT(philox4x32_10({0, 0, 0, 0}, {0, 0}),
+              ElementsAre(0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8));
   EXPECT_THAT(philox4x32_10({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}),
               ElementsAre(0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd));
   EXPECT_THAT(philox4x32_10({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
@@ -65,7 +67,8 @@ TEST(Sampler, PenaltiesAreWhatOneComputesByHand) {
   chooser.generation.frequency_penalty = 0.5f;  // token 1: 3 - 2 * 0.5 = 2
   EXPECT_EQ(chooser.choose({0, 3, 2.1f}).value(), 2u);
   EXPECT_EQ(chooser.choose({0, 3, 1.9f}).value(), 1u);
-  chooser.generation.presence_penalty = 0.5f;  // token 1: 3 - 1 - 0.5 = 1.5; the prompt's token 0 pays nothing
+  chooser.generation.presence_penalty =
+      0.5f;  // token 1: 3 - 1 - 0.5 = 1.5; the prompt's token 0 pays nothing
   EXPECT_EQ(chooser.choose({1.6f, 3, 0}).value(), 0u);
   EXPECT_EQ(chooser.choose({1.4f, 3, 0}).value(), 1u);
 }
@@ -75,9 +78,9 @@ TEST(Sampler, RepetitionPenaltyDividesPositiveLogitsAndMultipliesNegativeOnesOfP
   chooser.prompt = {0};
   chooser.answer = {1};
   chooser.generation.repetition_penalty = 2;
-  EXPECT_EQ(chooser.choose({4, 4, 2.1f}).value(), 2u);      // 2, 2, 2.1
-  EXPECT_EQ(chooser.choose({4, 4, 1.9f}).value(), 0u);      // 2, 2, 1.9
-  EXPECT_EQ(chooser.choose({-1, -1, -1.9f}).value(), 2u);   // -2, -2, -1.9
+  EXPECT_EQ(chooser.choose({4, 4, 2.1f}).value(), 2u);     // 2, 2, 2.1
+  EXPECT_EQ(chooser.choose({4, 4, 1.9f}).value(), 0u);     // 2, 2, 1.9
+  EXPECT_EQ(chooser.choose({-1, -1, -1.9f}).value(), 2u);  // -2, -2, -1.9
 }
 
 TEST(Sampler, LogitBiasAndMaskDecideOverTheModel) {

@@ -101,7 +101,7 @@ TEST(Scheduler, WhatDecodesAlwaysGoesInAndPrefillsShareTheRest) {
 
 TEST(Scheduler, ASequenceThatDoesNotFitKeepsThoseBehindItWaiting) {
   Trial trial({.sequences_max = 4, .step_tokens_max = 100}, 10);
-  trial.add(20);  // 5 blocks
+  trial.add(20);                // 5 blocks
   auto& large = trial.add(24);  // 6 blocks
   auto& small = trial.add(4);
   trial.step();
@@ -119,7 +119,7 @@ TEST(Scheduler, NoMoreSequencesRunThanThereAreSeats) {
 
 TEST(Scheduler, WhenBlocksRunOutTheYoungestOfTheLowestClassIsPreempted) {
   Trial trial({.sequences_max = 4, .step_tokens_max = 100}, 10);
-  auto& vip = trial.add(11, Class::kVip);      // 3 blocks, the third full after one token
+  auto& vip = trial.add(11, Class::kVip);  // 3 blocks, the third full after one token
   auto& old_batch = trial.add(8, Class::kBatch);
   auto& young_batch = trial.add(8, Class::kBatch);
   trial.step();

@@ -24,7 +24,8 @@ TEST(SpeedModel, StepsThatAllLookTheSameStillGiveAFiniteModel) {
   SpeedModel model;
   for (int step = 0; step < 100; ++step) model.add(1, 100, 0, 0.01);
   const auto& times = model.step_times();
-  EXPECT_NEAR(times.fixed_seconds + times.per_sequence_seconds + 100 * times.per_context_token_seconds, 0.01, 1e-3);
+  EXPECT_NEAR(times.fixed_seconds + times.per_sequence_seconds + 100 * times.per_context_token_seconds, 0.01,
+              1e-3);
 }
 
 TEST(SpeedModel, PrefillSpeedFollowsTheMeasuredOne) {

@@ -24,8 +24,12 @@ void DaemonEnd::drain() {
 
 void DaemonEnd::take(ipc::MessageType type, std::span<const std::byte> body) {
   switch (type) {
-    case ipc::MessageType::kState: states.push_back(ipc::RunnerState::decode(body).value()); break;
-    case ipc::MessageType::kAccepted: accepted.push_back(ipc::Accepted::decode(body).value()); break;
+    case ipc::MessageType::kState:
+      states.push_back(ipc::RunnerState::decode(body).value());
+      break;
+    case ipc::MessageType::kAccepted:
+      accepted.push_back(ipc::Accepted::decode(body).value());
+      break;
     case ipc::MessageType::kDelta: {
       const auto delta = ipc::Delta::decode(body).value();
       auto& so_far = tokens[delta.request];
@@ -49,7 +53,8 @@ void DaemonEnd::take(ipc::MessageType type, std::span<const std::byte> body) {
       answers[message.query] = message;
       break;
     }
-    default: CHECK(false);
+    default:
+      CHECK(false);
   }
 }
 

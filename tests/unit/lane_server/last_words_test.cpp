@@ -1,6 +1,6 @@
 // What the survivor reads of a process that died: each death in a child of its own, over a real lane.
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -79,7 +79,9 @@ TEST(LastWords, MemoryThatCannotBeHadEndsWithThatReason) {
 }
 
 TEST(LastWords, AReportedErrorKeepsItsCodeAndItsText) {
-  const auto death = die_of([](ipc::Lane& lane) { record_reported_error(lane, {Code::kBadModelFile, "x.gguf is cut"}); });
+  const auto death = die_of([](ipc::Lane& lane) {
+    record_reported_error(lane, {Code::kBadModelFile, "x.gguf is cut"}, false);
+  });
   EXPECT_EQ(death.cause.kind, 3u);
   EXPECT_EQ(death.cause.number, static_cast<uint32_t>(Code::kBadModelFile));
   EXPECT_EQ(std::string_view(death.cause.text.data()), "x.gguf is cut");

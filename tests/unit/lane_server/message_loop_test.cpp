@@ -33,7 +33,8 @@ class LoopTest : public ::testing::Test {
       auto engine = Engine::make(*backend, tokenizer, nullptr, {.check_blocks = true}, sink).value();
       ipc::RunnerState ready;
       ready.phase = ipc::RunnerPhase::kReady;
-      MessageLoop loop(*lane, sink, *engine, tokenizer, nullptr, ready, supervisor_of_runner.get(), terminate);
+      MessageLoop loop(*lane, sink, *engine, tokenizer, nullptr, ready, supervisor_of_runner.get(),
+                       terminate);
       end = loop.run();
       lane->flush();
     });
@@ -100,7 +101,12 @@ TEST_F(LoopTest, QueriesAreAnsweredWithoutARequest) {
   query.kind = ipc::QueryKind::kTokenize;
   query.prompt.kind = ipc::PromptKind::kChat;
   daemon->send(query, ipc::MessageType::kQuery);
-  ASSERT_TRUE(daemon->wait_until([&] { return daemon->answers.size() == 4; }));
+  query.query = 5;
+  query.kind = ipc::QueryKind::kDetokenize;
+  query.prompt.tokens = {kVocabulary};
+  daemon->send(query, ipc::MessageType::kQuery);
+  ASSERT_TRUE(daemon->wait_until([&] { return daemon->answers.size() == 5; }));
+  EXPECT_EQ(daemon->answers[5].code, Code::kInvalidRequest);
   EXPECT_EQ(daemon->answers[1].tokens, (std::vector<TokenId>{kBos, 2, 3}));
   EXPECT_EQ(daemon->answers[2].tokens, (std::vector<TokenId>{2, 3}));
   EXPECT_EQ(daemon->answers[3].text, "xyz");

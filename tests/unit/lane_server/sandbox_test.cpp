@@ -38,8 +38,9 @@ template <typename Claim>
 
 TEST(Sandbox, ThereAreNoSockets) {
   const ModelFile model;
-  EXPECT_EXIT(claim_inside(model, "seccomp", [] { return socket(AF_INET, SOCK_STREAM, 0) == -1 && errno == EPERM; }),
-              ExitedWithCode(kAsItShould), "");
+  EXPECT_EXIT(
+      claim_inside(model, "seccomp", [] { return socket(AF_INET, SOCK_STREAM, 0) == -1 && errno == EPERM; }),
+      ExitedWithCode(kAsItShould), "");
 }
 
 TEST(Sandbox, ThereAreNoOtherProcessesOrPrograms) {
@@ -47,8 +48,8 @@ TEST(Sandbox, ThereAreNoOtherProcessesOrPrograms) {
   EXPECT_EXIT(claim_inside(model, "seccomp",
                            [] {
                              char* words[] = {nullptr};
-                             return fork() == -1 && execve("/bin/true", words, words) == -1 && errno == EPERM &&
-                                    ptrace(PTRACE_TRACEME, 0, 0, 0) == -1;
+                             return fork() == -1 && execve("/bin/true", words, words) == -1 &&
+                                    errno == EPERM && ptrace(PTRACE_TRACEME, 0, 0, 0) == -1;
                            }),
               ExitedWithCode(kAsItShould), "");
 }
@@ -58,7 +59,9 @@ TEST(Sandbox, ThreadsAndMemoryWork) {
   EXPECT_EXIT(claim_inside(model, "no_new_privs",
                            [] {
                              int sum = 0;
-                             std::thread([&sum] { sum = static_cast<int>(std::vector<int>(1 << 20, 1).size()); }).join();
+                             std::thread([&sum] {
+                               sum = static_cast<int>(std::vector<int>(1 << 20, 1).size());
+                             }).join();
                              return sum == 1 << 20;
                            }),
               ExitedWithCode(kAsItShould), "");
@@ -68,7 +71,8 @@ TEST(Sandbox, TheModelCanBeReadAndNothingElse) {
   const ModelFile model;
   EXPECT_EXIT(claim_inside(model, "landlock",
                            [&] {
-                             return open(model.path.c_str(), O_RDONLY) >= 0 && open(model.path.c_str(), O_RDWR) == -1 &&
+                             return open(model.path.c_str(), O_RDONLY) >= 0 &&
+                                    open(model.path.c_str(), O_RDWR) == -1 &&
                                     open("/etc/passwd", O_RDONLY) == -1 && errno == EACCES;
                            }),
               ExitedWithCode(kAsItShould), "");

@@ -10,9 +10,10 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(ServeArguments, WhatTheDaemonWritesIsUnderstood) {
-  const auto options = parse_serve_arguments({"--name", "tiny@cpu0", "--model", "m.gguf", "--kind", "cpu", "--cores", "0,3",
-                                              "--context-tokens", "512", "--kv-bytes", "1073741824", "--sequences-max",
-                                              "8", "--epoch", "3", "--memory-limit", "8589934592"});
+  const auto options =
+      parse_serve_arguments({"--name", "tiny@cpu0", "--model", "m.gguf", "--kind", "cpu", "--cores", "0,3",
+                             "--context-tokens", "512", "--kv-bytes", "1073741824", "--sequences-max", "8",
+                             "--epoch", "3", "--memory-limit", "8589934592"});
   ASSERT_TRUE(options);
   EXPECT_EQ(options->name, "tiny@cpu0");
   EXPECT_THAT(options->cores, ElementsAre(0, 3));
@@ -23,8 +24,10 @@ TEST(ServeArguments, WhatTheDaemonWritesIsUnderstood) {
 
 TEST(ServeArguments, WhatIsWrongIsNamed) {
   EXPECT_THAT(parse_serve_arguments({"--name", "x"}).error().message, HasSubstr("--model"));
-  EXPECT_THAT(parse_serve_arguments({"--name", "x", "--model", "m", "--cores", "0,x"}).error().message, HasSubstr("\"x\""));
-  EXPECT_EQ(parse_serve_arguments({"--name", "x", "--model", "m", "--sequences-max", "0"}).error().code, Code::kUsage);
+  EXPECT_THAT(parse_serve_arguments({"--name", "x", "--model", "m", "--cores", "0,x"}).error().message,
+              HasSubstr("\"x\""));
+  EXPECT_EQ(parse_serve_arguments({"--name", "x", "--model", "m", "--sequences-max", "0"}).error().code,
+            Code::kUsage);
   EXPECT_TRUE(parse_serve_arguments({"--name", "x", "--model", "m", "--cores", ""})->cores.empty());
 }
 

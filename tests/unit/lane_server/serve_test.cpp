@@ -9,6 +9,8 @@
 
 #include "ipc/base/check.h"
 #include "tests/unit/lane_server/lane_pair.h"
+#include "tests/unit/model/temporary_file.h"
+#include "tests/unit/model/tiny_model.h"
 
 namespace deepserve::runner::testing {
 namespace {
@@ -29,7 +31,8 @@ class RunnerProcess {
     for (auto& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     // Out of the way of the numbers that they are to have in the child.
-    const int sources[] = {fds.to_runner.get(), fds.to_daemon.get(), fds.runner_wake.get(), fds.daemon_wake.get(), ends[1]};
+    const int sources[] = {fds.to_runner.get(), fds.to_daemon.get(), fds.runner_wake.get(),
+                           fds.daemon_wake.get(), ends[1]};
     int parked[5];
     for (int i = 0; i < 5; ++i) parked[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, 200);
     pid = fork();
@@ -96,6 +99,101 @@ TEST(Serve, AnotherEpochsLaneIsNotServed) {
   const int status = runner.wait();
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1);
   EXPECT_TRUE(runner.daemon->states.empty());
+}
+
+// A runner of a small random model, from its start on.
+class ServeModel : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(runner.daemon->wait_until([&] { return is_ready() || failed(); }));
+    ASSERT_FALSE(failed()) << runner.daemon->states.back().message;
+  }
+  bool is_ready() const { return phase() == ipc::RunnerPhase::kReady; }
+  bool failed() const { return phase() == ipc::RunnerPhase::kFailed; }
+  ipc::RunnerPhase phase() const {
+    return runner.daemon->states.empty() ? ipc::RunnerPhase::kLoading : runner.daemon->states.back().phase;
+  }
+  void submit(ipc::RequestId id, uint32_t tokens_max) {
+    ipc::Submit submit;
+    submit.request = id;
+    submit.prompt.kind = ipc::PromptKind::kTokens;
+    submit.prompt.tokens = {5, 6, 7};
+    submit.generation.tokens_max = tokens_max;
+    submit.generation.ignore_eos = true;
+    runner.daemon->submit(submit);
+  }
+  void expect_exit(int wanted) {
+    const int status = runner.wait();
+    EXPECT_TRUE(WIFEXITED(status)) << status;
+    EXPECT_EQ(WEXITSTATUS(status), wanted);
+  }
+
+  TemporaryFile model{TinyModel{}.gguf()};
+  RunnerProcess runner{{"--model", model.path(), "--kv-bytes", "1048576", "--context-tokens", "128",
+                        "--sequences-max", "4", "--epoch", "1"}};
+};
+
+TEST_F(ServeModel, ItLoadsWarmsUpAndIsReadyWithAllItsFacts) {
+  const auto& states = runner.daemon->states;
+  ASSERT_EQ(states.size(), 3u);
+  EXPECT_EQ(states[0].phase, ipc::RunnerPhase::kLoading);
+  EXPECT_EQ(states[1].phase, ipc::RunnerPhase::kWarming);
+  EXPECT_EQ(states[2].architecture, "llama");
+  EXPECT_EQ(states[2].vocabulary, 50u);
+  EXPECT_EQ(states[2].context_tokens, 128u);
+  EXPECT_EQ(states[2].context_tokens_model, 256u);
+  EXPECT_EQ(states[2].sequences_max, 4u);
+  EXPECT_EQ(states[2].chat_template, "none");
+  EXPECT_FALSE(states[2].numerics_id.empty());
+  EXPECT_GT(states[2].kv_blocks, 0u);
+  EXPECT_GT(runner.daemon->lane->progress().bytes_loaded, 0u);
+  EXPECT_EQ(runner.daemon->lane->read_gauges().kv_blocks_total, states[2].kv_blocks);
+}
+
+TEST_F(ServeModel, ItAnswersAndExitsWhenToldTo) {
+  submit(1, 20);
+  ASSERT_TRUE(runner.daemon->wait_until([&] { return runner.daemon->finished.contains(1); }));
+  EXPECT_EQ(runner.daemon->tokens[1].size(), 20u);
+  runner.daemon->send(ipc::Control{ipc::ControlKind::kExit}, ipc::MessageType::kControl);
+  expect_exit(0);
+  EXPECT_EQ(runner.daemon->lane->death_cause().kind, 0u);
+}
+
+TEST_F(ServeModel, SigtermFinishesWhatRunsAndEndsWithZero) {
+  submit(1, 100);
+  ASSERT_TRUE(runner.daemon->wait_until([&] { return !runner.daemon->accepted.empty(); }));
+  kill(runner.pid, SIGTERM);
+  expect_exit(0);
+  EXPECT_EQ(runner.daemon->tokens[1].size(), 100u);
+  EXPECT_EQ(phase(), ipc::RunnerPhase::kDrained);
+}
+
+TEST_F(ServeModel, WhenTheSupervisorHasGoneItEndsWithThree) {
+  runner.supervisor.reset();
+  expect_exit(3);
+}
+
+TEST_F(ServeModel, AFatalSignalFromOutsideIsItsCauseOfDeath) {
+  kill(runner.pid, SIGSEGV);
+  const int status = runner.wait();
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+  EXPECT_EQ(runner.daemon->lane->death_cause().kind, 1u);
+}
+
+TEST_F(ServeModel, AModelFileThatIsCutUnderItIsNamedAsTheCause) {
+  std::filesystem::resize_file(model.path(), 100);
+  submit(1, 20);
+  const int status = runner.wait();
+  EXPECT_FALSE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_EQ(runner.daemon->lane->death_cause().kind, 4u);
+}
+
+TEST_F(ServeModel, MemoryBeyondItsLimitEndsItWithThatReason) {
+  RunnerProcess limited({"--model", model.path(), "--kv-bytes", "1073741824", "--memory-limit", "100000000"});
+  const int status = limited.wait();
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+  EXPECT_EQ(limited.daemon->lane->death_cause().kind, 3u);
+  EXPECT_EQ(limited.daemon->lane->death_cause().number, static_cast<uint32_t>(Code::kOutOfMemory));
 }
 
 TEST(Serve, WithoutDescriptorsItSaysWhoStartsIt) {

@@ -1,0 +1,116 @@
+// The engine over the real CPU backend and tokeniser, with small random models: exact whatever runs beside a
+// request.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "runner/model/loaded_model.h"
+#include "tests/unit/engine/fakes.h"
+#include "tests/unit/model/temporary_file.h"
+#include "tests/unit/model/tiny_model.h"
+
+namespace deepserve::runner::testing {
+namespace {
+
+// A model from a file, ready to be asked.
+struct RealBench {
+  RealBench(const std::filesystem::path& path, uint64_t kv_bytes, EngineOptions options) {
+    BackendOptions backend_options;
+    backend_options.kv_bytes = kv_bytes;
+    backend_options.threads = 2;
+    model = load_model(path, backend_options).value();
+    tokenizer = Tokenizer::make(*model.vocabulary).value();
+    options.check_blocks = true;
+    engine = Engine::make(*model.backend, *tokenizer, nullptr, options, sink).value();
+  }
+  void run() {
+    while (engine->has_work()) ASSERT_TRUE(engine->step());
+  }
+
+  LoadedModel model;
+  std::unique_ptr<Tokenizer> tokenizer;
+  RecordingSink sink;
+  std::unique_ptr<Engine> engine;
+};
+
+std::vector<ipc::Submit> random_requests(std::mt19937_64& random, uint32_t vocabulary, uint32_t count) {
+  std::vector<ipc::Submit> requests;
+  for (ipc::RequestId id = 1; id <= count; ++id) {
+    std::vector<TokenId> prompt(1 + random() % 60);
+    for (auto& token : prompt) token = static_cast<TokenId>(random() % vocabulary);
+    auto request = token_request(id, std::move(prompt), 1 + static_cast<uint32_t>(random() % 50));
+    request.service_class = static_cast<ipc::Class>(random() % 3);
+    request.generation.temperature = random() % 2 == 0 ? 0.0f : 1.0f;
+    request.generation.seed = random();
+    request.generation.choices = random() % 3 == 0 ? 3 : 1;
+    request.generation.logprobs = 0;
+    requests.push_back(std::move(request));
+  }
+  return requests;
+}
+
+void run_campaign(const TinyModel& tiny, uint64_t seed) {
+  SCOPED_TRACE(::testing::Message() << tiny.architecture << " seed " << seed);
+  const TemporaryFile file(tiny.gguf());
+  std::mt19937_64 random(seed);
+  const auto requests = random_requests(random, tiny.vocabulary, 16);
+  RealBench roomy(file.path(), 0, {});
+  const uint64_t block_bytes = 2ull * tiny.layers * tiny.kv_heads * tiny.head_dim * sizeof(float) *
+                               roomy.model.backend->info().block_tokens;
+  RealBench crowd(file.path(), 12 * block_bytes, {.sequences_max = 6, .step_tokens_max = 24});
+  for (const auto& request : requests) {
+    crowd.engine->submit(request);
+    for (uint64_t steps = random() % 6; steps > 0; --steps) ASSERT_TRUE(crowd.engine->step());
+  }
+  crowd.run();
+  EXPECT_GT(crowd.engine->gauges().preemptions_total, 0u);
+  for (const auto& request : requests) {
+    roomy.engine->submit(request);
+    roomy.run();
+    const Told& one = roomy.sink[request.request];
+    const Told& among_many = crowd.sink[request.request];
+    ASSERT_TRUE(among_many.finished) << among_many.failure.message;
+    for (const auto& [number, choice] : one.choices) {
+      const auto& other = among_many.choices.at(number);
+      ASSERT_EQ(other.tokens, choice.tokens) << "request " << request.request << " choice " << number;
+      for (size_t i = 0; i < choice.logprobs.size(); ++i) {
+        ASSERT_EQ(other.logprobs[i][0].logprob, choice.logprobs[i][0].logprob);  // to the last bit
+      }
+    }
+  }
+}
+
+TEST(RealModel, ARequestAmongManyGetsBitForBitWhatItGetsAlone) {
+  for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
+    for (const uint64_t seed : {1, 2, 3}) {
+      TinyModel tiny;
+      tiny.architecture = architecture;
+      run_campaign(tiny, seed);
+    }
+  }
+}
+
+TEST(RealModel, ARequestThatIsResumedElsewhereGoesOnBitForBit) {
+  const TemporaryFile file(TinyModel{}.gguf());
+  RealBench bench(file.path(), 0, {});
+  auto request = token_request(1, {5, 6, 7, 8, 9}, 40);
+  request.generation.temperature = 1;
+  request.generation.seed = 3;
+  request.generation.ignore_eos = true;
+  bench.engine->submit(request);
+  bench.run();
+  const auto whole = bench.sink[1].choices.at(0);
+  for (size_t done = 1; done < whole.tokens.size(); done += 7) {
+    request.request = 1 + done;
+    request.resumed = {{0, {whole.tokens.begin(), whole.tokens.begin() + static_cast<ptrdiff_t>(done)}}};
+    bench.engine->submit(request);
+    bench.run();
+    const auto& rest = bench.sink[request.request].choices.at(0);
+    EXPECT_EQ(rest.tokens,
+              std::vector<TokenId>(whole.tokens.begin() + static_cast<ptrdiff_t>(done), whole.tokens.end()));
+    EXPECT_TRUE(whole.text.ends_with(rest.text));
+  }
+}
+
+}  // namespace
+}  // namespace deepserve::runner::testing
