@@ -102,7 +102,7 @@ void RunnerLink::answer_waiters() {
   if (status != RunnerStatus::kReady && !is_over) return;
   for (const auto& done : std::exchange(restart_waiters_, {})) {
     if (is_over) {
-      done(fail(Code::kRunnerLost, "runner {} did not become ready: {}", id_, supervision_.last_error()));
+      done(fail(Code::kInternal, "runner {} did not become ready: {}", id_, supervision_.last_error()));
     } else {
       done({});
     }
@@ -139,7 +139,7 @@ Result<void> RunnerLink::spawn() {
 }
 
 void RunnerLink::turn() {
-  if (lane_ == nullptr) return;
+  if (lane_ == nullptr || lied_) return;  // what a liar has left in its lane is nobody's business
   while (!unsent_.empty() && send(unsent_.front().first, unsent_.front().second)) unsent_.pop_front();
   lane_->flush();
   if (lane_->arm() || drain_deferred_) return;

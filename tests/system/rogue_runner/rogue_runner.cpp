@@ -1,0 +1,111 @@
+// A runner that misbehaves, for the system tests: how is said by the name of its "model" file, e.g. gap.gguf. It answers
+// a submit of "good.gguf" with one token and an end; any other name breaks one rule of the lane.
+#include <poll.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <string>
+
+#include "ipc/base/clock.h"
+#include "ipc/lane/lane.h"
+
+namespace {
+
+using namespace deepserve;
+using namespace deepserve::ipc;
+
+class RogueRunner {
+ public:
+  RogueRunner(std::unique_ptr<Lane> lane, std::string manner) : lane_(std::move(lane)), manner_(std::move(manner)) {}
+
+  int run() {
+    if (manner_ == "silent") {
+      for (;;) ::pause();
+    }
+    RunnerState state;
+    state.phase = RunnerPhase::kReady;
+    state.architecture = state.weights_type = state.numerics_id = "rogue";
+    state.context_tokens = 64;
+    state.sequences_max = 4;
+    send(MessageType::kState, state.encode());
+    while (!exiting_) {
+      const auto drained = lane_->drain(64, [this](MessageType type, auto body) { handle(type, body); });
+      if (!drained) return 1;
+      lane_->count_step();
+      lane_->flush();
+      lane_->wait(0, 100 * kMillisecond_ns, kSupervisorSocketFd);
+      pollfd supervisor{kSupervisorSocketFd, POLLIN, 0};
+      if (::poll(&supervisor, 1, 0) > 0) return 1;
+    }
+    return 0;
+  }
+
+ private:
+  void send(MessageType type, const std::vector<std::byte>& body) { lane_->send(type, body); }
+
+  void handle(MessageType type, std::span<const std::byte> body) {
+    if (type == MessageType::kControl) exiting_ = true;
+    if (type != MessageType::kSubmit) return;
+    if (const auto submit = Submit::decode(body)) misbehave(*submit);
+  }
+
+  void delta(RequestId request, uint16_t choice, uint32_t index) {
+    Delta event;
+    event.request = request;
+    event.choice = choice;
+    event.index = index;
+    event.tokens = {7};
+    event.text = "x";
+    send(MessageType::kDelta, event.encode());
+  }
+  void finished(RequestId request) {
+    Finished event;
+    event.request = request;
+    event.usage = {1, 0, 1};
+    send(MessageType::kFinished, event.encode());
+  }
+
+  void misbehave(const Submit& submit) {
+    const RequestId request = submit.request;
+    if (manner_ == "exit") ::_exit(3);
+    if (manner_ == "unknown_type") send(static_cast<MessageType>(999), {});
+    if (manner_ == "our_own_type") send(MessageType::kSubmit, submit.encode());
+    if (manner_ == "garbage") send(MessageType::kDelta, std::vector<std::byte>(5, std::byte{0xff}));
+    if (manner_ == "unaccepted") return delta(request, 0, 0);
+    if (manner_ == "finished_unaccepted") return finished(request);
+    if (manner_ == "strangers") {
+      // Requests that were never given: to be ignored, not believed.
+      delta(request + 1'000'000, 0, 0);
+      finished(request + 1'000'000);
+      send(MessageType::kAccepted, Accepted{request + 1'000'000, 1, 0}.encode());
+    }
+    send(MessageType::kAccepted, Accepted{request, 1, 0}.encode());
+    if (manner_ == "accepted_twice") send(MessageType::kAccepted, Accepted{request, 1, 0}.encode());
+    if (manner_ == "gap") delta(request, 0, 5);
+    if (manner_ == "choice") delta(request, 9, 0);
+    if (manner_ == "repeats") delta(request, 0, 0);
+    delta(request, 0, 0);
+    finished(request);
+  }
+
+  std::unique_ptr<Lane> lane_;
+  const std::string manner_;
+  bool exiting_ = false;
+};
+
+}  // namespace
+
+int main(int argument_count, char** arguments) {
+  uint64_t epoch = 0;
+  std::string manner;
+  for (int i = 1; i + 1 < argument_count; ++i) {
+    const std::string name = arguments[i], value = arguments[i + 1];
+    if (name == "--epoch") std::from_chars(value.data(), value.data() + value.size(), epoch);
+    if (name == "--model") manner = std::filesystem::path(value).stem();
+  }
+  LaneFds fds{Fd(kLaneFdToRunner), Fd(kLaneFdToDaemon), Fd(kLaneFdRunnerWake), Fd(kLaneFdDaemonWake)};
+  auto lane = Lane::attach(std::move(fds), Side::kRunner, epoch);
+  return lane ? RogueRunner(std::move(*lane), manner).run() : 1;
+}

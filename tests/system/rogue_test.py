@@ -1,0 +1,68 @@
+"""A runner that lies is ended, its request gets an explicit error, and the others are served on."""
+
+import os
+import unittest
+
+import harness
+from harness import Dsd
+
+LIES = ["gap", "choice", "unaccepted", "finished_unaccepted", "accepted_twice", "garbage", "unknown_type", "our_own_type"]
+
+
+class Rogue(unittest.TestCase):
+    def start(self, manner, supervise=""):
+        config = f"[supervise]\n{supervise}\n" + harness.DEVICE
+        dsd = Dsd(config, runner=harness.program("rogue_runner"), start=False)
+        with open(dsd.config_path, "a") as file:
+            for name in ("good", manner):
+                path = os.path.join(dsd.directory, f"{name}.gguf")
+                with open(path, "w") as model:
+                    model.write("the rogue runner reads only the name\n")
+                file.write(harness.model_toml(name, path))
+        dsd.start()
+        self.enterContext(dsd)
+        dsd.wait_ready()
+        return dsd
+
+    def ask(self, dsd, model):
+        return dsd.api("POST", "/v1/completions", {"model": model, "prompt": "go", "max_tokens": 1})
+
+    def test_each_lie_ends_the_runner_and_only_that_one(self):
+        for manner in LIES:
+            with self.subTest(manner):
+                dsd = self.start(manner, "deaths_max = 1")
+                dsd.wait_state("ready", index=1)
+                answer = self.ask(dsd, manner)
+                self.assertIn(answer.status, (502, 503), answer.text)
+                self.assertIn(answer.json["error"]["code"], ("runner_lost", "model_not_ready"))
+                row = dsd.wait_state("failed", index=1)
+                self.assertIn("broke the lane's rules", row["last_error"])
+                self.assertEqual(self.ask(dsd, "good").status, 200)
+                self.assertEqual(dsd.runner_row(0)["restarts"], 0)
+
+    def test_repeats_and_strangers_requests_are_ignored(self):
+        for manner in ("repeats", "strangers"):
+            with self.subTest(manner):
+                dsd = self.start(manner)
+                answer = self.ask(dsd, manner)
+                self.assertEqual(answer.status, 200, answer.text)
+                self.assertEqual(answer.json["choices"][0]["text"], "x")
+                self.assertEqual(dsd.runner_row(1)["restarts"], 0)
+
+    def test_a_runner_that_exits_at_every_request_loses_that_request_after_one_replay(self):
+        dsd = self.start("exit")
+        answer = self.ask(dsd, "exit")
+        self.assertEqual(answer.status, 502, answer.text)
+        self.assertEqual(answer.json["error"]["code"], "runner_lost")
+        self.assertIn("exited with status 3", dsd.runner_row(1)["last_error"])
+        self.assertEqual(self.ask(dsd, "good").status, 200)
+
+    def test_a_runner_that_never_says_a_word_is_hung(self):
+        dsd = self.start("silent", 'load_hang_after = "1s"\ndeaths_max = 1')
+        row = dsd.wait_state("failed", index=1)
+        self.assertIn("hung", row["last_error"])
+        self.assertEqual(self.ask(dsd, "good").status, 200)
+
+
+if __name__ == "__main__":
+    harness.main()
