@@ -53,7 +53,8 @@ LineEditor::LineEditor(std::string prompt) : state_(std::make_unique<State>()) {
   el_set(editor, EL_SIGNAL,
          1);  // a signal that ends us restores the terminal first; a resize redraws the line
   el_set(editor, EL_SETTY, "-d", "-isig", nullptr);
-  el_set(editor, EL_ADDFN, "dsctl-interrupt", "drop the line", &State::on_interrupt_key);
+  // The wide call keeps the names as they are; the narrow one copies them and never frees the copies.
+  el_wset(editor, EL_ADDFN, L"dsctl-interrupt", L"drop the line", &State::on_interrupt_key);
   el_set(editor, EL_BIND, "^C", "dsctl-interrupt", nullptr);
   el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
 }
