@@ -50,10 +50,22 @@ void print_json(const Row& row, std::span<const float> logits) {
   fmt::print("]}}");
 }
 
+// A token of a hostile file for a terminal: control characters (C0, DEL, and C1 in UTF-8) become '?'.
+std::string shown(std::string_view token) {
+  std::string text(token);
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(text[i]);
+    const bool c1 = byte == 0xc2 && i + 1 < text.size() && static_cast<uint8_t>(text[i + 1]) < 0xa0;
+    if (byte < 0x20 || byte == 0x7f || c1) text[i] = '?';
+    if (c1) text[i + 1] = '?';
+  }
+  return text;
+}
+
 void print_text(const Row& row, std::span<const float> logits, const std::optional<Vocabulary>& vocabulary) {
   fmt::print("position {}, token {}\n", row.position, row.token);
   for (const TokenId id : row.top) {
-    fmt::print("{:>10} {:>14.6f}  {}\n", id, logits[id], vocabulary ? vocabulary->tokens[id] : "");
+    fmt::print("{:>10} {:>14.6f}  {}\n", id, logits[id], vocabulary ? shown(vocabulary->tokens[id]) : "");
   }
 }
 

@@ -11,8 +11,39 @@ const Kernels& avx2_kernels();
 
 namespace {
 
+// Loops over tiles must vanish, or the compiler keeps their sums in memory.
+#define UNROLLED _Pragma("GCC unroll 16")
+
 inline size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
+}
+
+// Writes all vectors whole but a last partial one, which gets `tail` lanes: 8 pads `out` with zeros.
+template <typename Format>
+void decode_row(const uint8_t* row, size_t elements, float* out, size_t tail = 8) {
+  size_t column = 0;
+  for (; column + 32 <= elements; column += 32) {
+    __m256 w[4];
+    decode_32<Format>(row, column, w);
+    for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + column + 8 * i, w[i]);
+  }
+  if constexpr (Format::kAnyLength) {
+    for (; column + 8 <= elements; column += 8) _mm256_storeu_ps(out + column, Format::decode_8(row, column));
+    if (column < elements)
+      store_tail(out + column, tail, Format::decode_tail(row, column, elements - column));
+  }
+}
+
+template <typename Format>
+void dequantize_format(const uint8_t* row, size_t elements, float* out) {
+  decode_row<Format>(row, elements, out, elements % 8);
+}
+
+inline void write_output(const MatmulArguments& a, size_t row, size_t token, __m256 sums) {
+  float* out = a.outputs + token * a.output_stride + row;
+  float value = sum_lanes(sums);
+  if (a.bias != nullptr) value += a.bias[row];
+  *out = a.accumulate ? *out + value : value;
 }
 
 // One tile of outputs: kRows weight rows against kTokens inputs. Per output: 8 lanes, columns ascending, one
@@ -23,18 +54,18 @@ void matmul_tile(const MatmulArguments& a, size_t row, size_t token) {
   const uint8_t* weights[kRows];
   const float* inputs[kTokens];
   __m256 sums[kRows][kTokens];
-  for (int r = 0; r < kRows; ++r) weights[r] = a.weights.data + (row + r) * a.weights.row_bytes;
-  for (int t = 0; t < kTokens; ++t) inputs[t] = a.inputs + (token + t) * a.input_stride;
-  for (auto& row_sums : sums) {
-    for (__m256& sum : row_sums) sum = _mm256_setzero_ps();
+  UNROLLED for (int r = 0; r < kRows; ++r) weights[r] = a.weights.data + (row + r) * a.weights.row_bytes;
+  UNROLLED for (int t = 0; t < kTokens; ++t) inputs[t] = a.inputs + (token + t) * a.input_stride;
+  UNROLLED for (auto& row_sums : sums) {
+    UNROLLED for (__m256& sum : row_sums) sum = _mm256_setzero_ps();
   }
   size_t column = 0;
   for (; column + 32 <= columns; column += 32) {
-    for (int r = 0; r < kRows; ++r) {
+    UNROLLED for (int r = 0; r < kRows; ++r) {
       __m256 w[4];
       decode_32<Format>(weights[r], column, w);
-      for (int i = 0; i < 4; ++i) {
-        for (int t = 0; t < kTokens; ++t) {
+      UNROLLED for (int i = 0; i < 4; ++i) {
+        UNROLLED for (int t = 0; t < kTokens; ++t) {
           sums[r][t] = _mm256_fmadd_ps(w[i], _mm256_loadu_ps(inputs[t] + column + 8 * i), sums[r][t]);
         }
       }
@@ -42,30 +73,25 @@ void matmul_tile(const MatmulArguments& a, size_t row, size_t token) {
   }
   if constexpr (Format::kAnyLength) {
     for (; column + 8 <= columns; column += 8) {
-      for (int r = 0; r < kRows; ++r) {
+      UNROLLED for (int r = 0; r < kRows; ++r) {
         const __m256 w = Format::decode_8(weights[r], column);
-        for (int t = 0; t < kTokens; ++t) {
+        UNROLLED for (int t = 0; t < kTokens; ++t) {
           sums[r][t] = _mm256_fmadd_ps(w, _mm256_loadu_ps(inputs[t] + column), sums[r][t]);
         }
       }
     }
     if (column < columns) {
       const size_t count = columns - column;
-      for (int r = 0; r < kRows; ++r) {
+      UNROLLED for (int r = 0; r < kRows; ++r) {
         const __m256 w = Format::decode_tail(weights[r], column, count);
-        for (int t = 0; t < kTokens; ++t) {
+        UNROLLED for (int t = 0; t < kTokens; ++t) {
           sums[r][t] = _mm256_fmadd_ps(w, load_tail(inputs[t] + column, count), sums[r][t]);
         }
       }
     }
   }
-  for (int t = 0; t < kTokens; ++t) {
-    float* out = a.outputs + (token + t) * a.output_stride + row;
-    for (int r = 0; r < kRows; ++r) {
-      float value = sum_lanes(sums[r][t]);
-      if (a.bias != nullptr) value += a.bias[row + r];
-      out[r] = a.accumulate ? out[r] + value : value;
-    }
+  UNROLLED for (int t = 0; t < kTokens; ++t) {
+    UNROLLED for (int r = 0; r < kRows; ++r) write_output(a, row + r, token + t, sums[r][t]);
   }
 }
 
@@ -78,8 +104,9 @@ void matmul_rows(const MatmulArguments& a, size_t token) {
   for (; row < a.row_end; ++row) matmul_tile<Format, 1, kTokens>(a, row, token);
 }
 
+// Few tokens: weights are decoded in registers, once for up to 8 tokens.
 template <typename Format>
-void matmul_format(const MatmulArguments& a) {
+void matmul_narrow(const MatmulArguments& a) {
   size_t token = 0;
   for (; token + 8 <= a.tokens; token += 8) matmul_rows<Format, 8>(a, token);
   if (token + 4 <= a.tokens) {
@@ -91,6 +118,74 @@ void matmul_format(const MatmulArguments& a) {
     token += 2;
   }
   if (token < a.tokens) matmul_rows<Format, 1>(a, token);
+}
+
+constexpr int kPanelRows = 4;
+constexpr size_t kPanelColumnsMax = 8192;  // 128 KiB on the stack
+constexpr size_t kPanelTokensMin = 12;
+
+// Decoded rows [kPanelRows, stride] against kTokens inputs, in the same order as matmul_tile.
+template <int kTokens>
+void panel_tile(const MatmulArguments& a, const float* panel, size_t stride, size_t row, size_t token) {
+  const size_t columns = a.weights.columns;
+  const float* inputs[kTokens];
+  __m256 sums[kPanelRows][kTokens];
+  UNROLLED for (int t = 0; t < kTokens; ++t) inputs[t] = a.inputs + (token + t) * a.input_stride;
+  UNROLLED for (auto& row_sums : sums) {
+    UNROLLED for (__m256& sum : row_sums) sum = _mm256_setzero_ps();
+  }
+  const auto add_column = [&](size_t column, auto load_input) __attribute__((always_inline)) {
+    __m256 x[kTokens];
+    UNROLLED for (int t = 0; t < kTokens; ++t) x[t] = load_input(inputs[t] + column);
+    UNROLLED for (int r = 0; r < kPanelRows; ++r) {
+      const __m256 w = _mm256_load_ps(panel + r * stride + column);
+      UNROLLED for (int t = 0; t < kTokens; ++t) sums[r][t] = _mm256_fmadd_ps(w, x[t], sums[r][t]);
+    }
+  };
+  size_t column = 0;
+  for (; column + 8 <= columns; column += 8)
+    add_column(column, [](const float* x) { return _mm256_loadu_ps(x); });
+  if (column < columns) add_column(column, [&](const float* x) { return load_tail(x, columns - column); });
+  UNROLLED for (int t = 0; t < kTokens; ++t) {
+    UNROLLED for (int r = 0; r < kPanelRows; ++r) write_output(a, row + r, token + t, sums[r][t]);
+  }
+}
+
+void panel_tokens(const MatmulArguments& a, const float* panel, size_t stride, size_t row, size_t token,
+                  size_t token_end) {
+  for (; token + 3 <= token_end; token += 3) panel_tile<3>(a, panel, stride, row, token);
+  if (token + 2 <= token_end) return panel_tile<2>(a, panel, stride, row, token);
+  if (token < token_end) panel_tile<1>(a, panel, stride, row, token);
+}
+
+// Many tokens: four rows at a time are decoded into a panel that a strip of tokens then shares. A strip's
+// inputs stay in the second-level cache while the panels go by.
+template <typename Format>
+void matmul_wide(const MatmulArguments& a) {
+  constexpr size_t kStripElements = 65536;
+  alignas(32) float panel[kPanelRows * kPanelColumnsMax];
+  const size_t columns = a.weights.columns;
+  const size_t stride = (columns + 7) / 8 * 8;
+  const size_t fitting = kStripElements / columns / 3 * 3;
+  const size_t strip = fitting < kPanelTokensMin ? kPanelTokensMin : fitting;
+  const size_t row_end = a.row_begin + (a.row_end - a.row_begin) / kPanelRows * kPanelRows;
+  for (size_t token = 0; token < a.tokens; token += strip) {
+    for (size_t row = a.row_begin; row < row_end; row += kPanelRows) {
+      for (int r = 0; r < kPanelRows; ++r) {
+        decode_row<Format>(a.weights.data + (row + r) * a.weights.row_bytes, columns, panel + r * stride);
+      }
+      panel_tokens(a, panel, stride, row, token, smaller(token + strip, a.tokens));
+    }
+  }
+  MatmulArguments rest = a;
+  rest.row_begin = row_end;
+  matmul_narrow<Format>(rest);
+}
+
+template <typename Format>
+void matmul_format(const MatmulArguments& a) {
+  if (a.tokens >= kPanelTokensMin && a.weights.columns <= kPanelColumnsMax) return matmul_wide<Format>(a);
+  matmul_narrow<Format>(a);
 }
 
 void matmul(const MatmulArguments& a) {
@@ -115,23 +210,6 @@ void matmul(const MatmulArguments& a) {
       return matmul_format<FormatQ6K>(a);
     case WeightType::kCount:
       return;
-  }
-}
-
-template <typename Format>
-void dequantize_format(const uint8_t* row, size_t elements, float* out) {
-  size_t column = 0;
-  for (; column + 32 <= elements; column += 32) {
-    __m256 w[4];
-    decode_32<Format>(row, column, w);
-    for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + column + 8 * i, w[i]);
-  }
-  if constexpr (Format::kAnyLength) {
-    for (; column + 8 <= elements; column += 8) _mm256_storeu_ps(out + column, Format::decode_8(row, column));
-    if (column < elements) {
-      const size_t count = elements - column;
-      store_tail(out + column, count, Format::decode_tail(row, column, count));
-    }
   }
 }
 
