@@ -1,8 +1,8 @@
 // The kernels for CPUs with AVX2, FMA and F16C. Includes no header with inline functions of external linkage
 // (see avx2_math.h). Products are fused explicitly, always in the same order, so every tile shape gives the
 // same bits.
-#include "kernels/cpu/avx2_formats.h"
 #include "kernels/cpu/avx2_math.h"
+#include "kernels/cpu/avx2_matmul.h"
 #include "kernels/cpu/kernels.h"
 
 namespace deepserve::kernels {
@@ -11,231 +11,8 @@ const Kernels& avx2_kernels();
 
 namespace {
 
-// Loops over tiles must vanish, or the compiler keeps their sums in memory.
-#define UNROLLED _Pragma("GCC unroll 16")
-
 inline size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
-}
-
-// Writes all vectors whole but a last partial one, which gets `tail` lanes: 8 pads `out` with zeros.
-template <typename Format>
-void decode_row(const uint8_t* row, size_t elements, float* out, size_t tail = 8) {
-  size_t column = 0;
-  for (; column + 32 <= elements; column += 32) {
-    __m256 w[4];
-    decode_32<Format>(row, column, w);
-    for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + column + 8 * i, w[i]);
-  }
-  if constexpr (Format::kAnyLength) {
-    for (; column + 8 <= elements; column += 8) _mm256_storeu_ps(out + column, Format::decode_8(row, column));
-    if (column < elements)
-      store_tail(out + column, tail, Format::decode_tail(row, column, elements - column));
-  }
-}
-
-template <typename Format>
-void dequantize_format(const uint8_t* row, size_t elements, float* out) {
-  decode_row<Format>(row, elements, out, elements % 8);
-}
-
-inline void write_output(const MatmulArguments& a, size_t row, size_t token, __m256 sums) {
-  float* out = a.outputs + token * a.output_stride + row;
-  float value = sum_lanes(sums);
-  if (a.bias != nullptr) value += a.bias[row];
-  *out = a.accumulate ? *out + value : value;
-}
-
-// One tile of outputs: kRows weight rows against kTokens inputs. Per output: 8 lanes, columns ascending, one
-// FMA each.
-template <typename Format, int kRows, int kTokens>
-void matmul_tile(const MatmulArguments& a, size_t row, size_t token) {
-  const size_t columns = a.weights.columns;
-  const uint8_t* weights[kRows];
-  const float* inputs[kTokens];
-  __m256 sums[kRows][kTokens];
-  UNROLLED for (int r = 0; r < kRows; ++r) weights[r] = a.weights.data + (row + r) * a.weights.row_bytes;
-  UNROLLED for (int t = 0; t < kTokens; ++t) inputs[t] = a.inputs + (token + t) * a.input_stride;
-  UNROLLED for (auto& row_sums : sums) {
-    UNROLLED for (__m256& sum : row_sums) sum = _mm256_setzero_ps();
-  }
-  size_t column = 0;
-  for (; column + 32 <= columns; column += 32) {
-    UNROLLED for (int r = 0; r < kRows; ++r) {
-      __m256 w[4];
-      decode_32<Format>(weights[r], column, w);
-      UNROLLED for (int i = 0; i < 4; ++i) {
-        UNROLLED for (int t = 0; t < kTokens; ++t) {
-          sums[r][t] = _mm256_fmadd_ps(w[i], _mm256_loadu_ps(inputs[t] + column + 8 * i), sums[r][t]);
-        }
-      }
-    }
-  }
-  if constexpr (Format::kAnyLength) {
-    for (; column + 8 <= columns; column += 8) {
-      UNROLLED for (int r = 0; r < kRows; ++r) {
-        const __m256 w = Format::decode_8(weights[r], column);
-        UNROLLED for (int t = 0; t < kTokens; ++t) {
-          sums[r][t] = _mm256_fmadd_ps(w, _mm256_loadu_ps(inputs[t] + column), sums[r][t]);
-        }
-      }
-    }
-    if (column < columns) {
-      const size_t count = columns - column;
-      UNROLLED for (int r = 0; r < kRows; ++r) {
-        const __m256 w = Format::decode_tail(weights[r], column, count);
-        UNROLLED for (int t = 0; t < kTokens; ++t) {
-          sums[r][t] = _mm256_fmadd_ps(w, load_tail(inputs[t] + column, count), sums[r][t]);
-        }
-      }
-    }
-  }
-  UNROLLED for (int t = 0; t < kTokens; ++t) {
-    UNROLLED for (int r = 0; r < kRows; ++r) write_output(a, row + r, token + t, sums[r][t]);
-  }
-}
-
-template <typename Format, int kTokens>
-void matmul_rows(const MatmulArguments& a, size_t token) {
-  // With one token, four rows at once keep enough independent sums in flight; with more, the tokens do.
-  constexpr int kRows = kTokens == 1 ? 4 : kTokens == 2 ? 2 : 1;
-  size_t row = a.row_begin;
-  for (; row + kRows <= a.row_end; row += kRows) matmul_tile<Format, kRows, kTokens>(a, row, token);
-  for (; row < a.row_end; ++row) matmul_tile<Format, 1, kTokens>(a, row, token);
-}
-
-// Few tokens: weights are decoded in registers, once for up to 8 tokens.
-template <typename Format>
-void matmul_narrow(const MatmulArguments& a) {
-  size_t token = 0;
-  for (; token + 8 <= a.tokens; token += 8) matmul_rows<Format, 8>(a, token);
-  if (token + 4 <= a.tokens) {
-    matmul_rows<Format, 4>(a, token);
-    token += 4;
-  }
-  if (token + 2 <= a.tokens) {
-    matmul_rows<Format, 2>(a, token);
-    token += 2;
-  }
-  if (token < a.tokens) matmul_rows<Format, 1>(a, token);
-}
-
-constexpr int kPanelRows = 4;
-constexpr size_t kPanelColumnsMax = 8192;  // 128 KiB on the stack
-constexpr size_t kPanelTokensMin = 12;
-
-// Decoded rows [kPanelRows, stride] against kTokens inputs, in the same order as matmul_tile.
-template <int kTokens>
-void panel_tile(const MatmulArguments& a, const float* panel, size_t stride, size_t row, size_t token) {
-  const size_t columns = a.weights.columns;
-  const float* inputs[kTokens];
-  __m256 sums[kPanelRows][kTokens];
-  UNROLLED for (int t = 0; t < kTokens; ++t) inputs[t] = a.inputs + (token + t) * a.input_stride;
-  UNROLLED for (auto& row_sums : sums) {
-    UNROLLED for (__m256& sum : row_sums) sum = _mm256_setzero_ps();
-  }
-  const auto add_column = [&](size_t column, auto load_input) __attribute__((always_inline)) {
-    __m256 x[kTokens];
-    UNROLLED for (int t = 0; t < kTokens; ++t) x[t] = load_input(inputs[t] + column);
-    UNROLLED for (int r = 0; r < kPanelRows; ++r) {
-      const __m256 w = _mm256_load_ps(panel + r * stride + column);
-      UNROLLED for (int t = 0; t < kTokens; ++t) sums[r][t] = _mm256_fmadd_ps(w, x[t], sums[r][t]);
-    }
-  };
-  size_t column = 0;
-  for (; column + 8 <= columns; column += 8)
-    add_column(column, [](const float* x) { return _mm256_loadu_ps(x); });
-  if (column < columns) add_column(column, [&](const float* x) { return load_tail(x, columns - column); });
-  UNROLLED for (int t = 0; t < kTokens; ++t) {
-    UNROLLED for (int r = 0; r < kPanelRows; ++r) write_output(a, row + r, token + t, sums[r][t]);
-  }
-}
-
-void panel_tokens(const MatmulArguments& a, const float* panel, size_t stride, size_t row, size_t token,
-                  size_t token_end) {
-  for (; token + 3 <= token_end; token += 3) panel_tile<3>(a, panel, stride, row, token);
-  if (token + 2 <= token_end) return panel_tile<2>(a, panel, stride, row, token);
-  if (token < token_end) panel_tile<1>(a, panel, stride, row, token);
-}
-
-// Many tokens: four rows at a time are decoded into a panel that a strip of tokens then shares. A strip's
-// inputs stay in the second-level cache while the panels go by.
-template <typename Format>
-void matmul_wide(const MatmulArguments& a) {
-  constexpr size_t kStripElements = 65536;
-  alignas(32) float panel[kPanelRows * kPanelColumnsMax];
-  const size_t columns = a.weights.columns;
-  const size_t stride = (columns + 7) / 8 * 8;
-  const size_t fitting = kStripElements / columns / 3 * 3;
-  const size_t strip = fitting < kPanelTokensMin ? kPanelTokensMin : fitting;
-  const size_t row_end = a.row_begin + (a.row_end - a.row_begin) / kPanelRows * kPanelRows;
-  for (size_t token = 0; token < a.tokens; token += strip) {
-    for (size_t row = a.row_begin; row < row_end; row += kPanelRows) {
-      for (int r = 0; r < kPanelRows; ++r) {
-        decode_row<Format>(a.weights.data + (row + r) * a.weights.row_bytes, columns, panel + r * stride);
-      }
-      panel_tokens(a, panel, stride, row, token, smaller(token + strip, a.tokens));
-    }
-  }
-  MatmulArguments rest = a;
-  rest.row_begin = row_end;
-  matmul_narrow<Format>(rest);
-}
-
-template <typename Format>
-void matmul_format(const MatmulArguments& a) {
-  if (a.tokens >= kPanelTokensMin && a.weights.columns <= kPanelColumnsMax) return matmul_wide<Format>(a);
-  matmul_narrow<Format>(a);
-}
-
-void matmul(const MatmulArguments& a) {
-  switch (a.weights.type) {
-    case WeightType::kF32:
-      return matmul_format<FormatF32>(a);
-    case WeightType::kF16:
-      return matmul_format<FormatF16>(a);
-    case WeightType::kBF16:
-      return matmul_format<FormatBF16>(a);
-    case WeightType::kQ4_0:
-      return matmul_format<FormatQ4_0>(a);
-    case WeightType::kQ4_1:
-      return matmul_format<FormatQ4_1>(a);
-    case WeightType::kQ5_0:
-      return matmul_format<FormatQ5_0>(a);
-    case WeightType::kQ8_0:
-      return matmul_format<FormatQ8_0>(a);
-    case WeightType::kQ4K:
-      return matmul_format<FormatQ4K>(a);
-    case WeightType::kQ6K:
-      return matmul_format<FormatQ6K>(a);
-    case WeightType::kCount:
-      return;
-  }
-}
-
-void dequantize(WeightType type, const uint8_t* row, size_t elements, float* out) {
-  switch (type) {
-    case WeightType::kF32:
-      return dequantize_format<FormatF32>(row, elements, out);
-    case WeightType::kF16:
-      return dequantize_format<FormatF16>(row, elements, out);
-    case WeightType::kBF16:
-      return dequantize_format<FormatBF16>(row, elements, out);
-    case WeightType::kQ4_0:
-      return dequantize_format<FormatQ4_0>(row, elements, out);
-    case WeightType::kQ4_1:
-      return dequantize_format<FormatQ4_1>(row, elements, out);
-    case WeightType::kQ5_0:
-      return dequantize_format<FormatQ5_0>(row, elements, out);
-    case WeightType::kQ8_0:
-      return dequantize_format<FormatQ8_0>(row, elements, out);
-    case WeightType::kQ4K:
-      return dequantize_format<FormatQ4K>(row, elements, out);
-    case WeightType::kQ6K:
-      return dequantize_format<FormatQ6K>(row, elements, out);
-    case WeightType::kCount:
-      return;
-  }
 }
 
 float dot(const float* a, const float* b, size_t size) {
@@ -338,7 +115,7 @@ void silu_multiply(float* gate, const float* up, size_t size) {
   }
 }
 
-constexpr Kernels kAvx2 = {"avx2", dequantize, matmul, attention, rms_norm, rope, silu_multiply};
+constexpr Kernels kAvx2 = {"avx2", avx2_dequantize, avx2_matmul, attention, rms_norm, rope, silu_multiply};
 
 }  // namespace
 

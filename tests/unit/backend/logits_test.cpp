@@ -57,7 +57,7 @@ TEST(Logits, JsonHoldsTheTopLogitsOfEveryPosition) {
 TEST(Logits, ThreadsAndRunsGiveTheSameBytes) {
   const TemporaryFile file(TinyModel{}.gguf());
   std::string tokens = "1";
-  for (int i = 0; i < 70; ++i) tokens += "," + std::to_string(i % 50);
+  for (int i = 0; i < 70; ++i) tokens.append(",").append(std::to_string(i % 50));
   const Outcome one = run({file.path().string(), "--tokens", tokens, "--json"});
   const Outcome three = run({file.path().string(), "--tokens", tokens, "--json", "--threads", "3"});
   ASSERT_TRUE(one.result);
