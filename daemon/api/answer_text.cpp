@@ -118,11 +118,11 @@ void LogprobText::clear() {
   for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) list->clear();
 }
 
-AnswerText::AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t created_unix) : chat_(shape.chat) {
-  envelope_ = ",\"id\":\"";
-  envelope_ += chat_ ? "chatcmpl-" : "cmpl-";
-  append_hex16(envelope_, id);
-  envelope_ += "\",\"created\":";
+AnswerText::AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t created_unix)
+    : chat_(shape.chat) {
+  id_ = chat_ ? "chatcmpl-" : "cmpl-";
+  append_hex16(id_, id);
+  envelope_ = "\",\"created\":";
   append_number(envelope_, static_cast<uint64_t>(created_unix));
   envelope_ += ",\"model\":";
   append_json_string(envelope_, shape.model);
@@ -136,9 +136,10 @@ AnswerText::AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t 
 }
 
 void AnswerText::append_envelope(std::string& out, std::string_view object) const {
-  out += "{\"object\":\"";
+  out += "{\"id\":\"";
+  out += id_;
+  out += "\",\"object\":\"";
   out += object;
-  out += '"';
   out += envelope_;
   out += ",\"choices\":[";
 }
@@ -168,7 +169,8 @@ void AnswerText::append_finish_event(std::string& out, uint16_t choice, ipc::Fin
   out += event_prefix_;
   out += "{\"index\":";
   append_number(out, uint64_t{choice});
-  out += chat_ ? ",\"delta\":{},\"logprobs\":null,\"finish_reason\":\"" : ",\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"";
+  out += chat_ ? ",\"delta\":{},\"logprobs\":null,\"finish_reason\":\""
+               : ",\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"";
   out += ipc::finish_reason_name(reason);
   out += '"';
   out += event_suffix_;
@@ -181,7 +183,9 @@ void AnswerText::append_usage_event(std::string& out, const ipc::Usage& usage) c
   out += "}\n\n";
 }
 
-void AnswerText::begin_whole(std::string& out) const { append_envelope(out, chat_ ? "chat.completion" : "text_completion"); }
+void AnswerText::begin_whole(std::string& out) const {
+  append_envelope(out, chat_ ? "chat.completion" : "text_completion");
+}
 
 void AnswerText::append_whole_choice(std::string& out, uint16_t choice, std::string_view text,
                                      const LogprobText& logprobs, ipc::FinishReason reason) const {

@@ -1,5 +1,5 @@
-// The JSON of completions and chat completions, whole and in pieces, in OpenAI's shape; written straight into the
-// output, because it is written per token.
+// The JSON of completions and chat completions, whole and in pieces, in OpenAI's shape; written straight into
+// the output, because it is written per token.
 #pragma once
 
 #include <cstdint>
@@ -41,21 +41,23 @@ class AnswerText {
 
   // Events of a stream (server-sent events, without their `id:` lines).
   void append_role_event(std::string& out, uint16_t choice) const;
-  void append_text_event(std::string& out, uint16_t choice, std::string_view text, const LogprobText& logprobs) const;
+  void append_text_event(std::string& out, uint16_t choice, std::string_view text,
+                         const LogprobText& logprobs) const;
   void append_finish_event(std::string& out, uint16_t choice, ipc::FinishReason reason) const;
   void append_usage_event(std::string& out, const ipc::Usage& usage) const;
 
   // The answer in one piece: begin, each choice, end.
   void begin_whole(std::string& out) const;
-  void append_whole_choice(std::string& out, uint16_t choice, std::string_view text, const LogprobText& logprobs,
-                           ipc::FinishReason reason) const;
+  void append_whole_choice(std::string& out, uint16_t choice, std::string_view text,
+                           const LogprobText& logprobs, ipc::FinishReason reason) const;
   void end_whole(std::string& out, const ipc::Usage& usage) const;
 
  private:
   void append_envelope(std::string& out, std::string_view object) const;
 
   const bool chat_;
-  std::string envelope_;      // from the id to the model, but for the object's name
+  std::string id_;
+  std::string envelope_;      // what follows the object's name, up to the choices
   std::string event_prefix_;  // "data: {" up to the first choice's index
   std::string event_suffix_;  // after the choice
 };

@@ -40,7 +40,8 @@ void add_completion_routes(Router& router, Serving& serving, Metrics& metrics, c
     return start_completion(exchange, serving, metrics, options, parse_chat_request(exchange.request()));
   });
   router.add("POST", "/v1/completions", [&](Exchange& exchange, const PathParameters&) {
-    return start_completion(exchange, serving, metrics, options, parse_completion_request(exchange.request()));
+    return start_completion(exchange, serving, metrics, options,
+                            parse_completion_request(exchange.request()));
   });
 }
 
@@ -54,6 +55,8 @@ void Api::add_routes(Router& router) {
   add_observe_routes(router);
 }
 
-void Api::add_observe_routes(Router& router) { add_health_routes(router, serving_, metrics_, options_.server); }
+void Api::add_observe_routes(Router& router) {
+  add_health_routes(router, serving_, metrics_, options_.server);
+}
 
 }  // namespace deepserve::daemon

@@ -1,8 +1,8 @@
 // The OpenAI-shaped API of api.sock (DESIGN 11), on top of Serving.
 //
-// Which class a request gets: X-Deepserve-Class (vip, normal, batch), else the body's `priority` (the same words, or
-// vLLM's integer: below 0 vip, 0 normal, above 0 batch), else `service_tier` (priority: vip, auto and default: normal,
-// flex: batch), else normal. Serving lowers it to what the client may ask for.
+// Which class a request gets: X-Deepserve-Class (vip, normal, batch), else the body's `priority` (the same
+// words, or vLLM's integer: below 0 vip, 0 normal, above 0 batch), else `service_tier` (priority: vip, auto
+// and default: normal, flex: batch), else normal. Serving lowers it to what the client may ask for.
 #pragma once
 
 #include <functional>
@@ -22,8 +22,8 @@ struct ApiOptions {
   uint64_t keep_alive_ms = 10'000;     // a stream that is silent for so long sends an SSE comment
 };
 
-// Everything named here outlives the routes' use: before it goes, HttpServer::close_all() (running requests are
-// forgotten then) or the server's own end.
+// Everything named here outlives the routes' use: before it goes, HttpServer::close_all() (running requests
+// are forgotten then) or the server's own end.
 class Api {
  public:
   Api(Serving& serving, Metrics& metrics, ApiOptions options);

@@ -16,11 +16,13 @@ constexpr std::string_view kRoles[] = {"system", "developer", "user", "assistant
 // One of the parts that a content may be a list of.
 void read_part(Fields& fields, const json::value& value, std::string& content) {
   const auto* object = value.if_object();
-  if (object == nullptr) return fields.fail_at("content", "must be a string or a list of {\"type\": \"text\"} parts");
+  if (object == nullptr)
+    return fields.fail_at("content", "must be a string or a list of {\"type\": \"text\"} parts");
   Fields part(*object, fields.full_name("content."));
   std::string type;
   part.read_string("type", type);
-  if (type != "text") part.fail_at("type", fmt::format("must be text: '{}' is not supported", type), Code::kNotSupported);
+  if (type != "text")
+    part.fail_at("type", fmt::format("must be text: '{}' is not supported", type), Code::kNotSupported);
   if (!part.has("text")) part.fail_at("text", "is missing");
   std::string text;
   part.read_string("text", text);
@@ -37,8 +39,8 @@ void read_message(Fields& fields, ipc::ChatMessage& message) {
   if (std::find(std::begin(kRoles), std::end(kRoles), message.role) == std::end(kRoles)) {
     fields.fail_at("role", "must be system, developer, user or assistant");
   }
-  for (const std::string_view name : {"tool_calls", "function_call", "audio", "refusal", "name", "annotations",
-                                      "reasoning_content"}) {
+  for (const std::string_view name :
+       {"tool_calls", "function_call", "audio", "refusal", "name", "annotations", "reasoning_content"}) {
     fields.refuse_unsupported(name);
   }
   const auto* content = fields.take("content");
@@ -49,7 +51,8 @@ void read_message(Fields& fields, ipc::ChatMessage& message) {
     return;
   }
   const auto* parts = content->if_array();
-  if (parts == nullptr) return fields.fail_at("content", "must be a string or a list of {\"type\": \"text\"} parts");
+  if (parts == nullptr)
+    return fields.fail_at("content", "must be a string or a list of {\"type\": \"text\"} parts");
   for (const auto& part : *parts) read_part(fields, part, message.content);
 }
 
@@ -80,9 +83,11 @@ void read_response_format(Fields& fields) {
   if (format == nullptr) return;
   const auto* object = format->if_object();
   const auto* type = object == nullptr ? nullptr : object->if_contains("type");
-  if (type == nullptr || !type->is_string()) return fields.fail_at("response_format", "must be an object with a type");
+  if (type == nullptr || !type->is_string())
+    return fields.fail_at("response_format", "must be an object with a type");
   if (type->as_string() != "text" || object->size() != 1) {
-    fields.fail_at("response_format", "other than {\"type\": \"text\"} is not supported", Code::kNotSupported);
+    fields.fail_at("response_format", "other than {\"type\": \"text\"} is not supported",
+                   Code::kNotSupported);
   }
 }
 
@@ -105,7 +110,8 @@ void read_messages(Fields& fields, ipc::Prompt& prompt) {
   const auto* value = fields.take("messages");
   if (value == nullptr) return fields.fail_at("messages", "is missing");
   const auto* list = value->if_array();
-  if (list == nullptr || list->empty()) return fields.fail_at("messages", "must be a list of at least one message");
+  if (list == nullptr || list->empty())
+    return fields.fail_at("messages", "must be a list of at least one message");
   if (list->size() > kMessagesMax) return fields.fail_at("messages", "has more than 16384 messages");
   prompt.chat.reserve(list->size());
   for (size_t i = 0; i < list->size(); ++i) {
@@ -125,8 +131,9 @@ Parsed<CompletionSpec> parse_chat_request(const HttpRequest& request) {
   CompletionSpec spec;
   spec.shape.chat = true;
   spec.request.endpoint = "chat";
-  for (const std::string_view name : {"tools", "parallel_tool_calls", "functions", "function_call", "audio",
-                                      "prediction", "reasoning_effort", "store", "web_search_options", "verbosity"}) {
+  for (const std::string_view name :
+       {"tools", "parallel_tool_calls", "functions", "function_call", "audio", "prediction",
+        "reasoning_effort", "store", "web_search_options", "verbosity"}) {
     fields.refuse_unsupported(name);
   }
   read_tool_choice(fields);

@@ -9,22 +9,31 @@
 namespace deepserve::daemon {
 namespace {
 
-double seconds(uint64_t ns) { return static_cast<double>(ns) / static_cast<double>(kSecond_ns); }
+double seconds(uint64_t ns) {
+  return static_cast<double>(ns) / static_cast<double>(kSecond_ns);
+}
 
 void log_end(ipc::RequestId id, const Error& error) {
   const ErrorRow& row = error_row(error.code);
-  constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
-                                                   spdlog::level::err};
-  spdlog::log(kLevels[static_cast<size_t>(row.log_level)], "request {}: {}: {}", hex16(id), row.name, error.message);
+  constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info,
+                                                   spdlog::level::warn, spdlog::level::err};
+  spdlog::log(kLevels[static_cast<size_t>(row.log_level)], "request {}: {}: {}", hex16(id), row.name,
+              error.message);
 }
 
 }  // namespace
 
 Completion::Completion(Exchange& exchange, Serving& serving, Metrics& metrics, CompletionSpec spec,
                        uint64_t keep_alive_ms)
-    : exchange_(exchange), serving_(serving), metrics_(metrics), shape_(std::move(spec.shape)),
-      service_class_(spec.request.service_class), logprobs_(spec.request.generation.logprobs),
-      keep_alive_ms_(keep_alive_ms), started_ns_(monotonic_ns()), choices_(spec.request.generation.choices) {
+    : exchange_(exchange),
+      serving_(serving),
+      metrics_(metrics),
+      shape_(std::move(spec.shape)),
+      service_class_(spec.request.service_class),
+      logprobs_(spec.request.generation.logprobs),
+      keep_alive_ms_(keep_alive_ms),
+      started_ns_(monotonic_ns()),
+      choices_(spec.request.generation.choices) {
   id_ = serving.start(std::move(spec.request), *this);
   exchange.set_request_id(id_);
   text_.emplace(shape_, id_, unix_seconds());
@@ -36,7 +45,9 @@ Completion::~Completion() {
   serving_.forget(id_);
 }
 
-double Completion::seconds_since_start() const { return seconds(monotonic_ns() - started_ns_); }
+double Completion::seconds_since_start() const {
+  return seconds(monotonic_ns() - started_ns_);
+}
 
 void Completion::on_accepted(const ipc::Accepted& event) {
   accepted_ = true;
@@ -91,7 +102,8 @@ void Completion::on_finished(const ipc::Finished& event) {
 void Completion::on_refused(const Refusal& refusal) {
   ended_ = true;
   const ErrorDetails details = refusal_details(refusal);
-  metrics_.count_refused(service_class_, details.reason.empty() ? error_row(refusal.error.code).name : details.reason);
+  metrics_.count_refused(service_class_,
+                         details.reason.empty() ? error_row(refusal.error.code).name : details.reason);
   log_end(id_, refusal.error);
   exchange_.respond(error_response(refusal.error, details));
 }
@@ -164,7 +176,8 @@ void Completion::append_id(std::string& out) const {
 }
 
 void Completion::tick(uint64_t now_ns) {
-  if (!accepted_ || ended_ || !shape_.stream || now_ns < last_event_ns_ + keep_alive_ms_ * kMillisecond_ns) return;
+  if (!accepted_ || ended_ || !shape_.stream || now_ns < last_event_ns_ + keep_alive_ms_ * kMillisecond_ns)
+    return;
   keep_alive_due_ = true;
   exchange_.wake();
 }

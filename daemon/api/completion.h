@@ -1,7 +1,7 @@
 // Answers one /v1/completions or /v1/chat/completions request out of what its runner tells.
 //
-// The status line waits for the runner's `accepted`: until then every error has its own HTTP status. A stream that fails
-// after it ends with `event: error` and without [DONE] (DESIGN 6).
+// The status line waits for the runner's `accepted`: until then every error has its own HTTP status. A stream
+// that fails after it ends with `event: error` and without [DONE] (DESIGN 6).
 #pragma once
 
 #include <optional>
@@ -19,7 +19,8 @@ namespace deepserve::daemon {
 class Completion final : public Responder, public ResponseSink {
  public:
   // Starts the request. Everything is borrowed but the spec.
-  Completion(Exchange& exchange, Serving& serving, Metrics& metrics, CompletionSpec spec, uint64_t keep_alive_ms);
+  Completion(Exchange& exchange, Serving& serving, Metrics& metrics, CompletionSpec spec,
+             uint64_t keep_alive_ms);
   // Forgets the request unless it has ended.
   ~Completion() override;
 

@@ -36,7 +36,8 @@ void read_logprobs(Fields& fields, ipc::Generation& generation) {
 void check_best_of(Fields& fields, const ipc::Generation& generation) {
   uint16_t best_of = generation.choices;
   fields.read_integer("best_of", 1, 128, best_of);
-  if (best_of != generation.choices) fields.fail_at("best_of", "other than n is not supported", Code::kNotSupported);
+  if (best_of != generation.choices)
+    fields.fail_at("best_of", "other than n is not supported", Code::kNotSupported);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// What the body of a /v1/chat/completions or /v1/completions request asks for: what Serving is to do, and the shape in
-// which the client wants to read it.
+// What the body of a /v1/chat/completions or /v1/completions request asks for: what Serving is to do, and the
+// shape in which the client wants to read it.
 #pragma once
 
 #include <boost/json/fwd.hpp>
@@ -26,7 +26,8 @@ struct CompletionSpec {
   CompletionShape shape;
 };
 
-// Peer, client, model row and fingerprint are the route's business. A request without a seed gets a random one.
+// Peer, client, model row and fingerprint are the route's business. A request without a seed gets a random
+// one.
 Parsed<CompletionSpec> parse_chat_request(const HttpRequest& request);
 Parsed<CompletionSpec> parse_completion_request(const HttpRequest& request);
 
@@ -35,7 +36,8 @@ void read_messages(Fields& fields, ipc::Prompt& prompt);
 // A prompt as text or as token ids.
 void read_prompt(Fields& fields, ipc::Prompt& prompt);
 
-// The fields that both endpoints have: how tokens are chosen, when to stop, streaming, class, deadline, labels.
+// The fields that both endpoints have: how tokens are chosen, when to stop, streaming, class, deadline,
+// labels.
 void read_common_fields(Fields& fields, const HttpRequest& request, CompletionSpec& spec);
 
 // X-Deepserve-Class, `priority`, `service_tier` and X-Deepserve-Deadline-Ms (see api.h).

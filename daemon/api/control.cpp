@@ -50,7 +50,9 @@ RequestId request_id_from(const std::string& text) {
   return problem == std::errc() && end == text.data() + text.size() ? id : 0;
 }
 
-Error no_request(const std::string& id) { return {Code::kNotFound, "there is no request '" + id + "' now"}; }
+Error no_request(const std::string& id) {
+  return {Code::kNotFound, "there is no request '" + id + "' now"};
+}
 
 Nobody respond_runner(Exchange& exchange, const Serving& serving, const std::string& id) {
   const auto row = find_row(serving.runners(), id);
@@ -61,7 +63,8 @@ Nobody respond_runner(Exchange& exchange, const Serving& serving, const std::str
 // Waits until a runner has been restarted. What Serving calls may come after the client has gone.
 class RestartResponder final : public Responder {
  public:
-  RestartResponder(Exchange& exchange, Serving& serving, std::string id) : exchange_(exchange), serving_(serving), id_(id) {
+  RestartResponder(Exchange& exchange, Serving& serving, std::string id)
+      : exchange_(exchange), serving_(serving), id_(id) {
     serving.restart_runner(id, [this, alive = std::weak_ptr<bool>(alive_)](Result<void> result) {
       if (!alive.expired()) done(result);
     });
@@ -98,9 +101,16 @@ void append_status(JsonWriter& json, const Serving& serving, const ControlOption
   append_rows(json.key("runners"), serving.runners());
   json.key("classes").begin_object();
   for (size_t i = 0; i < counts.waiting.size(); ++i) {
-    json.key(ipc::class_name(static_cast<ipc::Class>(i))).begin_object().member("waiting", counts.waiting[i]).end_object();
+    json.key(ipc::class_name(static_cast<ipc::Class>(i)))
+        .begin_object()
+        .member("waiting", counts.waiting[i])
+        .end_object();
   }
-  json.end_object().key("requests").begin_object().member("running", counts.running).member("waiting", waiting);
+  json.end_object()
+      .key("requests")
+      .begin_object()
+      .member("running", counts.running)
+      .member("waiting", waiting);
   json.end_object().end_object();
 }
 
@@ -111,12 +121,13 @@ void add_runner_routes(Router& router, Serving& serving) {
   router.add("GET", "/ctl/runners/{id}", [&serving](Exchange& exchange, const PathParameters& parameters) {
     return respond_runner(exchange, serving, parameters[0]);
   });
-  router.add("POST", "/ctl/runners/{id}/restart", [&serving](Exchange& exchange, const PathParameters& parameters) -> Nobody {
-    if (!find_row(serving.runners(), parameters[0])) {
-      return respond_error(exchange, no_runner(serving, parameters[0]));
-    }
-    return std::make_unique<RestartResponder>(exchange, serving, parameters[0]);
-  });
+  router.add("POST", "/ctl/runners/{id}/restart",
+             [&serving](Exchange& exchange, const PathParameters& parameters) -> Nobody {
+               if (!find_row(serving.runners(), parameters[0])) {
+                 return respond_error(exchange, no_runner(serving, parameters[0]));
+               }
+               return std::make_unique<RestartResponder>(exchange, serving, parameters[0]);
+             });
 }
 
 void add_request_routes(Router& router, Serving& serving) {
@@ -128,31 +139,35 @@ void add_request_routes(Router& router, Serving& serving) {
     if (!row) return respond_error(exchange, no_request(parameters[0]));
     return respond_json(exchange, [&](JsonWriter& json) { append_row(json, *row); });
   });
-  router.add("POST", "/ctl/requests/{id}/cancel", [&serving](Exchange& exchange, const PathParameters& parameters) {
-    const RequestId id = request_id_from(parameters[0]);
-    const auto cancelled = id == 0 ? Result<void>(fail(Code::kNotFound, "no id")) : serving.cancel(id);
-    if (!cancelled && cancelled.error().code == Code::kNotFound) return respond_error(exchange, no_request(parameters[0]));
-    if (!cancelled) return respond_error(exchange, cancelled.error());
-    return respond_json(exchange, [&](JsonWriter& json) {
-      json.begin_object().member("id", hex16(id)).member("state", "cancelled").end_object();
-    });
-  });
+  router.add(
+      "POST", "/ctl/requests/{id}/cancel", [&serving](Exchange& exchange, const PathParameters& parameters) {
+        const RequestId id = request_id_from(parameters[0]);
+        const auto cancelled = id == 0 ? Result<void>(fail(Code::kNotFound, "no id")) : serving.cancel(id);
+        if (!cancelled && cancelled.error().code == Code::kNotFound)
+          return respond_error(exchange, no_request(parameters[0]));
+        if (!cancelled) return respond_error(exchange, cancelled.error());
+        return respond_json(exchange, [&](JsonWriter& json) {
+          json.begin_object().member("id", hex16(id)).member("state", "cancelled").end_object();
+        });
+      });
 }
 
 void add_model_rows(Router& router, Serving& serving) {
   router.add("GET", "/ctl/models", [&serving](Exchange& exchange, const PathParameters&) {
     return respond_json(exchange, [&](JsonWriter& json) { append_rows(json, serving.models()); });
   });
-  router.add("GET", "/ctl/models/{name...}", [&serving](Exchange& exchange, const PathParameters& parameters) {
-    const auto model = find_model(serving, parameters[0]);
-    if (!model) return respond_error(exchange, model.error());
-    return respond_json(exchange, [&](JsonWriter& json) { append_row(json, *model); });
-  });
+  router.add("GET", "/ctl/models/{name...}",
+             [&serving](Exchange& exchange, const PathParameters& parameters) {
+               const auto model = find_model(serving, parameters[0]);
+               if (!model) return respond_error(exchange, model.error());
+               return respond_json(exchange, [&](JsonWriter& json) { append_row(json, *model); });
+             });
 }
 
 }  // namespace
 
-Control::Control(Serving& serving, ControlOptions options) : serving_(serving), options_(std::move(options)) {}
+Control::Control(Serving& serving, ControlOptions options)
+    : serving_(serving), options_(std::move(options)) {}
 
 void Control::add_routes(Router& router) {
   router.add("GET", "/ctl/status", [this](Exchange& exchange, const PathParameters&) {

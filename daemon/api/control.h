@@ -18,7 +18,8 @@ struct ControlOptions {
   uint64_t started_ns = monotonic_ns();
 };
 
-// Everything named here outlives the routes. /healthz, /readyz and /metrics come from Api::add_observe_routes.
+// Everything named here outlives the routes. /healthz, /readyz and /metrics come from
+// Api::add_observe_routes.
 class Control {
  public:
   Control(Serving& serving, ControlOptions options);

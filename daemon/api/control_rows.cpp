@@ -6,11 +6,14 @@ namespace deepserve::daemon {
 namespace {
 
 // Whole milliseconds are enough for people.
-double rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
+double rounded(double seconds) {
+  return std::round(seconds * 1000) / 1000;
+}
 
 // `null` for what nobody knows before a runner is ready.
 template <typename Field>
-void append_fact(JsonWriter& json, std::string_view name, const std::optional<ipc::RunnerState>& facts, Field field) {
+void append_fact(JsonWriter& json, std::string_view name, const std::optional<ipc::RunnerState>& facts,
+                 Field field) {
   json.key(name);
   if (facts) {
     json.value((*facts).*field);
@@ -67,9 +70,17 @@ void append_row(JsonWriter& json, const RunnerRow& row) {
 }
 
 void append_row(JsonWriter& json, const RequestRow& row) {
-  json.begin_object().member("id", hex16(row.id)).member("state", row.state).member("client", row.client).key("peer");
+  json.begin_object()
+      .member("id", hex16(row.id))
+      .member("state", row.state)
+      .member("client", row.client)
+      .key("peer");
   if (row.peer.known) {
-    json.begin_object().member("pid", row.peer.pid).member("uid", row.peer.uid).member("gid", row.peer.gid).end_object();
+    json.begin_object()
+        .member("pid", row.peer.pid)
+        .member("uid", row.peer.uid)
+        .member("gid", row.peer.gid)
+        .end_object();
   } else {
     json.value(nullptr);
   }

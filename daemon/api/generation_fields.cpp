@@ -23,7 +23,8 @@ void read_stop(Fields& fields, ipc::Generation& generation) {
   const auto add = [&](const json::value& value) {
     const auto* text = value.if_string();
     if (text == nullptr || text->empty() || text->size() > kStopBytesMax) {
-      return fields.fail_at("stop", "must be a string or a list of strings, none of them empty or longer than 1024 bytes");
+      return fields.fail_at(
+          "stop", "must be a string or a list of strings, none of them empty or longer than 1024 bytes");
     }
     generation.stop.emplace_back(*text);
   };
@@ -83,7 +84,8 @@ void read_sampling(Fields& fields, ipc::Generation& generation) {
   fields.read_number("presence_penalty", -2, 2, generation.presence_penalty);
   fields.read_number("frequency_penalty", -2, 2, generation.frequency_penalty);
   fields.read_number("repetition_penalty", 0, 10, generation.repetition_penalty);
-  if (generation.repetition_penalty <= 0) fields.fail_at("repetition_penalty", "must be above 0 and at most 10");
+  if (generation.repetition_penalty <= 0)
+    fields.fail_at("repetition_penalty", "must be above 0 and at most 10");
   read_logit_bias(fields, generation);
   if (fields.has("seed")) {
     fields.read_integer("seed", INT64_MIN, INT64_MAX, generation.seed);
@@ -131,9 +133,10 @@ void read_common_fields(Fields& fields, const HttpRequest& request, CompletionSp
   read_stream(fields, spec.shape);
   read_labels(fields);
   read_service_class(fields, request, spec.request);
-  for (const std::string_view name : {"use_beam_search", "length_penalty", "prompt_logprobs", "guided_json",
-                                      "guided_regex", "guided_choice", "guided_grammar", "structured_outputs",
-                                      "truncate_prompt_tokens", "allowed_token_ids", "bad_words", "logits_processors"}) {
+  for (const std::string_view name :
+       {"use_beam_search", "length_penalty", "prompt_logprobs", "guided_json", "guided_regex",
+        "guided_choice", "guided_grammar", "structured_outputs", "truncate_prompt_tokens",
+        "allowed_token_ids", "bad_words", "logits_processors"}) {
     fields.refuse_unsupported(name);
   }
   spec.request.prompt_bytes = prompt_bytes(spec.request.prompt);

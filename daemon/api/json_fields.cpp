@@ -13,7 +13,9 @@ namespace json = boost::json;
 
 constexpr size_t kDepthMax = 64;
 
-FieldError body_error(Code code, std::string message) { return {{code, std::move(message)}, ""}; }
+FieldError body_error(Code code, std::string message) {
+  return {{code, std::move(message)}, ""};
+}
 
 bool is_json(std::string_view content_type) {
   std::string type(content_type.substr(0, content_type.find(';')));
@@ -24,14 +26,20 @@ bool is_json(std::string_view content_type) {
 
 std::string_view kind_name(const json::value& value) {
   switch (value.kind()) {
-    case json::kind::null: return "null";
-    case json::kind::bool_: return "a boolean";
+    case json::kind::null:
+      return "null";
+    case json::kind::bool_:
+      return "a boolean";
     case json::kind::int64:
     case json::kind::uint64:
-    case json::kind::double_: return "a number";
-    case json::kind::string: return "a string";
-    case json::kind::array: return "a list";
-    case json::kind::object: return "an object";
+    case json::kind::double_:
+      return "a number";
+    case json::kind::string:
+      return "a string";
+    case json::kind::array:
+      return "a list";
+    case json::kind::object:
+      return "an object";
   }
   return "something else";
 }
@@ -52,7 +60,8 @@ Parsed<json::object> parse_json_body(const HttpRequest& request) {
     return tl::unexpected(body_error(Code::kUnsupportedMedia, "Content-Type must be application/json"));
   }
   if (const size_t at = find_invalid_utf8(request.body); at != std::string_view::npos) {
-    return tl::unexpected(body_error(Code::kInvalidRequest, fmt::format("the body is not UTF-8 at byte {}", at)));
+    return tl::unexpected(
+        body_error(Code::kInvalidRequest, fmt::format("the body is not UTF-8 at byte {}", at)));
   }
   json::parse_options options;
   options.max_depth = kDepthMax;
@@ -65,8 +74,8 @@ Parsed<json::object> parse_json_body(const HttpRequest& request) {
   }
   json::value value = parser.release();
   if (!value.is_object()) {
-    return tl::unexpected(
-        body_error(Code::kInvalidRequest, fmt::format("the body must be a JSON object, not {}", kind_name(value))));
+    return tl::unexpected(body_error(
+        Code::kInvalidRequest, fmt::format("the body must be a JSON object, not {}", kind_name(value))));
   }
   return std::move(value.as_object());
 }
@@ -94,7 +103,8 @@ const json::value* Fields::take(std::string_view name) {
 void Fields::read_bool(std::string_view name, bool& value) {
   const auto* field = take(name);
   if (field == nullptr) return;
-  if (!field->is_bool()) return fail_at(name, fmt::format("must be true or false, not {}", kind_name(*field)));
+  if (!field->is_bool())
+    return fail_at(name, fmt::format("must be true or false, not {}", kind_name(*field)));
   value = field->as_bool();
 }
 
@@ -137,7 +147,8 @@ void Fields::finish() {
     if (failure_) return;
     if (value.is_null()) continue;
     const std::string_view key(name);
-    if (std::find(known_.begin(), known_.end(), key) == known_.end()) fail_at(key, "is not a field that is known here");
+    if (std::find(known_.begin(), known_.end(), key) == known_.end())
+      fail_at(key, "is not a field that is known here");
   }
 }
 

@@ -5,8 +5,8 @@
 //   fields.finish();
 //   if (fields.failed()) return tl::unexpected(fields.failure());
 //
-// The first thing that is wrong sticks: the reads after it leave their targets alone. A field that is null counts as
-// not there.
+// The first thing that is wrong sticks: the reads after it leave their targets alone. A field that is null
+// counts as not there.
 #pragma once
 
 #include <boost/json.hpp>
@@ -22,8 +22,8 @@
 
 namespace deepserve::daemon {
 
-// The body as a JSON object. kUnsupportedMedia for another content type, kInvalidRequest (with the byte) for what is not
-// UTF-8, not JSON, nested deeper than 64 levels, or no object.
+// The body as a JSON object. kUnsupportedMedia for another content type, kInvalidRequest (with the byte) for
+// what is not UTF-8, not JSON, nested deeper than 64 levels, or no object.
 Parsed<boost::json::object> parse_json_body(const HttpRequest& request);
 
 // An integer, if `value` is one and in range.
@@ -31,7 +31,8 @@ std::optional<int64_t> integer_in(const boost::json::value& value, int64_t min, 
 
 class Fields {
  public:
-  // Both borrowed. `path` leads to the object: "stream_options." or "messages[0]."; empty for the body itself.
+  // Both borrowed. `path` leads to the object: "stream_options." or "messages[0]."; empty for the body
+  // itself.
   Fields(const boost::json::object& object, std::string path) : object_(object), path_(std::move(path)) {}
 
   bool has(std::string_view name) const { return find(name) != nullptr; }

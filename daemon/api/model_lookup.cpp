@@ -12,7 +12,8 @@ Result<ModelRow> find_model(const Serving& serving, std::string_view name) {
     if (name.empty() || model.name == name || is_alias) return std::move(model);
     names += (names.empty() ? "" : ", ") + model.name;
   }
-  return fail(Code::kModelNotFound, "the model '{}' does not exist; there is: {}", name.substr(0, 200), names);
+  return fail(Code::kModelNotFound, "the model '{}' does not exist; there is: {}", name.substr(0, 200),
+              names);
 }
 
 }  // namespace deepserve::daemon

@@ -1,4 +1,5 @@
-// The routes of api.sock, one file for each family. Everything passed is borrowed for as long as the routes are used.
+// The routes of api.sock, one file for each family. Everything passed is borrowed for as long as the routes
+// are used.
 #pragma once
 
 #include "daemon/api/api.h"

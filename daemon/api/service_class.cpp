@@ -18,7 +18,9 @@ void read_priority(Fields& fields, RequestSpec& spec) {
     if (!named) return fields.fail_at("priority", kClassWords);
     spec.service_class = *named;
   } else if (const auto number = integer_in(*priority, INT64_MIN, INT64_MAX)) {
-    spec.service_class = *number < 0 ? ipc::Class::kVip : *number == 0 ? ipc::Class::kNormal : ipc::Class::kBatch;
+    spec.service_class = *number < 0    ? ipc::Class::kVip
+                         : *number == 0 ? ipc::Class::kNormal
+                                        : ipc::Class::kBatch;
   } else {
     fields.fail_at("priority", "must be vip, normal or batch, or an integer");
   }

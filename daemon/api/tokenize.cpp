@@ -19,7 +19,9 @@ struct QuerySpec {
 class QueryResponder final : public Responder {
  public:
   QueryResponder(Exchange& exchange, Serving& serving, const ModelRow& model, QuerySpec spec)
-      : exchange_(exchange), serving_(serving), kind_(spec.query.kind),
+      : exchange_(exchange),
+        serving_(serving),
+        kind_(spec.query.kind),
         context_tokens_(model.facts ? model.facts->context_tokens : 0) {
     id_ = serving.query(model.name, std::move(spec.query), [this](Result<ipc::Answer> answer) {
       id_ = 0;

@@ -57,14 +57,20 @@ bool elapsed(uint64_t now_ns, uint64_t since_ns, uint64_t limit_ms) {
 }  // namespace
 
 Connection::Connection(HttpServer& server, Fd socket, const Router& router, bool is_unix)
-    : server_(server), router_(router), socket_(std::move(socket)), is_unix_(is_unix), since_ns_(monotonic_ns()),
+    : server_(server),
+      router_(router),
+      socket_(std::move(socket)),
+      is_unix_(is_unix),
+      since_ns_(monotonic_ns()),
       peer_(peer_of(socket_.get(), is_unix)) {
   poll_ = std::make_unique<Poll>(server.loop_, socket_.get(),
                                  [this](int readiness, int error) { on_ready(readiness, error); });
   update_watch();
 }
 
-Connection::~Connection() { release_body(); }
+Connection::~Connection() {
+  release_body();
+}
 
 void Connection::on_ready(int readiness, int error) {
   if (state_ == State::kClosed) return;
@@ -203,7 +209,9 @@ void Connection::start_stream(HttpResponse head) {
   server_.mark_dirty(*this);
 }
 
-void Connection::wake() { server_.mark_dirty(*this); }
+void Connection::wake() {
+  server_.mark_dirty(*this);
+}
 
 void Connection::write_head(const HttpResponse& response, bool has_length) {
   ++server_.counters_.responses_total[static_cast<size_t>(response.status / 100) % 6];
@@ -324,7 +332,8 @@ void Connection::sweep(uint64_t now_ns) {
     case State::kLingering:
       if (elapsed(now_ns, since_ns_, limits.linger_ms)) close();
       break;
-    case State::kClosed: break;
+    case State::kClosed:
+      break;
   }
   if (state_ != State::kClosed) update_watch();
 }

@@ -1,11 +1,13 @@
-// One client's connection: reads requests one after the other, has each answered by a route, writes the answers.
+// One client's connection: reads requests one after the other, has each answered by a route, writes the
+// answers.
 //
-// idle -> head -> body -> running -> idle ..., or from anywhere -> lingering -> closed. Pipelined requests wait, unparsed,
-// until the answer before theirs has been written out. Between requests a connection holds no buffers.
+// idle -> head -> body -> running -> idle ..., or from anywhere -> lingering -> closed. Pipelined requests
+// wait, unparsed, until the answer before theirs has been written out. Between requests a connection holds no
+// buffers.
 //
-// A client that ends its side while its request runs: on a Unix socket the kernel tells a client that is gone (POLLHUP)
-// from one that only finished sending (shutdown, as `nc -N` does); the latter still gets its answer. On TCP the two look
-// alike and both count as gone, as in most servers.
+// A client that ends its side while its request runs: on a Unix socket the kernel tells a client that is gone
+// (POLLHUP) from one that only finished sending (shutdown, as `nc -N` does); the latter still gets its
+// answer. On TCP the two look alike and both count as gone, as in most servers.
 #pragma once
 
 #include <cstdint>

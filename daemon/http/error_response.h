@@ -1,4 +1,5 @@
-// Errors in OpenAI's shape: {"error": {"message", "type", "param", "code", ...}} with the status of the errors' table.
+// Errors in OpenAI's shape: {"error": {"message", "type", "param", "code", ...}} with the status of the
+// errors' table.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +12,11 @@ namespace deepserve::daemon {
 
 // What some errors say beyond their message; empty and 0: not said.
 struct ErrorDetails {
-  std::string param = {};         // the request's field at fault, "messages[0].content"
-  std::string reason = {};        // of a refusal: "queue_full"
-  std::string service_class = {}; // of a refusal: "normal"
-  uint64_t retry_after_ms = 0;    // also as the headers Retry-After (whole seconds, rounded up) and retry-after-ms
+  std::string param = {};          // the request's field at fault, "messages[0].content"
+  std::string reason = {};         // of a refusal: "queue_full"
+  std::string service_class = {};  // of a refusal: "normal"
+  uint64_t retry_after_ms =
+      0;  // also as the headers Retry-After (whole seconds, rounded up) and retry-after-ms
 };
 
 void append_error_json(std::string& out, const Error& error, const ErrorDetails& details = {});

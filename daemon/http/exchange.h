@@ -1,7 +1,7 @@
 // One request and its answer: what a route sees of its connection.
 //
-// Everything is on the loop's thread. A route answers at once with respond(), or returns a Responder that answers later.
-// Nothing that an Exchange does calls back into the Responder before it returns.
+// Everything is on the loop's thread. A route answers at once with respond(), or returns a Responder that
+// answers later. Nothing that an Exchange does calls back into the Responder before it returns.
 #pragma once
 
 #include <cstdint>
@@ -32,13 +32,13 @@ class Exchange {
   ~Exchange() = default;
 };
 
-// Answers one Exchange. Owned by the connection and destroyed once the answer has been sent, or as soon as the client
-// is gone (hang-up, reset, slow reader): the destructor is where a running request is forgotten.
+// Answers one Exchange. Owned by the connection and destroyed once the answer has been sent, or as soon as
+// the client is gone (hang-up, reset, slow reader): the destructor is where a running request is forgotten.
 class Responder {
  public:
   virtual ~Responder() = default;
-  // Appends what is ready of a stream's body; true when the body is complete with that. Called after wake(), never
-  // while unsent_bytes_max are unsent: what comes meanwhile waits in the responder.
+  // Appends what is ready of a stream's body; true when the body is complete with that. Called after wake(),
+  // never while unsent_bytes_max are unsent: what comes meanwhile waits in the responder.
   virtual bool produce(std::string& out) {
     (void)out;
     return true;

@@ -14,7 +14,8 @@ Result<void> check_request_line(std::string_view line) {
   if (version.starts_with("HTTP/") && version.size() > 5 && version[5] >= '0' && version[5] <= '9') {
     return fail(Code::kHttpVersion, "only HTTP/1.1 and HTTP/1.0 are spoken here");
   }
-  return fail(Code::kInvalidRequest, "the request line does not end in HTTP/1.1 (HTTP/0.9 is not spoken here)");
+  return fail(Code::kInvalidRequest,
+              "the request line does not end in HTTP/1.1 (HTTP/0.9 is not spoken here)");
 }
 
 Result<void> check_field_line(std::string_view line) {
@@ -25,7 +26,8 @@ Result<void> check_field_line(std::string_view line) {
   if (colon == line.npos) return fail(Code::kInvalidRequest, "a header field has no colon");
   const std::string_view name = line.substr(0, colon);
   if (name.empty() || !std::all_of(name.begin(), name.end(), is_token_character)) {
-    return fail(Code::kInvalidRequest, "a header field's name is empty or has a blank or another forbidden character");
+    return fail(Code::kInvalidRequest,
+                "a header field's name is empty or has a blank or another forbidden character");
   }
   return {};
 }
@@ -72,7 +74,8 @@ Result<void> HeadScanner::end_line() {
       return {};
     }
     head_.clear();
-    if (++blank_lines_ > kBlankLinesMax) return fail(Code::kInvalidRequest, "blank lines in place of a request");
+    if (++blank_lines_ > kBlankLinesMax)
+      return fail(Code::kInvalidRequest, "blank lines in place of a request");
     return {};
   }
   if (is_request_line) {
@@ -80,7 +83,8 @@ Result<void> HeadScanner::end_line() {
   } else {
     TRY(check_field_line(line));
     if (++fields_ > limits_.head_fields_max) {
-      return fail(Code::kHeaderTooLarge, "the request has more than {} header fields", limits_.head_fields_max);
+      return fail(Code::kHeaderTooLarge, "the request has more than {} header fields",
+                  limits_.head_fields_max);
     }
   }
   line_begin_ = head_.size();

@@ -1,5 +1,6 @@
-// Collects a request's head (request line and fields) and refuses, as early as a byte tells, what parsers are known to
-// disagree about (RFC 9112 sections 2.2, 5.1, 5.2, 11.2): that disagreement is how requests are smuggled.
+// Collects a request's head (request line and fields) and refuses, as early as a byte tells, what parsers are
+// known to disagree about (RFC 9112 sections 2.2, 5.1, 5.2, 11.2): that disagreement is how requests are
+// smuggled.
 #pragma once
 
 #include <cstddef>
@@ -15,13 +16,14 @@ class HeadScanner {
  public:
   explicit HeadScanner(const HttpLimits& limits) : limits_(limits) {}
 
-  // Takes bytes up to the end of the head and says how many. kInvalidRequest for bare CR or LF, control characters,
-  // folded fields, blanks around a field's name, fields without a colon; kHttpVersion for another protocol than
-  // HTTP/1.x; kHeaderTooLarge beyond the limits.
+  // Takes bytes up to the end of the head and says how many. kInvalidRequest for bare CR or LF, control
+  // characters, folded fields, blanks around a field's name, fields without a colon; kHttpVersion for another
+  // protocol than HTTP/1.x; kHeaderTooLarge beyond the limits.
   Result<size_t> scan(std::string_view bytes);
 
   bool done() const { return done_; }
-  // Empty until the first byte that is not a blank line before the request (RFC 9112 section 2.2 has those ignored).
+  // Empty until the first byte that is not a blank line before the request (RFC 9112 section 2.2 has those
+  // ignored).
   const std::string& head() const { return head_; }
 
  private:

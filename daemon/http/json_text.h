@@ -21,7 +21,8 @@ void append_json_escaped(std::string& out, std::string_view text);
 void append_json_string(std::string& out, std::string_view text);
 
 void append_number(std::string& out, uint64_t value);
-void append_number(std::string& out, double value);  // shortest text that reads back the same; JSON has no infinities: null
+void append_number(std::string& out,
+                   double value);  // shortest text that reads back the same; JSON has no infinities: null
 
 // 16 lower-case hexadecimal digits: how request ids are printed.
 void append_hex16(std::string& out, uint64_t value);

@@ -35,7 +35,8 @@ Result<void> remove_stale(const std::string& path, const sockaddr_un& address) {
   if (!S_ISSOCK(info.st_mode)) return fail(Code::kConflict, "{} exists and is not a socket", path);
   const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe) return fail_errno("socket");
-  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 || errno == EAGAIN) {
+  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
+      errno == EAGAIN) {
     return fail(Code::kConflict, "another process listens on {}", path);
   }
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("removing the stale socket " + path);
@@ -111,7 +112,8 @@ Result<Fd> bind_loopback(std::string_view text) {
 Result<uint16_t> bound_port(const Fd& socket) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
-  if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0) return fail_errno("getsockname");
+  if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0)
+    return fail_errno("getsockname");
   if (storage.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(storage).sin_port);
   if (storage.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(storage).sin6_port);
   return fail(Code::kIo, "the socket has no port");
@@ -120,7 +122,8 @@ Result<uint16_t> bound_port(const Fd& socket) {
 Result<void> adopt_listener(const Fd& socket) {
   int listening = 0;
   socklen_t size = sizeof listening;
-  if (::getsockopt(socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0) return fail_errno("SO_ACCEPTCONN");
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0)
+    return fail_errno("SO_ACCEPTCONN");
   if (listening == 0) return fail(Code::kIo, "the inherited descriptor {} does not listen", socket.get());
   const int flags = ::fcntl(socket.get(), F_GETFL);
   if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) != 0 ||

@@ -15,8 +15,8 @@ namespace deepserve::daemon {
 // kConflict when somebody does, kInvalidConfig for a path longer than sockets allow, kIo for the rest.
 Result<Fd> bind_unix(const std::string& path, mode_t mode);
 
-// Binds and listens on "127.0.0.1:8080" or "[::1]:8080" (port 0: any free one). kInvalidConfig for an address that is
-// malformed or not loopback.
+// Binds and listens on "127.0.0.1:8080" or "[::1]:8080" (port 0: any free one). kInvalidConfig for an address
+// that is malformed or not loopback.
 Result<Fd> bind_loopback(std::string_view address);
 
 // The port of a bound TCP socket.

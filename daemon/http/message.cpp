@@ -41,7 +41,8 @@ int hex_value(char c) {
 }  // namespace
 
 const std::string* HttpRequest::field(std::string_view name) const {
-  const auto found = std::find_if(fields.begin(), fields.end(), [&](const auto& entry) { return entry.first == name; });
+  const auto found =
+      std::find_if(fields.begin(), fields.end(), [&](const auto& entry) { return entry.first == name; });
   return found == fields.end() ? nullptr : &found->second;
 }
 

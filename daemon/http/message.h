@@ -12,9 +12,9 @@
 namespace deepserve::daemon {
 
 struct HttpRequest {
-  std::string method;  // as sent; methods are case-sensitive
-  std::string path;    // percent-encoded as sent, without the query
-  std::string query;   // after '?', undecoded
+  std::string method;                                       // as sent; methods are case-sensitive
+  std::string path;                                         // percent-encoded as sent, without the query
+  std::string query;                                        // after '?', undecoded
   std::vector<std::pair<std::string, std::string>> fields;  // in order, names in lower case, values trimmed
   std::string body;
   bool keep_alive = true;
@@ -29,7 +29,8 @@ struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
   std::string body = {};  // ignored by start_stream
-  std::vector<std::pair<std::string, std::string>> fields = {};  // beyond the ones that the connection writes itself
+  std::vector<std::pair<std::string, std::string>> fields =
+      {};              // beyond the ones that the connection writes itself
   bool close = false;  // end the connection after it
 };
 

@@ -35,7 +35,8 @@ class OutputBuffer {
       bytes_.resize(chunk_begin_ - kHeader.size());
       return;
     }
-    for (size_t at = chunk_begin_ - 3; size != 0; --at, size >>= 4) bytes_[at] = "0123456789abcdef"[size & 15];
+    for (size_t at = chunk_begin_ - 3; size != 0; --at, size >>= 4)
+      bytes_[at] = "0123456789abcdef"[size & 15];
     bytes_.append("\r\n");
   }
   void end_chunks() { bytes_.append("0\r\n\r\n"); }

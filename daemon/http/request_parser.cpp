@@ -33,7 +33,8 @@ class BeastParser final : public http::basic_parser<true> {
     set_target(target);
   }
   void on_response_impl(int, beast::string_view, int, beast::error_code&) override {}
-  void on_field_impl(http::field, beast::string_view name, beast::string_view value, beast::error_code&) override {
+  void on_field_impl(http::field, beast::string_view name, beast::string_view value,
+                     beast::error_code&) override {
     // Trailers of a chunked body arrive here as well: they may not add to the head that was checked.
     if (!head_done_) request.fields.emplace_back(lower_case(name), value);
   }
@@ -74,9 +75,11 @@ Result<void> check_framing(const HttpRequest& request) {
   const size_t encodings = count_fields(request, "transfer-encoding");
   if (lengths > 1) return fail(Code::kInvalidRequest, "more than one Content-Length");
   if (encodings > 1) return fail(Code::kInvalidRequest, "more than one Transfer-Encoding");
-  if (lengths + encodings > 1) return fail(Code::kInvalidRequest, "both Content-Length and Transfer-Encoding");
+  if (lengths + encodings > 1)
+    return fail(Code::kInvalidRequest, "both Content-Length and Transfer-Encoding");
   if (const auto* length = request.field("content-length")) {
-    const bool digits = std::all_of(length->begin(), length->end(), [](char c) { return c >= '0' && c <= '9'; });
+    const bool digits =
+        std::all_of(length->begin(), length->end(), [](char c) { return c >= '0' && c <= '9'; });
     if (length->empty() || !digits) return fail(Code::kInvalidRequest, "Content-Length is not a number");
   }
   if (const auto* encoding = request.field("transfer-encoding")) {
@@ -89,7 +92,8 @@ Result<void> check_framing(const HttpRequest& request) {
   if (hosts > 1 || (hosts == 0 && !request.http_1_0)) {
     return fail(Code::kInvalidRequest, "an HTTP/1.1 request has exactly one Host field");
   }
-  if (const auto* expect = request.field("expect"); expect != nullptr && lower_case(*expect) != "100-continue") {
+  if (const auto* expect = request.field("expect");
+      expect != nullptr && lower_case(*expect) != "100-continue") {
     return fail(Code::kInvalidRequest, "Expect: only 100-continue is supported");
   }
   if (request.path.empty() || request.path[0] != '/') {
@@ -103,7 +107,8 @@ tl::unexpected<Error> beast_failure(const beast::error_code& error, const HttpLi
     return fail(Code::kPayloadTooLarge, "the request's body is larger than {} bytes", limits.body_bytes_max);
   }
   if (error == http::error::header_limit) {
-    return fail(Code::kHeaderTooLarge, "the request's head or trailer is longer than {} bytes", limits.head_bytes_max);
+    return fail(Code::kHeaderTooLarge, "the request's head or trailer is longer than {} bytes",
+                limits.head_bytes_max);
   }
   return fail(Code::kInvalidRequest, "malformed HTTP: {}", error.message());
 }
@@ -156,7 +161,8 @@ Result<size_t> RequestParser::State::parse_body(std::string_view bytes) {
   }
   std::string rest(whole.substr(parsed));
   if (rest.size() > limits.head_bytes_max) {
-    return fail(Code::kInvalidRequest, "a chunk's header or the trailer is longer than {} bytes", limits.head_bytes_max);
+    return fail(Code::kInvalidRequest, "a chunk's header or the trailer is longer than {} bytes",
+                limits.head_bytes_max);
   }
   unparsed = std::move(rest);
   return bytes.size();
@@ -178,13 +184,21 @@ Result<size_t> RequestParser::feed(std::string_view bytes) {
   return taken + body_taken;
 }
 
-bool RequestParser::untouched() const { return state_->scanner.head().empty(); }
-bool RequestParser::head_done() const { return state_->parser.is_header_done(); }
-bool RequestParser::complete() const { return state_->parser.is_done(); }
+bool RequestParser::untouched() const {
+  return state_->scanner.head().empty();
+}
+bool RequestParser::head_done() const {
+  return state_->parser.is_header_done();
+}
+bool RequestParser::complete() const {
+  return state_->parser.is_done();
+}
 bool RequestParser::expects_continue() const {
   return !state_->parser.request.http_1_0 && state_->parser.request.field("expect") != nullptr;
 }
-size_t RequestParser::body_bytes() const { return state_->parser.request.body.size(); }
+size_t RequestParser::body_bytes() const {
+  return state_->parser.request.body.size();
+}
 
 HttpRequest RequestParser::take() {
   HttpRequest request = std::move(state_->parser.request);

@@ -1,5 +1,5 @@
-// Turns the bytes of a connection into one HTTP/1.x request: HeadScanner for the framing of the head, Boost.Beast's
-// parser for its grammar and for the body (Content-Length or chunked).
+// Turns the bytes of a connection into one HTTP/1.x request: HeadScanner for the framing of the head,
+// Boost.Beast's parser for its grammar and for the body (Content-Length or chunked).
 //
 // Strict where leniency would let a proxy and us disagree on where a request ends (RFC 9112 section 11.2).
 #pragma once
@@ -21,8 +21,9 @@ class RequestParser {
   RequestParser(const RequestParser&) = delete;
   RequestParser& operator=(const RequestParser&) = delete;
 
-  // Takes bytes from the front and says how many; all of them unless the request is complete with fewer. After an error
-  // (kInvalidRequest, kHttpVersion, kHeaderTooLarge, kPayloadTooLarge) nothing on this connection can be trusted.
+  // Takes bytes from the front and says how many; all of them unless the request is complete with fewer.
+  // After an error (kInvalidRequest, kHttpVersion, kHeaderTooLarge, kPayloadTooLarge) nothing on this
+  // connection can be trusted.
   Result<size_t> feed(std::string_view bytes);
 
   bool untouched() const;  // nothing but blank lines so far

@@ -30,14 +30,16 @@ void Router::add(std::string method, std::string_view pattern, Route route) {
   entries_.push_back(std::move(entry));
 }
 
-bool Router::matches(const Entry& entry, const std::vector<std::string_view>& segments, PathParameters& parameters) {
+bool Router::matches(const Entry& entry, const std::vector<std::string_view>& segments,
+                     PathParameters& parameters) {
   parameters.clear();
   size_t at = 0;
   for (const std::string& expected : entry.segments) {
     if (at == segments.size()) return false;
     std::string_view segment = segments[at++];
     if (expected == "{...") {
-      segment = {segment.data(), static_cast<size_t>(segments.back().data() + segments.back().size() - segment.data())};
+      segment = {segment.data(),
+                 static_cast<size_t>(segments.back().data() + segments.back().size() - segment.data())};
       at = segments.size();
     } else if (expected != "{") {
       if (segment != expected) return false;

@@ -19,8 +19,8 @@ using Route = std::function<std::unique_ptr<Responder>(Exchange& exchange, const
 
 class Router {
  public:
-  // `pattern`: "/ctl/runners/{id}/restart"; a parameter is one segment, or, written "{name...}" at the end, the rest.
-  // A route for GET also answers HEAD.
+  // `pattern`: "/ctl/runners/{id}/restart"; a parameter is one segment, or, written "{name...}" at the end,
+  // the rest. A route for GET also answers HEAD.
   void add(std::string method, std::string_view pattern, Route route);
 
   // Answers by the route that matches, else with 404 not_found, or 405 with Allow.
@@ -32,7 +32,8 @@ class Router {
     std::vector<std::string> segments;  // "{": a parameter; "{...": the rest
     Route route;
   };
-  static bool matches(const Entry& entry, const std::vector<std::string_view>& segments, PathParameters& parameters);
+  static bool matches(const Entry& entry, const std::vector<std::string_view>& segments,
+                      PathParameters& parameters);
 
   std::vector<Entry> entries_;
 };

@@ -34,8 +34,10 @@ struct HttpServer::Listener {
   std::unique_ptr<Poll> poll;
 };
 
-HttpServer::HttpServer(Loop& loop, HttpLimits limits) : loop_(loop), limits_(limits), scratch_(kScratch_bytes, '\0') {
-  if (::getrandom(&request_ids_, sizeof request_ids_, 0) != sizeof request_ids_) request_ids_ = monotonic_ns();
+HttpServer::HttpServer(Loop& loop, HttpLimits limits)
+    : loop_(loop), limits_(limits), scratch_(kScratch_bytes, '\0') {
+  if (::getrandom(&request_ids_, sizeof request_ids_, 0) != sizeof request_ids_)
+    request_ids_ = monotonic_ns();
   sweep_timer_ = std::make_unique<Timer>(loop, [this] { sweep(); });
   accept_timer_ = std::make_unique<Timer>(loop, [this] {
     for (const auto& listener : listeners_) listener->poll->watch(kReadable);
@@ -80,7 +82,9 @@ void HttpServer::accept_from(Listener& listener) {
 // The connections that are waiting stay in the backlog; the ones that end meanwhile make room.
 void HttpServer::pause_accepting() {
   if (counters_.accept_failures_total++ == 0) {
-    spdlog::warn("cannot accept a connection ({}): no file descriptors left; further failures are only counted", errno);
+    spdlog::warn(
+        "cannot accept a connection ({}): no file descriptors left; further failures are only counted",
+        errno);
   }
   for (const auto& listener : listeners_) listener->poll->watch(kNone);
   accept_timer_->start(kAcceptPause_ms);
@@ -100,10 +104,12 @@ void HttpServer::refuse(Fd socket) {
   ++counters_.connections_refused_total;
   const auto response = error_response({Code::kServerOverloaded, "too many connections"},
                                        {.reason = "connections", .retry_after_ms = 1000});
-  const std::string text = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
-                           "retry-after-ms: 1000\r\nConnection: close\r\nContent-Length: " +
-                           std::to_string(response.body.size()) + "\r\n\r\n" + response.body;
-  [[maybe_unused]] const auto sent = ::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  const std::string text =
+      "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+      "retry-after-ms: 1000\r\nConnection: close\r\nContent-Length: " +
+      std::to_string(response.body.size()) + "\r\n\r\n" + response.body;
+  [[maybe_unused]] const auto sent =
+      ::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void HttpServer::mark_dirty(Connection& connection) {
@@ -139,9 +145,8 @@ void HttpServer::remove(Connection& connection) {
 
 void HttpServer::bury_dead() {
   burial_deferred_ = false;
-  std::erase_if(dirty_, [](const Connection* connection) {
-    return connection->state_ == Connection::State::kClosed;
-  });
+  std::erase_if(
+      dirty_, [](const Connection* connection) { return connection->state_ == Connection::State::kClosed; });
   dead_.clear();
   check_drained();
 }

@@ -5,8 +5,8 @@
 //   api.add_routes(api_routes);
 //   TRY(server.listen(std::move(socket), api_routes));
 //
-// A Router (and what its routes use) outlives the server. Destroying the server drops every connection at once: its
-// running requests are forgotten.
+// A Router (and what its routes use) outlives the server. Destroying the server drops every connection at
+// once: its running requests are forgotten.
 #pragma once
 
 #include <array>
@@ -31,12 +31,12 @@ class Connection;
 struct HttpCounters {
   uint64_t connections_open = 0;
   uint64_t connections_total = 0;
-  uint64_t connections_refused_total = 0;  // over the cap
-  uint64_t accept_failures_total = 0;      // EMFILE and the like
-  uint64_t malformed_total = 0;            // answered 4xx by the HTTP layer itself
-  uint64_t timeouts_total = 0;             // 408
-  uint64_t hang_ups_total = 0;             // clients that left while their request ran
-  uint64_t slow_readers_total = 0;         // reset for not reading
+  uint64_t connections_refused_total = 0;     // over the cap
+  uint64_t accept_failures_total = 0;         // EMFILE and the like
+  uint64_t malformed_total = 0;               // answered 4xx by the HTTP layer itself
+  uint64_t timeouts_total = 0;                // 408
+  uint64_t hang_ups_total = 0;                // clients that left while their request ran
+  uint64_t slow_readers_total = 0;            // reset for not reading
   std::array<uint64_t, 6> responses_total{};  // by first digit of the status
 };
 
@@ -51,8 +51,8 @@ class HttpServer {
   Result<void> listen(Fd socket, const Router& router);
   // Closes the listening sockets; connections go on.
   void stop_accepting();
-  // Stops accepting, closes idle connections, and every other one after the answer that it is at. `done` is called
-  // once, from the loop, when none is left.
+  // Stops accepting, closes idle connections, and every other one after the answer that it is at. `done` is
+  // called once, from the loop, when none is left.
   void begin_drain(std::function<void()> done);
   // Drops whatever is left, unsent bytes included.
   void close_all();
@@ -90,7 +90,7 @@ class HttpServer {
   std::function<void()> drained_;
   size_t bodies_bytes_ = 0;
   uint64_t request_ids_ = 0;
-  std::string scratch_;  // every read lands here first
+  std::string scratch_;                 // every read lands here first
   std::unique_ptr<Timer> sweep_timer_;  // runs while there are connections
   std::unique_ptr<Timer> accept_timer_;
   // Deferred functions outlive a destroyed server by a turn; they look here first.

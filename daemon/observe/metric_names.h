@@ -8,35 +8,35 @@
 namespace deepserve::daemon {
 
 // clang-format off
-#define DEEPSERVE_METRIC_TABLE(X)                                                                                   \
-  X(kBuildInfo,          Gauge,     "build_info",                    "1; the version is a label")                   \
-  X(kResidentBytes,      Gauge,     "process_resident_memory_bytes", "Memory that dsd itself holds")                \
-  X(kRequestsRunning,    Gauge,     "num_requests_running",          "Requests that a runner works on")             \
-  X(kRequestsWaiting,    Gauge,     "num_requests_waiting",          "Requests in dsd's queue, by class")           \
-  X(kKvCacheUsage,       Gauge,     "kv_cache_usage_perc",           "Share of a runner's KV blocks in use, 0 to 1") \
-  X(kRunnerReady,        Gauge,     "runner_ready",                  "1 while the runner serves")                   \
-  X(kPromptTokens,       Counter,   "prompt_tokens_total",           "Tokens of accepted prompts")                  \
-  X(kGenerationTokens,   Counter,   "generation_tokens_total",       "Tokens generated")                            \
-  X(kRequestSuccess,     Counter,   "request_success_total",         "Choices that finished, by reason")            \
-  X(kRequestFailure,     Counter,   "request_failure_total",         "Requests that failed, by error code")         \
-  X(kAdmission,          Counter,   "admission_total",               "Requests accepted and refused, and why")      \
-  X(kPreemptions,        Counter,   "num_preemptions_total",         "Sequences that lost their KV blocks for a while") \
-  X(kPrefixQueries,      Counter,   "prefix_cache_queries_total",    "Prompt tokens looked up in the prefix cache") \
-  X(kPrefixHits,         Counter,   "prefix_cache_hits_total",       "Prompt tokens found there")                   \
-  X(kRunnerRestarts,     Counter,   "runner_restarts_total",         "Runner processes started anew, by reason")    \
-  X(kFirstToken,         Histogram, "time_to_first_token_seconds",   "From the request to its first token, by class") \
-  X(kInterToken,         Histogram, "inter_token_latency_seconds",   "Between the tokens of a choice")              \
-  X(kWholeRequest,       Histogram, "e2e_request_latency_seconds",   "From the request to its end")                 \
-  X(kQueueTime,          Histogram, "request_queue_time_seconds",    "From the request to its acceptance by a runner") \
-  X(kConnectionsOpen,    Gauge,     "http_connections_open",         "Client connections now")                      \
-  X(kConnections,        Counter,   "http_connections_total",        "Client connections accepted")                 \
-  X(kConnectionsRefused, Counter,   "http_connections_refused_total", "Connections beyond the cap")                 \
-  X(kAcceptFailures,     Counter,   "http_accept_failures_total",    "Failures to accept for want of descriptors")  \
-  X(kMalformed,          Counter,   "http_malformed_requests_total", "Requests that were no proper HTTP")           \
-  X(kTimeouts,           Counter,   "http_request_timeouts_total",   "Requests that did not arrive in time")        \
-  X(kHangUps,            Counter,   "http_hang_ups_total",           "Clients that left while their request ran")   \
-  X(kSlowReaders,        Counter,   "http_slow_readers_total",       "Clients cut off for not reading")             \
-  X(kResponses,          Counter,   "http_responses_total",          "Answers, by the status' first digit")
+#define DEEPSERVE_METRIC_TABLE(X) \
+  X(kBuildInfo,          Gauge,     "build_info",                     "1; the version is a label") \
+  X(kResidentBytes,      Gauge,     "process_resident_memory_bytes",  "Memory that dsd itself holds") \
+  X(kRequestsRunning,    Gauge,     "num_requests_running",           "Requests that a runner works on") \
+  X(kRequestsWaiting,    Gauge,     "num_requests_waiting",           "Requests in dsd's queue, by class") \
+  X(kKvCacheUsage,       Gauge,     "kv_cache_usage_perc",            "Share of KV blocks in use") \
+  X(kRunnerReady,        Gauge,     "runner_ready",                   "1 while the runner serves") \
+  X(kPromptTokens,       Counter,   "prompt_tokens_total",            "Tokens of accepted prompts") \
+  X(kGenerationTokens,   Counter,   "generation_tokens_total",        "Tokens generated") \
+  X(kRequestSuccess,     Counter,   "request_success_total",          "Choices that finished, by reason") \
+  X(kRequestFailure,     Counter,   "request_failure_total",          "Requests failed, by error code") \
+  X(kAdmission,          Counter,   "admission_total",                "Requests accepted, refused, and why") \
+  X(kPreemptions,        Counter,   "num_preemptions_total",          "Sequences that lost their KV blocks") \
+  X(kPrefixQueries,      Counter,   "prefix_cache_queries_total",     "Tokens looked up in the cache") \
+  X(kPrefixHits,         Counter,   "prefix_cache_hits_total",        "Tokens found there") \
+  X(kRunnerRestarts,     Counter,   "runner_restarts_total",          "Runners started anew, by reason") \
+  X(kFirstToken,         Histogram, "time_to_first_token_seconds",    "From request to first token") \
+  X(kInterToken,         Histogram, "inter_token_latency_seconds",    "Between the tokens of a choice") \
+  X(kWholeRequest,       Histogram, "e2e_request_latency_seconds",    "From the request to its end") \
+  X(kQueueTime,          Histogram, "request_queue_time_seconds",     "From request to its acceptance") \
+  X(kConnectionsOpen,    Gauge,     "http_connections_open",          "Client connections now") \
+  X(kConnections,        Counter,   "http_connections_total",         "Client connections accepted") \
+  X(kConnectionsRefused, Counter,   "http_connections_refused_total", "Connections beyond the cap") \
+  X(kAcceptFailures,     Counter,   "http_accept_failures_total",     "Accepts failed for want of files") \
+  X(kMalformed,          Counter,   "http_malformed_requests_total",  "Requests that were no proper HTTP") \
+  X(kTimeouts,           Counter,   "http_request_timeouts_total",    "Requests that came too slowly") \
+  X(kHangUps,            Counter,   "http_hang_ups_total",            "Clients gone before their answer") \
+  X(kSlowReaders,        Counter,   "http_slow_readers_total",        "Clients cut off for not reading") \
+  X(kResponses,          Counter,   "http_responses_total",           "Answers, by the status' first digit")
 // clang-format on
 
 enum class MetricId : uint8_t {

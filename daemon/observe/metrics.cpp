@@ -20,11 +20,12 @@ namespace {
 constexpr size_t kMetrics = static_cast<size_t>(MetricId::kCount);
 constexpr size_t kClasses = static_cast<size_t>(ipc::Class::kCount);
 
-const std::vector<double> kFirstTokenBounds = {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10,
-                                               20,   40,   80,  160, 640};
+const std::vector<double> kFirstTokenBounds = {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75,
+                                               1,    2.5,  5,   7.5, 10,  20,  40,  80, 160, 640};
 const std::vector<double> kInterTokenBounds = {.0005, .001, .0025, .005, .01, .015, .02, .025, .03, .04,
                                                .05,   .075, .1,    .15,  .2,  .3,   .5,  .75,  1,   2.5};
-const std::vector<double> kLongBounds = {.01, .03, .1, .3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 600};
+const std::vector<double> kLongBounds = {.01, .03, .1, .3, .5, .8, 1,  1.5, 2,   2.5,
+                                         5,   10,  15, 20, 30, 40, 50, 60,  120, 600};
 
 double resident_bytes() {
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"), &std::fclose);
@@ -97,8 +98,12 @@ void LocalHistogram::observe(double value, uint64_t times) {
 }
 
 Metrics::Metrics()
-    : registry_(std::make_unique<Registry>()), refused_(kClasses), accepted_(kClasses),
-      first_token_(kClasses, LocalHistogram(kFirstTokenBounds)), inter_token_(kInterTokenBounds), whole_(kLongBounds),
+    : registry_(std::make_unique<Registry>()),
+      refused_(kClasses),
+      accepted_(kClasses),
+      first_token_(kClasses, LocalHistogram(kFirstTokenBounds)),
+      inter_token_(kInterTokenBounds),
+      whole_(kLongBounds),
       queued_(kLongBounds) {
   registry_->set(MetricId::kBuildInfo, {{"version", DEEPSERVE_VERSION}}, 1);
 }
@@ -114,7 +119,9 @@ void Metrics::count_refused(ipc::Class service_class, std::string_view reason) {
   ++refused_[static_cast<size_t>(service_class)][std::string(reason)];
 }
 
-void Metrics::count_finished(ipc::FinishReason reason) { ++finished_[std::string(ipc::finish_reason_name(reason))]; }
+void Metrics::count_finished(ipc::FinishReason reason) {
+  ++finished_[std::string(ipc::finish_reason_name(reason))];
+}
 
 void Metrics::count_failed(Code code, double seconds) {
   ++failed_[std::string(error_row(code).name)];
@@ -125,7 +132,9 @@ void Metrics::observe_first_token(ipc::Class service_class, double seconds) {
   first_token_[static_cast<size_t>(service_class)].observe(seconds);
 }
 
-void Metrics::count_runner_restart(std::string_view reason) { ++restarts_[std::string(reason)]; }
+void Metrics::count_runner_restart(std::string_view reason) {
+  ++restarts_[std::string(reason)];
+}
 
 void Metrics::flush_counters() {
   registry_->add(MetricId::kPromptTokens, {}, std::exchange(prompt_tokens_, 0));
@@ -157,7 +166,8 @@ void Metrics::flush_histograms() {
     histogram.sum_ = 0;
   };
   for (size_t i = 0; i < kClasses; ++i) {
-    flush(MetricId::kFirstToken, {{"class", std::string(ipc::class_name(static_cast<ipc::Class>(i)))}}, first_token_[i]);
+    flush(MetricId::kFirstToken, {{"class", std::string(ipc::class_name(static_cast<ipc::Class>(i)))}},
+          first_token_[i]);
   }
   flush(MetricId::kInterToken, {}, inter_token_);
   flush(MetricId::kWholeRequest, {}, whole_);
@@ -168,21 +178,25 @@ void Metrics::set_serving(const Serving& serving) {
   const QueueCounts counts = serving.counts();
   registry_->set(MetricId::kRequestsRunning, {}, counts.running);
   for (size_t i = 0; i < kClasses && i < counts.waiting.size(); ++i) {
-    registry_->set(MetricId::kRequestsWaiting, {{"class", std::string(ipc::class_name(static_cast<ipc::Class>(i)))}},
-                   counts.waiting[i]);
+    registry_->set(MetricId::kRequestsWaiting,
+                   {{"class", std::string(ipc::class_name(static_cast<ipc::Class>(i)))}}, counts.waiting[i]);
   }
   registry_->drop_transient();
   for (const RunnerRow& row : serving.runners()) {
     const prometheus::Labels labels = {{"runner", row.id}};
     const double blocks = row.gauges.kv_blocks_total;
     registry_->set_transient(MetricId::kRunnerReady, labels, row.state == "ready" ? 1 : 0);
-    registry_->set_transient(MetricId::kKvCacheUsage, labels, blocks == 0 ? 0 : 1 - row.gauges.kv_blocks_free / blocks);
+    registry_->set_transient(MetricId::kKvCacheUsage, labels,
+                             blocks == 0 ? 0 : 1 - row.gauges.kv_blocks_free / blocks);
     // A new process counts from 0 again.
     ipc::Gauges& last = registry_->runners[row.id];
     const auto grown = [](uint64_t now, uint64_t before) { return now >= before ? now - before : now; };
-    registry_->add(MetricId::kPreemptions, labels, grown(row.gauges.preemptions_total, last.preemptions_total));
-    registry_->add(MetricId::kPrefixQueries, labels, grown(row.gauges.prefix_queries_total, last.prefix_queries_total));
-    registry_->add(MetricId::kPrefixHits, labels, grown(row.gauges.prefix_hits_total, last.prefix_hits_total));
+    registry_->add(MetricId::kPreemptions, labels,
+                   grown(row.gauges.preemptions_total, last.preemptions_total));
+    registry_->add(MetricId::kPrefixQueries, labels,
+                   grown(row.gauges.prefix_queries_total, last.prefix_queries_total));
+    registry_->add(MetricId::kPrefixHits, labels,
+                   grown(row.gauges.prefix_hits_total, last.prefix_hits_total));
     last = row.gauges;
   }
 }
@@ -197,7 +211,8 @@ void Metrics::set_http(const HttpCounters& http) {
   registry_->raise_to(MetricId::kHangUps, {}, http.hang_ups_total);
   registry_->raise_to(MetricId::kSlowReaders, {}, http.slow_readers_total);
   for (size_t digit = 1; digit < http.responses_total.size(); ++digit) {
-    registry_->raise_to(MetricId::kResponses, {{"status", std::to_string(digit) + "xx"}}, http.responses_total[digit]);
+    registry_->raise_to(MetricId::kResponses, {{"status", std::to_string(digit) + "xx"}},
+                        http.responses_total[digit]);
   }
 }
 

@@ -20,7 +20,8 @@ struct HttpCounters;
 // A histogram as plain numbers.
 class LocalHistogram {
  public:
-  explicit LocalHistogram(std::vector<double> bounds) : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
+  explicit LocalHistogram(std::vector<double> bounds)
+      : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
   void observe(double value, uint64_t times = 1);
 
  private:

@@ -6,8 +6,12 @@ namespace deepserve::daemon {
 namespace {
 
 const std::string kChat = R"("messages": [{"role": "user", "content": "hi"}])";
-std::string chat(const std::string& more = "") { return post("/v1/chat/completions", "{" + kChat + more + "}"); }
-std::string text(const std::string& more = "") { return post("/v1/completions", R"({"prompt": "hi")" + more + "}"); }
+std::string chat(const std::string& more = "") {
+  return post("/v1/chat/completions", "{" + kChat + more + "}");
+}
+std::string text(const std::string& more = "") {
+  return post("/v1/completions", R"({"prompt": "hi")" + more + "}");
+}
 const std::string kStream = R"(, "stream": true)";
 
 // The data of each event of a stream, [DONE] included.
@@ -176,7 +180,8 @@ TEST(Completion, AHangUpForgetsTheRequest) {
     sink.on_accepted({});
     sink.on_delta(delta("x"));
     client.hang_up();
-    EXPECT_TRUE(pump_until(test.loop, [&] { return !test.serving.forgotten.empty() && test.serving.forgotten.back() == id; }));
+    EXPECT_TRUE(pump_until(
+        test.loop, [&] { return !test.serving.forgotten.empty() && test.serving.forgotten.back() == id; }));
   }
 }
 
@@ -257,7 +262,8 @@ TEST(Completion, TellsLogProbabilitiesOfAChat) {
   EXPECT_EQ(test.spec().generation.logprobs, 2);
   sink.on_accepted({});
   ipc::Delta event = delta("\u20ac", {1, 2});
-  event.logprobs = {{{1, -0.5f, "\xe2"}, {1, -0.5f, "\xe2"}, {3, -1.5f, "b"}}, {{2, -0.25f, "\x82\xac"}, {4, -2, "c"}}};
+  event.logprobs = {{{1, -0.5f, "\xe2"}, {1, -0.5f, "\xe2"}, {3, -1.5f, "b"}},
+                    {{2, -0.25f, "\x82\xac"}, {4, -2, "c"}}};
   sink.on_delta(event);
   sink.on_finished(finished());
   const auto body = json_of(client.answer().body);

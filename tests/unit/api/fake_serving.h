@@ -33,8 +33,15 @@ class FakeServing final : public Serving {
     facts.architecture = "llama";
     facts.context_tokens = 1024;
     facts.numerics_id = "fp-1";
-    model_rows.push_back({.name = "tiny", .aliases = {"small"}, .path = "/m", .state = "ready", .generation = 1,
-                          .runners = {"tiny@cpu0"}, .bytes = 8, .created_unix = 1700000000, .facts = facts});
+    model_rows.push_back({.name = "tiny",
+                          .aliases = {"small"},
+                          .path = "/m",
+                          .state = "ready",
+                          .generation = 1,
+                          .runners = {"tiny@cpu0"},
+                          .bytes = 8,
+                          .created_unix = 1700000000,
+                          .facts = facts});
     RunnerRow runner;
     runner.id = "tiny@cpu0";
     runner.state = "ready";
@@ -63,7 +70,9 @@ class FakeServing final : public Serving {
     return queries.size();
   }
   void drop_query(uint64_t id) override { dropped_queries.push_back(id); }
-  void restart_runner(const std::string&, std::function<void(Result<void>)> done) override { restart_done = done; }
+  void restart_runner(const std::string&, std::function<void(Result<void>)> done) override {
+    restart_done = done;
+  }
   std::vector<ModelRow> models() const override { return model_rows; }
   std::vector<RunnerRow> runners() const override { return runner_rows; }
   std::vector<RequestRow> requests() const override { return request_rows; }
@@ -78,9 +87,11 @@ class FakeServing final : public Serving {
 class ApiServer : public TestServer {
  public:
   explicit ApiServer(HttpLimits limits = {}, uint64_t keep_alive_ms = 10'000)
-      : TestServer(limits), api(serving, metrics, {.client_name = {}, .server = &server, .keep_alive_ms = keep_alive_ms}),
-        control(serving, {.runtime_dir = "/run/x", .config_path = "/etc/x.toml",
-                          .config_json = [] { return std::string("{\"server\":{}}"); }}) {
+      : TestServer(limits),
+        api(serving, metrics, {.client_name = {}, .server = &server, .keep_alive_ms = keep_alive_ms}),
+        control(serving, {.runtime_dir = "/run/x", .config_path = "/etc/x.toml", .config_json = [] {
+                            return std::string("{\"server\":{}}");
+                          }}) {
     api.add_routes(router);
     control.add_routes(router);
   }
@@ -107,7 +118,8 @@ inline ipc::Delta delta(std::string text, std::vector<ipc::TokenId> tokens = {7}
   return event;
 }
 
-inline ipc::Finished finished(ipc::FinishReason reason = ipc::FinishReason::kStop, bool last = true, uint16_t choice = 0) {
+inline ipc::Finished finished(ipc::FinishReason reason = ipc::FinishReason::kStop, bool last = true,
+                              uint16_t choice = 0) {
   ipc::Finished event;
   event.choice = choice;
   event.reason = reason;
@@ -125,6 +137,8 @@ inline Refusal refusal(uint64_t retry_after_ms, ipc::Class service_class) {
   return made;
 }
 
-inline boost::json::value json_of(const std::string& text) { return boost::json::parse(text); }
+inline boost::json::value json_of(const std::string& text) {
+  return boost::json::parse(text);
+}
 
 }  // namespace deepserve::daemon

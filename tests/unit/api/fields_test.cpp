@@ -30,7 +30,8 @@ std::string param_of(ApiServer& test, const std::string& path, const std::string
 void expect_refused(const std::string& path, const std::string& needed, const std::vector<Bad>& bads) {
   ApiServer test;
   for (const Bad& bad : bads) {
-    EXPECT_EQ(param_of(test, path, "{" + needed + ", " + bad.members + "}", bad.status), bad.param) << bad.members;
+    EXPECT_EQ(param_of(test, path, "{" + needed + ", " + bad.members + "}", bad.status), bad.param)
+        << bad.members;
   }
   EXPECT_TRUE(test.serving.started.empty());
 }
@@ -45,81 +46,85 @@ RequestSpec spec_of(const std::string& path, const std::string& body, const std:
 }
 
 TEST(Fields, ABadFieldOfAChatIsRefusedByItsName) {
-  expect_refused("/v1/chat/completions", kMessages, {
-      {R"("temperature": 2.1)", "temperature"},
-      {R"("temperature": -0.1)", "temperature"},
-      {R"("temperature": "hot")", "temperature"},
-      {R"("temperature": 1e999)", "temperature"},
-      {R"("top_p": 0)", "top_p"},
-      {R"("top_p": 1.5)", "top_p"},
-      {R"("top_k": -2)", "top_k"},
-      {R"("top_k": 1.5)", "top_k"},
-      {R"("min_p": 2)", "min_p"},
-      {R"("presence_penalty": 2.5)", "presence_penalty"},
-      {R"("frequency_penalty": -3)", "frequency_penalty"},
-      {R"("repetition_penalty": 0)", "repetition_penalty"},
-      {R"("max_tokens": -1)", "max_tokens"},
-      {R"("max_tokens": 0)", "max_tokens"},
-      {R"("max_tokens": 1e18)", "max_tokens"},
-      {R"("max_tokens": 1000000000000000000)", "max_tokens"},
-      {R"("max_tokens": 99999999999999999999999)", "max_tokens"},
-      {R"("max_tokens": 1.5)", "max_tokens"},
-      {R"("max_tokens": "5")", "max_tokens"},
-      {R"("max_completion_tokens": 0)", "max_completion_tokens"},
-      {R"("max_tokens": 5, "max_completion_tokens": 6)", "max_completion_tokens"},
-      {R"("min_tokens": -1)", "min_tokens"},
-      {R"("max_tokens": 5, "min_tokens": 6)", "min_tokens"},
-      {R"("n": 0)", "n"},
-      {R"("n": 129)", "n"},
-      {R"("seed": 1.5)", "seed"},
-      {R"("stop": "")", "stop"},
-      {R"("stop": ["a", ""])", "stop"},
-      {R"("stop": 5)", "stop"},
-      {R"("stop": ["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"])", "stop"},
-      {R"("stop_token_ids": [1, -1])", "stop_token_ids"},
-      {R"("logit_bias": {"x": 1})", "logit_bias"},
-      {R"("logit_bias": {"5": 101})", "logit_bias"},
-      {R"("logit_bias": {"5": "a"})", "logit_bias"},
-      {R"("logprobs": 5)", "logprobs"},
-      {R"("top_logprobs": 5)", "top_logprobs"},
-      {R"("logprobs": true, "top_logprobs": 21)", "top_logprobs"},
-      {R"("ignore_eos": 1)", "ignore_eos"},
-      {R"("stream": "yes")", "stream"},
-      {R"("stream_options": {"include_usage": true})", "stream_options"},
-      {R"("stream": true, "stream_options": {"include_usage": 1})", "stream_options.include_usage"},
-      {R"("stream": true, "stream_options": {"other": 1})", "stream_options.other"},
-      {R"("priority": "urgent")", "priority"},
-      {R"("priority": 1.5)", "priority"},
-      {R"("service_tier": "gold")", "service_tier"},
-      {R"("user": 5)", "user"},
-      {R"("metadata": [])", "metadata"},
-      {R"("model": 5)", "model"},
-      {R"("model": "huge")", "model", 404},
-      {R"("tools": [{"type": "function"}])", "tools"},
-      {R"("tool_choice": "auto")", "tool_choice"},
-      {R"("functions": [{}])", "functions"},
-      {R"("response_format": {"type": "json_object"})", "response_format"},
-      {R"("modalities": ["text", "audio"])", "modalities"},
-      {R"("audio": {"voice": "x"})", "audio"},
-      {R"("reasoning_effort": "low")", "reasoning_effort"},
-      {R"("guided_json": {"type": "object"})", "guided_json"},
-      {R"("prompt": "hi")", "prompt"},
-      {R"("echo": true)", "echo"},
-      {R"("no_such_field": 1)", "no_such_field"},
-  });
+  expect_refused(
+      "/v1/chat/completions", kMessages,
+      {
+          {R"("temperature": 2.1)", "temperature"},
+          {R"("temperature": -0.1)", "temperature"},
+          {R"("temperature": "hot")", "temperature"},
+          {R"("temperature": 1e999)", "temperature"},
+          {R"("top_p": 0)", "top_p"},
+          {R"("top_p": 1.5)", "top_p"},
+          {R"("top_k": -2)", "top_k"},
+          {R"("top_k": 1.5)", "top_k"},
+          {R"("min_p": 2)", "min_p"},
+          {R"("presence_penalty": 2.5)", "presence_penalty"},
+          {R"("frequency_penalty": -3)", "frequency_penalty"},
+          {R"("repetition_penalty": 0)", "repetition_penalty"},
+          {R"("max_tokens": -1)", "max_tokens"},
+          {R"("max_tokens": 0)", "max_tokens"},
+          {R"("max_tokens": 1e18)", "max_tokens"},
+          {R"("max_tokens": 1000000000000000000)", "max_tokens"},
+          {R"("max_tokens": 99999999999999999999999)", "max_tokens"},
+          {R"("max_tokens": 1.5)", "max_tokens"},
+          {R"("max_tokens": "5")", "max_tokens"},
+          {R"("max_completion_tokens": 0)", "max_completion_tokens"},
+          {R"("max_tokens": 5, "max_completion_tokens": 6)", "max_completion_tokens"},
+          {R"("min_tokens": -1)", "min_tokens"},
+          {R"("max_tokens": 5, "min_tokens": 6)", "min_tokens"},
+          {R"("n": 0)", "n"},
+          {R"("n": 129)", "n"},
+          {R"("seed": 1.5)", "seed"},
+          {R"("stop": "")", "stop"},
+          {R"("stop": ["a", ""])", "stop"},
+          {R"("stop": 5)", "stop"},
+          {R"("stop": ["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"])",
+           "stop"},
+          {R"("stop_token_ids": [1, -1])", "stop_token_ids"},
+          {R"("logit_bias": {"x": 1})", "logit_bias"},
+          {R"("logit_bias": {"5": 101})", "logit_bias"},
+          {R"("logit_bias": {"5": "a"})", "logit_bias"},
+          {R"("logprobs": 5)", "logprobs"},
+          {R"("top_logprobs": 5)", "top_logprobs"},
+          {R"("logprobs": true, "top_logprobs": 21)", "top_logprobs"},
+          {R"("ignore_eos": 1)", "ignore_eos"},
+          {R"("stream": "yes")", "stream"},
+          {R"("stream_options": {"include_usage": true})", "stream_options"},
+          {R"("stream": true, "stream_options": {"include_usage": 1})", "stream_options.include_usage"},
+          {R"("stream": true, "stream_options": {"other": 1})", "stream_options.other"},
+          {R"("priority": "urgent")", "priority"},
+          {R"("priority": 1.5)", "priority"},
+          {R"("service_tier": "gold")", "service_tier"},
+          {R"("user": 5)", "user"},
+          {R"("metadata": [])", "metadata"},
+          {R"("model": 5)", "model"},
+          {R"("model": "huge")", "model", 404},
+          {R"("tools": [{"type": "function"}])", "tools"},
+          {R"("tool_choice": "auto")", "tool_choice"},
+          {R"("functions": [{}])", "functions"},
+          {R"("response_format": {"type": "json_object"})", "response_format"},
+          {R"("modalities": ["text", "audio"])", "modalities"},
+          {R"("audio": {"voice": "x"})", "audio"},
+          {R"("reasoning_effort": "low")", "reasoning_effort"},
+          {R"("guided_json": {"type": "object"})", "guided_json"},
+          {R"("prompt": "hi")", "prompt"},
+          {R"("echo": true)", "echo"},
+          {R"("no_such_field": 1)", "no_such_field"},
+      });
 }
 
 TEST(Fields, ABadFieldOfACompletionIsRefusedByItsName) {
-  expect_refused("/v1/completions", R"("prompt": "hi")", {
-      {R"("max_tokens": 0)", "max_tokens"},
-      {R"("logprobs": true)", "logprobs"},
-      {R"("logprobs": 21)", "logprobs"},
-      {R"("logprobs": 1, "echo": true)", "logprobs"},
-      {R"("suffix": "x")", "suffix"},
-      {R"("best_of": 2)", "best_of"},
-      {R"("messages": [])", "messages"},
-      {R"("max_completion_tokens": 5)", "max_completion_tokens"},
-  });
+  expect_refused("/v1/completions", R"("prompt": "hi")",
+                 {
+                     {R"("max_tokens": 0)", "max_tokens"},
+                     {R"("logprobs": true)", "logprobs"},
+                     {R"("logprobs": 21)", "logprobs"},
+                     {R"("logprobs": 1, "echo": true)", "logprobs"},
+                     {R"("suffix": "x")", "suffix"},
+                     {R"("best_of": 2)", "best_of"},
+                     {R"("messages": [])", "messages"},
+                     {R"("max_completion_tokens": 5)", "max_completion_tokens"},
+                 });
 }
 
 TEST(Fields, ABadPromptIsRefused) {
@@ -134,7 +139,8 @@ TEST(Fields, ABadPromptIsRefused) {
       {R"({"prompt": [1, -5]})", "prompt"},
       {R"({"prompt": [1, 4294967296]})", "prompt"},
   };
-  for (const auto& [body, param] : bads) EXPECT_EQ(param_of(test, "/v1/completions", body, 400), param) << body;
+  for (const auto& [body, param] : bads)
+    EXPECT_EQ(param_of(test, "/v1/completions", body, 400), param) << body;
 }
 
 TEST(Fields, BadMessagesAreRefusedByTheirPlace) {
@@ -146,25 +152,38 @@ TEST(Fields, BadMessagesAreRefusedByTheirPlace) {
       {R"({"messages": ["hi"]})", "messages[0]"},
       {R"({"messages": [{"role": "user"}]})", "messages[0].content"},
       {R"({"messages": [{"content": "hi"}]})", "messages[0].role"},
-      {R"({"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]})", "messages[1].role"},
+      {R"({"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]})",
+       "messages[1].role"},
       {R"({"messages": [{"role": "robot", "content": "b"}]})", "messages[0].role"},
       {R"({"messages": [{"role": "user", "content": 5}]})", "messages[0].content"},
       {R"({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]})",
        "messages[0].content.type"},
       {R"({"messages": [{"role": "user", "content": "a", "name": "bob"}]})", "messages[0].name"},
       {R"({"messages": [{"role": "user", "content": "a", "mood": "good"}]})", "messages[0].mood"},
-      {R"({"messages": [{"role": "assistant", "content": "a", "tool_calls": [{}]}]})", "messages[0].tool_calls"},
+      {R"({"messages": [{"role": "assistant", "content": "a", "tool_calls": [{}]}]})",
+       "messages[0].tool_calls"},
   };
-  for (const auto& [body, param] : bads) EXPECT_EQ(param_of(test, "/v1/chat/completions", body, 400), param) << body;
+  for (const auto& [body, param] : bads)
+    EXPECT_EQ(param_of(test, "/v1/chat/completions", body, 400), param) << body;
 }
 
 TEST(Fields, ABodyThatIsNotAJsonObjectIsRefused) {
   ApiServer test;
   std::string deep = R"({"metadata": )";
   for (int i = 0; i < 100; ++i) deep += R"({"a": )";
-  const std::string bads[] = {"", "[]", "5", "{", "{\"a\": }", "{} {}", "{'a': 1}", "nul", deep,
-                              "{\"prompt\": \"\\ud800\"}", std::string("{\"prompt\": \"a\0b\"}", 16)};
-  for (const std::string& body : bads) EXPECT_EQ(param_of(test, "/v1/completions", body, 400), "null") << body;
+  const std::string bads[] = {"",
+                              "[]",
+                              "5",
+                              "{",
+                              "{\"a\": }",
+                              "{} {}",
+                              "{'a': 1}",
+                              "nul",
+                              deep,
+                              "{\"prompt\": \"\\ud800\"}",
+                              std::string("{\"prompt\": \"a\0b\"}", 16)};
+  for (const std::string& body : bads)
+    EXPECT_EQ(param_of(test, "/v1/completions", body, 400), "null") << body;
 }
 
 TEST(Fields, ABodyThatIsNotUtf8IsRefusedWithItsByte) {
@@ -179,7 +198,8 @@ TEST(Fields, ABodyThatIsNotUtf8IsRefusedWithItsByte) {
 TEST(Fields, AnotherContentTypeIsRefused) {
   ApiServer test;
   Client client = test.connect();
-  ASSERT_TRUE(client.send("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"));
+  ASSERT_TRUE(client.send(
+      "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"));
   EXPECT_EQ(client.answer().status, 415);
 }
 
@@ -195,14 +215,17 @@ TEST(Fields, AnUnknownModelListsWhatThereIs) {
 
 TEST(Fields, EverythingHonouredReachesServing) {
   const RequestSpec spec = spec_of("/v1/chat/completions", R"({
-      "model": "small", "temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.1, "presence_penalty": 1,
-      "frequency_penalty": -1, "repetition_penalty": 1.1, "max_completion_tokens": 33, "min_tokens": 2, "n": 3,
+      "model": "small", "temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.1,
+      "presence_penalty": 1, "frequency_penalty": -1, "repetition_penalty": 1.1, "max_completion_tokens": 33,
+      "min_tokens": 2, "n": 3,
       "seed": -7, "stop": ["a", "b"], "stop_token_ids": [5], "logit_bias": {"12": -100}, "ignore_eos": true,
-      "user": "me", "metadata": {"a": "b"}, "tools": [], "tool_choice": "none", "response_format": {"type": "text"},
+      "user": "me", "metadata": {"a": "b"}, "tools": [], "tool_choice": "none",
+      "response_format": {"type": "text"},
       "store": false, "parallel_tool_calls": null, "service_tier": "flex",
       "messages": [{"role": "developer", "content": "be \u0000 brief"},
                    {"role": "assistant", "content": "x", "refusal": null, "tool_calls": null},
-                   {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})");
+                   {"role": "user",
+                    "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})");
   const ipc::Generation& g = spec.generation;
   EXPECT_EQ(spec.model, "tiny");
   EXPECT_EQ(spec.endpoint, "chat");
@@ -232,7 +255,8 @@ TEST(Fields, EverythingHonouredReachesServing) {
 }
 
 TEST(Fields, PromptsAreTextOrTokens) {
-  const RequestSpec text = spec_of("/v1/completions", R"({"prompt": ["abc"], "max_tokens": 0, "echo": true})");
+  const RequestSpec text =
+      spec_of("/v1/completions", R"({"prompt": ["abc"], "max_tokens": 0, "echo": true})");
   EXPECT_EQ(text.prompt.text, "abc");
   EXPECT_EQ(text.generation.tokens_max, 0u);
   EXPECT_TRUE(text.generation.echo);
@@ -246,7 +270,8 @@ TEST(Fields, PromptsAreTextOrTokens) {
 
 TEST(Fields, AMissingSeedIsRandom) {
   const std::string body = R"({"prompt": "a"})";
-  EXPECT_NE(spec_of("/v1/completions", body).generation.seed, spec_of("/v1/completions", body).generation.seed);
+  EXPECT_NE(spec_of("/v1/completions", body).generation.seed,
+            spec_of("/v1/completions", body).generation.seed);
 }
 
 TEST(Fields, TheHeaderIsTheStrongestWordOnTheClass) {
@@ -262,11 +287,13 @@ TEST(Fields, TheHeaderIsTheStrongestWordOnTheClass) {
 
 TEST(Fields, ADeadlineIsAnIntegerOfMilliseconds) {
   const uint64_t before_ns = monotonic_ns();
-  const RequestSpec spec = spec_of("/v1/completions", R"({"prompt": "a"})", "X-Deepserve-Deadline-Ms: 1500\r\n");
+  const RequestSpec spec =
+      spec_of("/v1/completions", R"({"prompt": "a"})", "X-Deepserve-Deadline-Ms: 1500\r\n");
   EXPECT_GE(spec.deadline_ns, before_ns + 1500 * kMillisecond_ns);
   EXPECT_LE(spec.deadline_ns, monotonic_ns() + 1500 * kMillisecond_ns);
   ApiServer test;
-  for (const std::string field : {"X-Deepserve-Deadline-Ms: soon", "X-Deepserve-Deadline-Ms: 0", "X-Deepserve-Class: royal"}) {
+  for (const std::string field :
+       {"X-Deepserve-Deadline-Ms: soon", "X-Deepserve-Deadline-Ms: 0", "X-Deepserve-Class: royal"}) {
     Client client = test.connect();
     ASSERT_TRUE(client.send(post("/v1/completions", R"({"prompt": "a"})", field + "\r\n")));
     const Answer answer = client.answer();

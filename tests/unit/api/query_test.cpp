@@ -88,7 +88,8 @@ TEST(Tokenize, AHangUpDropsTheQuestion) {
   ASSERT_TRUE(client.send(post("/tokenize", R"({"prompt": "hi"})")));
   ASSERT_TRUE(pump_until(test.loop, [&] { return !test.serving.queries.empty(); }));
   client.hang_up();
-  EXPECT_TRUE(pump_until(test.loop, [&] { return test.serving.dropped_queries == std::vector<uint64_t>{1}; }));
+  EXPECT_TRUE(
+      pump_until(test.loop, [&] { return test.serving.dropped_queries == std::vector<uint64_t>{1}; }));
 }
 
 TEST(Health, TellsLivingFromReady) {

@@ -1,8 +1,9 @@
-// A server and its clients in one thread: the test turns the loop until what it waits for has happened, or fails.
+// A server and its clients in one thread: the test turns the loop until what it waits for has happened, or
+// fails.
 #pragma once
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -96,7 +97,8 @@ inline Answer parse_answer(const std::string& text, bool has_body = true) {
 // A client whose socket never blocks.
 class Client {
  public:
-  Client(Loop& loop, const std::string& path) : loop_(loop), socket_(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
+  Client(Loop& loop, const std::string& path)
+      : loop_(loop), socket_(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
@@ -106,12 +108,13 @@ class Client {
 
   // Sends everything, letting the server read meanwhile; false when it does not take it.
   bool send(std::string_view text) {
-    return pump_until(loop_, [&] {
-             const ssize_t sent = ::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL);
-             if (sent > 0) text.remove_prefix(static_cast<size_t>(sent));
-             broken_ = broken_ || (sent < 0 && errno != EAGAIN);
-             return text.empty() || broken_;
-           }) &&
+    return pump_until(loop_,
+                      [&] {
+                        const ssize_t sent = ::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL);
+                        if (sent > 0) text.remove_prefix(static_cast<size_t>(sent));
+                        broken_ = broken_ || (sent < 0 && errno != EAGAIN);
+                        return text.empty() || broken_;
+                      }) &&
            text.empty();
   }
   void receive() {
@@ -203,7 +206,9 @@ class TestServer {
   HttpServer server;
 };
 
-inline std::string get(const std::string& path) { return "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n"; }
+inline std::string get(const std::string& path) {
+  return "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n";
+}
 inline std::string post(const std::string& path, const std::string& body, const std::string& fields = "") {
   return "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + fields +
          "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;

@@ -21,17 +21,20 @@ TEST(JsonText, LeavesCharactersOfSeveralBytesAlone) {
 }
 
 TEST(JsonText, ReplacesWhatIsNotUtf8) {
-  EXPECT_EQ(quoted("a\xff" "b"), "\"a\xef\xbf\xbd" "b\"");
+  EXPECT_EQ(quoted("a\xff"
+                   "b"),
+            "\"a\xef\xbf\xbd"
+            "b\"");
   EXPECT_EQ(quoted("\xe2\x82"), "\"\xef\xbf\xbd\xef\xbf\xbd\"");  // cut off
 }
 
 TEST(JsonText, KnowsValidUtf8) {
   EXPECT_EQ(find_invalid_utf8("plain \u20ac \U0010ffff"), std::string_view::npos);
-  EXPECT_EQ(find_invalid_utf8("ab\xc0\x80"), 2u);          // overlong NUL
-  EXPECT_EQ(find_invalid_utf8("\xed\xa0\x80"), 0u);        // surrogate
-  EXPECT_EQ(find_invalid_utf8("\xf4\x90\x80\x80"), 0u);    // beyond U+10FFFF
+  EXPECT_EQ(find_invalid_utf8("ab\xc0\x80"), 2u);        // overlong NUL
+  EXPECT_EQ(find_invalid_utf8("\xed\xa0\x80"), 0u);      // surrogate
+  EXPECT_EQ(find_invalid_utf8("\xf4\x90\x80\x80"), 0u);  // beyond U+10FFFF
   EXPECT_EQ(find_invalid_utf8("x\xe2\x82"), 1u);
-  EXPECT_EQ(find_invalid_utf8("\xf0\x80\x80\x80"), 0u);    // overlong
+  EXPECT_EQ(find_invalid_utf8("\xf0\x80\x80\x80"), 0u);  // overlong
 }
 
 TEST(JsonText, PrintsNumbersAndIds) {

@@ -42,8 +42,8 @@ TEST(Listener, NamesAPathThatIsTooLong) {
 }
 
 TEST(Listener, BindsLoopbackOnly) {
-  for (const char* address : {"0.0.0.0:0", "192.168.0.1:80", "[::]:0", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000",
-                              "example.org:80", ""}) {
+  for (const char* address : {"0.0.0.0:0", "192.168.0.1:80", "[::]:0", "127.0.0.1", "127.0.0.1:x",
+                              "127.0.0.1:70000", "example.org:80", ""}) {
     const auto socket = bind_loopback(address);
     ASSERT_FALSE(socket) << address;
     EXPECT_EQ(socket.error().code, Code::kInvalidConfig) << address;

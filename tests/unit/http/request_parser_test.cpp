@@ -29,7 +29,8 @@ Code code_of(std::string_view text, const HttpLimits& limits = kLimits) {
   return code;
 }
 
-const std::string kPost = "POST /a/b?c=d HTTP/1.1\r\nHost: x\r\nX-One:  two \r\nContent-Length: 5\r\n\r\nhello";
+const std::string kPost =
+    "POST /a/b?c=d HTTP/1.1\r\nHost: x\r\nX-One:  two \r\nContent-Length: 5\r\n\r\nhello";
 const std::string kChunked =
     "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     "5\r\nhello\r\nA;name=value\r\n0123456789\r\n0\r\nX-Late: yes\r\n\r\n";
@@ -133,7 +134,8 @@ TEST(RequestParser, RefusesWhatSmugglersUse) {
       "Expect: 200-maybe\r\n\r\n",
   };
   for (const char* head : bad_heads) EXPECT_EQ(code_of(post + head), Code::kInvalidRequest) << head;
-  EXPECT_EQ(code_of(std::string("GET / HTTP/1.1\r\nHost: x\r\nX: a") + '\0' + "b\r\n\r\n"), Code::kInvalidRequest);
+  EXPECT_EQ(code_of(std::string("GET / HTTP/1.1\r\nHost: x\r\nX: a") + '\0' + "b\r\n\r\n"),
+            Code::kInvalidRequest);
   EXPECT_EQ(code_of("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), Code::kInvalidRequest);
   EXPECT_EQ(code_of("GET / HTTP/1.1\r\n\r\n"), Code::kInvalidRequest);  // no Host
   EXPECT_EQ(code_of("GET / HTTP/1.1\nHost: x\n\n"), Code::kInvalidRequest);
@@ -146,10 +148,21 @@ TEST(RequestParser, RefusesWhatSmugglersUse) {
 TEST(RequestParser, RefusesBadChunks) {
   const std::string head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
   const char* const bad_bodies[] = {
-      "x\r\n",           "-5\r\nhello\r\n",      "+5\r\nhello\r\n",           " 5\r\nhello\r\n",
-      "0x5\r\nhello\r\n\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n",
-      "\r\n\r\n",        "11111111111111111\r\n", "5;a\nb\r\nhello\r\n0\r\n\r\n", "5;\x01\r\nhello\r\n0\r\n\r\n",
-      "0\r\nContent-Length: 7\r\n\r\n", "0\r\nX: a\nb\r\n\r\n", "0;a\nb\r\n\r\n",
+      "x\r\n",
+      "-5\r\nhello\r\n",
+      "+5\r\nhello\r\n",
+      " 5\r\nhello\r\n",
+      "0x5\r\nhello\r\n\r\n",
+      "5\nhello\r\n0\r\n\r\n",
+      "5\r\nhelloX\r\n0\r\n\r\n",
+      "5\r\nhello\n0\r\n\r\n",
+      "\r\n\r\n",
+      "11111111111111111\r\n",
+      "5;a\nb\r\nhello\r\n0\r\n\r\n",
+      "5;\x01\r\nhello\r\n0\r\n\r\n",
+      "0\r\nContent-Length: 7\r\n\r\n",
+      "0\r\nX: a\nb\r\n\r\n",
+      "0;a\nb\r\n\r\n",
   };
   for (const char* body : bad_bodies) EXPECT_EQ(code_of(head + body), Code::kInvalidRequest) << body;
   EXPECT_EQ(code_of(head + "5;" + std::string(20'000, 'a')), Code::kInvalidRequest);
@@ -162,12 +175,14 @@ TEST(RequestParser, HoldsItsLimits) {
   limits.body_bytes_max = 10;
   const std::string post = "POST / HTTP/1.1\r\nHost: x\r\n";
   EXPECT_EQ(code_of("GET /" + std::string(300, 'a'), limits), Code::kHeaderTooLarge);
-  EXPECT_EQ(code_of("GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(300, 'a'), limits), Code::kHeaderTooLarge);
+  EXPECT_EQ(code_of("GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(300, 'a'), limits),
+            Code::kHeaderTooLarge);
   EXPECT_EQ(code_of(post + "A: 1\r\nB: 2\r\nC: 3\r\n\r\n", limits), Code::kHeaderTooLarge);
   EXPECT_EQ(code_of(post + "A: 1\r\nB: 2\r\n\r\n", limits), Code::kCount);
   EXPECT_EQ(code_of(post + "Content-Length: 11\r\n\r\n", limits), Code::kPayloadTooLarge);
   EXPECT_EQ(code_of(post + "Content-Length: 10\r\n\r\n0123456789", limits), Code::kCount);
-  EXPECT_EQ(code_of(post + "Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n", limits), Code::kPayloadTooLarge);
+  EXPECT_EQ(code_of(post + "Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n", limits),
+            Code::kPayloadTooLarge);
   EXPECT_EQ(code_of(post + "Transfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n6\r\n012345\r\n", limits),
             Code::kPayloadTooLarge);
 }

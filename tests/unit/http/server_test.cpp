@@ -20,7 +20,8 @@ void add_echo(Router& router) {
   });
   router.add("GET", "/peer", [](Exchange& exchange, const PathParameters&) {
     const Peer& peer = exchange.request().peer;
-    exchange.respond({.body = peer.known ? std::to_string(peer.pid) + " " + std::to_string(peer.uid) : "unknown"});
+    exchange.respond(
+        {.body = peer.known ? std::to_string(peer.pid) + " " + std::to_string(peer.uid) : "unknown"});
     return nullptr;
   });
 }
@@ -161,7 +162,8 @@ TEST(HttpServer, SaysContinueToWhoWaitsForIt) {
   TestServer test;
   add_echo(test.router);
   Client client = test.connect();
-  ASSERT_TRUE(client.send("POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"));
+  ASSERT_TRUE(
+      client.send("POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"));
   EXPECT_EQ(client.answer().status, 100);
   ASSERT_TRUE(client.send("hello"));
   EXPECT_EQ(client.answer().body, "hello");
@@ -195,7 +197,8 @@ TEST(HttpServer, RefusesBodiesBeyondWhatAllOfThemMayHold) {
   limits.bodies_bytes_max = 3000;
   TestServer test(limits);
   add_echo(test.router);
-  const std::string part = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2001\r\n\r\n" + std::string(2000, 'x');
+  const std::string part =
+      "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2001\r\n\r\n" + std::string(2000, 'x');
   Client first = test.connect();
   Client second = test.connect();
   ASSERT_TRUE(first.send(part));

@@ -13,7 +13,8 @@ HttpLimits short_limits() {
 // Produces for ever, as fast as it is asked.
 class Fountain final : public Responder {
  public:
-  Fountain(Exchange& exchange, size_t& produced, int& alive) : exchange_(exchange), produced_(produced), alive_(alive) {
+  Fountain(Exchange& exchange, size_t& produced, int& alive)
+      : exchange_(exchange), produced_(produced), alive_(alive) {
     ++alive_;
     exchange.start_stream({});
   }
