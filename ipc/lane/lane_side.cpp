@@ -15,12 +15,6 @@ constexpr size_t kKept_bytes = 64;
 // How many looks at the ring go between two looks at the clock while spinning.
 constexpr uint32_t kSpinsPerClock = 32;
 
-void relax_processor() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
 }  // namespace
 
 LaneSide::LaneSide(std::shared_ptr<MappedDirection> out, std::shared_ptr<MappedDirection> in, Fd own_wake,
@@ -81,7 +75,8 @@ void LaneSide::pump_outbox() {
 
 void LaneSide::flush() {
   if (!outbox_.empty()) pump_outbox();
-  if (producer_.publish() == 0 && !room_untold_) return;
+  if (!producer_.has_unpublished() && !room_untold_) return;
+  producer_.publish();
   fence_before_wake();
   wake_sleeper(out_->ring_words().armed, peer_wake_.get());
   wake_sleeper(in_->ring_words().starved, peer_wake_.get());
@@ -105,6 +100,7 @@ Result<size_t> LaneSide::drain(size_t messages_max, const Handler& handler) {
     handled += part;
   } while (part == kHeadStride_messages && handled < messages_max);
   draining_ = false;
+  streaming_ = handled >= kHeadStride_messages;
   if (handled != 0) {
     room_untold_ = true;
   } else if (room_untold_) {
@@ -135,7 +131,8 @@ void LaneSide::disarm() {
 }
 
 bool LaneSide::wait(uint64_t spin_ns, uint64_t timeout_ns, int other_fd) {
-  flush();
+  // Room that was made is told, with its fence, only before we sleep ourselves (arm) or publish.
+  if (!outbox_.empty() || producer_.has_unpublished()) flush();
   if (something_to_do() || (spin_ns != 0 && spin(std::min(spin_ns, timeout_ns)))) {
     if (!outbox_.empty()) flush();
     return consumer_.has_message();
@@ -150,6 +147,9 @@ bool LaneSide::wait(uint64_t spin_ns, uint64_t timeout_ns, int other_fd) {
 }
 
 bool LaneSide::spin(uint64_t spin_ns) {
+  if (streaming_) {
+    for (int i = 0; i < kStreamPauses; ++i) relax_processor();
+  }
   // The clock costs as much as a short round trip: the first look at it comes after a while.
   uint64_t start_ns = 0;
   for (uint32_t turn = 1;; ++turn) {

@@ -83,6 +83,7 @@ class LaneSide final : public Lane {
   std::deque<Kept> outbox_;
   size_t outbox_bytes_ = 0;
   bool draining_ = false;
+  bool streaming_ = false;    // the last drain handled many messages
   bool room_untold_ = false;  // the head moved since the last fence: a starving peer may not have been told
 };
 

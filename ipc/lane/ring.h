@@ -24,9 +24,20 @@ namespace deepserve::ipc {
 inline constexpr uint64_t kIndexMask = (1ull << kIndexBits) - 1;
 // How far the two ends fetch slots ahead of their use: as many as a core has line fills in flight. Never beyond what
 // the end knows to be its own, as fetching a line that the other end still uses costs both of them a transfer.
-inline constexpr uint64_t kPrefetch_slots = 24;
+inline constexpr uint64_t kPrefetch_slots = 32;
 // How often a consumer in a long drain stores its head.
 inline constexpr size_t kHeadStride_messages = 64;
+
+// A consumer that has drained a stream dry should look again only after this many relax_processor() (a few
+// microseconds): looking at once takes the line that the producer is writing, and then both wait for each other's
+// transfers line by line instead of moving a hundred lines at a time.
+inline constexpr int kStreamPauses = 256;
+
+inline void relax_processor() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
 
 // The sequence word of the message with this index; 0 (a fresh slot) is never one, as epochs start at 1.
 constexpr uint64_t sequence_word(uint64_t epoch, uint64_t index) {
@@ -100,6 +111,7 @@ class RingProducer {
   // Whether a body of this size could be sent now; looks at the consumer's head again.
   bool has_room(size_t body_bytes);
 
+  bool has_unpublished() const { return tail_ != published_; }
   uint64_t tail() const { return tail_; }            // messages written, since the memory's creation
   uint64_t published() const { return published_; }  // of these, published
   // The head word went backwards or beyond the tail: the peer lies, and no room is given any more.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""From SIGKILL of a runner to a ready one, as /ctl/runners shows it, on the embedded model: the median of many.
+"""From SIGKILL of a runner to a ready one, as /ctl/runners shows it: the median, on the embedded model.
 
     restart_bench.py --programs build/release/bin --source . [--kills 15]
 

@@ -6,6 +6,8 @@
 #include <functional>
 #include <memory>
 
+#include "ipc/lane/ring.h"
+
 namespace deepserve::bench {
 
 // Cores this process may use; the two halves of a pair need two of them.
@@ -18,10 +20,6 @@ double run_pair(const std::function<void()>& in_child, const std::function<void(
 // Zeroed memory that a forked child shares.
 std::shared_ptr<std::byte> shared_memory(size_t bytes);
 
-inline void relax_processor() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
+using ipc::relax_processor;
 
 }  // namespace deepserve::bench

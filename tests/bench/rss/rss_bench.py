@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Resident memory of dsd: idle with a ready runner on the embedded model, and with 1,000 idle connections on top.
+"""Resident memory of dsd: idle with a ready runner, and with 1,000 idle connections on top (embedded model).
 
     rss_bench.py --programs build/release/bin --source . [--connections 1000]
 
@@ -55,7 +55,8 @@ def main():
             if not connection.recv(4096).startswith(b"HTTP/1.1 200"):
                 raise SystemExit("rss_bench: a connection was not served")
             connections.append(connection)
-        passed &= report(f"{len(connections)} idle connections", resident_mb(dsd.process.pid), CONNECTED_BAR_MB)
+        connected_mb = resident_mb(dsd.process.pid)
+        passed &= report(f"{len(connections)} idle connections", connected_mb, CONNECTED_BAR_MB)
     sys.exit(0 if passed else 1)
 
 

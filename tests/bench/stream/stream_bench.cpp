@@ -1,8 +1,9 @@
-// What dsd itself costs per streamed token: 64 streams over api.sock, the runner replaced by the SYNTHETIC one that emits
-// tokens as fast as the lane takes them. Prints tokens per second of one core of dsd (by dsd's own CPU time), the bar,
-// and PASS or FAIL.
+// What dsd itself costs per streamed token: 64 streams over api.sock, the runner replaced by the SYNTHETIC
+// one that emits tokens as fast as the lane takes them. Prints tokens per second of one core of dsd (by dsd's
+// own CPU time), the bar, and PASS or FAIL.
 //
-//   stream_bench [--streams N] [--tokens N] [--bar N]      dsd and synthetic_runner are found beside this program
+//   stream_bench [--streams N] [--tokens N] [--bar N]      dsd and synthetic_runner are found beside this
+//   program
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -48,7 +49,8 @@ Fd connect_to(const std::string& path) {
   address.sun_family = AF_UNIX;
   std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) socket.reset();
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    socket.reset();
   return socket;
 }
 
@@ -71,7 +73,8 @@ class Dsd {
         << "[[device]]\nname = \"cpu0\"\nkind = \"cpu\"\n[[model]]\nname = \"synthetic\"\n"
            "path = \"synthetic.gguf\"\ndevices = [\"cpu0\"]\n";
     const std::string program = programs / "dsd", runner = programs / "synthetic_runner";
-    const std::string config = directory_ + "/deepserve.toml", run = directory_ + "/run", state = directory_ + "/state";
+    const std::string config = directory_ + "/deepserve.toml", run = directory_ + "/run",
+                      state = directory_ + "/state";
     pid_ = ::fork();
     if (pid_ == 0) {
       const int log = ::open((directory_ + "/log").c_str(), O_WRONLY | O_CREAT, 0600);
@@ -95,7 +98,8 @@ class Dsd {
       if (const Fd socket = connect_to(api_socket())) {
         send_all(socket, "GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n");
         char answer[16] = {};
-        if (::read(socket.get(), answer, sizeof answer - 1) > 12 && std::strncmp(answer + 9, "200", 3) == 0) return;
+        if (::read(socket.get(), answer, sizeof answer - 1) > 12 && std::strncmp(answer + 9, "200", 3) == 0)
+          return;
       }
       ::usleep(10'000);
     }
@@ -106,7 +110,8 @@ class Dsd {
     std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
     std::string text((std::istreambuf_iterator<char>(file)), {});
     unsigned long user = 0, system = 0;
-    std::sscanf(text.c_str() + text.rfind(')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
+    std::sscanf(text.c_str() + text.rfind(')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                &user, &system);
     return static_cast<double>(user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
   }
 
@@ -147,8 +152,10 @@ struct Counts {
 Counts stream_all(const std::string& socket_path, const Options& options) {
   const std::string body = "{\"model\":\"synthetic\",\"prompt\":\"go\",\"stream\":true,\"max_tokens\":" +
                            std::to_string(options.tokens) + "}";
-  const std::string request = "POST /v1/completions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-                              "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  const std::string request =
+      "POST /v1/completions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+      "Content-Length: " +
+      std::to_string(body.size()) + "\r\n\r\n" + body;
   std::vector<Stream> streams(options.streams);
   std::vector<pollfd> polls;
   for (auto& stream : streams) {
@@ -212,10 +219,11 @@ int main(int count, char** arguments) {
   }
   const double per_core_second = static_cast<double>(tokens) / std::max(cpu_s, 0.01);
   const bool passed = per_core_second >= options.bar;
-  std::printf("stream_bench (synthetic runner): %zu streams x %zu tokens in %.2f s wall (%.0f tokens/s), "
-              "%.1f tokens per SSE event, dsd used %.2f s\n",
-              options.streams, options.tokens, wall_s, static_cast<double>(tokens) / wall_s,
-              static_cast<double>(tokens) / static_cast<double>(events), cpu_s);
+  std::printf(
+      "stream_bench (synthetic runner): %zu streams x %zu tokens in %.2f s wall (%.0f tokens/s), "
+      "%.1f tokens per SSE event, dsd used %.2f s\n",
+      options.streams, options.tokens, wall_s, static_cast<double>(tokens) / wall_s,
+      static_cast<double>(tokens) / static_cast<double>(events), cpu_s);
   std::printf("tokens per second of one core of dsd: %.0f  bar >= %.0f  %s\n", per_core_second, options.bar,
               passed ? "PASS" : "FAIL");
   return passed ? 0 : 1;

@@ -1,5 +1,6 @@
-// A runner without a model, for measuring dsd alone: it takes every request and emits the token " token" as fast as the
-// lane takes it, one token a delta, up to the request's tokens_max. It says that it is synthetic wherever it can.
+// A runner without a model, for measuring dsd alone: it takes every request and emits the token " token" as
+// fast as the lane takes it, one token a delta, up to the request's tokens_max. It says that it is synthetic
+// wherever it can.
 #include <poll.h>
 
 #include <charconv>
@@ -71,7 +72,9 @@ class SyntheticRunner {
     lane_->flush();
   }
 
-  bool send(MessageType type, const std::vector<std::byte>& body) { return lane_->send(type, body) == SendOutcome::kSent; }
+  bool send(MessageType type, const std::vector<std::byte>& body) {
+    return lane_->send(type, body) == SendOutcome::kSent;
+  }
 
   void handle(MessageType type, std::span<const std::byte> body) {
     if (type == MessageType::kSubmit) {
@@ -81,10 +84,12 @@ class SyntheticRunner {
       auto& active = active_[submit->request];
       active.choices = submit->generation.choices;
       active.tokens_max = std::min(submit->generation.tokens_max, kContextTokens - kPromptTokens);
-      active.index = submit->resumed.empty() ? 0 : static_cast<uint32_t>(submit->resumed.front().tokens.size());
+      active.index =
+          submit->resumed.empty() ? 0 : static_cast<uint32_t>(submit->resumed.front().tokens.size());
     } else if (type == MessageType::kCancel) {
       const auto cancel = Cancel::decode(body);
-      if (cancel && active_.erase(cancel->request) != 0) finish(cancel->request, {}, FinishReason::kCancelled);
+      if (cancel && active_.erase(cancel->request) != 0)
+        finish(cancel->request, {}, FinishReason::kCancelled);
     } else if (type == MessageType::kControl) {
       const auto control = Control::decode(body);
       exiting_ = control && control->kind == ControlKind::kExit;
