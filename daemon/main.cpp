@@ -1,8 +1,8 @@
-// dsd: the daemon. Reads its arguments, then either checks a configuration or serves it until it is told to stop.
-#include <CLI/CLI.hpp>
-
+// dsd: the daemon. Reads its arguments, then either checks a configuration or serves it until it is told to
+// stop.
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
@@ -52,7 +52,8 @@ int serve(const Arguments& arguments, const ConfigSurroundings& surroundings) {
     return 1;
   }
   init_log("dsd", LogLevel::kInfo);
-  return run_daemon(*config, {.runner_binary = arguments.runner, .state_dir_wanted = arguments.state_dir_given});
+  return run_daemon(*config,
+                    {.runner_binary = arguments.runner, .state_dir_wanted = arguments.state_dir_given});
 }
 
 }  // namespace
@@ -68,7 +69,8 @@ int main(int argument_count, char** argument_values) {
   const auto* state_dir = app.add_option("--state-dir", arguments.state_dir, "Where what outlives dsd lies");
   app.add_option("--runner", arguments.runner, "The runner's program (default: ds-runner beside dsd)");
   const auto* check = app.add_flag("--check", arguments.check, "Check the configuration, serve nothing");
-  app.add_flag("--json", arguments.json, "With --check: say it as JSON")->needs(const_cast<CLI::Option*>(check));
+  app.add_flag("--json", arguments.json, "With --check: say it as JSON")
+      ->needs(const_cast<CLI::Option*>(check));
   try {
     app.parse(argument_count, argument_values);
   } catch (const CLI::ParseError& error) {

@@ -8,7 +8,9 @@
 namespace deepserve::daemon {
 namespace {
 
-size_t index_of(ipc::Class service_class) { return static_cast<size_t>(service_class); }
+size_t index_of(ipc::Class service_class) {
+  return static_cast<size_t>(service_class);
+}
 
 }  // namespace
 
@@ -118,7 +120,9 @@ std::vector<ipc::RequestId> ClassQueue::take_expired(uint64_t now_ns) {
   return expired;
 }
 
-uint64_t ClassQueue::next_deadline_ns() const { return deadlines_.empty() ? 0 : deadlines_.begin()->first; }
+uint64_t ClassQueue::next_deadline_ns() const {
+  return deadlines_.empty() ? 0 : deadlines_.begin()->first;
+}
 
 std::vector<ipc::RequestId> ClassQueue::take_all(uint32_t model) {
   std::vector<ipc::RequestId> all;
@@ -129,6 +133,8 @@ std::vector<ipc::RequestId> ClassQueue::take_all(uint32_t model) {
   return all;
 }
 
-uint32_t ClassQueue::waiting_total() const { return std::accumulate(waiting_.begin(), waiting_.end(), 0u); }
+uint32_t ClassQueue::waiting_total() const {
+  return std::accumulate(waiting_.begin(), waiting_.end(), 0u);
+}
 
 }  // namespace deepserve::daemon

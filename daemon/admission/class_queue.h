@@ -1,8 +1,9 @@
-// The bounded queue in front of the runners: who waits, who is next, who has waited too long. Pure (DESIGN 3).
+// The bounded queue in front of the runners: who waits, who is next, who has waited too long. Pure (DESIGN
+// 3).
 //
-// One line per model and class. Between the classes of a model: weighted fair by share, so that the first in line is a
-// vip wherever the shares allow it, and no class that waits ever gets less than its share. Within a class: weighted
-// fair by client, then by arrival. Replays are ahead of all lines.
+// One line per model and class. Between the classes of a model: weighted fair by share, so that the first in
+// line is a vip wherever the shares allow it, and no class that waits ever gets less than its share. Within a
+// class: weighted fair by client, then by arrival. Replays are ahead of all lines.
 #pragma once
 
 #include <array>
@@ -20,7 +21,7 @@
 namespace deepserve::daemon {
 
 struct ClassLimits {
-  double share = 0;        // above 0
+  double share = 0;          // above 0
   uint32_t waiting_max = 0;  // over all models
 };
 
@@ -67,15 +68,15 @@ class ClassQueue {
   using Order = std::pair<double, uint64_t>;  // the client's virtual finish, then arrival
   struct Line {
     std::map<Order, ipc::RequestId> order;
-    double served = 0;        // requests taken, over the class's share: its virtual time
-    double client_time = 0;   // virtual time of the clients in this line
+    double served = 0;       // requests taken, over the class's share: its virtual time
+    double client_time = 0;  // virtual time of the clients in this line
     std::map<std::string, double, std::less<>> client_finish;  // of clients that have requests waiting here
     std::map<std::string, uint32_t, std::less<>> client_waiting;
   };
   struct ModelLines {
     std::array<Line, kClasses> lines;
     std::map<uint64_t, ipc::RequestId> replays;  // by arrival
-    double time = 0;  // virtual time of the model's lines
+    double time = 0;                             // virtual time of the model's lines
   };
   struct Place {
     WaitingRequest request;

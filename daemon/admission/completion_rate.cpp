@@ -33,8 +33,8 @@ uint64_t CompletionRate::retry_after_ms(uint32_t ahead, uint64_t now_ns) const {
   const double rate = per_second(now_ns);
   if (rate <= 0) return kRetryAfterMin_ms;
   const double wait_ms = 1000.0 * static_cast<double>(ahead) / rate;
-  return static_cast<uint64_t>(std::clamp(wait_ms, static_cast<double>(kRetryAfterMin_ms),
-                                          static_cast<double>(kRetryAfterMax_ms)));
+  return static_cast<uint64_t>(
+      std::clamp(wait_ms, static_cast<double>(kRetryAfterMin_ms), static_cast<double>(kRetryAfterMax_ms)));
 }
 
 }  // namespace deepserve::daemon

@@ -13,8 +13,8 @@ class CompletionRate {
   void count(uint64_t now_ns);
   // Requests a second over about the last ten seconds; 0 until the first ended.
   double per_second(uint64_t now_ns) const;
-  // When a request that finds `ahead` before it may expect its turn: between the two bounds. Without any rate yet, the
-  // lower bound: nothing better is known.
+  // When a request that finds `ahead` before it may expect its turn: between the two bounds. Without any rate
+  // yet, the lower bound: nothing better is known.
   uint64_t retry_after_ms(uint32_t ahead, uint64_t now_ns) const;
 
  private:

@@ -21,7 +21,8 @@ const DeviceConfig* Config::find_device(std::string_view name) const {
 const ModelConfig* Config::find_model(std::string_view name) const {
   if (name.empty()) return &models.front();
   for (const auto& model : models) {
-    if (model.name == name || std::count(model.aliases.begin(), model.aliases.end(), name) != 0) return &model;
+    if (model.name == name || std::count(model.aliases.begin(), model.aliases.end(), name) != 0)
+      return &model;
   }
   return nullptr;
 }

@@ -1,7 +1,8 @@
-// The configuration of dsd (DESIGN 11): one TOML file, read once, validated as a whole, never changed afterwards.
+// The configuration of dsd (DESIGN 11): one TOML file, read once, validated as a whole, never changed
+// afterwards.
 //
-// load_config reports every problem that it finds, each with its place in the file; a Config that exists is valid:
-// names are unique, references resolve, paths exist, relative names are made absolute.
+// load_config reports every problem that it finds, each with its place in the file; a Config that exists is
+// valid: names are unique, references resolve, paths exist, relative names are made absolute.
 #pragma once
 
 #include <array>
@@ -43,14 +44,15 @@ struct ObserveConfig {
 struct SuperviseConfig {
   uint32_t deaths_max = 5;  // more than so many blamed deaths within `window` end in `failed`
   uint64_t window_ns = 60 * kSecond_ns;
-  uint64_t hang_after_ns = 10 * kSecond_ns;       // a ready runner whose step counter stands still so long is hung
-  uint64_t load_hang_after_ns = 60 * kSecond_ns;  // the same while it loads, judged by the bytes it has loaded
+  uint64_t hang_after_ns = 10 * kSecond_ns;  // a ready runner whose step counter stands still so long is hung
+  uint64_t load_hang_after_ns =
+      60 * kSecond_ns;  // the same while it loads, judged by the bytes it has loaded
 };
 
 struct DeviceConfig {
   std::string name;
-  std::string kind;             // "cpu"
-  std::vector<uint32_t> cores;  // never empty; all of the cpuset unless configured
+  std::string kind;                 // "cpu"
+  std::vector<uint32_t> cores;      // never empty; all of the cpuset unless configured
   uint64_t memory_limit_bytes = 0;  // 0: none
 };
 
@@ -113,7 +115,8 @@ struct ConfigSurroundings {
 using ConfigProblems = std::vector<ConfigProblem>;
 
 // Reads and validates `file`. On failure: at least one problem, in the order of the file.
-tl::expected<Config, ConfigProblems> load_config(const std::string& file, const ConfigSurroundings& surroundings);
+tl::expected<Config, ConfigProblems> load_config(const std::string& file,
+                                                 const ConfigSurroundings& surroundings);
 
 // "FILE:LINE:COLUMN: message" for each, one a line.
 std::string problems_text(const std::string& file, const ConfigProblems& problems);
@@ -129,8 +132,8 @@ struct ClientMatch {
   double weight = 1.0;
 };
 
-// The first [[client]] whose uid and gid (those that it names) are the peer's. With no [[client]] at all every local
-// peer may use vip; with some, an unmatched peer's ceiling is normal.
+// The first [[client]] whose uid and gid (those that it names) are the peer's. With no [[client]] at all
+// every local peer may use vip; with some, an unmatched peer's ceiling is normal.
 ClientMatch match_client(const Config& config, bool peer_known, uint32_t uid, uint32_t gid);
 
 }  // namespace deepserve::daemon

@@ -28,9 +28,7 @@ json::object model_json(const ModelConfig& model) {
 }
 
 json::object device_json(const DeviceConfig& device) {
-  json::object object{{"name", device.name},
-                      {"kind", device.kind},
-                      {"cores", plain_array(device.cores)}};
+  json::object object{{"name", device.name}, {"kind", device.kind}, {"cores", plain_array(device.cores)}};
   if (device.memory_limit_bytes != 0) object["memory_limit"] = size_text(device.memory_limit_bytes);
   return object;
 }
@@ -61,7 +59,8 @@ std::string config_json(const Config& config) {
         {"share", one.share}, {"deadline", duration_text(one.deadline_ns)}, {"queue_max", one.queue_max}};
   }
   const json::object server{
-      {"listen", array_of(config.server.listen, [](const auto& address) { return json::value(address.text()); })},
+      {"listen",
+       array_of(config.server.listen, [](const auto& address) { return json::value(address.text()); })},
       {"control", config.server.control.text()},
       {"drain_limit", duration_text(config.server.drain_limit_ns)}};
   const json::object supervise{{"deaths_max", config.supervise.deaths_max},

@@ -21,7 +21,8 @@ constexpr uint64_t kHour_ns = 3600 * kSecond_ns;
 // Names appear in runner ids ("tiny@cpu0"), URLs and metric labels.
 bool is_name(std::string_view name) {
   constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/-";
-  return !name.empty() && name.size() <= kNameBytesMax && name.find_first_not_of(kAllowed) == std::string_view::npos;
+  return !name.empty() && name.size() <= kNameBytesMax &&
+         name.find_first_not_of(kAllowed) == std::string_view::npos;
 }
 
 class Loader {
@@ -76,7 +77,8 @@ tl::expected<Config, ConfigProblems> Loader::load(const toml::table& table) {
     if (const auto* classes = node->as_table()) {
       read_classes(*classes);
     } else {
-      root.problem(node, fmt::format("class: expected tables like [class.vip], found {}", toml_type_name(*node)));
+      root.problem(node,
+                   fmt::format("class: expected tables like [class.vip], found {}", toml_type_name(*node)));
     }
   }
   for_tables(root, "client", [&](Section section) { read_client(std::move(section)); });
@@ -97,7 +99,8 @@ void Loader::for_table(Section& root, std::string_view key, Read read) {
   if (const auto* table = node->as_table()) {
     read(Section(*table, std::string(key), problems_));
   } else {
-    root.problem(node, fmt::format("{}: expected a table like [{}], found {}", key, key, toml_type_name(*node)));
+    root.problem(node,
+                 fmt::format("{}: expected a table like [{}], found {}", key, key, toml_type_name(*node)));
   }
 }
 
@@ -107,7 +110,8 @@ void Loader::for_tables(Section& root, std::string_view key, Read read) {
   if (node == nullptr) return;
   const auto* array = node->as_array();
   if (array == nullptr) {
-    root.problem(node, fmt::format("{}: expected tables like [[{}]], found {}", key, key, toml_type_name(*node)));
+    root.problem(node,
+                 fmt::format("{}: expected tables like [[{}]], found {}", key, key, toml_type_name(*node)));
     return;
   }
   for (const auto& item : *array) {
@@ -155,19 +159,23 @@ void Loader::read_server(Section section) {
     for (const auto& text : listen) {
       auto address = parse_address(text, listen_node, section);
       if (address.is_tcp()) {
-        section.problem(listen_node, fmt::format("server.listen: '{}': TCP is not supported yet (it needs API keys); "
-                                                 "use \"unix:api.sock\"", text));
+        section.problem(listen_node,
+                        fmt::format("server.listen: '{}': TCP is not supported yet (it needs API keys); "
+                                    "use \"unix:api.sock\"",
+                                    text));
       }
       config_.server.listen.push_back(std::move(address));
     }
-    if (listen.empty()) section.problem(listen_node, "server.listen: the list is empty: nobody could ask anything");
+    if (listen.empty())
+      section.problem(listen_node, "server.listen: the list is empty: nobody could ask anything");
   }
   const auto* control_node = section.take("control");
   std::string control;
   section.read("control", control);
   if (!control.empty()) {
     config_.server.control = parse_address(control, control_node, section);
-    if (config_.server.control.is_tcp()) section.problem(control_node, "server.control: only \"unix:PATH\" is allowed");
+    if (config_.server.control.is_tcp())
+      section.problem(control_node, "server.control: only \"unix:PATH\" is allowed");
   }
   section.read_duration("drain_limit", 0, kHour_ns, config_.server.drain_limit_ns);
   section.finish();
@@ -196,8 +204,8 @@ std::string Loader::read_name(Section& section, std::set<std::string>& taken, st
   section.read("name", name);
   if (node == nullptr || !node->is_string()) return name;
   if (!is_name(name)) {
-    section.problem(node, fmt::format("{}.name: '{}' is no name: 1 to {} of letters, digits and . _ : / -", kind, name,
-                                      kNameBytesMax));
+    section.problem(node, fmt::format("{}.name: '{}' is no name: 1 to {} of letters, digits and . _ : / -",
+                                      kind, name, kNameBytesMax));
   } else if (!taken.insert(name).second) {
     section.problem(node, fmt::format("{}.name: '{}' is there twice", kind, name));
   }
@@ -213,7 +221,8 @@ void Loader::read_device(Section section) {
     section.problem(kind_node, "device.kind: \"cuda\" is not supported: this dsd was built without CUDA");
     for (const auto* key : {"gpu", "thread_percent"}) section.take(key);
   } else if (kind_node != nullptr && kind_node->is_string() && device.kind != "cpu") {
-    section.problem(kind_node, fmt::format("device.kind: '{}' is not known: \"cpu\" or \"cuda\"", device.kind));
+    section.problem(kind_node,
+                    fmt::format("device.kind: '{}' is not known: \"cpu\" or \"cuda\"", device.kind));
   }
   const auto* cores_node = section.take("cores");
   section.read_integers("cores", 8191, device.cores);
@@ -250,7 +259,8 @@ void Loader::read_model_devices(Section& section, const toml::node* node, ModelC
       section.problem(node, fmt::format("model.devices: '{}' is there twice", device));
     }
   }
-  if (node->is_array() && node->as_array()->empty()) section.problem(node, "model.devices: the list is empty");
+  if (node->is_array() && node->as_array()->empty())
+    section.problem(node, "model.devices: the list is empty");
 }
 
 void Loader::read_model(Section section) {
@@ -262,7 +272,8 @@ void Loader::read_model(Section section) {
     if (!is_name(alias)) {
       section.problem(aliases_node, fmt::format("model.aliases: '{}' is no name", alias));
     } else if (!model_names_.insert(alias).second) {
-      section.problem(aliases_node, fmt::format("model.aliases: '{}' is a model's name or alias already", alias));
+      section.problem(aliases_node,
+                      fmt::format("model.aliases: '{}' is a model's name or alias already", alias));
     }
   }
   const auto* path_node = section.require("path");
@@ -282,8 +293,10 @@ void Loader::read_model(Section section) {
   section.read("chat_template", model.chat_template);
   const auto& chosen = model.chat_template;
   if (!chosen.empty() && chosen != "chatml" && chosen != "llama3" && chosen != "deepseek-r1") {
-    section.problem(template_node, fmt::format("model.chat_template: '{}' is not known: \"chatml\", \"llama3\" or "
-                                               "\"deepseek-r1\"", chosen));
+    section.problem(template_node,
+                    fmt::format("model.chat_template: '{}' is not known: \"chatml\", \"llama3\" or "
+                                "\"deepseek-r1\"",
+                                chosen));
   }
   section.finish();
   config_.models.push_back(std::move(model));
@@ -310,7 +323,9 @@ void Loader::read_classes(const toml::table& table) {
   double sum = 0;
   for (const auto& one : config_.classes) sum += one.share;
   if (sum > 1.0 + 1e-9) {
-    classes.problem(nullptr, fmt::format("class: the shares of vip, normal and batch add up to {:.2f}, more than 1", sum));
+    classes.problem(
+        nullptr,
+        fmt::format("class: the shares of vip, normal and batch add up to {:.2f}, more than 1", sum));
   }
 }
 
@@ -347,7 +362,8 @@ void Loader::read_client(Section section) {
 
 }  // namespace
 
-tl::expected<Config, ConfigProblems> load_config(const std::string& file, const ConfigSurroundings& surroundings) {
+tl::expected<Config, ConfigProblems> load_config(const std::string& file,
+                                                 const ConfigSurroundings& surroundings) {
   const auto whole_file = [](std::string message) {
     return tl::unexpected(ConfigProblems{ConfigProblem{0, 0, std::move(message)}});
   };

@@ -22,7 +22,8 @@ std::optional<std::vector<uint32_t>> read_cpu_list(const std::string& path) {
   return std::move(*cpus);
 }
 
-// The path of our cgroup in the hierarchy that has `controller` ("" is the unified one), from /proc/self/cgroup.
+// The path of our cgroup in the hierarchy that has `controller` ("" is the unified one), from
+// /proc/self/cgroup.
 std::string cgroup_path(std::string_view controller) {
   std::ifstream file("/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
@@ -65,11 +66,11 @@ Result<std::vector<uint32_t>> parse_cpu_list(std::string_view text) {
 std::vector<uint32_t> host_cpuset() {
   const std::string unified = cgroup_path("");
   const std::string v1 = cgroup_path("cpuset");
-  for (const auto& path : {"/sys/fs/cgroup" + unified + "/cpuset.cpus.effective",
-                           std::string("/sys/fs/cgroup/cpuset.cpus.effective"),
-                           "/sys/fs/cgroup/cpuset" + v1 + "/cpuset.effective_cpus",
-                           "/sys/fs/cgroup/cpuset" + v1 + "/cpuset.cpus",
-                           std::string("/sys/devices/system/cpu/online")}) {
+  for (const auto& path :
+       {"/sys/fs/cgroup" + unified + "/cpuset.cpus.effective",
+        std::string("/sys/fs/cgroup/cpuset.cpus.effective"),
+        "/sys/fs/cgroup/cpuset" + v1 + "/cpuset.effective_cpus",
+        "/sys/fs/cgroup/cpuset" + v1 + "/cpuset.cpus", std::string("/sys/devices/system/cpu/online")}) {
     if (auto cpus = read_cpu_list(path)) return std::move(*cpus);
   }
   std::vector<uint32_t> cpus(std::max(1u, std::thread::hardware_concurrency()));

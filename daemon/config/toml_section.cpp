@@ -8,13 +8,20 @@ namespace deepserve::daemon {
 
 std::string_view toml_type_name(const toml::node& node) {
   switch (node.type()) {
-    case toml::node_type::string: return "a string";
-    case toml::node_type::integer: return "an integer";
-    case toml::node_type::floating_point: return "a number";
-    case toml::node_type::boolean: return "a boolean";
-    case toml::node_type::array: return "a list";
-    case toml::node_type::table: return "a table";
-    default: return "a date or time";
+    case toml::node_type::string:
+      return "a string";
+    case toml::node_type::integer:
+      return "an integer";
+    case toml::node_type::floating_point:
+      return "a number";
+    case toml::node_type::boolean:
+      return "a boolean";
+    case toml::node_type::array:
+      return "a list";
+    case toml::node_type::table:
+      return "a table";
+    default:
+      return "a date or time";
   }
 }
 
@@ -98,8 +105,8 @@ void Section::read_duration(std::string_view key, uint64_t min_ns, uint64_t max_
   const auto value = parse_duration_ns(*text);
   if (!value) return problem(node, fmt::format("{}: {}", key_name(key), value.error().message));
   if (*value < min_ns || *value > max_ns) {
-    return problem(node, fmt::format("{}: {} is not within {} to {}", key_name(key), *text, duration_text(min_ns),
-                                     duration_text(max_ns)));
+    return problem(node, fmt::format("{}: {} is not within {} to {}", key_name(key), *text,
+                                     duration_text(min_ns), duration_text(max_ns)));
   }
   out_ns = *value;
 }
@@ -112,8 +119,8 @@ void Section::read_size(std::string_view key, uint64_t min_bytes, uint64_t max_b
   const auto value = parse_size_bytes(*text);
   if (!value) return problem(node, fmt::format("{}: {}", key_name(key), value.error().message));
   if (*value < min_bytes || *value > max_bytes) {
-    return problem(node, fmt::format("{}: {} is not within {} to {}", key_name(key), *text, size_text(min_bytes),
-                                     size_text(max_bytes)));
+    return problem(node, fmt::format("{}: {} is not within {} to {}", key_name(key), *text,
+                                     size_text(min_bytes), size_text(max_bytes)));
   }
   out_bytes = *value;
 }
@@ -155,8 +162,9 @@ void Section::finish() {
   for (const auto& [key, node] : table_) {
     if (std::find(known_.begin(), known_.end(), key.str()) != known_.end()) continue;
     const auto& begin = key.source().begin;
-    problems_.push_back({begin.line, begin.column,
-                         fmt::format("unknown key '{}'; known here: {}", key_name(key.str()), fmt::join(known_, ", "))});
+    problems_.push_back(
+        {begin.line, begin.column,
+         fmt::format("unknown key '{}'; known here: {}", key_name(key.str()), fmt::join(known_, ", "))});
   }
 }
 

@@ -1,5 +1,5 @@
-// One table of the configuration file, read key by key; every wrong type, range or unknown key becomes a problem with
-// its place. Included only inside config/: toml++ is dear to compile.
+// One table of the configuration file, read key by key; every wrong type, range or unknown key becomes a
+// problem with its place. Included only inside config/: toml++ is dear to compile.
 #pragma once
 
 #define TOML_EXCEPTIONS 0

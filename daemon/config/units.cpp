@@ -15,18 +15,24 @@ struct Unit {
 };
 
 constexpr std::array kDurationUnits = {
-    Unit{"h", 3600 * kSecond_ns}, Unit{"m", 60 * kSecond_ns},    Unit{"s", kSecond_ns},
-    Unit{"ms", kMillisecond_ns},  Unit{"us", kMicrosecond_ns},   Unit{"ns", 1},
+    Unit{"h", 3600 * kSecond_ns}, Unit{"m", 60 * kSecond_ns},  Unit{"s", kSecond_ns},
+    Unit{"ms", kMillisecond_ns},  Unit{"us", kMicrosecond_ns}, Unit{"ns", 1},
 };
 constexpr std::array kSizeUnits = {
-    Unit{"TiB", uint64_t{1} << 40}, Unit{"GiB", uint64_t{1} << 30}, Unit{"MiB", uint64_t{1} << 20},
-    Unit{"KiB", uint64_t{1} << 10}, Unit{"TB", 1'000'000'000'000},  Unit{"GB", 1'000'000'000},
-    Unit{"MB", 1'000'000},          Unit{"kB", 1'000},              Unit{"B", 1},
+    Unit{"TiB", uint64_t{1} << 40},
+    Unit{"GiB", uint64_t{1} << 30},
+    Unit{"MiB", uint64_t{1} << 20},
+    Unit{"KiB", uint64_t{1} << 10},
+    Unit{"TB", 1'000'000'000'000},
+    Unit{"GB", 1'000'000'000},
+    Unit{"MB", 1'000'000},
+    Unit{"kB", 1'000},
+    Unit{"B", 1},
 };
 
 template <size_t N>
-Result<uint64_t> parse_with_units(std::string_view text, const std::array<Unit, N>& units, std::string_view what,
-                                  std::string_view example) {
+Result<uint64_t> parse_with_units(std::string_view text, const std::array<Unit, N>& units,
+                                  std::string_view what, std::string_view example) {
   const size_t digits = text.find_first_not_of("0123456789.");
   const std::string number(text.substr(0, digits));
   const std::string_view unit_name = digits == std::string_view::npos ? "" : text.substr(digits);
@@ -60,7 +66,11 @@ Result<uint64_t> parse_size_bytes(std::string_view text) {
   return parse_with_units(text, kSizeUnits, "size", "\"8GiB\" or \"512MiB\"");
 }
 
-std::string duration_text(uint64_t duration_ns) { return text_with_units(duration_ns, kDurationUnits); }
-std::string size_text(uint64_t bytes) { return text_with_units(bytes, kSizeUnits); }
+std::string duration_text(uint64_t duration_ns) {
+  return text_with_units(duration_ns, kDurationUnits);
+}
+std::string size_text(uint64_t bytes) {
+  return text_with_units(bytes, kSizeUnits);
+}
 
 }  // namespace deepserve::daemon

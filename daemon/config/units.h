@@ -9,7 +9,8 @@
 
 namespace deepserve::daemon {
 
-// "500ms", "60s", "10m", "2h", "1.5s": nanoseconds. A number without a unit is refused: nobody knows what it means.
+// "500ms", "60s", "10m", "2h", "1.5s": nanoseconds. A number without a unit is refused: nobody knows what it
+// means.
 Result<uint64_t> parse_duration_ns(std::string_view text);
 
 // "8GiB", "512MiB", "4096KiB", "1GB" (10^9), "100B": bytes.

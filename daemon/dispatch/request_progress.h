@@ -1,5 +1,5 @@
-// What has become of one request so far: the tokens that were told, choice by choice, and how often it was tried.
-// Enough to replay it elsewhere so that no token comes twice and none is missing (DESIGN 6). Pure.
+// What has become of one request so far: the tokens that were told, choice by choice, and how often it was
+// tried. Enough to replay it elsewhere so that no token comes twice and none is missing (DESIGN 6). Pure.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,8 @@ class RequestProgress {
 
   Heard on_accepted(const ipc::Accepted& event);
   Heard on_delta(const ipc::Delta& event);
-  // May set `last`, with the usage of the whole request, where this ends the last choice that was still open: after a
-  // replay the runner's own idea of it counts choices that had ended before.
+  // May set `last`, with the usage of the whole request, where this ends the last choice that was still open:
+  // after a replay the runner's own idea of it counts choices that had ended before.
   Heard on_finished(ipc::Finished& event);
   // False: it may not be tried again.
   [[nodiscard]] bool on_runner_died(Blame blame);

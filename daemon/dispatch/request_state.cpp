@@ -9,28 +9,47 @@ namespace {
 
 using S = RequestState;
 using R = RequestRule;
-constexpr size_t kStates = static_cast<size_t>(S::kCount);
+constexpr size_t kStates = static_cast<size_t>(RequestState::kCount);
 constexpr size_t kEvents = static_cast<size_t>(RequestEvent::kCount);
 using Row = std::array<RequestCell, kEvents>;
 
+constexpr RequestCell stays(S state) {
+  return {state, R::kNothing};
+}
 constexpr RequestCell kBug{S::kEnded, R::kImpossible};
+constexpr RequestCell kTaken{S::kDispatched, R::kGo};
+constexpr RequestCell kIsAccepted{S::kAccepted, R::kTell};
+constexpr RequestCell kStreams{S::kStreaming, R::kTell};
+constexpr RequestCell kTold{S::kEnded, R::kTell};
+constexpr RequestCell kReplayed{S::kQueued, R::kRequeue};
+constexpr RequestCell kRefused{S::kEnded, R::kRefuse};
+constexpr RequestCell kDropped{S::kEnded, R::kDrop};
+constexpr RequestCell kLetGone{S::kCancelling, R::kCancel};
+constexpr RequestCell kWaits = stays(S::kCancelling);
+constexpr RequestCell kOver = stays(S::kEnded);
 
 // clang-format off
 constexpr std::array<Row, kStates> kTable = {{
-  //  kDispatch                    kAccept                       kDelta                        kFinish                 kFail
-  //  kRunnerDied                  kRunnerLost                   kLetGo                        kExpire                 kStop
-  Row{{{S::kDispatched, R::kGo},   kBug,                         kBug,                         kBug,                   kBug,
-       kBug,                       {S::kEnded, R::kRefuse},      {S::kEnded, R::kDrop},        {S::kEnded, R::kRefuse}, {S::kEnded, R::kRefuse}}},  // queued
-  Row{{kBug,                       {S::kAccepted, R::kTell},     kBug,                         kBug,                   {S::kEnded, R::kTell},
-       {S::kQueued, R::kRequeue},  {S::kEnded, R::kRefuse},      {S::kCancelling, R::kCancel}, {S::kDispatched, R::kNothing}, {S::kEnded, R::kRefuse}}},  // dispatched
-  Row{{kBug,                       kBug,                         {S::kStreaming, R::kTell},    {S::kEnded, R::kTell},  {S::kEnded, R::kTell},
-       {S::kQueued, R::kRequeue},  {S::kEnded, R::kRefuse},      {S::kCancelling, R::kCancel}, {S::kAccepted, R::kNothing}, {S::kEnded, R::kRefuse}}},  // accepted
-  Row{{kBug,                       kBug,                         {S::kStreaming, R::kTell},    {S::kEnded, R::kTell},  {S::kEnded, R::kTell},
-       {S::kQueued, R::kRequeue},  {S::kEnded, R::kRefuse},      {S::kCancelling, R::kCancel}, {S::kStreaming, R::kNothing}, {S::kEnded, R::kRefuse}}},  // streaming
-  Row{{kBug,                       {S::kCancelling, R::kNothing}, {S::kCancelling, R::kNothing}, {S::kEnded, R::kDrop}, {S::kEnded, R::kDrop},
-       {S::kEnded, R::kDrop},      {S::kEnded, R::kDrop},        {S::kCancelling, R::kNothing}, {S::kCancelling, R::kNothing}, {S::kEnded, R::kDrop}}},  // cancelling
-  Row{{kBug,                       {S::kEnded, R::kNothing},     {S::kEnded, R::kNothing},     {S::kEnded, R::kNothing}, {S::kEnded, R::kNothing},
-       {S::kEnded, R::kNothing},   {S::kEnded, R::kNothing},     {S::kEnded, R::kNothing},     {S::kEnded, R::kNothing}, {S::kEnded, R::kNothing}}},  // ended
+    // kDispatch    kAccept      kDelta     kFinish                kFail
+    // kRunnerDied  kRunnerLost  kLetGo     kExpire                kStop
+    // queued
+    {{kTaken,        kBug,        kBug,      kBug,                  kBug,
+      kBug,          kRefused,    kDropped,  kRefused,              kRefused}},
+    // dispatched
+    {{kBug,          kIsAccepted, kBug,      kBug,                  kTold,
+      kReplayed,     kRefused,    kLetGone,  stays(S::kDispatched), kRefused}},
+    // accepted
+    {{kBug,          kBug,        kStreams,  kTold,                 kTold,
+      kReplayed,     kRefused,    kLetGone,  stays(S::kAccepted),   kRefused}},
+    // streaming
+    {{kBug,          kBug,        kStreams,  kTold,                 kTold,
+      kReplayed,     kRefused,    kLetGone,  stays(S::kStreaming),  kRefused}},
+    // cancelling
+    {{kBug,          kWaits,      kWaits,    kDropped,              kDropped,
+      kDropped,      kDropped,    kWaits,    kWaits,                kDropped}},
+    // ended
+    {{kBug,          kOver,       kOver,     kOver,                 kOver,
+      kOver,         kOver,       kOver,     kOver,                 kOver}},
 }};
 // clang-format on
 static_assert(kTable.size() == kStates && kTable[0].size() == kEvents);
@@ -44,7 +63,7 @@ std::string_view request_state_name(RequestState state) {
 }
 
 RequestCell request_cell(RequestState state, RequestEvent event) {
-  CHECK(state < S::kCount && event < RequestEvent::kCount);
+  CHECK(state < RequestState::kCount && event < RequestEvent::kCount);
   return kTable[static_cast<size_t>(state)][static_cast<size_t>(event)];
 }
 

@@ -18,16 +18,16 @@ enum class RequestState : uint8_t {
 std::string_view request_state_name(RequestState state);
 
 enum class RequestEvent : uint8_t {
-  kDispatch,       // a runner was chosen
-  kAccept,         // from the runner
-  kDelta,          // from the runner
-  kFinish,         // from the runner: the last choice has ended
-  kFail,           // from the runner
-  kRunnerDied,     // and the request is to be replayed
-  kRunnerLost,     // the runner died and the request may not be replayed, or no runner of its model is left
-  kLetGo,          // the client left, or an operator cancelled
-  kExpire,         // its deadline has passed in the queue
-  kStop,           // dsd ends
+  kDispatch,    // a runner was chosen
+  kAccept,      // from the runner
+  kDelta,       // from the runner
+  kFinish,      // from the runner: the last choice has ended
+  kFail,        // from the runner
+  kRunnerDied,  // and the request is to be replayed
+  kRunnerLost,  // the runner died and the request may not be replayed, or no runner of its model is left
+  kLetGo,       // the client left, or an operator cancelled
+  kExpire,      // its deadline has passed in the queue
+  kStop,        // dsd ends
   kCount
 };
 

@@ -25,7 +25,8 @@
 namespace deepserve::daemon {
 namespace {
 
-constexpr uint64_t kLastWords_ms = 2'000;  // for the answers that are on their way when everything else has stopped
+constexpr uint64_t kLastWords_ms =
+    2'000;  // for the answers that are on their way when everything else has stopped
 constexpr uint64_t kStatus_ms = 5'000;
 
 // The listening sockets of both kinds, opened before anything else can go wrong.
@@ -35,7 +36,8 @@ struct Sockets {
   Fd observe;
 };
 
-// Request ids start at a random place, so that two lives of dsd do not speak of different requests by one name.
+// Request ids start at a random place, so that two lives of dsd do not speak of different requests by one
+// name.
 RequestId random_first_request() {
   uint64_t random = 0;
   CHECK(::getrandom(&random, sizeof random, 0) == sizeof random);
@@ -67,8 +69,8 @@ Result<Sockets> open_sockets(const Config& config) {
     } else if (inherited.name == "ctl") {
       sockets.control = std::move(inherited.socket);
     } else {
-      return fail(Code::kInvalidConfig, "systemd passed a socket named '{}': only \"api\" and \"ctl\" are known",
-                  inherited.name);
+      return fail(Code::kInvalidConfig,
+                  "systemd passed a socket named '{}': only \"api\" and \"ctl\" are known", inherited.name);
     }
   }
   if (sockets.api.empty()) {
@@ -102,7 +104,8 @@ class Daemon {
         service_(loop_, config,
                  {.runner_binary = options.runner_binary,
                   .first_request = random_first_request(),
-                  .on_runner_restart = [this](const std::string& reason) { metrics_.count_runner_restart(reason); }}),
+                  .on_runner_restart =
+                      [this](const std::string& reason) { metrics_.count_runner_restart(reason); }}),
         server_(loop_, HttpLimits{}),
         api_(service_, metrics_, api_options()),
         control_(service_, control_options()),
@@ -126,10 +129,12 @@ class Daemon {
 
   int run() {
     // Three beats within the limit: one may be late.
-    if (const uint64_t interval_ms = watchdog_interval_ms()) watchdog_.start(interval_ms / 3, interval_ms / 3);
+    if (const uint64_t interval_ms = watchdog_interval_ms())
+      watchdog_.start(interval_ms / 3, interval_ms / 3);
     status_.start(kStatus_ms, kStatus_ms);
     notify_ready("Sockets open, models loading");
-    spdlog::info("dsd {} serves {} model(s) in {}", DEEPSERVE_VERSION, config_.models.size(), config_.runtime_dir);
+    spdlog::info("dsd {} serves {} model(s) in {}", DEEPSERVE_VERSION, config_.models.size(),
+                 config_.runtime_dir);
     loop_.run();
     return exit_status_;
   }

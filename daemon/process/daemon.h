@@ -12,9 +12,9 @@ struct DaemonOptions {
   bool state_dir_wanted = false;  // named by the user: not being able to make it is an error
 };
 
-// Serves `config` until SIGTERM or SIGINT. READY is told to systemd once the sockets are open: whether a model is ready
-// is /readyz's to say. Returns the exit status: 0 after a graceful stop, 1 when it could not start or a second signal
-// ended it at once.
+// Serves `config` until SIGTERM or SIGINT. READY is told to systemd once the sockets are open: whether a
+// model is ready is /readyz's to say. Returns the exit status: 0 after a graceful stop, 1 when it could not
+// start or a second signal ended it at once.
 int run_daemon(const Config& config, const DaemonOptions& options);
 
 }  // namespace deepserve::daemon

@@ -15,7 +15,8 @@ Result<void> make_private_dir(const std::string& path) {
   std::error_code error;
   if (std::filesystem::is_directory(directory, error)) return {};
   if (directory.has_parent_path()) std::filesystem::create_directories(directory.parent_path(), error);
-  if (::mkdir(path.c_str(), 0700) != 0) return fail_errno(fmt::format("cannot make the directory '{}'", path));
+  if (::mkdir(path.c_str(), 0700) != 0)
+    return fail_errno(fmt::format("cannot make the directory '{}'", path));
   return {};
 }
 

@@ -13,8 +13,9 @@ Result<void> make_private_dir(const std::string& path);
 
 class RuntimeDir {
  public:
-  // Creates the directory where it is missing and takes its lock (DIR/dsd.lock, which holds our pid). kConflict names
-  // the process that has it. Stale sockets may be removed only while the lock is held; it is until this object goes.
+  // Creates the directory where it is missing and takes its lock (DIR/dsd.lock, which holds our pid).
+  // kConflict names the process that has it. Stale sockets may be removed only while the lock is held; it is
+  // until this object goes.
   static Result<RuntimeDir> claim(const std::string& path);
 
  private:

@@ -42,7 +42,9 @@ RunnerLink::~RunnerLink() {
   close_process();
 }
 
-void RunnerLink::start() { step(RunnerEvent::kStart); }
+void RunnerLink::start() {
+  step(RunnerEvent::kStart);
+}
 
 void RunnerLink::restart(std::function<void(Result<void>)> done) {
   restart_waiters_.push_back(std::move(done));
@@ -114,7 +116,8 @@ Result<void> RunnerLink::spawn() {
   oom_kills_ = oom_kill_count();
   TRY_ASSIGN(auto fds, ipc::create_lane(ipc::LaneSizes{}, epoch_));
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("cannot make a socket pair");
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    return fail_errno("cannot make a socket pair");
   supervisor_socket_.reset(ends[0]);
   const Fd runner_end(ends[1]);
   const std::pair<int, int> inherited[] = {{fds.to_runner.get(), ipc::kLaneFdToRunner},
@@ -176,7 +179,9 @@ void RunnerLink::send_surely(ipc::MessageType type, std::vector<std::byte> body)
   unsent_.emplace_back(type, std::move(body));
 }
 
-size_t RunnerLink::body_bytes_max() const { return lane_ == nullptr ? 0 : lane_->body_bytes_max(); }
+size_t RunnerLink::body_bytes_max() const {
+  return lane_ == nullptr ? 0 : lane_->body_bytes_max();
+}
 
 void RunnerLink::drain() {
   if (lane_ == nullptr || lied_) return;
@@ -209,7 +214,9 @@ void RunnerLink::handle_state(std::span<const std::byte> body) {
   }
   switch (state->phase) {
     case ipc::RunnerPhase::kLoading:
-    case ipc::RunnerPhase::kWarming: step(RunnerEvent::kLoading); break;
+    case ipc::RunnerPhase::kWarming:
+      step(RunnerEvent::kLoading);
+      break;
     case ipc::RunnerPhase::kReady: {
       facts_ = std::move(*state);
       stepped_ns_ = monotonic_ns();
@@ -217,15 +224,18 @@ void RunnerLink::handle_state(std::span<const std::byte> body) {
       step(RunnerEvent::kReady);
       if (was_ready || !is_ready()) break;
       spdlog::info("runner {} ready after {:.0f} ms: {} {}, {} tokens of context, {} sequences", id_,
-                   static_cast<double>(stepped_ns_ - started_ns_) * 1e-6, facts_->architecture, facts_->weights_type,
-                   facts_->context_tokens, facts_->sequences_max);
+                   static_cast<double>(stepped_ns_ - started_ns_) * 1e-6, facts_->architecture,
+                   facts_->weights_type, facts_->context_tokens, facts_->sequences_max);
       owner_.on_ready(*this);
       break;
     }
-    case ipc::RunnerPhase::kFailed: reported_ = Error{state->code, state->message}; break;
+    case ipc::RunnerPhase::kFailed:
+      reported_ = Error{state->code, state->message};
+      break;
     case ipc::RunnerPhase::kDraining:
     case ipc::RunnerPhase::kDrained:
-    case ipc::RunnerPhase::kCount: break;
+    case ipc::RunnerPhase::kCount:
+      break;
   }
 }
 

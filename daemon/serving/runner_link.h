@@ -1,7 +1,8 @@
 // One runner share: its process, its lane and its supervision, from one process to the next.
 //
-// The rules are supervise/'s; this file gives them time and events and does what they say. Everything is on the loop's
-// thread. Calls to the owner may come from any method but the constructor; the owner must not destroy the link in them.
+// The rules are supervise/'s; this file gives them time and events and does what they say. Everything is on
+// the loop's thread. Calls to the owner may come from any method but the constructor; the owner must not
+// destroy the link in them.
 #pragma once
 
 #include <deque>
@@ -26,7 +27,8 @@ class RunnerLink;
 class RunnerOwner {
  public:
   // One message other than State, in order. False: it lies; its process is killed.
-  [[nodiscard]] virtual bool on_message(RunnerLink& link, ipc::MessageType type, std::span<const std::byte> body) = 0;
+  [[nodiscard]] virtual bool on_message(RunnerLink& link, ipc::MessageType type,
+                                        std::span<const std::byte> body) = 0;
   // It takes requests from now on.
   virtual void on_ready(RunnerLink& link) = 0;
   // Its process is gone, all that it had published has been handed over, and what comes next is decided.

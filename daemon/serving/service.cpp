@@ -12,7 +12,8 @@ namespace {
 
 ClassQueue::Limits limits_of(const Config& config) {
   ClassQueue::Limits limits;
-  for (size_t i = 0; i < limits.size(); ++i) limits[i] = {config.classes[i].share, config.classes[i].queue_max};
+  for (size_t i = 0; i < limits.size(); ++i)
+    limits[i] = {config.classes[i].share, config.classes[i].queue_max};
   return limits;
 }
 
@@ -27,17 +28,19 @@ Service::Service(Loop& loop, const Config& config, ServiceOptions options)
       next_id_(options_.first_request),
       deadline_timer_(loop, [this] { timer_deadline_ns_ = 0; }),
       tick_timer_(loop, [this] { tick(); }),
-      stop_timer_(loop, [this] {
-        if (drained_) loop_.defer(std::exchange(drained_, nullptr));
-      }),
+      stop_timer_(loop,
+                  [this] {
+                    if (drained_) loop_.defer(std::exchange(drained_, nullptr));
+                  }),
       prepare_(loop, [this] { turn(); }) {
   CHECK(next_id_ != 0);
   for (uint32_t model = 0; model < config.models.size(); ++model) {
     for (const auto& name : config.models[model].devices) {
       auto& runner = *runners_.emplace_back(std::make_unique<Runner>());
       runner.model = model;
-      runner.link = std::make_unique<RunnerLink>(loop, config, config.models[model], *config.find_device(name),
-                                                 options_.runner_binary, static_cast<RunnerOwner&>(*this));
+      runner.link =
+          std::make_unique<RunnerLink>(loop, config, config.models[model], *config.find_device(name),
+                                       options_.runner_binary, static_cast<RunnerOwner&>(*this));
     }
   }
   for (auto& runner : runners_) runner->link->start();
@@ -58,8 +61,9 @@ std::optional<Refusal> Service::reason_to_refuse(const RequestSpec& spec) const 
   if (model == nullptr) {
     std::vector<std::string> names;
     for (const auto& one : config_.models) names.push_back(one.name);
-    return refuse({Code::kModelNotFound, fmt::format("there is no model '{}'; there are: {}", spec.model,
-                                                     fmt::join(names, ", "))}, 0, "");
+    return refuse({Code::kModelNotFound,
+                   fmt::format("there is no model '{}'; there are: {}", spec.model, fmt::join(names, ", "))},
+                  0, "");
   }
   const auto index = static_cast<uint32_t>(model - config_.models.data());
   if (!model_may_serve(index)) return refuse({Code::kModelNotReady, model_trouble(index)}, 0, "model_failed");
@@ -67,7 +71,8 @@ std::optional<Refusal> Service::reason_to_refuse(const RequestSpec& spec) const 
 }
 
 // 503 with the time at which it may be worth coming back.
-Refusal Service::overloaded(ipc::Class service_class, std::string reason, std::string message, uint64_t now_ns) const {
+Refusal Service::overloaded(ipc::Class service_class, std::string reason, std::string message,
+                            uint64_t now_ns) const {
   Refusal refusal;
   refusal.error = {Code::kServerOverloaded, std::move(message)};
   refusal.retry_after_ms = rate_.retry_after_ms(queue_.waiting_total() + 1, now_ns);
@@ -77,7 +82,8 @@ Refusal Service::overloaded(ipc::Class service_class, std::string reason, std::s
 }
 
 WaitingRequest Service::waiting(const Record& record, uint64_t deadline_ns) const {
-  return {record.id, record.spec.service_class, record.model, record.spec.client, record.client_weight, deadline_ns};
+  return {record.id,          record.spec.service_class, record.model,
+          record.spec.client, record.client_weight,      deadline_ns};
 }
 
 RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
@@ -94,14 +100,16 @@ RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
   const auto model = static_cast<uint32_t>(config_.find_model(spec.model) - config_.models.data());
   const uint64_t deadline_ns = spec.deadline_ns != 0 ? spec.deadline_ns : now_ns + class_config.deadline_ns;
   const RequestProgress progress(spec.generation);
-  auto record = std::make_unique<Record>(Record{id, std::move(spec), model, match.weight, now_ns, deadline_ns, &sink,
-                                                RequestState::kQueued, nullptr, progress});
+  auto record = std::make_unique<Record>(Record{id, std::move(spec), model, match.weight, now_ns, deadline_ns,
+                                                &sink, RequestState::kQueued, nullptr, progress});
   if (!queue_.push(waiting(*record, deadline_ns))) {
     const auto service_class = record->spec.service_class;
     const auto waiting_count = queue_.waiting(service_class);
-    refuse_later(id, sink, overloaded(service_class, "queue_full",
-                                      fmt::format("the queue of class {} is full ({} wait)", class_name(service_class),
-                                                  waiting_count), now_ns));
+    refuse_later(id, sink,
+                 overloaded(service_class, "queue_full",
+                            fmt::format("the queue of class {} is full ({} wait)", class_name(service_class),
+                                        waiting_count),
+                            now_ns));
     return id;
   }
   records_.emplace(id, std::move(record));
@@ -134,7 +142,8 @@ void Service::fail_later(RequestId id, ResponseSink& sink, Error error) {
   tell_later(id, {&sink, std::move(wrapped), true});
 }
 
-// The end of a request that no runner has, or will ever end. Once it was accepted it is too late for a refusal.
+// The end of a request that no runner has, or will ever end. Once it was accepted it is too late for a
+// refusal.
 void Service::end_refused(Record& record, Refusal refusal) {
   if (record.progress.accepted()) return end_failed(record, std::move(refusal.error));
   if (record.sink != nullptr) refuse_later(record.id, *record.sink, std::move(refusal));
@@ -146,7 +155,8 @@ void Service::end_failed(Record& record, Error error) {
   erase(record);
 }
 
-// Nobody listens any more: it leaves the queue, or its runner is told to cancel and the record waits for the answer.
+// Nobody listens any more: it leaves the queue, or its runner is told to cancel and the record waits for the
+// answer.
 void Service::let_go(Record& record) {
   const auto cell = request_cell(record.state, RequestEvent::kLetGo);
   record.state = cell.next;
@@ -201,7 +211,8 @@ uint64_t Service::query(const std::string& model_name, ipc::Query query, QueryDo
   RequestSpec spec;
   spec.model = model_name;
   if (auto refusal = reason_to_refuse(spec)) return later(nullptr, std::move(refusal->error));
-  if (queries_.size() >= kQueriesMax) return later(nullptr, {Code::kServerOverloaded, "too many questions wait"});
+  if (queries_.size() >= kQueriesMax)
+    return later(nullptr, {Code::kServerOverloaded, "too many questions wait"});
   const auto model = static_cast<uint32_t>(config_.find_model(model_name) - config_.models.data());
   const auto body = query.encode();
   for (auto& runner : runners_) {

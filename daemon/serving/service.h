@@ -1,7 +1,7 @@
 // What serves: Serving on top of the queue, the runners and their lanes.
 //
-// Split by subject: service.cpp (requests come and go), service_messages.cpp (what runners say), service_runners.cpp
-// (runners come and go, dispatch, stop), service_rows.cpp (what can be seen of it).
+// Split by subject: service.cpp (requests come and go), service_messages.cpp (what runners say),
+// service_runners.cpp (runners come and go, dispatch, stop), service_rows.cpp (what can be seen of it).
 #pragma once
 
 #include <functional>
@@ -51,8 +51,8 @@ class Service final : public Serving, private RunnerOwner {
   bool ready() const override;
   bool stopping() const override { return stopping_; }
 
-  // From here on nothing new is taken and what is queued is refused; running requests may end. `drained` once no
-  // request is left, or `limit_ns` has passed.
+  // From here on nothing new is taken and what is queued is refused; running requests may end. `drained` once
+  // no request is left, or `limit_ns` has passed.
   void begin_stop(uint64_t limit_ns, std::function<void()> drained);
   // Fails the requests that are left and ends the runners; `done` once all processes are gone.
   void stop_runners(std::function<void()> done);
@@ -62,7 +62,7 @@ class Service final : public Serving, private RunnerOwner {
  private:
   struct Runner {
     std::unique_ptr<RunnerLink> link;
-    uint32_t model = 0;  // index in the configuration
+    uint32_t model = 0;                      // index in the configuration
     std::unordered_set<RequestId> requests;  // dispatched and not confirmed as ended
     uint32_t sequences = 0;
   };
@@ -75,7 +75,7 @@ class Service final : public Serving, private RunnerOwner {
     uint64_t deadline_ns = 0;
     ResponseSink* sink = nullptr;  // none once nobody listens
     RequestState state = RequestState::kQueued;
-    Runner* runner = nullptr;      // from kDispatched on
+    Runner* runner = nullptr;  // from kDispatched on
     RequestProgress progress;
 
     uint32_t sequences() const { return spec.generation.choices == 0 ? 1 : spec.generation.choices; }
@@ -99,7 +99,8 @@ class Service final : public Serving, private RunnerOwner {
 
   // service.cpp
   std::optional<Refusal> reason_to_refuse(const RequestSpec& spec) const;
-  Refusal overloaded(ipc::Class service_class, std::string reason, std::string message, uint64_t now_ns) const;
+  Refusal overloaded(ipc::Class service_class, std::string reason, std::string message,
+                     uint64_t now_ns) const;
   WaitingRequest waiting(const Record& record, uint64_t deadline_ns) const;
   void refuse_later(RequestId id, ResponseSink& sink, Refusal refusal);
   void fail_later(RequestId id, ResponseSink& sink, Error error);
@@ -141,7 +142,8 @@ class Service final : public Serving, private RunnerOwner {
   const uint64_t started_unix_;
   std::vector<std::unique_ptr<Runner>> runners_;
   std::unordered_map<RequestId, std::unique_ptr<Record>> records_;
-  std::unordered_map<RequestId, LateOutcome> late_;  // told from the loop: a sink is never called from its own call
+  std::unordered_map<RequestId, LateOutcome>
+      late_;  // told from the loop: a sink is never called from its own call
   std::unordered_map<uint64_t, PendingQuery> queries_;
   ClassQueue queue_;
   CompletionRate rate_;

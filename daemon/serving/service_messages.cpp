@@ -15,12 +15,18 @@ Service::Record* Service::find(const Runner& runner, RequestId id) {
 bool Service::on_message(RunnerLink& link, ipc::MessageType type, std::span<const std::byte> body) {
   auto& runner = runner_of(link);
   switch (type) {
-    case ipc::MessageType::kDelta: return on_delta(runner, body);
-    case ipc::MessageType::kAccepted: return on_accepted(runner, body);
-    case ipc::MessageType::kFinished: return on_finished(runner, body);
-    case ipc::MessageType::kFailed: return on_failed(runner, body);
-    case ipc::MessageType::kAnswer: return on_answer(runner, body);
-    default: return false;
+    case ipc::MessageType::kDelta:
+      return on_delta(runner, body);
+    case ipc::MessageType::kAccepted:
+      return on_accepted(runner, body);
+    case ipc::MessageType::kFinished:
+      return on_finished(runner, body);
+    case ipc::MessageType::kFailed:
+      return on_failed(runner, body);
+    case ipc::MessageType::kAnswer:
+      return on_answer(runner, body);
+    default:
+      return false;
   }
 }
 
@@ -115,7 +121,8 @@ void Service::acknowledge(Runner& runner, RequestId id) {
   runner.link->send_surely(ipc::MessageType::kAcknowledge, ipc::Acknowledge{id}.encode());
 }
 
-// Its terminal outcome is here. A runner that still works on choices that had ended before a replay is told to stop.
+// Its terminal outcome is here. A runner that still works on choices that had ended before a replay is told
+// to stop.
 void Service::complete(Record& record, bool runner_is_done) {
   rate_.count(monotonic_ns());
   if (runner_is_done) {

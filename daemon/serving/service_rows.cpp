@@ -12,7 +12,9 @@ double seconds_since(uint64_t then_ns, uint64_t now_ns) {
 }
 
 // "ready" when any runner is, else "loading" when any may become so, else "failed".
-std::string model_state(bool any_ready, bool any_may) { return any_ready ? "ready" : any_may ? "loading" : "failed"; }
+std::string model_state(bool any_ready, bool any_may) {
+  return any_ready ? "ready" : any_may ? "loading" : "failed";
+}
 
 }  // namespace
 
@@ -91,8 +93,9 @@ QueueCounts Service::counts() const {
 
 bool Service::ready() const {
   const uint64_t now_ns = monotonic_ns();
-  return !stopping_ && std::any_of(runners_.begin(), runners_.end(),
-                                   [now_ns](const auto& runner) { return runner->link->makes_progress(now_ns); });
+  return !stopping_ && std::any_of(runners_.begin(), runners_.end(), [now_ns](const auto& runner) {
+    return runner->link->makes_progress(now_ns);
+  });
 }
 
 }  // namespace deepserve::daemon

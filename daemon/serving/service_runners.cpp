@@ -80,7 +80,8 @@ bool Service::dispatch(Record& record, Runner& runner) {
   const auto body = submit.encode();
   if (body.size() > runner.link->body_bytes_max()) {
     end_failed(record, {Code::kPayloadTooLarge, fmt::format("the request is larger than the {} bytes that a "
-                                                                  "runner takes", runner.link->body_bytes_max())});
+                                                            "runner takes",
+                                                            runner.link->body_bytes_max())});
     return true;
   }
   if (!runner.link->send(ipc::MessageType::kSubmit, body)) return false;
@@ -101,9 +102,13 @@ void Service::leave_runner(Record& record) {
   runner->sequences -= record.sequences();
 }
 
-void Service::on_ready(RunnerLink&) { pump_wanted_ = true; }
+void Service::on_ready(RunnerLink&) {
+  pump_wanted_ = true;
+}
 
-void Service::on_drained(RunnerLink&) { pump_wanted_ = pump_wanted_ || queue_.waiting_total() != 0; }
+void Service::on_drained(RunnerLink&) {
+  pump_wanted_ = pump_wanted_ || queue_.waiting_total() != 0;
+}
 
 void Service::on_restart(RunnerLink&, const std::string& reason) {
   if (options_.on_runner_restart) options_.on_runner_restart(reason);
@@ -121,7 +126,8 @@ void Service::on_died(RunnerLink& link, Blame blame) {
   for (const uint64_t id : questions) {
     loop_.defer([this, id] {
       auto pending = queries_.extract(id);
-      if (!pending.empty()) pending.mapped().done(fail(Code::kRunnerLost, "the runner died before it answered"));
+      if (!pending.empty())
+        pending.mapped().done(fail(Code::kRunnerLost, "the runner died before it answered"));
     });
   }
   if (!model_may_serve(runner.model)) lose_model(runner.model);
@@ -184,7 +190,9 @@ void Service::begin_stop(uint64_t limit_ns, std::function<void()> drained) {
       }
       const auto service_class = record.spec.service_class;
       end_refused(record, {{Code::kShuttingDown, "the server is shutting down"},
-                                  CompletionRate::kRetryAfterMin_ms, "shutting_down", service_class});
+                           CompletionRate::kRetryAfterMin_ms,
+                           "shutting_down",
+                           service_class});
     }
   }
   stop_timer_.start(limit_ns / kMillisecond_ns);
@@ -199,7 +207,9 @@ void Service::stop_runners(std::function<void()> done) {
   for (const auto& [id, record] : records_) ids.push_back(id);
   for (const RequestId id : ids) {
     end_refused(*records_.at(id), {{Code::kShuttingDown, "the server is shutting down"},
-                                          CompletionRate::kRetryAfterMin_ms, "shutting_down", ipc::Class::kNormal});
+                                   CompletionRate::kRetryAfterMin_ms,
+                                   "shutting_down",
+                                   ipc::Class::kNormal});
   }
   for (auto& runner : runners_) runner->link->stop();
 }
@@ -210,8 +220,8 @@ void Service::kill_runners() {
 
 void Service::check_stopped() {
   if (runners_stopping_) {
-    const bool all_gone =
-        std::all_of(runners_.begin(), runners_.end(), [](const auto& runner) { return runner->link->stopped(); });
+    const bool all_gone = std::all_of(runners_.begin(), runners_.end(),
+                                      [](const auto& runner) { return runner->link->stopped(); });
     if (all_gone && stopped_) loop_.defer(std::exchange(stopped_, nullptr));
   } else if (stopping_ && drained_ && records_.empty() && late_.empty()) {
     loop_.defer(std::exchange(drained_, nullptr));

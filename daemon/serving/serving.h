@@ -1,8 +1,8 @@
 // The seam inside dsd: the API side (http/, api/) hands requests to the serving side (admission/, dispatch/,
 // supervise/) through these two interfaces and hears what becomes of them.
 //
-// All calls are on the loop's thread. A ResponseSink is never called from inside the Serving call that it made, so a
-// sink may start, cancel or forget requests from its own callbacks.
+// All calls are on the loop's thread. A ResponseSink is never called from inside the Serving call that it
+// made, so a sink may start, cancel or forget requests from its own callbacks.
 #pragma once
 
 #include <cstdint>
@@ -29,14 +29,14 @@ struct Peer {
 
 struct RequestSpec {
   Peer peer;
-  std::string client;  // the configured client's name, or "uid:1000"
+  std::string client;    // the configured client's name, or "uid:1000"
   std::string endpoint;  // "chat", "completions": for `request ls`
   ipc::Class service_class = ipc::Class::kNormal;
-  std::string model;   // as the client wrote it; empty: the default model
+  std::string model;  // as the client wrote it; empty: the default model
   ipc::Prompt prompt;
   ipc::Generation generation;
-  uint64_t deadline_ns = 0;  // for the first token, CLOCK_MONOTONIC; 0: the class's default
-  uint64_t prompt_bytes = 0; // of the prompt as received, for estimates
+  uint64_t deadline_ns = 0;   // for the first token, CLOCK_MONOTONIC; 0: the class's default
+  uint64_t prompt_bytes = 0;  // of the prompt as received, for estimates
 };
 
 // A refusal: the error, and when to come back where that is known.
@@ -47,23 +47,24 @@ struct Refusal {
   ipc::Class service_class = ipc::Class::kNormal;
 };
 
-// Hears of one request. Exactly one of on_refused, on_failed, or an on_finished with `last` is the end of it; after
-// that, and after Serving::forget, nothing more is called. on_accepted comes before any delta.
+// Hears of one request. Exactly one of on_refused, on_failed, or an on_finished with `last` is the end of it;
+// after that, and after Serving::forget, nothing more is called. on_accepted comes before any delta.
 class ResponseSink {
  public:
   virtual ~ResponseSink() = default;
   virtual void on_accepted(const ipc::Accepted& event) = 0;
   virtual void on_delta(const ipc::Delta& event) = 0;
   virtual void on_finished(const ipc::Finished& event) = 0;
-  virtual void on_refused(const Refusal& refusal) = 0;  // before acceptance: an HTTP status can still be chosen
-  virtual void on_failed(const Error& error) = 0;       // before or after acceptance
+  virtual void on_refused(
+      const Refusal& refusal) = 0;                 // before acceptance: an HTTP status can still be chosen
+  virtual void on_failed(const Error& error) = 0;  // before or after acceptance
 };
 
 struct ModelRow {
   std::string name;
   std::vector<std::string> aliases;
   std::string path;
-  std::string state;       // "loading", "ready", "failed": the best of its runners
+  std::string state;  // "loading", "ready", "failed": the best of its runners
   uint64_t generation = 1;
   std::vector<std::string> runners;
   uint64_t bytes = 0;
@@ -72,18 +73,18 @@ struct ModelRow {
 };
 
 struct RunnerRow {
-  std::string id;       // "tiny@cpu0"
+  std::string id;  // "tiny@cpu0"
   int64_t pid = -1;
   std::string device;
   std::string model;
   uint64_t generation = 1;
-  std::string state;    // starting, loading, ready, draining, hung, backoff, failed
+  std::string state;  // starting, loading, ready, draining, hung, backoff, failed
   uint32_t restarts = 0;
   double uptime_s = 0;
   std::string last_error;  // why the last one died, or why it failed; empty: it never did
   uint64_t steps = 0;
   uint64_t bytes_loaded = 0;
-  uint32_t requests = 0;   // dispatched to it and not ended
+  uint32_t requests = 0;  // dispatched to it and not ended
   ipc::Gauges gauges;
   std::optional<ipc::RunnerState> facts;
 };
@@ -95,10 +96,10 @@ struct RequestRow {
   Peer peer;
   ipc::Class service_class = ipc::Class::kNormal;
   std::string model;
-  std::string runner;     // empty while queued
+  std::string runner;  // empty while queued
   std::string endpoint;
   double age_s = 0;
-  uint32_t prompt_tokens = 0;     // 0 until the runner has counted
+  uint32_t prompt_tokens = 0;  // 0 until the runner has counted
   uint32_t generated_tokens = 0;
 };
 
@@ -123,15 +124,16 @@ class Serving {
   virtual uint64_t query(const std::string& model, ipc::Query query, QueryDone done) = 0;
   virtual void drop_query(uint64_t id) = 0;
 
-  // Restarts one runner: drains nothing, its requests fail or wait as for any death. `done` when a new one is ready
-  // or has failed. kNotFound names the runners there are.
+  // Restarts one runner: drains nothing, its requests fail or wait as for any death. `done` when a new one is
+  // ready or has failed. kNotFound names the runners there are.
   virtual void restart_runner(const std::string& id, std::function<void(Result<void>)> done) = 0;
 
   virtual std::vector<ModelRow> models() const = 0;
   virtual std::vector<RunnerRow> runners() const = 0;
   virtual std::vector<RequestRow> requests() const = 0;
   virtual QueueCounts counts() const = 0;
-  // Deep readiness: some runner is ready and its step counter moved within the last second or it is idle and answers.
+  // Deep readiness: some runner is ready and its step counter moved within the last second or it is idle and
+  // answers.
   virtual bool ready() const = 0;
   virtual bool stopping() const = 0;
 };

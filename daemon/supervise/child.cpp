@@ -75,8 +75,8 @@ pid_t fork_with_pidfd(int* pidfd) {
 
 // Variables that speak of dsd itself and would mislead a child.
 bool is_ours(std::string_view variable) {
-  for (const std::string_view name : {"NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=", "LISTEN_PID=", "LISTEN_FDS=",
-                                      "LISTEN_FDNAMES="}) {
+  for (const std::string_view name : {"NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=", "LISTEN_PID=",
+                                      "LISTEN_FDS=", "LISTEN_FDNAMES="}) {
     if (variable.starts_with(name)) return true;
   }
   return false;
@@ -145,7 +145,9 @@ Result<Child> Child::spawn(const std::vector<std::string>& arguments,
   return child;
 }
 
-void Child::signal(int number) const { ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0); }
+void Child::signal(int number) const {
+  ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
+}
 
 ChildStatus Child::reap() {
   constexpr auto kPidfdId = static_cast<idtype_t>(3);  // P_PIDFD

@@ -17,8 +17,8 @@ struct DeathFacts {
   int exit_status = 0;
   int signal = 0;
   bool signalled_by_us = false;
-  bool out_of_memory = false;  // the kernel's OOM count rose while it lived
-  ipc::DeathCause cause;       // what it wrote into the lane
+  bool out_of_memory = false;     // the kernel's OOM count rose while it lived
+  ipc::DeathCause cause;          // what it wrote into the lane
   std::optional<Error> reported;  // what its last state message, kFailed, said
 };
 

@@ -23,7 +23,8 @@ std::optional<std::string> cgroup_file() {
   std::optional<std::string> found;
   for (std::string line; std::getline(file, line);) {
     const size_t memory = line.find(":memory:");
-    if (memory != std::string::npos) return "/sys/fs/cgroup/memory" + line.substr(memory + 8) + "/memory.oom_control";
+    if (memory != std::string::npos)
+      return "/sys/fs/cgroup/memory" + line.substr(memory + 8) + "/memory.oom_control";
     if (line.starts_with("0::")) found = "/sys/fs/cgroup" + line.substr(3) + "/memory.events";
   }
   return found;

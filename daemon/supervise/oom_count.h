@@ -5,7 +5,8 @@
 
 namespace deepserve::daemon {
 
-// oom_kill of our cgroup's memory.events (v2) or memory.oom_control (v1), else of /proc/vmstat; 0 when none can be read.
+// oom_kill of our cgroup's memory.events (v2) or memory.oom_control (v1), else of /proc/vmstat; 0 when none
+// can be read.
 uint64_t oom_kill_count();
 
 }  // namespace deepserve::daemon

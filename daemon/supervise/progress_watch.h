@@ -1,4 +1,5 @@
-// Tells a hung runner from a slow one: by its step counter, or by the bytes it has loaded (DESIGN 5, 10). Pure.
+// Tells a hung runner from a slow one: by its step counter, or by the bytes it has loaded (DESIGN 5, 10).
+// Pure.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,8 @@ class ProgressWatch {
  public:
   enum class Phase : uint8_t { kLoading, kServing };
 
-  // `tick_ns`: how far apart the ticks are meant to be. A tick that comes later than twice that says that dsd itself
-  // did not run on time, so its time is not held against the runner.
+  // `tick_ns`: how far apart the ticks are meant to be. A tick that comes later than twice that says that dsd
+  // itself did not run on time, so its time is not held against the runner.
   ProgressWatch(uint64_t tick_ns, uint64_t hang_after_ns, uint64_t load_hang_after_ns)
       : tick_ns_(tick_ns), hang_after_ns_(hang_after_ns), load_hang_after_ns_(load_hang_after_ns) {}
 

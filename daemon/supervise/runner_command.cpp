@@ -2,10 +2,12 @@
 
 namespace deepserve::daemon {
 
-std::string runner_id(const ModelConfig& model, const DeviceConfig& device) { return model.name + "@" + device.name; }
+std::string runner_id(const ModelConfig& model, const DeviceConfig& device) {
+  return model.name + "@" + device.name;
+}
 
-std::vector<std::string> runner_command(const std::string& binary, const ModelConfig& model, const DeviceConfig& device,
-                                        uint64_t epoch) {
+std::vector<std::string> runner_command(const std::string& binary, const ModelConfig& model,
+                                        const DeviceConfig& device, uint64_t epoch) {
   std::vector<std::string> command = {binary, "serve"};
   const auto option = [&command](std::string name, std::string value) {
     command.push_back(std::move(name));

@@ -11,7 +11,7 @@ namespace deepserve::daemon {
 // "<model>@<device>"
 std::string runner_id(const ModelConfig& model, const DeviceConfig& device);
 
-std::vector<std::string> runner_command(const std::string& binary, const ModelConfig& model, const DeviceConfig& device,
-                                        uint64_t epoch);
+std::vector<std::string> runner_command(const std::string& binary, const ModelConfig& model,
+                                        const DeviceConfig& device, uint64_t epoch);
 
 }  // namespace deepserve::daemon

@@ -16,15 +16,32 @@ using Row = std::array<RunnerRule, kEvents>;
 
 // clang-format off
 constexpr std::array<Row, kStatuses> kTable = {{
-  //   kStart      kLoading           kReady           kStepped     kStoodStill  kLied         kDied       kTimer      kRestart             kStop
-  Row{{R::kSpawn,  R::kIgnore,        R::kIgnore,      R::kIgnore,  R::kIgnore,  R::kIgnore,   R::kIgnore, R::kIgnore, R::kSpawn,           R::kIgnore}},         // stopped
-  Row{{R::kIgnore, R::kBecomeLoading, R::kBecomeReady, R::kIgnore,  R::kEndHung, R::kEndLiar,  R::kBury,   R::kIgnore, R::kEndForRestart,   R::kEndForStop}},     // starting
-  Row{{R::kIgnore, R::kBecomeLoading, R::kBecomeReady, R::kIgnore,  R::kEndHung, R::kEndLiar,  R::kBury,   R::kIgnore, R::kEndForRestart,   R::kEndForStop}},     // loading
-  Row{{R::kIgnore, R::kIgnore,        R::kIgnore,      R::kForgive, R::kEndHung, R::kEndLiar,  R::kBury,   R::kIgnore, R::kEndForRestart,   R::kEndForStop}},     // ready
-  Row{{R::kIgnore, R::kIgnore,        R::kIgnore,      R::kIgnore,  R::kIgnore,  R::kKill,     R::kBury,   R::kKill,   R::kRestartWanted,   R::kStopWanted}},     // draining
-  Row{{R::kIgnore, R::kIgnore,        R::kIgnore,      R::kIgnore,  R::kIgnore,  R::kKill,     R::kBury,   R::kKill,   R::kRestartWanted,   R::kStopWanted}},     // hung
-  Row{{R::kIgnore, R::kIgnore,        R::kIgnore,      R::kIgnore,  R::kIgnore,  R::kIgnore,   R::kIgnore, R::kSpawn,  R::kSpawn,           R::kBecomeStopped}},  // backoff
-  Row{{R::kIgnore, R::kIgnore,        R::kIgnore,      R::kIgnore,  R::kIgnore,  R::kIgnore,   R::kIgnore, R::kIgnore, R::kSpawn,           R::kBecomeStopped}},  // failed
+    // kStart     kLoading            kReady           kStepped     kStoodStill
+    // kLied      kDied               kTimer           kRestart     kStop
+    // stopped
+    {{R::kSpawn,  R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
+      R::kIgnore, R::kIgnore,         R::kIgnore,      R::kSpawn,        R::kIgnore}},
+    // starting
+    {{R::kIgnore, R::kBecomeLoading,  R::kBecomeReady, R::kIgnore,       R::kEndHung,
+      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop}},
+    // loading
+    {{R::kIgnore, R::kBecomeLoading,  R::kBecomeReady, R::kIgnore,       R::kEndHung,
+      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop}},
+    // ready
+    {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kForgive,      R::kEndHung,
+      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop}},
+    // draining
+    {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
+      R::kKill,   R::kBury,           R::kKill,        R::kRestartWanted, R::kStopWanted}},
+    // hung
+    {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
+      R::kKill,   R::kBury,           R::kKill,        R::kRestartWanted, R::kStopWanted}},
+    // backoff
+    {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
+      R::kIgnore, R::kIgnore,         R::kSpawn,       R::kSpawn,        R::kBecomeStopped}},
+    // failed
+    {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
+      R::kIgnore, R::kIgnore,         R::kIgnore,      R::kSpawn,        R::kBecomeStopped}},
 }};
 // clang-format on
 static_assert(kTable.size() == kStatuses && kTable[0].size() == kEvents);
@@ -51,34 +68,50 @@ RunnerActions Supervision::step(RunnerEvent event, uint64_t now_ns, const Death*
   CHECK((death != nullptr) == (event == RunnerEvent::kDied));
   const bool by_operator = event == RunnerEvent::kRestart;
   switch (runner_rule(status_, event)) {
-    case R::kIgnore: return {};
+    case R::kIgnore:
+      return {};
     case R::kSpawn:
       // An operator's word clears the record: failed or not, it gets a fresh chance.
       if (by_operator) deaths_.clear(), backoff_ns_ = 0;
       return spawn();
-    case R::kBecomeLoading: status_ = RunnerStatus::kLoading; return {};
+    case R::kBecomeLoading:
+      status_ = RunnerStatus::kLoading;
+      return {};
     case R::kBecomeReady:
       status_ = RunnerStatus::kReady;
       unready_kills_ = 0;
       return {};
-    case R::kForgive: backoff_ns_ = 0; return {};
+    case R::kForgive:
+      backoff_ns_ = 0;
+      return {};
     case R::kEndHung:
       hang_text_ = "hung: it made no progress and was ended";
       return end(RunnerStatus::kHung, SIGTERM, now_ns);
     case R::kEndLiar:
       hang_text_ = "broke the lane's rules and was ended";
       return end(RunnerStatus::kHung, SIGKILL, now_ns);
-    case R::kEndForRestart: restart_wanted_ = true; return end(RunnerStatus::kDraining, SIGTERM, now_ns);
-    case R::kEndForStop: stop_wanted_ = true; return end(RunnerStatus::kDraining, 0, now_ns);
-    case R::kKill: return end(status_, terminated_ ? SIGKILL : SIGTERM, now_ns);
-    case R::kStopWanted: stop_wanted_ = true; return {};
-    case R::kRestartWanted: restart_wanted_ = true; return {};
-    case R::kBury: return bury(*death, now_ns);
+    case R::kEndForRestart:
+      restart_wanted_ = true;
+      return end(RunnerStatus::kDraining, SIGTERM, now_ns);
+    case R::kEndForStop:
+      stop_wanted_ = true;
+      return end(RunnerStatus::kDraining, 0, now_ns);
+    case R::kKill:
+      return end(status_, terminated_ ? SIGKILL : SIGTERM, now_ns);
+    case R::kStopWanted:
+      stop_wanted_ = true;
+      return {};
+    case R::kRestartWanted:
+      restart_wanted_ = true;
+      return {};
+    case R::kBury:
+      return bury(*death, now_ns);
     case R::kBecomeStopped:
       status_ = RunnerStatus::kStopped;
       timer_at_ns_ = 0;
       return {};
-    case R::kCount: break;
+    case R::kCount:
+      break;
   }
   CHECK(false);
 }
@@ -120,7 +153,8 @@ RunnerActions Supervision::bury(const Death& death, uint64_t now_ns) {
   }
   if (restart_wanted_) return spawn();
   if (last_blame_ == Blame::kNobody) {
-    // Killed again and again before it was ready: perhaps an OOM killer that we cannot see. Go on, but not hot.
+    // Killed again and again before it was ready: perhaps an OOM killer that we cannot see. Go on, but not
+    // hot.
     return back_off(++unready_kills_ > limits_.unready_kills_max ? limits_.backoff_first_ns : 0, now_ns);
   }
   deaths_.push_back(now_ns);

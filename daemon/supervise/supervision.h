@@ -40,18 +40,18 @@ enum class RunnerEvent : uint8_t {
 
 enum class RunnerRule : uint8_t {
   kIgnore,
-  kSpawn,           // start a process now
+  kSpawn,  // start a process now
   kBecomeLoading,
   kBecomeReady,
-  kForgive,         // the back-off starts anew
-  kEndHung,         // SIGTERM, SIGKILL when the grace is over
-  kEndLiar,         // SIGKILL
-  kEndForRestart,   // SIGTERM, SIGKILL when the grace is over, then spawn
-  kEndForStop,      // it was asked over its lane: SIGTERM and SIGKILL when the graces are over, then nothing
-  kKill,            // the grace is over: SIGTERM if it had none yet, else SIGKILL
-  kStopWanted,      // it is ending already: no restart afterwards
-  kRestartWanted,   // it is ending already: restart afterwards, unless dsd ends
-  kBury,            // decide what comes after a death
+  kForgive,        // the back-off starts anew
+  kEndHung,        // SIGTERM, SIGKILL when the grace is over
+  kEndLiar,        // SIGKILL
+  kEndForRestart,  // SIGTERM, SIGKILL when the grace is over, then spawn
+  kEndForStop,     // it was asked over its lane: SIGTERM and SIGKILL when the graces are over, then nothing
+  kKill,           // the grace is over: SIGTERM if it had none yet, else SIGKILL
+  kStopWanted,     // it is ending already: no restart afterwards
+  kRestartWanted,  // it is ending already: restart afterwards, unless dsd ends
+  kBury,           // decide what comes after a death
   kBecomeStopped,
   kCount
 };
@@ -61,11 +61,11 @@ RunnerRule runner_rule(RunnerStatus status, RunnerEvent event);
 struct SupervisionLimits {
   uint32_t deaths_max = 5;
   uint64_t window_ns = 0;
-  uint64_t exit_grace_ns = 1'000'000'000;     // from being asked to exit to SIGTERM
-  uint64_t grace_ns = 2'000'000'000;          // from SIGTERM to SIGKILL
-  uint64_t backoff_first_ns = 500'000'000;    // after the immediate restart
+  uint64_t exit_grace_ns = 1'000'000'000;   // from being asked to exit to SIGTERM
+  uint64_t grace_ns = 2'000'000'000;        // from SIGTERM to SIGKILL
+  uint64_t backoff_first_ns = 500'000'000;  // after the immediate restart
   uint64_t backoff_max_ns = 30'000'000'000;
-  uint32_t unready_kills_max = 3;             // outside SIGKILLs in a row before it was ready; then it waits a little
+  uint32_t unready_kills_max = 3;  // outside SIGKILLs in a row before it was ready; then it waits a little
 };
 
 // What the owner must do after an event, in this order.
@@ -102,7 +102,7 @@ class Supervision {
   const SupervisionLimits limits_;
   RunnerStatus status_ = RunnerStatus::kStopped;
   uint64_t timer_at_ns_ = 0;
-  uint64_t backoff_ns_ = 0;  // before the next restart after a blamed death; 0: at once
+  uint64_t backoff_ns_ = 0;      // before the next restart after a blamed death; 0: at once
   std::deque<uint64_t> deaths_;  // of the blamed ones, within the window
   uint32_t unready_kills_ = 0;
   uint32_t restarts_ = 0;

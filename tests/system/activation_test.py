@@ -11,12 +11,13 @@ import unittest
 import harness
 from harness import Dsd, greedy
 
-# Becomes dsd with the sockets at 3 and 4, as systemd's executor does: LISTEN_PID must be the pid of dsd itself.
+# Becomes dsd with the sockets at 3 and 4, as systemd's executor does: LISTEN_PID must be dsd's own pid.
 EXECUTOR = """
 import os, sys
 first, second, *command = sys.argv[1:]
 os.dup2(int(first), 3); os.dup2(int(second), 4)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES="api:ctl", WATCHDOG_PID=str(os.getpid()))
+pid = str(os.getpid())
+os.environ.update(LISTEN_PID=pid, LISTEN_FDS="2", LISTEN_FDNAMES="api:ctl", WATCHDOG_PID=pid)
 os.execv(command[0], command)
 """
 
@@ -39,8 +40,8 @@ class Activation(unittest.TestCase):
         manager.settimeout(harness.BOUND_S)
         environment = {**os.environ, "NOTIFY_SOCKET": dsd.directory + "/notify", "WATCHDOG_USEC": "600000"}
         with open(dsd.log_path, "ab") as log:
-            dsd.process = subprocess.Popen([sys.executable, "-c", EXECUTOR, *map(str, sockets), *dsd.arguments()],
-                                           env=environment, pass_fds=sockets, stdout=log, stderr=log)
+            command = [sys.executable, "-c", EXECUTOR, *map(str, sockets), *dsd.arguments()]
+            dsd.process = subprocess.Popen(command, env=environment, pass_fds=sockets, stdout=log, stderr=log)
         self.hear(manager, "READY=1")
         dsd.wait_ready()
         self.assertFalse(os.path.exists(dsd.runtime_dir + "/api.sock"))

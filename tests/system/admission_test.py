@@ -11,7 +11,7 @@ from harness import Dsd, greedy
 
 class Admission(unittest.TestCase):
     def setUp(self):
-        # One sequence at a time; the runner stands still (and is not found hung), so that everything else must wait.
+        # One sequence at a time; the runner stands still (and is not found hung): everything else must wait.
         self.dsd = self.enterContext(Dsd('[supervise]\nhang_after = "10m"\n' + harness.DEVICE +
                                          harness.model_toml(extra="sequences_max = 1\n") +
                                          '[class.normal]\nqueue_max = 2\ndeadline = "10m"\n'))
@@ -39,7 +39,8 @@ class Admission(unittest.TestCase):
         self.assertGreaterEqual(int(refused.headers["retry-after"]), 1)
         self.assertGreaterEqual(int(refused.headers["retry-after-ms"]), 1000)
         error = refused.json["error"]
-        self.assertEqual((error["code"], error["reason"], error["class"]), ("server_overloaded", "queue_full", "normal"))
+        self.assertEqual((error["code"], error["reason"], error["class"]),
+                         ("server_overloaded", "queue_full", "normal"))
         status = self.dsd.control("GET", "/ctl/status").json
         self.assertEqual(status["classes"]["normal"]["waiting"], 2)
         self.resume()
@@ -62,13 +63,17 @@ class Admission(unittest.TestCase):
         self.ask_in_background()
 
         def ask(name, headers):
-            thread = threading.Thread(target=lambda: (self.dsd.api("POST", "/v1/completions", greedy(tokens=200), headers),
-                                                      order.append(name)))
+            def run():
+                self.dsd.api("POST", "/v1/completions", greedy(tokens=200), headers)
+                order.append(name)
+
+            thread = threading.Thread(target=run)
             thread.start()
             return thread
 
         threads = []
-        for name, headers in (("normal", None), ("vip", {"X-Deepserve-Class": "vip", "X-Deepserve-Deadline-Ms": "60000"})):
+        vip = {"X-Deepserve-Class": "vip", "X-Deepserve-Deadline-Ms": "60000"}
+        for name, headers in (("normal", None), ("vip", vip)):
             before = len(self.dsd.requests())
             threads.append(ask(name, headers))
             harness.wait_for(lambda: len(self.dsd.requests()) > before, "the request to be taken")

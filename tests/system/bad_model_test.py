@@ -16,7 +16,8 @@ class BadModel(unittest.TestCase):
         truncated = os.path.join(directory, "truncated.gguf")
         with open(truncated, "wb") as file:
             file.write(whole[:len(whole) // 2])
-        dsd = self.enterContext(Dsd(harness.DEVICE + harness.model_toml() + harness.model_toml("broken", truncated)))
+        config = harness.DEVICE + harness.model_toml() + harness.model_toml("broken", truncated)
+        dsd = self.enterContext(Dsd(config))
         dsd.wait_ready()
         row = dsd.wait_state("failed", index=1)
         self.assertIn("truncated.gguf", row["last_error"])

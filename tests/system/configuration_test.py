@@ -17,9 +17,9 @@ class Configuration(unittest.TestCase):
     def dsd(self, config, *options):
         with open(self.path, "w") as file:
             file.write(config)
-        return subprocess.run([harness.program("dsd"), "--config", self.path, "--runtime-dir", self.directory + "/run",
-                               "--state-dir", self.directory + "/state", *options],
-                              capture_output=True, text=True, timeout=harness.BOUND_S)
+        command = [harness.program("dsd"), "--config", self.path, "--runtime-dir", self.directory + "/run",
+                   "--state-dir", self.directory + "/state", *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=harness.BOUND_S)
 
     def model(self):
         with open(os.path.join(self.directory, "m.gguf"), "w") as file:
@@ -60,7 +60,8 @@ class Configuration(unittest.TestCase):
 
     def test_wrong_arguments_are_a_usage_error(self):
         self.assertEqual(self.dsd("", "--bogus").returncode, 2)
-        without = subprocess.run([harness.program("dsd")], capture_output=True, text=True, timeout=harness.BOUND_S)
+        without = subprocess.run([harness.program("dsd")], capture_output=True, text=True,
+                                 timeout=harness.BOUND_S)
         self.assertEqual(without.returncode, 2)
         version = subprocess.run([harness.program("dsd"), "--version"], capture_output=True, text=True,
                                  timeout=harness.BOUND_S)

@@ -1,4 +1,4 @@
-"""A dsd of one's own, for the system tests: real processes, real sockets, a private directory, nothing left behind.
+"""A dsd of one's own, for the system tests: real processes, a private directory, nothing left behind.
 
 Every wait here is for an event and has a bound; the bounds are generous because test machines are slow.
 """
@@ -145,7 +145,7 @@ def model_toml(name="tiny", path=None, devices=("cpu0",), extra=""):
 
 
 class Dsd:
-    """One dsd. Use as a context: it is stopped (and killed if need be) at the end, its log shown when a test failed."""
+    """One dsd. As a context it is stopped (or killed) at the end, and its log shown when a test failed."""
 
     def __init__(self, config, runner=None, directory=None, start=True):
         self.directory = directory or tempfile.mkdtemp(prefix="deepserve-test-")
@@ -208,7 +208,8 @@ class Dsd:
         connection = UnixConnection(path)
         try:
             data = json.dumps(body) if body is not None else None
-            connection.request(method, endpoint, data, {"Content-Type": "application/json", **(headers or {})})
+            all_headers = {"Content-Type": "application/json", **(headers or {})}
+            connection.request(method, endpoint, data, all_headers)
             return Answer(connection.getresponse())
         finally:
             connection.close()

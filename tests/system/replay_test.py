@@ -81,7 +81,8 @@ class Replay(unittest.TestCase):
         readers = [threading.Thread(target=read, args=[prompt]) for prompt in prompts]
         for reader in readers:
             reader.start()
-        harness.wait_for(lambda: sum(row["generated_tokens"] for row in self.dsd.requests()) > 100, "some tokens")
+        harness.wait_for(lambda: sum(row["generated_tokens"] for row in self.dsd.requests()) > 100,
+                         "some tokens")
         os.kill(self.dsd.runner_row()["pid"], signal.SIGKILL)
         for reader in readers:
             reader.join(harness.BOUND_S)

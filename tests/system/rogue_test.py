@@ -6,7 +6,8 @@ import unittest
 import harness
 from harness import Dsd
 
-LIES = ["gap", "choice", "unaccepted", "finished_unaccepted", "accepted_twice", "garbage", "unknown_type", "our_own_type"]
+LIES = ["gap", "choice", "unaccepted", "finished_unaccepted", "accepted_twice", "garbage",
+        "unknown_type", "our_own_type"]
 
 
 class Rogue(unittest.TestCase):

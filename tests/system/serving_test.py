@@ -10,7 +10,8 @@ from harness import Dsd, greedy
 class Serving(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.dsd = cls.enterClassContext(Dsd(harness.DEVICE + harness.model_toml(extra='aliases = ["default"]\n')))
+        config = harness.DEVICE + harness.model_toml(extra='aliases = ["default"]\n')
+        cls.dsd = cls.enterClassContext(Dsd(config))
         cls.dsd.wait_ready()
 
     def test_a_stream_says_the_same_as_one_answer(self):
@@ -38,14 +39,16 @@ class Serving(unittest.TestCase):
 
     def test_an_alias_and_the_default_reach_the_model_and_others_are_404(self):
         for name in ("default", "tiny"):
-            self.assertEqual(self.dsd.api("POST", "/v1/completions", greedy(tokens=2, model=name)).status, 200)
+            answer = self.dsd.api("POST", "/v1/completions", greedy(tokens=2, model=name))
+            self.assertEqual(answer.status, 200)
         unknown = self.dsd.api("POST", "/v1/completions", greedy(tokens=2, model="gpt-9"))
         self.assertEqual(unknown.status, 404)
         self.assertEqual(unknown.json["error"]["code"], "model_not_found")
         self.assertIn("tiny", unknown.json["error"]["message"])
 
     def test_tokenize_and_detokenize_are_each_others_inverse(self):
-        tokens = self.dsd.api("POST", "/tokenize", {"prompt": "A blue bird.", "add_special_tokens": False}).json["tokens"]
+        question = {"prompt": "A blue bird.", "add_special_tokens": False}
+        tokens = self.dsd.api("POST", "/tokenize", question).json["tokens"]
         text = self.dsd.api("POST", "/detokenize", {"tokens": tokens}).json
         self.assertEqual(text["prompt"], "A blue bird.")
 

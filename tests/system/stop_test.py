@@ -12,8 +12,8 @@ from harness import Dsd, greedy
 
 class Stop(unittest.TestCase):
     def start(self, server="", model_extra=""):
-        dsd = self.enterContext(Dsd(f'[server]\n{server}\n[supervise]\nhang_after = "10m"\n' + harness.DEVICE +
-                                    harness.model_toml(extra=model_extra)))
+        config = f'[server]\n{server}\n[supervise]\nhang_after = "10m"\n'
+        dsd = self.enterContext(Dsd(config + harness.DEVICE + harness.model_toml(extra=model_extra)))
         dsd.wait_ready()
         return dsd
 
@@ -38,7 +38,8 @@ class Stop(unittest.TestCase):
         next(texts)
         os.kill(dsd.runner_row()["pid"], signal.SIGSTOP)
         answers = []
-        waiting = threading.Thread(target=lambda: answers.append(dsd.api("POST", "/v1/completions", greedy(tokens=4))))
+        waiting = threading.Thread(
+            target=lambda: answers.append(dsd.api("POST", "/v1/completions", greedy(tokens=4))))
         waiting.start()
         harness.wait_for(lambda: len(dsd.requests()) == 2, "the second request")
         dsd.process.send_signal(signal.SIGTERM)
@@ -74,14 +75,14 @@ class Stop(unittest.TestCase):
         runner = dsd.runner_row()["pid"]
         dsd.process.kill()
         dsd.process.wait()
-        harness.wait_for(lambda: not os.path.exists(f"/proc/{runner}") or is_zombie(runner), "the orphan's end")
+        harness.wait_for(lambda: is_gone(runner), "the orphan's end")
         self.assertTrue(os.path.exists(dsd.api_path))
         dsd.start()
         dsd.wait_ready()
         self.assertEqual(dsd.api("POST", "/v1/completions", greedy(tokens=2)).status, 200)
 
 
-def is_zombie(pid):
+def is_gone(pid):
     """Orphans of a container without an init stay as zombies: they have ended all the same."""
     try:
         with open(f"/proc/{pid}/stat") as file:

@@ -28,8 +28,8 @@ class Units(unittest.TestCase):
             text = re.sub(r"^Documentation=.*\n", "", text, flags=re.M)
             with open(os.path.join(self.directory, name), "w") as file:
                 file.write(text)
-        verified = subprocess.run(["systemd-analyze", "verify", *names], cwd=self.directory, capture_output=True,
-                                  text=True, timeout=50)
+        verified = subprocess.run(["systemd-analyze", "verify", *names], cwd=self.directory,
+                                  capture_output=True, text=True, timeout=50)
         ours = [line for line in verified.stderr.splitlines() if "deepserve" in line]
         self.assertEqual(verified.returncode, 0, verified.stderr)
         self.assertEqual(ours, [])
@@ -47,7 +47,8 @@ class Units(unittest.TestCase):
                 self.assertTrue(os.path.exists(os.path.join(self.directory, "etc")))
                 os.makedirs(os.path.join(self.directory, "root"), exist_ok=True)
                 with open(os.path.join(self.directory, "etc", "passwd"), "w") as passwd:
-                    passwd.write("root:x:0:0::/root:/bin/sh\ndeepserve:x:990:990::/var/lib/deepserve:/bin/false\n")
+                    passwd.write("root:x:0:0::/root:/bin/sh\n"
+                                 "deepserve:x:990:990::/var/lib/deepserve:/bin/false\n")
                 with open(os.path.join(self.directory, "etc", "group"), "w") as group:
                     group.write("root:x:0:\ndeepserve:x:990:\n")
                 command = [tool, "--create", f"--root={self.directory}", file]

@@ -1,5 +1,5 @@
-// A runner that misbehaves, for the system tests: how is said by the name of its "model" file, e.g. gap.gguf. It answers
-// a submit of "good.gguf" with one token and an end; any other name breaks one rule of the lane.
+// A runner that misbehaves, for the system tests: how is said by the name of its "model" file, e.g. gap.gguf.
+// It answers a submit of "good.gguf" with one token and an end; any other name breaks one rule of the lane.
 #include <poll.h>
 #include <unistd.h>
 
@@ -18,7 +18,8 @@ using namespace deepserve::ipc;
 
 class RogueRunner {
  public:
-  RogueRunner(std::unique_ptr<Lane> lane, std::string manner) : lane_(std::move(lane)), manner_(std::move(manner)) {}
+  RogueRunner(std::unique_ptr<Lane> lane, std::string manner)
+      : lane_(std::move(lane)), manner_(std::move(manner)) {}
 
   int run() {
     if (manner_ == "silent") {

@@ -11,7 +11,8 @@ using ipc::Class;
 
 constexpr ClassQueue::Limits kLimits{{{0.70, 4000}, {0.25, 4000}, {0.05, 4000}}};
 
-WaitingRequest request(ipc::RequestId id, Class service_class, std::string client = "a", uint64_t deadline_ns = 0) {
+WaitingRequest request(ipc::RequestId id, Class service_class, std::string client = "a",
+                       uint64_t deadline_ns = 0) {
   return {id, service_class, 0, std::move(client), 1.0, deadline_ns};
 }
 
@@ -69,7 +70,8 @@ TEST(ClassQueue, ClientsOfAClassTakeTurnsByWeight) {
     heavy.client_weight = 2.0;
     ASSERT_TRUE(queue.push(heavy));
   }
-  for (ipc::RequestId id = 101; id <= 200; ++id) ASSERT_TRUE(queue.push(request(id, Class::kNormal, "light")));
+  for (ipc::RequestId id = 101; id <= 200; ++id)
+    ASSERT_TRUE(queue.push(request(id, Class::kNormal, "light")));
   int heavy = 0;
   for (int i = 0; i < 90; ++i) heavy += take(queue) <= 100 ? 1 : 0;
   EXPECT_NEAR(heavy, 60, 2);

@@ -54,7 +54,8 @@ TEST_F(ConfigFile, TheSmallestOneGetsTheDefaults) {
 
 TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
   const auto config = load(
-      "[server]\nlisten = [\"unix:a.sock\", \"unix:/tmp/b.sock\"]\ncontrol = \"unix:c.sock\"\ndrain_limit = \"3s\"\n"
+      "[server]\nlisten = [\"unix:a.sock\", \"unix:/tmp/b.sock\"]\ncontrol = \"unix:c.sock\"\ndrain_limit = "
+      "\"3s\"\n"
       "[observe]\nlisten = \"[::1]:9465\"\n"
       "[supervise]\ndeaths_max = 2\nwindow = \"30s\"\nhang_after = \"2s\"\nload_hang_after = \"20s\"\n" +
       kDevice + "memory_limit = \"8GiB\"\n" + kModel +
@@ -74,28 +75,35 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
 }
 
 TEST_F(ConfigFile, EveryProblemIsReportedAtOnceWithItsPlace) {
-  const auto config = load("[server]\nlisten = 7\ncolour = \"red\"\n" + kDevice + kModel + "context_tokens = \"x\"\n");
+  const auto config =
+      load("[server]\nlisten = 7\ncolour = \"red\"\n" + kDevice + kModel + "context_tokens = \"x\"\n");
   ASSERT_FALSE(config);
   ASSERT_THAT(config.error(), SizeIs(3));
   EXPECT_EQ(config.error()[0].line, 2u);
   EXPECT_EQ(config.error()[0].column, 10u);
-  EXPECT_THAT(config.error()[0].message, HasSubstr("server.listen: expected a list of strings, found an integer"));
+  EXPECT_THAT(config.error()[0].message,
+              HasSubstr("server.listen: expected a list of strings, found an integer"));
   EXPECT_EQ(config.error()[1].line, 3u);
   EXPECT_EQ(config.error()[1].column, 1u);
   EXPECT_THAT(config.error()[1].message, HasSubstr("unknown key 'server.colour'"));
-  EXPECT_THAT(config.error()[2].message, HasSubstr("model.context_tokens: expected an integer, found a string"));
+  EXPECT_THAT(config.error()[2].message,
+              HasSubstr("model.context_tokens: expected an integer, found a string"));
 }
 
 TEST_F(ConfigFile, EachMistakeIsNamed) {
   EXPECT_THAT(problem("[server\n").message, HasSubstr("]"));
   EXPECT_THAT(problem("servre = 1\n" + kDevice + kModel).message, HasSubstr("unknown key 'servre'"));
-  EXPECT_THAT(problem("[server]\nlisten = [\"127.0.0.1:80\"]\n" + kDevice + kModel).message, HasSubstr("not supported yet"));
-  EXPECT_THAT(problem("[observe]\nlisten = \"0.0.0.0:9465\"\n" + kDevice + kModel).message, HasSubstr("only loopback"));
+  EXPECT_THAT(problem("[server]\nlisten = [\"127.0.0.1:80\"]\n" + kDevice + kModel).message,
+              HasSubstr("not supported yet"));
+  EXPECT_THAT(problem("[observe]\nlisten = \"0.0.0.0:9465\"\n" + kDevice + kModel).message,
+              HasSubstr("only loopback"));
   EXPECT_THAT(problem("[supervise]\nwindow = 60\n" + kDevice + kModel).message, HasSubstr("a duration like"));
-  EXPECT_THAT(problem("[supervise]\nwindow = \"60\"\n" + kDevice + kModel).message, HasSubstr("'60' is no duration"));
+  EXPECT_THAT(problem("[supervise]\nwindow = \"60\"\n" + kDevice + kModel).message,
+              HasSubstr("'60' is no duration"));
   EXPECT_THAT(problem(kModel).message, HasSubstr("no [[device]]"));
-  EXPECT_THAT(problem(kDevice + "[[model]]\nname = \"m\"\npath = \"tiny.gguf\"\ndevices = [\"gpu9\"]\n").message,
-              HasSubstr("no device 'gpu9'; there are: cpu0"));
+  EXPECT_THAT(
+      problem(kDevice + "[[model]]\nname = \"m\"\npath = \"tiny.gguf\"\ndevices = [\"gpu9\"]\n").message,
+      HasSubstr("no device 'gpu9'; there are: cpu0"));
   EXPECT_THAT(problem(kDevice).message, HasSubstr("no [[model]]"));
   EXPECT_THAT(problem(kDevice + kDevice + kModel).message, HasSubstr("'cpu0' is there twice"));
   EXPECT_THAT(problem(kDevice + kModel + kModel).message, HasSubstr("'tiny' is there twice"));
@@ -104,14 +112,19 @@ TEST_F(ConfigFile, EachMistakeIsNamed) {
               HasSubstr("core 7 is not in this host's cpuset (0,1)"));
   EXPECT_THAT(problem("[[device]]\nname = \"cpu0\"\nkind = \"cuda\"\ngpu = 0\n" + kModel).message,
               HasSubstr("built without CUDA"));
-  EXPECT_THAT(problem(kDevice + "[[model]]\nname = \"m\"\npath = \"gone.gguf\"\ndevices = [\"cpu0\"]\n").message,
-              HasSubstr("gone.gguf'"));
-  EXPECT_THAT(problem(kDevice + kModel + "chat_template = \"mine\"\n").message, HasSubstr("'mine' is not known"));
-  EXPECT_THAT(problem(kDevice + kModel + "[class.gold]\nshare = 0.1\n").message, HasSubstr("unknown key 'class.gold'"));
+  EXPECT_THAT(
+      problem(kDevice + "[[model]]\nname = \"m\"\npath = \"gone.gguf\"\ndevices = [\"cpu0\"]\n").message,
+      HasSubstr("gone.gguf'"));
+  EXPECT_THAT(problem(kDevice + kModel + "chat_template = \"mine\"\n").message,
+              HasSubstr("'mine' is not known"));
+  EXPECT_THAT(problem(kDevice + kModel + "[class.gold]\nshare = 0.1\n").message,
+              HasSubstr("unknown key 'class.gold'"));
   EXPECT_THAT(problem(kDevice + kModel + "[class.vip]\nshare = 0.9\n").message, HasSubstr("add up to 1.20"));
-  EXPECT_THAT(problem(kDevice + kModel + "[[client]]\nname = \"a\"\nclass = \"vip\"\n").message, HasSubstr("uid or a gid"));
-  EXPECT_THAT(problem(kDevice + kModel + "[[client]]\nname = \"a\"\nuid = 1\napi_key_sha256 = \"x\"\n").message,
-              HasSubstr("not supported yet"));
+  EXPECT_THAT(problem(kDevice + kModel + "[[client]]\nname = \"a\"\nclass = \"vip\"\n").message,
+              HasSubstr("uid or a gid"));
+  EXPECT_THAT(
+      problem(kDevice + kModel + "[[client]]\nname = \"a\"\nuid = 1\napi_key_sha256 = \"x\"\n").message,
+      HasSubstr("not supported yet"));
 }
 
 TEST_F(ConfigFile, AMissingFileIsAProblemOfTheWholeFile) {

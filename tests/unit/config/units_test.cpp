@@ -19,7 +19,8 @@ TEST(Units, DurationsNeedAUnit) {
 TEST(Units, SizesKnowBinaryAndDecimal) {
   EXPECT_EQ(parse_size_bytes("8GiB").value(), 8ull << 30);
   EXPECT_EQ(parse_size_bytes("1GB").value(), 1'000'000'000u);
-  for (const auto* wrong : {"8", "8G", "GiB", "-1GiB", "99999999TiB"}) EXPECT_FALSE(parse_size_bytes(wrong)) << wrong;
+  for (const auto* wrong : {"8", "8G", "GiB", "-1GiB", "99999999TiB"})
+    EXPECT_FALSE(parse_size_bytes(wrong)) << wrong;
 }
 
 TEST(Units, TextParsesBackToTheSameValue) {
@@ -34,7 +35,8 @@ TEST(Units, TextParsesBackToTheSameValue) {
 TEST(Units, CpuListsAreTheKernels) {
   EXPECT_EQ(parse_cpu_list("0-2,8").value(), (std::vector<uint32_t>{0, 1, 2, 8}));
   EXPECT_EQ(parse_cpu_list("").value(), std::vector<uint32_t>{});
-  for (const auto* wrong : {"a", "3-1", "0-", "0,,x", "0-99999999"}) EXPECT_FALSE(parse_cpu_list(wrong)) << wrong;
+  for (const auto* wrong : {"a", "3-1", "0-", "0,,x", "0-99999999"})
+    EXPECT_FALSE(parse_cpu_list(wrong)) << wrong;
   EXPECT_FALSE(host_cpuset().empty());
 }
 

@@ -100,7 +100,8 @@ TEST(RequestProgress, OutsideKillsBlameNobodyButTheSecondCrashEndsIt) {
 
 TEST(RequestProgress, EvenInnocentReplaysAreBounded) {
   auto progress = accepted();
-  for (uint32_t i = 0; i < RequestProgress::kReplaysMax; ++i) EXPECT_TRUE(progress.on_runner_died(Blame::kNobody));
+  for (uint32_t i = 0; i < RequestProgress::kReplaysMax; ++i)
+    EXPECT_TRUE(progress.on_runner_died(Blame::kNobody));
   EXPECT_FALSE(progress.on_runner_died(Blame::kNobody));
 }
 

@@ -11,9 +11,9 @@ namespace {
 constexpr auto kStates = static_cast<int>(RequestState::kCount);
 constexpr auto kEvents = static_cast<int>(RequestEvent::kCount);
 
-// The whole table, as a reader would say it: state, then for each event (in the enum's order) the next state's initial
-// (Queued Dispatched Accepted Streaming Cancelling Ended) and the rule's initial (. nothing, ! impossible, Go, Tell,
-// requeUe, Refuse, Cancel, Drop).
+// The whole table, as a reader would say it: state, then for each event (in the enum's order) the next
+// state's initial (Queued Dispatched Accepted Streaming Cancelling Ended) and the rule's initial (. nothing,
+// ! impossible, Go, Tell, requeUe, Refuse, Cancel, Drop).
 const std::map<RequestState, std::string> kExpected = {
     {RequestState::kQueued, "Dg E! E! E! E! E! Er Ed Er Er"},
     {RequestState::kDispatched, "E! At E! E! Et Qu Er Cc D. Er"},
@@ -36,13 +36,15 @@ TEST(RequestState, EveryCellIsAsItReads) {
       row += cell_text(request_cell(static_cast<RequestState>(state), static_cast<RequestEvent>(event)));
       if (event + 1 < kEvents) row += ' ';
     }
-    EXPECT_EQ(row, kExpected.at(static_cast<RequestState>(state))) << request_state_name(static_cast<RequestState>(state));
+    EXPECT_EQ(row, kExpected.at(static_cast<RequestState>(state)))
+        << request_state_name(static_cast<RequestState>(state));
   }
 }
 
 TEST(RequestState, NothingLeavesEnded) {
   for (int event = 0; event < kEvents; ++event) {
-    EXPECT_EQ(request_cell(RequestState::kEnded, static_cast<RequestEvent>(event)).next, RequestState::kEnded);
+    EXPECT_EQ(request_cell(RequestState::kEnded, static_cast<RequestEvent>(event)).next,
+              RequestState::kEnded);
   }
 }
 

@@ -10,7 +10,9 @@ namespace {
 using Phase = ProgressWatch::Phase;
 constexpr uint64_t kTick_ns = 250 * kMillisecond_ns;
 
-ProgressWatch watch() { return {kTick_ns, kSecond_ns, 3 * kSecond_ns}; }
+ProgressWatch watch() {
+  return {kTick_ns, kSecond_ns, 3 * kSecond_ns};
+}
 
 // Ticks on time without any progress until it says hung; how long that took.
 uint64_t hung_after_ns(ProgressWatch& watched, Phase phase, uint64_t now_ns, ipc::Progress progress) {
@@ -56,7 +58,8 @@ TEST(ProgressWatch, AStepStartsTheCountAnew) {
   auto watched = watch();
   uint64_t now_ns = kSecond_ns;
   for (uint64_t steps = 1; steps < 40; ++steps) {
-    for (int i = 0; i < 3; ++i) EXPECT_FALSE(watched.tick(now_ns += kTick_ns, Phase::kServing, {steps, 0}).hung);
+    for (int i = 0; i < 3; ++i)
+      EXPECT_FALSE(watched.tick(now_ns += kTick_ns, Phase::kServing, {steps, 0}).hung);
   }
 }
 

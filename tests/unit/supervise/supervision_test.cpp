@@ -19,7 +19,9 @@ const Death kRefused{Blame::kRunner, true, "refused", "x.gguf is no GGUF file"};
 
 class RunnerSupervision : public ::testing::Test {
  protected:
-  RunnerActions step(E event, const Death* death = nullptr) { return supervision_.step(event, now_ns_, death); }
+  RunnerActions step(E event, const Death* death = nullptr) {
+    return supervision_.step(event, now_ns_, death);
+  }
   RunnerActions die(const Death& death) { return step(E::kDied, &death); }
   void become_ready() {
     step(E::kStart);
@@ -163,11 +165,12 @@ TEST_F(RunnerSupervision, StopDuringARestartOrAHangWins) {
 }
 
 // Rows: status; columns: event, in the enum's order. Initials of RunnerRule:
-// . ignore, S spawn, L loading, Y ready, F forgive, H end hung, X end liar, R end for restart, E end for stop, K kill,
-// s stop wanted, r restart wanted, B bury, Z stopped
+// . ignore, S spawn, L loading, Y ready, F forgive, H end hung, X end liar, R end for restart, E end for
+// stop, K kill, s stop wanted, r restart wanted, B bury, Z stopped
 const std::map<S, std::string> kExpected = {
-    {S::kStopped, "S.......S."}, {S::kStarting, ".LY.HXB.RE"}, {S::kLoading, ".LY.HXB.RE"}, {S::kReady, "...FHXB.RE"},
-    {S::kDraining, ".....KBKrs"}, {S::kHung, ".....KBKrs"},    {S::kBackoff, ".......SSZ"}, {S::kFailed, "........SZ"},
+    {S::kStopped, "S.......S."}, {S::kStarting, ".LY.HXB.RE"}, {S::kLoading, ".LY.HXB.RE"},
+    {S::kReady, "...FHXB.RE"},   {S::kDraining, ".....KBKrs"}, {S::kHung, ".....KBKrs"},
+    {S::kBackoff, ".......SSZ"}, {S::kFailed, "........SZ"},
 };
 
 TEST(SupervisionTable, EveryCellIsAsItReads) {
