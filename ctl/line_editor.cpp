@@ -67,6 +67,8 @@ LineEditor::~LineEditor() {
 TypedLine LineEditor::read_line() {
   state_->interrupted = false;
   int size = 0;
+  // Before the prompt is seen, or a quick Ctrl-D would still be the terminal's and reach us as a NUL.
+  el_set(state_->editor, EL_PREP_TERM, 1);
   const char* text = el_gets(state_->editor, &size);
   if (state_->interrupted) return {LineEnd::kInterrupted, {}};
   if (text == nullptr || size <= 0) return {LineEnd::kEndOfInput, {}};

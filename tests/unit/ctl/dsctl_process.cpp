@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "ipc/base/check.h"
 
@@ -151,6 +152,7 @@ bool TerminalDsctl::wait_for(const std::string& text) {
 int TerminalDsctl::wait_for_end() {
   while (read_more()) {
   }
+  if (!ended_) ::kill(pid_, SIGKILL);
   return wait_for_exit(std::exchange(pid_, -1));
 }
 
@@ -160,7 +162,10 @@ bool TerminalDsctl::read_more() {
   if (::poll(&watched, 1, kPatience_ms) <= 0) return false;
   std::array<char, 4096> buffer;
   const ssize_t size = ::read(terminal_.get(), buffer.data(), buffer.size());
-  if (size <= 0) return false;  // EIO: the program has ended
+  if (size <= 0) {
+    ended_ = true;  // EIO: nobody has the other end any more
+    return false;
+  }
   screen_.append(buffer.data(), static_cast<size_t>(size));
   return true;
 }

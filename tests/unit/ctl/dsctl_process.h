@@ -35,7 +35,7 @@ class TerminalDsctl {
   void type(const std::string& keys);
   // Reads until `text` was shown after what earlier waits saw; false after 30 s or at the end of the program.
   bool wait_for(const std::string& text);
-  // Reads to the end of the program and returns its exit code.
+  // Reads to the end of the program and returns its exit code; kills it after 30 s of silence (-1).
   int wait_for_end();
   const std::string& screen() const { return screen_; }
 
@@ -46,6 +46,7 @@ class TerminalDsctl {
   pid_t pid_ = -1;
   std::string screen_;
   size_t seen_ = 0;
+  bool ended_ = false;
 };
 
 }  // namespace deepserve::ctl

@@ -99,6 +99,17 @@ TEST(Conversation, CarriesItsHistoryUntilCleared) {
       boost::json::parse(R"([{"role":"system","content":"Be brief."},{"role":"user","content":"three"}])"));
 }
 
+TEST(Conversation, ControlDTypedTheMomentThePromptIsSeenEndsIt) {
+  constexpr int kTries =
+      30;  // each lost the key in one of seven while the terminal was switched after the prompt
+  for (int i = 0; i < kTries; ++i) {
+    TerminalDsctl dsctl({"chat", "--runtime-dir", "/nowhere"});
+    ASSERT_TRUE(dsctl.wait_for(kPrompt));
+    dsctl.type(kControl_d);
+    ASSERT_EQ(dsctl.wait_for_end(), 0);
+  }
+}
+
 TEST(Conversation, ControlCStopsTheAnswerNotTheProgram) {
   FakeDaemon daemon(converse);
   TerminalDsctl dsctl({"chat", "--runtime-dir", daemon.runtime_dir()});
