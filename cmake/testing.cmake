@@ -1,5 +1,4 @@
 find_package(GTest REQUIRED)
-find_package(benchmark REQUIRED)
 include(GoogleTest)
 
 # deepserve_test(NAME SOURCES... LIBRARIES...): one GoogleTest binary, every TEST a ctest case.
