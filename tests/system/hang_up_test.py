@@ -14,13 +14,13 @@ class HangUp(unittest.TestCase):
 
     def test_a_hang_up_cancels_and_frees_the_blocks(self):
         total = self.dsd.runner_row()["kv_blocks_total"]
-        streams = [self.dsd.stream(greedy(tokens=900)) for _ in range(4)]
-        for stream in streams:
-            next(stream.texts())
+        # So much work that it cannot end by itself within the bound below.
+        streams = [self.dsd.stream(greedy(tokens=900, n=8, temperature=1, seed=1)) for _ in range(4)]
+        next(streams[0].texts())
         self.assertEqual(len(self.dsd.requests()), 4)
         for stream in streams:
             stream.close()
-        self.dsd.wait_idle()
+        self.dsd.wait_idle(bound_s=5)
         harness.wait_for(lambda: self.dsd.runner_row()["kv_blocks_free"] == total, "all blocks to be free")
         self.assertEqual(self.dsd.runner_row()["sequences_running"], 0)
 

@@ -116,6 +116,7 @@ class Stream:
                 else:
                     yield data
                 event_name = ""
+        self.close()
 
     def texts(self):
         for event in self.events():
@@ -123,9 +124,7 @@ class Stream:
                 yield choice.get("text", "") if "text" in choice else choice["delta"].get("content") or ""
 
     def text(self):
-        text = "".join(self.texts())
-        self.close()
-        return text
+        return "".join(self.texts())
 
     def close(self):
         # The response holds the socket too: only shutting it down is a hang-up at once.
@@ -239,9 +238,9 @@ class Dsd:
         return wait_for(lambda: (lambda row: row if row["state"] == state else None)(self.runner_row(index)),
                         f"runner {index} to be {state}", bound_s)
 
-    def wait_idle(self):
+    def wait_idle(self, bound_s=BOUND_S):
         """No request left, here or in a runner."""
-        wait_for(lambda: not self.requests(), "the request list to empty")
+        wait_for(lambda: not self.requests(), "the request list to empty", bound_s)
 
 
 def greedy(prompt="Once upon a time", tokens=200, **more):
