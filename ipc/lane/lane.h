@@ -80,7 +80,8 @@ class Lane {
   virtual void disarm() = 0;
 
   // For a thread of its own: spins up to spin_ns, then arms and blocks until woken or `timeout_ns` has passed, or
-  // `other_fd` (-1: none) is readable or hung up. Returns true when there is something to drain.
+  // `other_fd` (-1: none) is readable or hung up. Returns true when there is something to drain; false also when the
+  // outbox got some room, so that a caller who had stopped producing can go on.
   virtual bool wait(uint64_t spin_ns, uint64_t timeout_ns, int other_fd) = 0;
 
   // The runner's gauges: written by the runner, read by dsd (seqlock).

@@ -115,7 +115,10 @@ bool LaneSide::something_to_do() {
 }
 
 bool LaneSide::arm() {
+  // Whoever stopped producing for want of room must hear that there is some: that, too, is no time to sleep.
+  const size_t kept = outbox_.size();
   flush();
+  if (outbox_.size() < kept) return false;
   if (!outbox_.empty()) announce_sleep(out_->ring_words().starved);
   announce_sleep(in_->ring_words().armed);
   if (!something_to_do()) return true;
@@ -132,7 +135,9 @@ void LaneSide::disarm() {
 
 bool LaneSide::wait(uint64_t spin_ns, uint64_t timeout_ns, int other_fd) {
   // Room that was made is told, with its fence, only before we sleep ourselves (arm) or publish.
-  if (!outbox_.empty() || producer_.has_unpublished()) flush();
+  const size_t kept = outbox_.size();
+  if (kept != 0 || producer_.has_unpublished()) flush();
+  if (outbox_.size() < kept) return consumer_.has_message();
   if (something_to_do() || (spin_ns != 0 && spin(std::min(spin_ns, timeout_ns)))) {
     if (!outbox_.empty()) flush();
     return consumer_.has_message();

@@ -111,14 +111,27 @@ TEST(Lane, AStarvingWriterIsSignalledWhenRoomIsMade) {
   EXPECT_EQ(drain_all(*lane.daemon).size(), 4u);
 }
 
-TEST(Lane, ArmingPublishesWhatTheOutboxCanGiveSoThatNoSleepHoldsMessagesBack) {
+TEST(Lane, NobodySleepsOnRoomThatArmingFindsForTheOutbox) {
   const BothSides lane;
   for (uint64_t number = 0; number < 12; ++number) lane.runner->send(kType, number_body(number));
   lane.runner->flush();
   drain_all(*lane.daemon);
-  EXPECT_TRUE(lane.runner->arm());  // the last four went out
+  EXPECT_FALSE(lane.runner->arm());  // the last four went out: who waited for room may go on producing
   EXPECT_EQ(lane.runner->outbox_bytes(), 0u);
   EXPECT_EQ(drain_all(*lane.daemon).size(), 4u);
+  EXPECT_TRUE(lane.runner->arm());
+}
+
+TEST(Lane, WaitReturnsWhenTheOutboxGotRoomAlthoughNoMessageCame) {
+  const BothSides lane;
+  lane.runner->disarm();
+  for (uint64_t number = 0; number < 12; ++number) lane.runner->send(kType, number_body(number));
+  lane.runner->flush();
+  drain_all(*lane.daemon);
+  const uint64_t start_ns = monotonic_ns();
+  EXPECT_FALSE(lane.runner->wait(0, 60 * kSecond_ns, -1));
+  EXPECT_LT(monotonic_ns() - start_ns, 30 * kSecond_ns);
+  EXPECT_EQ(lane.runner->outbox_bytes(), 0u);
 }
 
 TEST(Lane, AttachingWakesThePeer) {
