@@ -155,10 +155,12 @@ class Commands {
     CLI::App* sub = add(app_, "completion", "Print a completion script", [arguments](Session& session) {
       return print_completion(session, arguments->shell, arguments->tree);
     });
-    sub->add_option("shell", arguments->shell)
-        ->required()
-        ->check(CLI::IsMember(std::vector<std::string>{"bash", "zsh", "fish"}));
+    const std::vector<std::string> shells = {"bash", "zsh", "fish"};
+    sub->add_option("shell", arguments->shell)->required()->check(CLI::IsMember(shells));
     arguments->tree = tree_of(app_);
+    for (const std::string& shell : shells) {
+      arguments->tree.subcommands.back().subcommands.push_back({shell, "Completion for " + shell, {}, {}});
+    }
   }
 
   static CommandTree tree_of(const CLI::App& app) {
