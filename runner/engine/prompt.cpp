@@ -7,8 +7,8 @@ namespace deepserve::runner {
 namespace {
 
 constexpr uint16_t kChoicesMax = 128;
-constexpr size_t kStopStringsMax = 64;
-constexpr size_t kStopStringBytesMax = 4096;
+constexpr size_t kStopStringsMax = 16;  // each token's text is held against all of them
+constexpr size_t kStopStringBytesMax = 512;
 
 Result<void> check_sampling(const ipc::Generation& generation) {
   const auto finite = [](float value) { return std::isfinite(value); };

@@ -14,6 +14,13 @@ namespace deepserve::runner::testing {
 
 inline constexpr uint64_t kPatience_ns = 20 * kSecond_ns;  // a test that waits so long has failed
 
+// Sanitizers reserve memory beyond every limit, and end a process that runs out of it in their own way.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 ipc::LaneFds duplicate(const ipc::LaneFds& fds);
 
 // The daemon's side of a lane: sends, and files what comes by kind.

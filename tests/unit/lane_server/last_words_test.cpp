@@ -69,6 +69,7 @@ TEST(LastWords, AMappedFileThatIsCutShortIsAModelThatChanged) {
 }
 
 TEST(LastWords, MemoryThatCannotBeHadEndsWithThatReason) {
+  if (kSanitized) GTEST_SKIP() << "no memory limits under a sanitizer";
   const auto death = die_of([](ipc::Lane&) {
     CHECK(limit_memory(64 << 20));
     for (;;) static_cast<volatile char*>(::operator new(16 << 20))[0] = 1;

@@ -189,6 +189,7 @@ TEST_F(ServeModel, AModelFileThatIsCutUnderItIsNamedAsTheCause) {
 }
 
 TEST_F(ServeModel, MemoryBeyondItsLimitEndsItWithThatReason) {
+  if (kSanitized) GTEST_SKIP() << "no memory limits under a sanitizer";
   RunnerProcess limited({"--model", model.path(), "--kv-bytes", "1073741824", "--memory-limit", "100000000"});
   const int status = limited.wait();
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
