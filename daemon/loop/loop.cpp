@@ -9,7 +9,8 @@
 
 namespace deepserve::daemon {
 
-// Work posted with defer(): a check handle with an idle handle that keeps the loop from sleeping while there is some.
+// Work posted with defer(): a check handle with an idle handle that keeps the loop from sleeping while there
+// is some.
 struct Loop::Deferred {
   uv_prepare_t prepare{};
   uv_idle_t idle{};
@@ -33,8 +34,12 @@ Loop::~Loop() {
   CHECK(uv_loop_close(uv_.get()) == 0);
 }
 
-void Loop::run() { uv_run(uv_.get(), UV_RUN_DEFAULT); }
-void Loop::stop() { uv_stop(uv_.get()); }
+void Loop::run() {
+  uv_run(uv_.get(), UV_RUN_DEFAULT);
+}
+void Loop::stop() {
+  uv_stop(uv_.get());
+}
 
 void Loop::defer(std::function<void()> function) {
   if (deferred_->functions.empty()) uv_idle_start(&deferred_->idle, [](uv_idle_t*) noexcept {});
@@ -42,7 +47,8 @@ void Loop::defer(std::function<void()> function) {
 }
 
 void Loop::run_deferred() {
-  // The idle handle stays for one more turn after any work: other prepare handles (lanes) may have run before it.
+  // The idle handle stays for one more turn after any work: other prepare handles (lanes) may have run before
+  // it.
   if (deferred_->functions.empty()) {
     uv_idle_stop(&deferred_->idle);
     return;
@@ -124,11 +130,13 @@ Timer::~Timer() {
 void Timer::start(uint64_t delay_ms, uint64_t repeat_ms) {
   uv_update_time(state_->handle.loop);
   CHECK(uv_timer_start(
-            &state_->handle, [](uv_timer_t* handle) noexcept { call(static_cast<State*>(handle->data)); }, delay_ms,
-            repeat_ms) == 0);
+            &state_->handle, [](uv_timer_t* handle) noexcept { call(static_cast<State*>(handle->data)); },
+            delay_ms, repeat_ms) == 0);
 }
 
-void Timer::stop() { uv_timer_stop(&state_->handle); }
+void Timer::stop() {
+  uv_timer_stop(&state_->handle);
+}
 
 struct Prepare::State {
   uv_prepare_t handle{};
@@ -139,8 +147,9 @@ Prepare::Prepare(Loop& loop, std::function<void()> callback) : state_(new State)
   state_->callback = std::make_shared<std::function<void()>>(std::move(callback));
   state_->handle.data = state_;
   CHECK(uv_prepare_init(loop.uv(), &state_->handle) == 0);
-  CHECK(uv_prepare_start(&state_->handle,
-                         [](uv_prepare_t* handle) noexcept { call(static_cast<State*>(handle->data)); }) == 0);
+  CHECK(uv_prepare_start(&state_->handle, [](uv_prepare_t* handle) noexcept {
+          call(static_cast<State*>(handle->data));
+        }) == 0);
 }
 
 Prepare::~Prepare() {
@@ -158,8 +167,8 @@ Signal::Signal(Loop& loop, int number, std::function<void()> callback) : state_(
   state_->handle.data = state_;
   CHECK(uv_signal_init(loop.uv(), &state_->handle) == 0);
   CHECK(uv_signal_start(
-            &state_->handle, [](uv_signal_t* handle, int) noexcept { call(static_cast<State*>(handle->data)); },
-            number) == 0);
+            &state_->handle,
+            [](uv_signal_t* handle, int) noexcept { call(static_cast<State*>(handle->data)); }, number) == 0);
 }
 
 Signal::~Signal() {

@@ -1,7 +1,7 @@
 // The event loop: libuv behind RAII handles. Everything in dsd runs on the thread of one Loop.
 //
-// A handle's callback may destroy the handle itself. libuv closes handles asynchronously: the Loop keeps each handle's
-// memory until then.
+// A handle's callback may destroy the handle itself. libuv closes handles asynchronously: the Loop keeps each
+// handle's memory until then.
 #pragma once
 
 #include <cstdint>

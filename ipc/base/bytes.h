@@ -1,7 +1,7 @@
 // Little-endian, length-prefixed encoding of plain values: what message bodies are made of.
 //
-// ByteReader trusts nothing: every read is bounds-checked, and after the first read past the end it returns zeros and
-// empty ranges and ok() is false, so a decoder checks once at its end.
+// ByteReader trusts nothing: every read is bounds-checked, and after the first read past the end it returns
+// zeros and empty ranges and ok() is false, so a decoder checks once at its end.
 #pragma once
 
 #include <bit>
@@ -23,16 +23,14 @@ class ByteWriter {
   explicit ByteWriter(std::vector<std::byte>& out) : out_(out) {}
 
   template <typename T>
-    requires std::is_arithmetic_v<T> || std::is_enum_v<T>
-  void put(T value) {
-    append(&value, sizeof value);
-  }
+  requires std::is_arithmetic_v<T> || std::is_enum_v<T>
+  void put(T value) { append(&value, sizeof value); }
   void put_string(std::string_view text) {
     put(static_cast<uint32_t>(text.size()));
     append(text.data(), text.size());
   }
   template <typename T>
-    requires std::is_arithmetic_v<T>
+  requires std::is_arithmetic_v<T>
   void put_array(std::span<const T> values) {
     put(static_cast<uint32_t>(values.size()));
     append(values.data(), values.size_bytes());
@@ -53,8 +51,7 @@ class ByteReader {
   explicit ByteReader(std::span<const std::byte> bytes) : bytes_(bytes) {}
 
   template <typename T>
-    requires std::is_arithmetic_v<T> || std::is_enum_v<T>
-  T get() {
+  requires std::is_arithmetic_v<T> || std::is_enum_v<T> T get() {
     T value{};
     const auto part = take(sizeof value);
     if (part.size() == sizeof value) std::memcpy(&value, part.data(), sizeof value);
@@ -65,8 +62,7 @@ class ByteReader {
     return {reinterpret_cast<const char*>(part.data()), part.size()};
   }
   template <typename T>
-    requires std::is_arithmetic_v<T>
-  std::vector<T> get_array() {
+  requires std::is_arithmetic_v<T> std::vector<T> get_array() {
     const uint64_t count = get<uint32_t>();
     const auto part = take(count * sizeof(T));
     std::vector<T> values(part.size() / sizeof(T));

@@ -7,9 +7,9 @@ namespace deepserve {
 
 }  // namespace deepserve
 
-#define CHECK(condition)                                                          \
-  do {                                                                            \
-    if (!(condition)) [[unlikely]] {                                              \
-      ::deepserve::check_failed(#condition, __FILE__, __LINE__);                  \
-    }                                                                             \
+#define CHECK(condition)                                         \
+  do {                                                           \
+    if (!(condition)) [[unlikely]] {                             \
+      ::deepserve::check_failed(#condition, __FILE__, __LINE__); \
+    }                                                            \
   } while (false)

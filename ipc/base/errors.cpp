@@ -6,7 +6,8 @@ namespace deepserve {
 namespace {
 
 constexpr std::array kRows = {
-#define X(enumerator, name, http, exit, retryable, level) ErrorRow{name, http, exit, retryable, LogLevel::level},
+#define X(enumerator, name, http, exit, retryable, level) \
+  ErrorRow{name, http, exit, retryable, LogLevel::level},
     DEEPSERVE_ERROR_TABLE(X)
 #undef X
 };

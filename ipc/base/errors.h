@@ -1,8 +1,8 @@
 // The one closed table of everything that can be told to a user as an error (DESIGN 11).
 //
-// Each row: enumerator, wire name (the `code` of an OpenAI-shaped error body), HTTP status, exit code of dsctl,
-// whether the same request may succeed later, and the level at which dsd logs it.
-// Used by all three programs; codes cross the lane as their index, so rows are only ever appended.
+// Each row: enumerator, wire name (the `code` of an OpenAI-shaped error body), HTTP status, exit code of
+// dsctl, whether the same request may succeed later, and the level at which dsd logs it. Used by all three
+// programs; codes cross the lane as their index, so rows are only ever appended.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@ namespace deepserve {
 
 enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
 
-// Exit codes of dsctl: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 refused for load, 5 no such thing.
+// Exit codes of dsctl: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 refused for load, 5 no such
+// thing.
 // clang-format off
 #define DEEPSERVE_ERROR_TABLE(X)                                                    \
   /* enumerator           wire name                  http exit retry  log      */   \

@@ -18,15 +18,21 @@ class Priority final : public spdlog::custom_flag_formatter {
     const auto text = kPriorities[static_cast<size_t>(message.level) % std::size(kPriorities)];
     out.append(text.data(), text.data() + text.size());
   }
-  std::unique_ptr<spdlog::custom_flag_formatter> clone() const override { return std::make_unique<Priority>(); }
+  std::unique_ptr<spdlog::custom_flag_formatter> clone() const override {
+    return std::make_unique<Priority>();
+  }
 };
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug: return spdlog::level::debug;
-    case LogLevel::kInfo: return spdlog::level::info;
-    case LogLevel::kWarning: return spdlog::level::warn;
-    case LogLevel::kError: return spdlog::level::err;
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
   }
   return spdlog::level::info;
 }
@@ -34,10 +40,12 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
 }  // namespace
 
 void init_log(std::string_view program, LogLevel level) {
-  auto logger = std::make_shared<spdlog::logger>(std::string(program), std::make_shared<spdlog::sinks::stderr_sink_st>());
+  auto logger = std::make_shared<spdlog::logger>(std::string(program),
+                                                 std::make_shared<spdlog::sinks::stderr_sink_st>());
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<Priority>('j');
-  formatter->set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%j%n: %v" : "%Y-%m-%d %H:%M:%S.%e %n %l: %v");
+  formatter->set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%j%n: %v"
+                                                                  : "%Y-%m-%d %H:%M:%S.%e %n %l: %v");
   logger->set_formatter(std::move(formatter));
   logger->set_level(to_spdlog(level));
   logger->flush_on(spdlog::level::debug);

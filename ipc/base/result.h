@@ -33,14 +33,14 @@ template <typename... Args>
 #define DEEPSERVE_CONCAT(a, b) DEEPSERVE_CONCAT2(a, b)
 
 // TRY(expression): returns the error to the caller; TRY_ASSIGN(auto x, expression): or binds the value.
-#define TRY(expression)                                                              \
-  do {                                                                               \
-    auto&& try_result = (expression);                                                \
-    if (!try_result) return tl::unexpected<::deepserve::Error>(try_result.error());  \
+#define TRY(expression)                                                             \
+  do {                                                                              \
+    auto&& try_result = (expression);                                               \
+    if (!try_result) return tl::unexpected<::deepserve::Error>(try_result.error()); \
   } while (false)
 #define TRY_ASSIGN(declaration, expression) \
   TRY_ASSIGN_AS(DEEPSERVE_CONCAT(try_value_, __LINE__), declaration, expression)
-#define TRY_ASSIGN_AS(name, declaration, expression)                   \
-  auto name = (expression);                                            \
-  if (!name) return tl::unexpected<::deepserve::Error>(name.error());  \
+#define TRY_ASSIGN_AS(name, declaration, expression)                  \
+  auto name = (expression);                                           \
+  if (!name) return tl::unexpected<::deepserve::Error>(name.error()); \
   declaration = std::move(*name)

@@ -12,7 +12,7 @@ static_assert(kClassNames.size() == static_cast<size_t>(Class::kCount));
 constexpr std::array<std::string_view, 3> kReasonNames = {"stop", "length", "cancelled"};
 static_assert(kReasonNames.size() == static_cast<size_t>(FinishReason::kCount));
 constexpr std::array<std::string_view, 6> kPhaseNames = {"loading",  "warming", "ready",
-                                                        "draining", "drained", "failed"};
+                                                         "draining", "drained", "failed"};
 static_assert(kPhaseNames.size() == static_cast<size_t>(RunnerPhase::kCount));
 
 template <typename Names, typename Enum>
@@ -129,9 +129,15 @@ Result<Message> decode_id(std::span<const std::byte> body, std::string_view name
 
 }  // namespace
 
-std::string_view class_name(Class value) { return name_of(kClassNames, value); }
-std::string_view finish_reason_name(FinishReason value) { return name_of(kReasonNames, value); }
-std::string_view runner_phase_name(RunnerPhase value) { return name_of(kPhaseNames, value); }
+std::string_view class_name(Class value) {
+  return name_of(kClassNames, value);
+}
+std::string_view finish_reason_name(FinishReason value) {
+  return name_of(kReasonNames, value);
+}
+std::string_view runner_phase_name(RunnerPhase value) {
+  return name_of(kPhaseNames, value);
+}
 
 Result<Class> class_from_name(std::string_view name) {
   for (size_t i = 0; i < kClassNames.size(); ++i) {
@@ -176,10 +182,16 @@ Result<Submit> Submit::decode(std::span<const std::byte> body) {
   return decoded(in, ranges_hold && message.request != 0, "submit", std::move(message));
 }
 
-std::vector<std::byte> Cancel::encode() const { return encode_id(request); }
-Result<Cancel> Cancel::decode(std::span<const std::byte> body) { return decode_id<Cancel>(body, "cancel"); }
+std::vector<std::byte> Cancel::encode() const {
+  return encode_id(request);
+}
+Result<Cancel> Cancel::decode(std::span<const std::byte> body) {
+  return decode_id<Cancel>(body, "cancel");
+}
 
-std::vector<std::byte> Acknowledge::encode() const { return encode_id(request); }
+std::vector<std::byte> Acknowledge::encode() const {
+  return encode_id(request);
+}
 Result<Acknowledge> Acknowledge::decode(std::span<const std::byte> body) {
   return decode_id<Acknowledge>(body, "acknowledge");
 }
@@ -357,8 +369,8 @@ std::vector<std::byte> RunnerState::encode() const {
   }
   out.put(weight_bytes);
   out.put(parameters);
-  for (const uint32_t number : {vocabulary, context_tokens, context_tokens_model, kv_blocks, kv_block_tokens,
-                                sequences_max}) {
+  for (const uint32_t number :
+       {vocabulary, context_tokens, context_tokens_model, kv_blocks, kv_block_tokens, sequences_max}) {
     out.put(number);
   }
   return body;
@@ -375,8 +387,8 @@ Result<RunnerState> RunnerState::decode(std::span<const std::byte> body) {
   }
   state.weight_bytes = in.get<uint64_t>();
   state.parameters = in.get<uint64_t>();
-  for (auto* number : {&state.vocabulary, &state.context_tokens, &state.context_tokens_model, &state.kv_blocks,
-                       &state.kv_block_tokens, &state.sequences_max}) {
+  for (auto* number : {&state.vocabulary, &state.context_tokens, &state.context_tokens_model,
+                       &state.kv_blocks, &state.kv_block_tokens, &state.sequences_max}) {
     *number = in.get<uint32_t>();
   }
   return decoded(in, ranges_hold, "state", std::move(state));

@@ -1,8 +1,9 @@
-// The messages that dsd and a runner exchange through a lane (DESIGN 5): plain structs, each with encode and decode.
+// The messages that dsd and a runner exchange through a lane (DESIGN 5): plain structs, each with encode and
+// decode.
 //
-// encode() gives the body of one lane message; its MessageType travels in the slot. decode() trusts nothing: it fails
-// with kBadLane on a truncated, oversized or out-of-range body. Rows of enums are only appended; a change of a body's
-// shape raises kAbiMajor (ipc/lane/layout.h).
+// encode() gives the body of one lane message; its MessageType travels in the slot. decode() trusts nothing:
+// it fails with kBadLane on a truncated, oversized or out-of-range body. Rows of enums are only appended; a
+// change of a body's shape raises kAbiMajor (ipc/lane/layout.h).
 #pragma once
 
 #include <cstdint>
@@ -61,10 +62,10 @@ struct Generation {
   float frequency_penalty = 0.0f;
   float repetition_penalty = 1.0f;
   uint64_t seed = 0;
-  uint16_t choices = 1;             // `n`
-  uint8_t logprobs = kNoLogprobs;   // how many alternatives to report; 0: the chosen token only
+  uint16_t choices = 1;            // `n`
+  uint8_t logprobs = kNoLogprobs;  // how many alternatives to report; 0: the chosen token only
   bool ignore_eos = false;
-  bool echo = false;                // /v1/completions: the prompt's text comes first
+  bool echo = false;  // /v1/completions: the prompt's text comes first
   std::vector<std::string> stop;
   std::vector<TokenId> stop_tokens;
   std::vector<std::pair<TokenId, float>> logit_bias;
@@ -80,9 +81,9 @@ enum class PromptKind : uint8_t { kText, kTokens, kChat, kCount };
 
 struct Prompt {
   PromptKind kind = PromptKind::kText;
-  std::string text;                // kText
-  std::vector<TokenId> tokens;     // kTokens
-  std::vector<ChatMessage> chat;   // kChat
+  std::string text;               // kText
+  std::vector<TokenId> tokens;    // kTokens
+  std::vector<ChatMessage> chat;  // kChat
 };
 
 struct Submit {
@@ -114,8 +115,8 @@ struct Acknowledge {
 };
 
 enum class ControlKind : uint8_t {
-  kDrain,   // accept no new request, finish what runs, report kDrained, go on answering queries
-  kExit,    // end the process now (exit status 0); running requests are dropped without a word
+  kDrain,  // accept no new request, finish what runs, report kDrained, go on answering queries
+  kExit,   // end the process now (exit status 0); running requests are dropped without a word
   kCount,
 };
 
@@ -132,8 +133,8 @@ enum class QueryKind : uint8_t { kTokenize, kDetokenize, kCount };
 struct Query {
   uint64_t query = 0;  // given by dsd, comes back in the Answer
   QueryKind kind = QueryKind::kTokenize;
-  Prompt prompt;              // kTokenize: text or chat; kDetokenize: tokens
-  bool add_special = true;    // kTokenize of text: add what the model puts first (BOS)
+  Prompt prompt;            // kTokenize: text or chat; kDetokenize: tokens
+  bool add_special = true;  // kTokenize of text: add what the model puts first (BOS)
 
   std::vector<std::byte> encode() const;
   static Result<Query> decode(std::span<const std::byte> body);
@@ -150,7 +151,8 @@ struct Answer {
   static Result<Answer> decode(std::span<const std::byte> body);
 };
 
-// The runner has the request, its prompt is within bounds and its first prefill is scheduled: dsd may say 200.
+// The runner has the request, its prompt is within bounds and its first prefill is scheduled: dsd may say
+// 200.
 struct Accepted {
   RequestId request = 0;
   uint32_t prompt_tokens = 0;
@@ -169,9 +171,9 @@ struct TokenLogprob {
 struct Delta {
   RequestId request = 0;
   uint16_t choice = 0;
-  uint32_t index = 0;            // of tokens[0] within the choice
-  std::vector<TokenId> tokens;   // also while their text is held back
-  std::string text;              // whole UTF-8 characters that these and earlier tokens completed
+  uint32_t index = 0;           // of tokens[0] within the choice
+  std::vector<TokenId> tokens;  // also while their text is held back
+  std::string text;             // whole UTF-8 characters that these and earlier tokens completed
   // When asked for, one entry for each of `tokens`: [0] is the chosen one, then the best alternatives.
   std::vector<std::vector<TokenLogprob>> logprobs;
 
@@ -191,8 +193,8 @@ struct Timings {
   uint64_t decode_ns = 0;   // from the first token to the last
 };
 
-// One choice has ended. `last` is set on the request's last choice: that message is its terminal outcome and carries
-// the usage and timings of the whole request.
+// One choice has ended. `last` is set on the request's last choice: that message is its terminal outcome and
+// carries the usage and timings of the whole request.
 struct Finished {
   RequestId request = 0;
   uint16_t choice = 0;
@@ -224,7 +226,7 @@ struct RunnerState {
   Code code = Code::kInternal;  // kFailed: why; the process exits non-zero right after
   std::string message;          // kFailed: why, naming file, tensor, offset where that is the cause
   std::string architecture;     // "llama", "qwen2", ...
-  std::string weights_type;     // "Q8_0", "F32", "mixed ..." 
+  std::string weights_type;     // "Q8_0", "F32", "mixed ..."
   std::string chat_template;    // "chatml", "llama3", "deepseek-r1" or "none"
   std::string numerics_id;      // results are bit-equal between runners with the same id (DESIGN 8)
   std::string isa;              // "scalar", "avx2", ...
@@ -235,7 +237,7 @@ struct RunnerState {
   uint32_t context_tokens_model = 0;
   uint32_t kv_blocks = 0;
   uint32_t kv_block_tokens = 0;
-  uint32_t sequences_max = 0;   // how many run at once; dsd dispatches no more
+  uint32_t sequences_max = 0;  // how many run at once; dsd dispatches no more
 
   std::vector<std::byte> encode() const;
   static Result<RunnerState> decode(std::span<const std::byte> body);
