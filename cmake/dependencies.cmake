@@ -1,4 +1,4 @@
-# Every library comes from Debian's packages (DESIGN 13); cmake/packages.txt lists them for ./quickstart and ./check.
+# Every library comes from Debian (DESIGN 13); packages.txt lists them for ./quickstart and ./check.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(Boost 1.81 REQUIRED COMPONENTS json)
