@@ -18,8 +18,9 @@ struct LoadedModel {
   Error vocabulary_error;                // then: why
 };
 
-// Opens `path` (a GGUF file), checks all of it, builds the backend for `kind` "cpu". The file stays mapped as long as
-// the backend lives. kBadModelFile names file, tensor and offset; kNotSupported an unknown architecture or type.
+// Opens `path` (a GGUF file), checks all of it, builds the backend for `kind` "cpu". The file stays mapped as
+// long as the backend lives. kBadModelFile names file, tensor and offset; kNotSupported an unknown
+// architecture or type.
 Result<LoadedModel> load_model(const std::filesystem::path& path, const BackendOptions& options);
 
 }  // namespace deepserve::runner

@@ -28,12 +28,12 @@ struct Vocabulary {
   std::vector<std::string> merges;  // "left right", by rank; for kByteLevelBpe
   std::optional<TokenId> bos;
   std::optional<TokenId> eos;
-  std::optional<TokenId> eot;       // end of turn, where the file names one
+  std::optional<TokenId> eot;  // end of turn, where the file names one
   std::optional<TokenId> unknown;
   bool add_bos = false;
   bool add_eos = false;
-  bool add_space_prefix = true;     // kSentencePiece
-  std::string chat_template;        // Jinja source; empty: the file has none
+  bool add_space_prefix = true;  // kSentencePiece
+  std::string chat_template;     // Jinja source; empty: the file has none
 };
 
 }  // namespace deepserve::runner
