@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
 namespace deepserve::daemon {
 namespace {
 
@@ -54,6 +56,11 @@ TEST(RequestParser, ReadsChunksHoweverTheyAreCut) {
     ASSERT_TRUE(request) << piece << ": " << request.error().message;
     EXPECT_EQ(request->body, "hello0123456789");
   }
+}
+
+TEST(RequestParser, ReadsAnEmptyChunkedBodyHoweverItIsCut) {
+  const std::string text = "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+  for (size_t piece = 1; piece <= text.size(); ++piece) EXPECT_TRUE(parse(text, piece)) << piece;
 }
 
 TEST(RequestParser, LetsATrailerAddNothingToTheHead) {
@@ -148,7 +155,7 @@ TEST(RequestParser, RefusesWhatSmugglersUse) {
 TEST(RequestParser, RefusesBadChunks) {
   const std::string head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
   const char* const bad_bodies[] = {
-      "x\r\n",
+      "x\r\n\r\n",
       "-5\r\nhello\r\n",
       "+5\r\nhello\r\n",
       " 5\r\nhello\r\n",
@@ -156,7 +163,7 @@ TEST(RequestParser, RefusesBadChunks) {
       "5\nhello\r\n0\r\n\r\n",
       "5\r\nhelloX\r\n0\r\n\r\n",
       "5\r\nhello\n0\r\n\r\n",
-      "\r\n\r\n",
+      "\r\n\r\n\r\n",
       "11111111111111111\r\n",
       "5;a\nb\r\nhello\r\n0\r\n\r\n",
       "5;\x01\r\nhello\r\n0\r\n\r\n",
@@ -166,6 +173,49 @@ TEST(RequestParser, RefusesBadChunks) {
   };
   for (const char* body : bad_bodies) EXPECT_EQ(code_of(head + body), Code::kInvalidRequest) << body;
   EXPECT_EQ(code_of(head + "5;" + std::string(20'000, 'a')), Code::kInvalidRequest);
+}
+
+// Bent requests: whatever comes out, it does not depend on how the bytes were cut.
+TEST(RequestParser, ReadsBentRequestsTheSameHoweverTheyAreCut) {
+  const uint32_t seed = 20'261'122;
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const std::string pieces[] = {"\r\n",
+                                "\n",
+                                "\r",
+                                ":",
+                                " ",
+                                "\t",
+                                "0",
+                                "5",
+                                ";",
+                                "a",
+                                "\xff",
+                                ",",
+                                "\0",
+                                "\r\n\r\n",
+                                "Content-Length: 3\r\n",
+                                "Transfer-Encoding: chunked\r\n"};
+  for (int round = 0; round < 20'000; ++round) {
+    std::string text = round % 2 == 0 ? kPost : kChunked;
+    for (uint32_t bends = 1 + random() % 3; bends != 0; --bends) {
+      const size_t at = random() % text.size();
+      if (random() % 2 == 0) {
+        text.erase(at, 1 + random() % 3);
+      } else {
+        text.insert(at, pieces[random() % std::size(pieces)]);
+      }
+    }
+    size_t taken_whole = 0;
+    size_t taken_cut = 0;
+    const auto whole = parse(text, 1 << 20, kLimits, &taken_whole);
+    const auto cut = parse(text, 1 + random() % 4, kLimits, &taken_cut);
+    ASSERT_EQ(whole.has_value(), cut.has_value()) << text;
+    if (!whole) continue;
+    ASSERT_EQ(taken_whole, taken_cut) << text;
+    ASSERT_EQ(whole->body, cut->body) << text;
+    ASSERT_EQ(whole->fields, cut->fields) << text;
+  }
 }
 
 TEST(RequestParser, HoldsItsLimits) {
