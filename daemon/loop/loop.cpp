@@ -9,7 +9,7 @@
 
 namespace deepserve::daemon {
 
-// Work posted with defer(): a check handle with an idle handle that keeps the loop from sleeping while there
+// Work posted with defer(): a prepare handle with an idle handle that keeps the loop from sleeping while there
 // is some.
 struct Loop::Deferred {
   uv_prepare_t prepare{};
