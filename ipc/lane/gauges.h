@@ -24,14 +24,15 @@ struct Gauges {
 };
 
 struct Progress {
-  uint64_t steps = 0;         // engine steps and idle turns of its loop; stands still only when the runner is stuck
+  uint64_t steps = 0;  // engine steps and idle turns of its loop; stands still only when the runner is stuck
   uint64_t bytes_loaded = 0;  // while loading
 };
 
 // Why a process died, as far as it could say. kind 0: it said nothing.
 struct DeathCause {
-  uint32_t kind = 0;    // 1: fatal signal, 2: CHECK or abort, 3: an error it reported, 4: model file changed under us
-  uint32_t number = 0;  // the signal, or the Code
+  uint32_t kind =
+      0;  // 1: fatal signal, 2: CHECK or abort, 3: an error it reported, 4: model file changed under us
+  uint32_t number = 0;           // the signal, or the Code
   std::array<char, 112> text{};  // zero-terminated
 };
 

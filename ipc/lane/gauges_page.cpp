@@ -39,7 +39,8 @@ void GaugesWriter::publish(const Gauges& gauges) {
 
 void GaugesWriter::record_death(const DeathCause& cause) noexcept {
   uint64_t expected = kNoDeath;
-  if (!memory_.death_state.compare_exchange_strong(expected, kDeathBeingWritten, std::memory_order_relaxed)) return;
+  if (!memory_.death_state.compare_exchange_strong(expected, kDeathBeingWritten, std::memory_order_relaxed))
+    return;
   store_words(memory_.death, cause);
   memory_.death_state.store(kDeathWritten, std::memory_order_release);  // pairs with death_cause()
 }

@@ -31,7 +31,8 @@ class GaugesReader {
  public:
   explicit GaugesReader(const GaugesMemory& memory) : memory_(memory) {}
 
-  // Retries a bounded number of times, then answers with the copy it had: a dead writer must not hang its reader.
+  // Retries a bounded number of times, then answers with the copy it had: a dead writer must not hang its
+  // reader.
   Gauges read() const;
   Progress progress() const;
   DeathCause death_cause() const;

@@ -31,7 +31,9 @@ Result<LaneFds> create_lane_with(const LaneSizes& sizes, uint64_t epoch, uint32_
   return fds;
 }
 
-Result<LaneFds> create_lane(const LaneSizes& sizes, uint64_t epoch) { return create_lane_with(sizes, epoch, 0); }
+Result<LaneFds> create_lane(const LaneSizes& sizes, uint64_t epoch) {
+  return create_lane_with(sizes, epoch, 0);
+}
 
 Result<LaneFds> duplicate(const LaneFds& fds) {
   LaneFds copy;

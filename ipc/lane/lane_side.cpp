@@ -29,7 +29,8 @@ LaneSide::LaneSide(std::shared_ptr<MappedDirection> out, std::shared_ptr<MappedD
       own_gauges_(out_->gauges()),
       peer_gauges_(in_->gauges()),
       runner_gauges_((side == Side::kRunner ? out_ : in_)->gauges()) {
-  // Our predecessor may have died between storing and signalling: whatever the peer waits for, it looks again.
+  // Our predecessor may have died between storing and signalling: whatever the peer waits for, it looks
+  // again.
   signal_eventfd(peer_wake_.get());
 }
 
@@ -91,7 +92,8 @@ Result<size_t> LaneSide::drain(size_t messages_max, const Handler& handler) {
   size_t handled = 0;
   size_t part = 0;
   do {
-    // A peer that starves need not wait for the end of a long drain; one that is about to is told by the next flush.
+    // A peer that starves need not wait for the end of a long drain; one that is about to is told by the next
+    // flush.
     wake_sleeper(in_->ring_words().starved, peer_wake_.get());
     part = consumer_.drain(std::min(messages_max - handled, kHeadStride_messages),
                            [&handler](uint16_t type, std::span<const std::byte> body) {

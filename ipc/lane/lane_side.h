@@ -1,6 +1,8 @@
-// One process's side of a lane: the producer of one direction, the consumer of the other, and the wake protocol.
+// One process's side of a lane: the producer of one direction, the consumer of the other, and the wake
+// protocol.
 //
-// lane.h has the contract. This header is for the lane's own tests and for recovery; everyone else uses Lane::attach.
+// lane.h has the contract. This header is for the lane's own tests and for recovery; everyone else uses
+// Lane::attach.
 #pragma once
 
 #include <deque>
@@ -25,9 +27,10 @@ Result<LaneFds> duplicate(const LaneFds& fds);
 
 class LaneSide final : public Lane {
  public:
-  // The mappings are shared because a test may run both sides over one mapping (TSan sees no race across two).
-  LaneSide(std::shared_ptr<MappedDirection> out, std::shared_ptr<MappedDirection> in, Fd own_wake, Fd peer_wake,
-           Side side);
+  // The mappings are shared because a test may run both sides over one mapping (TSan sees no race across
+  // two).
+  LaneSide(std::shared_ptr<MappedDirection> out, std::shared_ptr<MappedDirection> in, Fd own_wake,
+           Fd peer_wake, Side side);
 
   static Result<std::unique_ptr<LaneSide>> attach_side(LaneFds fds, Side side, uint64_t epoch_expected);
 
@@ -49,8 +52,8 @@ class LaneSide final : public Lane {
   DeathCause death_cause() const override { return peer_gauges_.death_cause(); }
   uint64_t epoch() const override { return out_->facts().epoch; }
 
-  // For recovery. How many messages this side's direction has ever published, whoever wrote them: a writer that
-  // restarts goes on with the message of this number.
+  // For recovery. How many messages this side's direction has ever published, whoever wrote them: a writer
+  // that restarts goes on with the message of this number.
   uint64_t published_count() const { return producer_.published(); }
   // How many messages were ever handled on this side: what comes after them comes (again).
   uint64_t handled_count() const { return consumer_.head(); }

@@ -35,10 +35,12 @@ std::span<std::byte> bytes_of(const bip::mapped_region& region) {
 Result<Fd> create_direction(const LaneSizes& sizes, uint32_t features, Direction direction, uint64_t epoch) {
   TRY_ASSIGN(const Offsets offsets, offsets_of(sizes, features));
   TRY_ASSIGN(const uint64_t header_expected, header_offset());
-  if (offsets.header != header_expected) return fail(Code::kInternal, "the lane header's offset depends on the sizes");
+  if (offsets.header != header_expected)
+    return fail(Code::kInternal, "the lane header's offset depends on the sizes");
   Fd memfd(::memfd_create("deepserve-lane", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memfd) return fail_errno("memfd_create");
-  if (::ftruncate(memfd.get(), static_cast<off_t>(offsets.total_bytes)) != 0) return fail_errno("sizing a lane");
+  if (::ftruncate(memfd.get(), static_cast<off_t>(offsets.total_bytes)) != 0)
+    return fail_errno("sizing a lane");
   TRY_ASSIGN(const auto region, map_whole(memfd));
   TRY(lay_out(bytes_of(region), sizes, features, direction, epoch));
   if (::fcntl(memfd.get(), F_ADD_SEALS, kSeals) != 0) return fail_errno("sealing a lane");
@@ -52,11 +54,13 @@ Result<std::shared_ptr<MappedDirection>> MappedDirection::map(const Fd& memfd, D
   const int seals = ::fcntl(memfd.get(), F_GET_SEALS);
   if (seals < 0) return fail(Code::kBadLane, "lane {}: descriptor {} is no memfd", name, memfd.get());
   if ((seals & kSeals) != kSeals) {
-    return fail(Code::kBadLane, "lane {}: the seals are {:#x}, not {:#x} (shrink, grow, seal)", name, seals, kSeals);
+    return fail(Code::kBadLane, "lane {}: the seals are {:#x}, not {:#x} (shrink, grow, seal)", name, seals,
+                kSeals);
   }
   struct stat status {};
   if (::fstat(memfd.get(), &status) != 0) return fail_errno("reading a lane's size");
-  if (status.st_size <= 0) return fail(Code::kBadLane, "lane {}: the memory's size is {} bytes", name, status.st_size);
+  if (status.st_size <= 0)
+    return fail(Code::kBadLane, "lane {}: the memory's size is {} bytes", name, status.st_size);
   TRY_ASSIGN(auto region, map_whole(memfd));
   TRY_ASSIGN(const HeaderFacts facts, check_header(bytes_of(region), direction, epoch_expected));
   return std::shared_ptr<MappedDirection>(new MappedDirection(std::move(region), facts));

@@ -20,7 +20,8 @@ Result<Fd> create_direction(const LaneSizes& sizes, uint32_t features, Direction
 class MappedDirection {
  public:
   // Seals, size and header are checked (check_header). kBadLane naming what differs.
-  static Result<std::shared_ptr<MappedDirection>> map(const Fd& memfd, Direction direction, uint64_t epoch_expected);
+  static Result<std::shared_ptr<MappedDirection>> map(const Fd& memfd, Direction direction,
+                                                      uint64_t epoch_expected);
 
   const HeaderFacts& facts() const { return facts_; }  // this process's own copy
   Header& header() const { return *part<Header>(facts_.offsets.header); }
@@ -32,7 +33,9 @@ class MappedDirection {
     return facts_.offsets.slot_crcs == 0 ? nullptr : part<std::atomic<uint32_t>>(facts_.offsets.slot_crcs);
   }
   std::atomic<uint64_t>* body_words() const { return part<std::atomic<uint64_t>>(facts_.offsets.bodies); }
-  std::span<std::byte> memory() const { return {static_cast<std::byte*>(region_.get_address()), region_.get_size()}; }
+  std::span<std::byte> memory() const {
+    return {static_cast<std::byte*>(region_.get_address()), region_.get_size()};
+  }
 
   // Who writes this direction, as its header says.
   ProcessIdentity owner() const;

@@ -6,9 +6,13 @@
 namespace deepserve::ipc {
 namespace {
 
-uint64_t words_for(uint64_t bytes) { return (bytes + 7) / 8; }
+uint64_t words_for(uint64_t bytes) {
+  return (bytes + 7) / 8;
+}
 
-BodyPlace place_of(uint64_t meta) { return static_cast<BodyPlace>(meta >> 48); }
+BodyPlace place_of(uint64_t meta) {
+  return static_cast<BodyPlace>(meta >> 48);
+}
 
 // The byte ring is read and written in whole words, so that every access to it is an atomic one.
 void store_body(const RingView& view, uint64_t position, std::span<const std::byte> body) {
@@ -61,8 +65,8 @@ RingProducer::RingProducer(const RingView& view)
 }
 
 void RingProducer::recover() {
-  // Pairs with the consumer's release stores. A head that lies finds no published slot behind it, and is then noticed
-  // by the next refresh_head or leaves the ring empty: wrong, but the peer's own loss.
+  // Pairs with the consumer's release stores. A head that lies finds no published slot behind it, and is then
+  // noticed by the next refresh_head or leaves the ring empty: wrong, but the peer's own loss.
   head_ = view_.words->head.load(std::memory_order_acquire);
   tail_ = head_;
   bool any_large = false;
@@ -81,7 +85,8 @@ void RingProducer::recover() {
     }
     ++tail_;
   }
-  // Positions that do not fit the ring were forged by the consumer's process: its bodies are lost with its messages.
+  // Positions that do not fit the ring were forged by the consumer's process: its bodies are lost with its
+  // messages.
   if (body_tail_ - body_head_ > view_.body_bytes) body_head_ = body_tail_;
   published_ = tail_;
   view_.words->tail.store(tail_, std::memory_order_relaxed);
@@ -140,7 +145,8 @@ void RingProducer::write_crc(uint64_t index, std::span<const std::byte> body) {
   for (size_t i = 0; i < kInlineWords; ++i) words[i] = slot.words[2 + i].load(std::memory_order_relaxed);
   const uint64_t meta = slot.words[1].load(std::memory_order_relaxed);
   const uint32_t crc = slot_crc(sequence_word(view_.epoch, index), meta, words, body);
-  view_.slot_crcs[index & mask_].store(crc, std::memory_order_relaxed);  // published by the slot's sequence word
+  view_.slot_crcs[index & mask_].store(crc,
+                                       std::memory_order_relaxed);  // published by the slot's sequence word
 }
 
 RingConsumer::RingConsumer(const RingView& view) : view_(view), mask_(view.slots_count - 1) {
@@ -151,8 +157,8 @@ RingConsumer::RingConsumer(const RingView& view) : view_(view), mask_(view.slots
 bool RingConsumer::fetch_large(uint64_t meta, uint64_t position, std::span<const std::byte>& body) {
   const auto body_bytes = static_cast<uint32_t>(meta);
   if (place_of(meta) != BodyPlace::kByteRing || body_bytes > view_.body_bytes_max() || position % 8 != 0) {
-    lie_ = Error{Code::kBadLane, fmt::format("message {} of the lane lies: type {}, place {}, {} bytes at {}", head_,
-                                             (meta >> 32) & 0xffff, meta >> 48, body_bytes, position)};
+    lie_ = Error{Code::kBadLane, fmt::format("message {} of the lane lies: type {}, place {}, {} bytes at {}",
+                                             head_, (meta >> 32) & 0xffff, meta >> 48, body_bytes, position)};
     return false;
   }
   copy_.resize(words_for(body_bytes));

@@ -1,11 +1,12 @@
-// The two ends of one direction: slots published by their sequence word alone, and a FIFO byte ring for larger bodies.
+// The two ends of one direction: slots published by their sequence word alone, and a FIFO byte ring for
+// larger bodies.
 //
-// RingProducer and RingConsumer are the inner, non-virtual layer of the lane (lane.h has the contract, layout.h the
-// memory). One thread uses one end. Either end may be built over memory in which its predecessor died at any moment:
-// building it is the recovery.
+// RingProducer and RingConsumer are the inner, non-virtual layer of the lane (lane.h has the contract,
+// layout.h the memory). One thread uses one end. Either end may be built over memory in which its predecessor
+// died at any moment: building it is the recovery.
 //
-// Trust: the other end may store anything anywhere. Indices are masked, lengths bounded, a message is copied once and
-// the copy is checked.
+// Trust: the other end may store anything anywhere. Indices are masked, lengths bounded, a message is copied
+// once and the copy is checked.
 #pragma once
 
 #include <algorithm>
@@ -22,15 +23,16 @@
 namespace deepserve::ipc {
 
 inline constexpr uint64_t kIndexMask = (1ull << kIndexBits) - 1;
-// How far the two ends fetch slots ahead of their use: as many as a core has line fills in flight. Never beyond what
-// the end knows to be its own, as fetching a line that the other end still uses costs both of them a transfer.
+// How far the two ends fetch slots ahead of their use: as many as a core has line fills in flight. Never
+// beyond what the end knows to be its own, as fetching a line that the other end still uses costs both of
+// them a transfer.
 inline constexpr uint64_t kPrefetch_slots = 32;
 // How often a consumer in a long drain stores its head.
 inline constexpr size_t kHeadStride_messages = 64;
 
 // A consumer that has drained a stream dry should look again only after this many relax_processor() (a few
-// microseconds): looking at once takes the line that the producer is writing, and then both wait for each other's
-// transfers line by line instead of moving a hundred lines at a time.
+// microseconds): looking at once takes the line that the producer is writing, and then both wait for each
+// other's transfers line by line instead of moving a hundred lines at a time.
 inline constexpr int kStreamPauses = 256;
 
 inline void relax_processor() {
@@ -68,12 +70,14 @@ inline void prefetch_for_write(const void* line) {
 #endif
 }
 
-inline void prefetch_for_read(const void* line) { __builtin_prefetch(line, 0); }
+inline void prefetch_for_read(const void* line) {
+  __builtin_prefetch(line, 0);
+}
 
 class RingProducer {
  public:
-  // Recovers: the tail is behind the last published message (a slot written but not published is written again), and
-  // the byte ring's used part is what the messages between head and tail occupy.
+  // Recovers: the tail is behind the last published message (a slot written but not published is written
+  // again), and the byte ring's used part is what the messages between head and tail occupy.
   explicit RingProducer(const RingView& view);
 
   // Writes one message, unpublished. False: there is no room for it now. `body` is at most body_bytes_max().
@@ -146,7 +150,8 @@ class RingProducer {
     slot.words[1].store(meta, std::memory_order_relaxed);
 #pragma GCC unroll 6
     for (size_t i = 0; i < kInlineWords; ++i) slot.words[2 + i].store(word_at(i), std::memory_order_relaxed);
-    if (view_.slot_crcs != nullptr && place == BodyPlace::kInline) [[unlikely]] write_crc(tail, {});
+    if (view_.slot_crcs != nullptr && place == BodyPlace::kInline) [[unlikely]]
+      write_crc(tail, {});
     tail_ = tail + 1;
   }
 
@@ -166,7 +171,8 @@ class RingProducer {
 
 class RingConsumer {
  public:
-  // Recovers: goes on from the stored head, so that what its predecessor had not finished handling comes again.
+  // Recovers: goes on from the stored head, so that what its predecessor had not finished handling comes
+  // again.
   explicit RingConsumer(const RingView& view);
 
   bool has_message() const {
@@ -174,9 +180,9 @@ class RingConsumer {
            sequence_word(view_.epoch, head_);
   }
 
-  // Calls on_message(uint16_t type, std::span<const std::byte> body) for up to `messages_max` messages, in order, and
-  // stores the head behind those that were handled; returns how many. `body` is a private copy, valid during the call.
-  // A message that lies ends it: it stays at the front, and lie() tells.
+  // Calls on_message(uint16_t type, std::span<const std::byte> body) for up to `messages_max` messages, in
+  // order, and stores the head behind those that were handled; returns how many. `body` is a private copy,
+  // valid during the call. A message that lies ends it: it stays at the front, and lie() tells.
   template <typename OnMessage>
   size_t drain(size_t messages_max, OnMessage&& on_message) {
     size_t handled = 0;
@@ -191,10 +197,12 @@ class RingConsumer {
       for (size_t i = 0; i < kInlineWords; ++i) words[i] = slot.words[2 + i].load(std::memory_order_relaxed);
       const auto body_bytes = static_cast<uint32_t>(meta);
       std::span<const std::byte> body = std::as_bytes(std::span(words)).first(body_bytes & 63);
-      if (meta >> 48 != static_cast<uint64_t>(BodyPlace::kInline) || body_bytes > kInline_bytes) [[unlikely]] {
+      if (meta >> 48 != static_cast<uint64_t>(BodyPlace::kInline) || body_bytes > kInline_bytes)
+          [[unlikely]] {
         if (!fetch_large(meta, words[0], body)) break;
       }
-      if (view_.slot_crcs != nullptr && !crc_holds(meta, words, body)) [[unlikely]] break;
+      if (view_.slot_crcs != nullptr && !crc_holds(meta, words, body)) [[unlikely]]
+        break;
       on_message(static_cast<uint16_t>(meta >> 32), body);
       ++head_;
       if (handled % kHeadStride_messages == kHeadStride_messages - 1) store_head();
@@ -204,15 +212,21 @@ class RingConsumer {
   }
 
   // What the last drain found wrong with the message that it stopped at.
-  const std::optional<Error>& lie() const { return lie_; }
+  const std::optional<Error>& lie() const {
+    return lie_;
+  }
 
-  uint64_t head() const { return head_; }  // messages handled, since the memory's creation
+  uint64_t head() const {
+    return head_;
+  }  // messages handled, since the memory's creation
 
  private:
   // Pairs with the acquire load in RingProducer::refresh_head: our reads of the slots and bodies are done.
-  void store_head() { view_.words->head.store(head_, std::memory_order_release); }
-  // Called from the second message of a drain on: then messages stream, and it pays to look at the tail (one line
-  // transfer) and to fetch what is known to be published. A single message never waits for that.
+  void store_head() {
+    view_.words->head.store(head_, std::memory_order_release);
+  }
+  // Called from the second message of a drain on: then messages stream, and it pays to look at the tail (one
+  // line transfer) and to fetch what is known to be published. A single message never waits for that.
   void fetch_ahead() {
     if (head_ >= tail_seen_) {
       tail_seen_ = std::min(view_.words->tail.load(std::memory_order_relaxed), head_ + view_.slots_count);
@@ -224,7 +238,8 @@ class RingConsumer {
     }
   }
   bool fetch_large(uint64_t meta, uint64_t position, std::span<const std::byte>& body);
-  bool crc_holds(uint64_t meta, const std::array<uint64_t, kInlineWords>& words, std::span<const std::byte> body);
+  bool crc_holds(uint64_t meta, const std::array<uint64_t, kInlineWords>& words,
+                 std::span<const std::byte> body);
 
   RingView view_;
   uint64_t mask_;

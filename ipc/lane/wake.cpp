@@ -18,7 +18,8 @@ void signal_eventfd(int eventfd) {
 
 void clear_eventfd(int eventfd) {
   eventfd_t count = 0;
-  [[maybe_unused]] const int result = ::eventfd_read(eventfd, &count);  // EFD_NONBLOCK: none pending is no error
+  [[maybe_unused]] const int result =
+      ::eventfd_read(eventfd, &count);  // EFD_NONBLOCK: none pending is no error
 }
 
 void wait_readable(int eventfd, int other_fd, uint64_t timeout_ns) {

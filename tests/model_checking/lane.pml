@@ -1,18 +1,21 @@
-/* One direction of a lane (ipc/lane/ring.h, wake.h): publish, arm, starve, and the death of either side at any step.
+/* One direction of a lane (ipc/lane/ring.h, wake.h): publish, arm, starve, and the death of either side at
+ * any step.
  *
- * SPIN interleaves sequentially consistent steps, so each side's store buffer is modelled: a plain store enters a FIFO
- * and reaches memory later, in its own time (x86-TSO; a release store is a plain store there). A full fence and an
- * exchange wait until the side's own buffer is empty. Loads read memory: neither side reads back a word that it stores
- * plainly while that word is shared (each keeps its own index), so no forwarding is needed.
+ * SPIN interleaves sequentially consistent steps, so each side's store buffer is modelled: a plain store
+ * enters a FIFO and reaches memory later, in its own time (x86-TSO; a release store is a plain store
+ * there). A full fence and an exchange wait until the side's own buffer is empty. Loads read memory:
+ * neither side reads back a word that it stores plainly while that word is shared (each keeps its own
+ * index), so no forwarding is needed.
  *
- * A killed side's buffer still drains (the processor retires its stores), and its successor starts after that.
+ * A killed side's buffer still drains (the processor retires its stores), and its successor starts after
+ * that.
  *
- * Checked: no message is lost, torn, or handled out of order; a message handled twice is one that its consumer died
- * on; and nobody sleeps for ever while there is something for it to do (an invalid end state, and the property
- * all_delivered under weak fairness).
+ * Checked: no message is lost, torn, or handled out of order; a message handled twice is one that its
+ * consumer died on; and nobody sleeps for ever while there is something for it to do (an invalid end state,
+ * and the property all_delivered under weak fairness).
  *
- * Variants that must be found wrong (verify_lane.sh): NO_FENCE_WAKER, NO_FENCE_SLEEPER, NO_RECHECK, HEAD_FIRST,
- * SEQ_FIRST, NO_ROOM_WAKE, NO_WAKE_ON_ATTACH.
+ * Variants that must be found wrong (verify_lane.sh): NO_FENCE_WAKER, NO_FENCE_SLEEPER, NO_RECHECK,
+ * HEAD_FIRST, SEQ_FIRST, NO_ROOM_WAKE, NO_WAKE_ON_ATTACH.
  */
 #ifndef MESSAGES
 #define MESSAGES 3
@@ -65,7 +68,7 @@ end:
   od
 }
 
-/* wake_sleeper: look at the flag first, then exchange it (a locked operation: the buffer is empty) and signal. */
+/* wake_sleeper: look at the flag, then exchange it (a locked operation: the buffer is empty) and signal. */
 inline wake_consumer() {
   if
   :: memory[ARMED] == 0

@@ -20,7 +20,9 @@ constexpr uint64_t kSpinAlways_ns = 10 * kSecond_ns;
 
 using Body = std::array<uint64_t, kInlineWords>;
 
-Body numbered(uint64_t number) { return {number, 0, 0, 0, 0, number}; }
+Body numbered(uint64_t number) {
+  return {number, 0, 0, 0, 0, number};
+}
 
 void check_number(std::span<const std::byte> bytes, uint64_t number) {
   CHECK(bytes.size() == kInline_bytes);
@@ -60,9 +62,8 @@ void wake(const Path& out, const Path& in) {
 // Receives one message by spinning.
 void receive(RingConsumer& consumer, uint64_t number) {
   while (!consumer.has_message()) relax_processor();
-  const auto handled = consumer.drain(1, [number](uint16_t, std::span<const std::byte> body) {
-    check_number(body, number);
-  });
+  const auto handled =
+      consumer.drain(1, [number](uint16_t, std::span<const std::byte> body) { check_number(body, number); });
   CHECK(handled == 1);
 }
 
@@ -107,9 +108,8 @@ double one_way_ring(uint64_t messages) {
     RingConsumer consumer(path.view);
     uint64_t number = 0;
     while (number < messages) {
-      const size_t handled = consumer.drain(kBatch, [&number](uint16_t, std::span<const std::byte> body) {
-        check_number(body, number++);
-      });
+      const size_t handled = consumer.drain(
+          kBatch, [&number](uint16_t, std::span<const std::byte> body) { check_number(body, number++); });
       if (handled != 0) {
         fence_before_wake();
         wake_sleeper(path.memory->ring_words().starved, path.wake.get());
@@ -139,7 +139,9 @@ double one_way_lane(uint64_t messages) {
   };
   const auto consume = [&] {
     uint64_t number = 0;
-    const Handler handler = [&number](MessageType, std::span<const std::byte> body) { check_number(body, number++); };
+    const Handler handler = [&number](MessageType, std::span<const std::byte> body) {
+      check_number(body, number++);
+    };
     while (number < messages) {
       consumer->wait(kSpinAlways_ns, kSpinAlways_ns, -1);
       CHECK(consumer->drain(kBatch, handler));
@@ -190,7 +192,9 @@ double round_trip_lane(uint64_t trips) {
   };
   const auto ask = [&] {
     uint64_t expected = 0;
-    const Handler handler = [&](MessageType, std::span<const std::byte> body) { check_number(body, expected); };
+    const Handler handler = [&](MessageType, std::span<const std::byte> body) {
+      check_number(body, expected);
+    };
     trip_ns = median_trip_ns(trips, [&](uint64_t number) {
       expected = number;
       send_through(*daemon, number);

@@ -42,7 +42,9 @@ void meet(std::atomic<uint32_t>& arrived) {
 
 }  // namespace
 
-int usable_cores() { return static_cast<int>(core_list().size()); }
+int usable_cores() {
+  return static_cast<int>(core_list().size());
+}
 
 std::shared_ptr<std::byte> shared_memory(size_t bytes) {
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -13,8 +13,8 @@ namespace deepserve::bench {
 // Cores this process may use; the two halves of a pair need two of them.
 int usable_cores();
 
-// Forks a child that runs `in_child` on one core while this process runs `in_parent` on another. Returns the seconds
-// from the moment both were ready to the end of `in_parent`. Aborts when the child fails.
+// Forks a child that runs `in_child` on one core while this process runs `in_parent` on another. Returns the
+// seconds from the moment both were ready to the end of `in_parent`. Aborts when the child fails.
 double run_pair(const std::function<void()>& in_child, const std::function<void()>& in_parent);
 
 // Zeroed memory that a forked child shares.

@@ -1,5 +1,5 @@
-// Holds the lane against its rivals (issue 2's table): every figure is a median of interleaved runs in this one
-// process tree, every bar a ratio of two such medians. Exit status 0 only when all bars hold.
+// Holds the lane against its rivals (issue 2's table): every figure is a median of interleaved runs in this
+// one process tree, every bar a ratio of two such medians. Exit status 0 only when all bars hold.
 //
 //   ring_bench [--runs N]     N >= 7, default 9
 #include <fmt/core.h>
@@ -17,8 +17,17 @@ namespace deepserve::bench {
 namespace {
 
 enum Contender : size_t {
-  kRing, kLane, kMessageQueue, kSocket, kSocketBatched, kSpsc, kSpscBatched,
-  kLineTrip, kRingTrip, kLaneTrip, kContenders
+  kRing,
+  kLane,
+  kMessageQueue,
+  kSocket,
+  kSocketBatched,
+  kSpsc,
+  kSpscBatched,
+  kLineTrip,
+  kRingTrip,
+  kLaneTrip,
+  kContenders
 };
 
 struct Row {
@@ -34,20 +43,25 @@ constexpr uint64_t kTrips = 100'000;
 
 const std::vector<Row>& rows() {
   static const std::vector<Row> table = {
-      {"one way, lane: ring layer, 48-byte bodies, published per 64", "M/s", 1e-6, [] { return one_way_ring(kFast); }},
+      {"one way, lane: ring layer, 48-byte bodies, published per 64", "M/s", 1e-6,
+       [] { return one_way_ring(kFast); }},
       {"one way, lane: through Lane::send/flush/drain, flushed per 64", "M/s", 1e-6,
        [] { return one_way_lane(kFast); }},
-      {"one way, Boost message_queue, 64-byte messages", "M/s", 1e-6, [] { return one_way_message_queue(kSlow); }},
+      {"one way, Boost message_queue, 64-byte messages", "M/s", 1e-6,
+       [] { return one_way_message_queue(kSlow); }},
       {"one way, Unix stream socket, one 64-byte message a write", "M/s", 1e-6,
        [] { return one_way_socket(kSlow, 1); }},
-      {"one way, Unix stream socket, 64 messages a write", "M/s", 1e-6, [] { return one_way_socket(kFast, 64); }},
+      {"one way, Unix stream socket, 64 messages a write", "M/s", 1e-6,
+       [] { return one_way_socket(kFast, 64); }},
       {"one way, Boost.Lockfree spsc_queue, 64-byte items, one a call", "M/s", 1e-6,
        [] { return one_way_spsc(kFast / 4); }},
       {"one way, Boost.Lockfree spsc_queue, 64 items a call (no bar)", "M/s", 1e-6,
        [] { return one_way_spsc_batched(kFast); }},
       {"round trip, one cache line stored in turn", "ns", 1, [] { return round_trip_cache_line(kTrips); }},
-      {"round trip, lane: ring layer and wake protocol, spinning", "ns", 1, [] { return round_trip_ring(kTrips); }},
-      {"round trip, lane: through Lane::send/flush/wait/drain", "ns", 1, [] { return round_trip_lane(kTrips); }},
+      {"round trip, lane: ring layer and wake protocol, spinning", "ns", 1,
+       [] { return round_trip_ring(kTrips); }},
+      {"round trip, lane: through Lane::send/flush/wait/drain", "ns", 1,
+       [] { return round_trip_lane(kTrips); }},
   };
   return table;
 }
@@ -84,8 +98,8 @@ int run_all(int runs) {
   for (size_t contender = 0; contender < kContenders; ++contender) {
     const Row& row = rows()[contender];
     const auto [low, high] = std::minmax_element(figures[contender].begin(), figures[contender].end());
-    fmt::print("  {:<66} {:>9.2f} {:<3} [{:.2f} .. {:.2f}]\n", row.what, median(figures[contender]) * row.scale,
-               row.unit, *low * row.scale, *high * row.scale);
+    fmt::print("  {:<66} {:>9.2f} {:<3} [{:.2f} .. {:.2f}]\n", row.what,
+               median(figures[contender]) * row.scale, row.unit, *low * row.scale, *high * row.scale);
   }
   bool all_hold = true;
   for (const Bar& bar : kBars) {
@@ -97,8 +111,9 @@ int run_all(int runs) {
   }
   const double lane_trip = median(figures[kLaneTrip]) / median(figures[kLineTrip]);
   const double lane_share = median(figures[kLane]) / median(figures[kRing]);
-  fmt::print("info through the Lane interface: round trip {:.2f}x the ping-pong, one way {:.2f}x the ring layer\n",
-             lane_trip, lane_share);
+  fmt::print(
+      "info through the Lane interface: round trip {:.2f}x the ping-pong, one way {:.2f}x the ring layer\n",
+      lane_trip, lane_share);
   return all_hold ? 0 : 1;
 }
 

@@ -27,7 +27,9 @@ constexpr uint64_t kDepth = 1024;
 constexpr uint64_t kBatch = 64;
 using SpscQueue = boost::lockfree::spsc_queue<Item, boost::lockfree::capacity<kDepth>>;
 
-Item numbered(uint64_t number) { return {{number, 0, 0, 0, 0, 0, 0, number}}; }
+Item numbered(uint64_t number) {
+  return {{number, 0, 0, 0, 0, 0, 0, number}};
+}
 void check_number(const Item& item, uint64_t number) {
   CHECK(item.words.front() == number && item.words.back() == number);
 }

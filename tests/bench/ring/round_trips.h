@@ -11,7 +11,8 @@ namespace deepserve::bench {
 
 inline constexpr uint64_t kTripsPerBlock = 1000;
 
-// Calls trip(n) for n = 0.. `trips` - 1 (a multiple of kTripsPerBlock); the median block's nanoseconds for one.
+// Calls trip(n) for n = 0.. `trips` - 1 (a multiple of kTripsPerBlock); the median block's nanoseconds for
+// one.
 template <typename Trip>
 double median_trip_ns(uint64_t trips, Trip&& trip) {
   std::vector<double> blocks_ns;

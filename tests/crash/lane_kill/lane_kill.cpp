@@ -1,5 +1,5 @@
-// kill -9 at random moments against both sides of a lane (DESIGN 5, 14): nothing torn, nothing lost, order kept, and
-// no repeat once numbers that were already handled are dropped.
+// kill -9 at random moments against both sides of a lane (DESIGN 5, 14): nothing torn, nothing lost, order
+// kept, and no repeat once numbers that were already handled are dropped.
 //
 //   lane_kill [--kills N] [--seed S]     prints its seed; exit status 0 only when everything holds
 #include <fmt/core.h>
@@ -50,7 +50,10 @@ class Supervisor {
     void* memory = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(memory != MAP_FAILED);
     shared_ = new (memory) Shared;
-    campaign_ = {.seed = seed, .producing = producing, .fds = &fds_, .ledger = &shared_->ledger,
+    campaign_ = {.seed = seed,
+                 .producing = producing,
+                 .fds = &fds_,
+                 .ledger = &shared_->ledger,
                  .messages_max = &shared_->messages_max};
   }
   ~Supervisor() { ::munmap(shared_, sizeof(Shared)); }
@@ -74,11 +77,13 @@ class Supervisor {
 
   bool report() const {
     const Ledger& ledger = shared_->ledger;
-    fmt::print("{}: {} producers and {} consumers killed; {} messages accepted, {} repeats dropped, {} sleeps; torn {}, "
-               "lost {}, out of order {}, lies {}\n",
-               campaign_.producing == ipc::Side::kRunner ? "runner -> daemon" : "daemon -> runner", producers_killed_,
-               consumers_killed_, ledger.next.load(), ledger.repeats.load(), ledger.sleeps.load(), ledger.torn.load(),
-               ledger.lost.load(), ledger.disordered.load(), ledger.lies.load());
+    fmt::print(
+        "{}: {} producers and {} consumers killed; {} messages accepted, {} repeats dropped, {} sleeps; torn "
+        "{}, "
+        "lost {}, out of order {}, lies {}\n",
+        campaign_.producing == ipc::Side::kRunner ? "runner -> daemon" : "daemon -> runner",
+        producers_killed_, consumers_killed_, ledger.next.load(), ledger.repeats.load(), ledger.sleeps.load(),
+        ledger.torn.load(), ledger.lost.load(), ledger.disordered.load(), ledger.lies.load());
     // A consumer's death repeats at most what it handled since it last stored its head.
     const uint64_t repeats_max = consumers_killed_ * ipc::kHeadStride_messages;
     return ledger.torn.load() == 0 && ledger.lost.load() == 0 && ledger.disordered.load() == 0 &&
@@ -116,8 +121,8 @@ class Supervisor {
     const Ledger& ledger = shared_->ledger;
     const uint64_t start_ns = monotonic_ns();
     const uint64_t before = ledger.next.load();
-    while (ledger.producer_attached.load() != producer_.life || ledger.consumer_attached.load() != consumer_.life ||
-           ledger.next.load() == before) {
+    while (ledger.producer_attached.load() != producer_.life ||
+           ledger.consumer_attached.load() != consumer_.life || ledger.next.load() == before) {
       if (monotonic_ns() - start_ns > kPatience_ns || failed_) return give_up();
       pause_ns(50'000);
     }
@@ -146,7 +151,8 @@ class Supervisor {
   }
 
   bool give_up() {
-    fmt::print("no progress beyond message {}: a wake-up or a message is lost\n", shared_->ledger.next.load());
+    fmt::print("no progress beyond message {}: a wake-up or a message is lost\n",
+               shared_->ledger.next.load());
     for (Child* child : {&producer_, &consumer_}) {
       if (child->pid == 0) continue;
       ::kill(child->pid, SIGKILL);

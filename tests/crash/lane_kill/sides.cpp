@@ -13,7 +13,8 @@ using ipc::LaneSide;
 using ipc::MessageType;
 using ipc::SendOutcome;
 
-// Far longer than the supervisor's patience: a wake-up that is lost shows as a stall, and is not healed by time.
+// Far longer than the supervisor's patience: a wake-up that is lost shows as a stall, and is not healed by
+// time.
 constexpr uint64_t kSleep_ns = 600 * kSecond_ns;
 
 std::unique_ptr<LaneSide> attach(const Campaign& campaign, bool produces) {
@@ -55,7 +56,8 @@ int run_producer(const Campaign& campaign, uint32_t life) {
     if (lane->send(MessageType::kDelta, body) == SendOutcome::kRefused) return 3;
     ++number;
     if (number % flush_stride == 0) lane->flush();
-    while (lane->outbox_bytes() > 8 * kBody_bytes_max) sleep_until_woken(campaign, *lane, random() % 2 * 20'000);
+    while (lane->outbox_bytes() > 8 * kBody_bytes_max)
+      sleep_until_woken(campaign, *lane, random() % 2 * 20'000);
     // Now and then it idles, so that the consumer falls asleep.
     if (random() % 512 == 0) {
       lane->flush();
@@ -73,9 +75,9 @@ int run_consumer(const Campaign& campaign, uint32_t life) {
   Bookkeeper bookkeeper(*campaign.ledger, campaign.seed);
   while (campaign.ledger->next.load() < campaign.messages_max->load()) {
     sleep_until_woken(campaign, *lane, random() % 2 * 20'000);
-    const auto handled = lane->drain(1 + random() % 100, [&](MessageType, std::span<const std::byte> message) {
-      bookkeeper.book(message);
-    });
+    const auto handled =
+        lane->drain(1 + random() % 100,
+                    [&](MessageType, std::span<const std::byte> message) { bookkeeper.book(message); });
     if (!handled) {
       ++campaign.ledger->lies;
       std::fprintf(stderr, "draining failed: %s\n", handled.error().message.c_str());

@@ -18,8 +18,8 @@ struct Campaign {
 
 inline constexpr ipc::LaneSizes kSizes{.slots = 64, .body_bytes = 128u << 10};
 
-// Run in a forked child; they return only when the campaign is over. `life` counts the forks of that side from 1 and
-// varies their habits. Exit status.
+// Run in a forked child; they return only when the campaign is over. `life` counts the forks of that side
+// from 1 and varies their habits. Exit status.
 int run_producer(const Campaign& campaign, uint32_t life);
 int run_consumer(const Campaign& campaign, uint32_t life);
 

@@ -12,7 +12,8 @@ namespace {
 
 using testing::Test;
 
-std::string refusal(const Fd& memfd, Direction direction = Direction::kToDaemon, uint64_t epoch_expected = 1) {
+std::string refusal(const Fd& memfd, Direction direction = Direction::kToDaemon,
+                    uint64_t epoch_expected = 1) {
   const auto mapped = MappedDirection::map(memfd, direction, epoch_expected);
   if (mapped) return "";
   EXPECT_EQ(mapped.error().code, Code::kBadLane);
@@ -57,14 +58,18 @@ TEST(Attach, AnotherBuildIdIsOnlyInformation) {
 }
 
 TEST(Attach, AHeaderThatDoesNotMatchItsChecksumIsRefused) {
-  EXPECT_NE(refusal_after([](HeaderFacts& facts) { facts.epoch = 2; }, false).find("checksum"), std::string::npos);
+  EXPECT_NE(refusal_after([](HeaderFacts& facts) { facts.epoch = 2; }, false).find("checksum"),
+            std::string::npos);
 }
 
 TEST(Attach, SizesThatDoNotMatchTheMemoryAreRefused) {
   EXPECT_NE(refusal_after([](HeaderFacts& facts) { facts.slots = 4096; }).find("size"), std::string::npos);
-  EXPECT_NE(refusal_after([](HeaderFacts& facts) { facts.body_bytes = 8192; }).find("size"), std::string::npos);
-  EXPECT_NE(refusal_after([](HeaderFacts& facts) { facts.slots = 7; }).find("power of two"), std::string::npos);
-  EXPECT_NE(refusal_after([](HeaderFacts& facts) { facts.body_bytes = 0; }).find("body_bytes"), std::string::npos);
+  EXPECT_NE(refusal_after([](HeaderFacts& facts) { facts.body_bytes = 8192; }).find("size"),
+            std::string::npos);
+  EXPECT_NE(refusal_after([](HeaderFacts& facts) { facts.slots = 7; }).find("power of two"),
+            std::string::npos);
+  EXPECT_NE(refusal_after([](HeaderFacts& facts) { facts.body_bytes = 0; }).find("body_bytes"),
+            std::string::npos);
 }
 
 TEST(Attach, PartsThatLieElsewhereAreRefused) {
@@ -73,7 +78,8 @@ TEST(Attach, PartsThatLieElsewhereAreRefused) {
 }
 
 TEST(Attach, UnknownFeaturesAreRefused) {
-  EXPECT_NE(refusal_after([](HeaderFacts& facts) { facts.features = 1u << 31; }).find("features"), std::string::npos);
+  EXPECT_NE(refusal_after([](HeaderFacts& facts) { facts.features = 1u << 31; }).find("features"),
+            std::string::npos);
 }
 
 TEST(Attach, AnotherEpochIsRefused) {

@@ -11,7 +11,8 @@ namespace {
 TEST(Gauges, TheDaemonReadsWhatTheRunnerPublished) {
   const BothSides lane;
   EXPECT_EQ(lane.daemon->read_gauges().kv_blocks_total, 0u);
-  lane.runner->publish_gauges({.prefill_tokens_per_second = 1234.5, .kv_blocks_total = 64, .prefix_hits_total = 9});
+  lane.runner->publish_gauges(
+      {.prefill_tokens_per_second = 1234.5, .kv_blocks_total = 64, .prefix_hits_total = 9});
   const Gauges gauges = lane.daemon->read_gauges();
   EXPECT_EQ(gauges.prefill_tokens_per_second, 1234.5);
   EXPECT_EQ(gauges.kv_blocks_total, 64u);
@@ -24,10 +25,10 @@ TEST(Gauges, AReaderKeepsItsLastCopyWhenTheWriterDiedWithinAWrite) {
   const GaugesReader reader(memory->gauges());
   writer.publish({.kv_blocks_free = 5});
   EXPECT_EQ(reader.read().kv_blocks_free, 5u);
-  memory->gauges().version.fetch_add(1);     // a write begins ...
-  memory->gauges().gauges[4].store(999);     // ... and never ends
+  memory->gauges().version.fetch_add(1);  // a write begins ...
+  memory->gauges().gauges[4].store(999);  // ... and never ends
   EXPECT_EQ(reader.read().kv_blocks_free, 5u);
-  GaugesWriter next(memory->gauges());       // the new runner heals the page
+  GaugesWriter next(memory->gauges());  // the new runner heals the page
   next.publish({.kv_blocks_free = 6});
   EXPECT_EQ(reader.read().kv_blocks_free, 6u);
 }
@@ -37,7 +38,8 @@ TEST(Gauges, ProgressIsCountedAndReadByEitherSide) {
   lane.runner->count_step();
   lane.runner->count_step();
   lane.runner->set_bytes_loaded(4096);
-  for (const Lane* side : {static_cast<const Lane*>(lane.daemon.get()), static_cast<const Lane*>(lane.runner.get())}) {
+  for (const Lane* side :
+       {static_cast<const Lane*>(lane.daemon.get()), static_cast<const Lane*>(lane.runner.get())}) {
     EXPECT_EQ(side->progress().steps, 2u);
     EXPECT_EQ(side->progress().bytes_loaded, 4096u);
   }

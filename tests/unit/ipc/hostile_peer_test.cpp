@@ -1,5 +1,5 @@
-// The peer may store anything anywhere in what it shares with us. Nothing it stores may crash us or make us read
-// outside (run this in the asan build).
+// The peer may store anything anywhere in what it shares with us. Nothing it stores may crash us or make us
+// read outside (run this in the asan build).
 #include <atomic>
 #include <cstdlib>
 #include <random>
@@ -38,9 +38,13 @@ TEST(HostilePeer, ALengthThatDoesNotFitItsPlaceIsALie) {
   EXPECT_NE(what_drain_says(meta_word(0xffffffff, 1, 1), 0), "");
 }
 
-TEST(HostilePeer, APlaceThatDoesNotExistIsALie) { EXPECT_NE(what_drain_says(meta_word(8, 1, 2), 0), ""); }
+TEST(HostilePeer, APlaceThatDoesNotExistIsALie) {
+  EXPECT_NE(what_drain_says(meta_word(8, 1, 2), 0), "");
+}
 
-TEST(HostilePeer, APositionThatIsNoWordsIsALie) { EXPECT_NE(what_drain_says(meta_word(100, 1, 1), 3), ""); }
+TEST(HostilePeer, APositionThatIsNoWordsIsALie) {
+  EXPECT_NE(what_drain_says(meta_word(100, 1, 1), 3), "");
+}
 
 TEST(HostilePeer, APositionFarOutsideIsMaskedIntoTheByteRing) {
   const auto memory = make_direction();
@@ -75,7 +79,8 @@ TEST(HostilePeer, MessagesBeforeALieAreHandled) {
 TEST(HostilePeer, AHeadBeyondTheTailOrBackwardsGivesNoRoomAndIsNamed) {
   for (const uint64_t head : {uint64_t{9}, ~uint64_t{0}, uint64_t{1} << 63}) {
     const BothSides lane;
-    for (uint64_t number = 0; number < 8; ++number) lane.runner->send(MessageType::kDelta, body_of(number, 8));
+    for (uint64_t number = 0; number < 8; ++number)
+      lane.runner->send(MessageType::kDelta, body_of(number, 8));
     lane.runner->flush();
     const auto memory = *MappedDirection::map(lane.fds.to_daemon, Direction::kToDaemon, 1);
     memory->ring_words().head.store(head);
@@ -89,7 +94,8 @@ TEST(HostilePeer, AHeadBeyondTheTailOrBackwardsGivesNoRoomAndIsNamed) {
 // Word stores, relaxed, so that the sanitizers see no race but the one that is meant.
 void scribble(std::span<std::byte> memory, std::mt19937_64& random, size_t stores) {
   auto* words = reinterpret_cast<std::atomic<uint64_t>*>(memory.data());
-  for (size_t i = 0; i < stores; ++i) words[random() % (memory.size() / 8)].store(random(), std::memory_order_relaxed);
+  for (size_t i = 0; i < stores; ++i)
+    words[random() % (memory.size() / 8)].store(random(), std::memory_order_relaxed);
 }
 
 // Slots that look right up to one random word, so that the scribbling gets past the sequence check.
@@ -172,7 +178,8 @@ TEST(HostilePeer, ARandomHeaderIsRefusedAndNeverBelieved) {
     const auto mapped = *MappedDirection::map(*memfd, Direction::kToDaemon, 1);
     HeaderFacts& facts = mapped->header().facts;
     auto* bytes = reinterpret_cast<std::byte*>(&facts);
-    for (int turned = 0; turned < 3; ++turned) bytes[random() % sizeof facts] = static_cast<std::byte>(random());
+    for (int turned = 0; turned < 3; ++turned)
+      bytes[random() % sizeof facts] = static_cast<std::byte>(random());
     mapped->header().checksum = checksum_of(facts);  // a peer can do that, too
     const auto again = MappedDirection::map(*memfd, Direction::kToDaemon, 1);
     if (again) {

@@ -14,7 +14,9 @@ namespace {
 
 constexpr auto kType = MessageType::kDelta;
 
-std::vector<std::byte> number_body(uint64_t number) { return body_of(number, 8); }
+std::vector<std::byte> number_body(uint64_t number) {
+  return body_of(number, 8);
+}
 
 TEST(Lane, MessagesGoBothWaysInOrder) {
   const BothSides lane;

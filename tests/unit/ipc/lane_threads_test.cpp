@@ -1,5 +1,5 @@
-// Both ends of a lane as two threads over one mapping: what the thread sanitizer can see (it sees no race between two
-// mappings of the same memory). Bounded waits end a test that lost a wake-up.
+// Both ends of a lane as two threads over one mapping: what the thread sanitizer can see (it sees no race
+// between two mappings of the same memory). Bounded waits end a test that lost a wake-up.
 #include <thread>
 
 #include "ipc/base/clock.h"
@@ -20,7 +20,9 @@ struct OneMapping {
   LaneSide runner{to_daemon, to_runner, Fd(runner_wake), Fd(::dup(daemon_wake)), Side::kRunner};
 };
 
-size_t bytes_of(uint64_t number) { return number % 16 == 0 ? number * 97 % 1025 : number % 49; }
+size_t bytes_of(uint64_t number) {
+  return number % 16 == 0 ? number * 97 % 1025 : number % 49;
+}
 
 // Sends `messages` numbered bodies and sleeps whenever there is no room.
 void produce(Lane& lane, uint64_t messages) {

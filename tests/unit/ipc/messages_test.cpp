@@ -59,10 +59,16 @@ std::vector<std::pair<std::string, std::vector<std::byte>>> every_body() {
   finished.usage = {.prompt_tokens = 5, .cached_tokens = 2, .completion_tokens = 7};
   Accepted accepted;
   accepted.request = 3;
-  return {{"submit", full_submit().encode()}, {"cancel", Cancel{7}.encode()},
-          {"acknowledge", Acknowledge{7}.encode()}, {"control", Control{ControlKind::kExit}.encode()},
-          {"query", query.encode()}, {"answer", answer.encode()}, {"accepted", accepted.encode()},
-          {"delta", full_delta().encode()}, {"finished", finished.encode()}, {"failed", failed.encode()},
+  return {{"submit", full_submit().encode()},
+          {"cancel", Cancel{7}.encode()},
+          {"acknowledge", Acknowledge{7}.encode()},
+          {"control", Control{ControlKind::kExit}.encode()},
+          {"query", query.encode()},
+          {"answer", answer.encode()},
+          {"accepted", accepted.encode()},
+          {"delta", full_delta().encode()},
+          {"finished", finished.encode()},
+          {"failed", failed.encode()},
           {"state", state.encode()}};
 }
 

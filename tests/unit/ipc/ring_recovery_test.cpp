@@ -1,5 +1,5 @@
-// A producer or a consumer dies at any point and a new one is built over the same memory. Death is simulated by
-// leaving the old end as it is and never touching it again; tests/crash/lane_kill does it with SIGKILL.
+// A producer or a consumer dies at any point and a new one is built over the same memory. Death is simulated
+// by leaving the old end as it is and never touching it again; tests/crash/lane_kill does it with SIGKILL.
 #include <gtest/gtest.h>
 
 #include "ipc/lane/ring.h"
@@ -72,7 +72,8 @@ TEST_F(RingRecovery, AProducerThatDiesWithinPublishLeavesAPrefix) {
     RingProducer dying(view());
     for (uint64_t number = 0; number < 4; ++number) ASSERT_TRUE(dying.try_send(1, body_of(number, 20)));
     // The first two stores of publish(), then death.
-    for (uint64_t index = 0; index < 2; ++index) memory->slots()[index].words[0].store(sequence_word(1, index));
+    for (uint64_t index = 0; index < 2; ++index)
+      memory->slots()[index].words[0].store(sequence_word(1, index));
   }
   RingProducer next(view());
   EXPECT_EQ(next.published(), 2u);
@@ -95,7 +96,8 @@ TEST_F(RingRecovery, ManyDeathsOfBothEndsLoseNothing) {
       if (sent % 2 == 0) producer.publish();
     }
     for (const auto& one : drain_all(consumer, life % 7)) {
-      ASSERT_EQ(one.body, body_of(received, received * 53 % 1025)) << "message " << received << " in life " << life;
+      ASSERT_EQ(one.body, body_of(received, received * 53 % 1025))
+          << "message " << received << " in life " << life;
       ++received;
     }
   }
