@@ -47,6 +47,7 @@ def program(name):
 def tiny_model():
     """The embedded model; DEEPSERVE_TEST_MODEL names another while that is being made."""
     path = os.environ.get("DEEPSERVE_TEST_MODEL") or os.path.join(source, "etc", "models", "tiny.gguf")
+    path = os.path.abspath(path)
     if not os.path.exists(path):
         raise AssertionError(f"there is no model at {path}")
     return path
