@@ -12,7 +12,8 @@ struct HttpLimits {
   size_t body_bytes_max = 16 * 1024 * 1024;     // beyond: 413
   size_t bodies_bytes_max = 512 * 1024 * 1024;  // of all unfinished bodies together; beyond: 503
   size_t pipelined_bytes_max = 64 * 1024;       // kept unparsed while a request runs; beyond: not read
-  size_t connections_max = 10'000;              // beyond: 503 and closed
+  size_t connections_max = 10'000;              // of clients; beyond: 503 and closed
+  size_t operator_connections_max = 64;         // the same, of sockets for operators: a count of their own
   size_t unsent_bytes_max = 1024 * 1024;        // from here on the connection asks its responder for no more
 
   uint64_t head_timeout_ms = 5'000;    // from the first byte of a head to its end; then 408

@@ -30,6 +30,7 @@ bool is_unix_socket(const Fd& socket) {
 struct HttpServer::Listener {
   Fd socket;
   const Router* router = nullptr;
+  size_t connections_max = 0;
   bool is_unix = false;
   std::unique_ptr<Poll> poll;
 };
@@ -49,12 +50,14 @@ HttpServer::~HttpServer() {
   close_all();
 }
 
-Result<void> HttpServer::listen(Fd socket, const Router& router) {
+Result<void> HttpServer::listen(Fd socket, const Router& router, Audience audience) {
   TRY(adopt_listener(socket));
   auto listener = std::make_unique<Listener>();
   Listener& made = *listener;
   made.socket = std::move(socket);
   made.router = &router;
+  made.connections_max =
+      audience == Audience::kOperators ? limits_.operator_connections_max : limits_.connections_max;
   made.is_unix = is_unix_socket(made.socket);
   made.poll = std::make_unique<Poll>(loop_, made.socket.get(), [this, &made](int, int error) {
     if (error == 0) accept_from(made);
@@ -71,7 +74,7 @@ void HttpServer::accept_from(Listener& listener) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause_accepting();
       return;
     }
-    if (connections_.size() >= limits_.connections_max) {
+    if (open_[listener.router] >= listener.connections_max) {
       refuse(std::move(socket));
     } else {
       add_connection(std::move(socket), *listener.router, listener.is_unix);
@@ -96,6 +99,7 @@ void HttpServer::add_connection(Fd socket, const Router& router, bool is_unix) {
   auto connection = std::make_unique<Connection>(*this, std::move(socket), router, is_unix);
   Connection* key = connection.get();
   connections_.emplace(key, std::move(connection));
+  ++open_[&router];
   counters_.connections_open = connections_.size();
 }
 
@@ -135,6 +139,7 @@ void HttpServer::remove(Connection& connection) {
   if (found == connections_.end()) return;
   dead_.push_back(std::move(found->second));
   connections_.erase(found);
+  --open_[&connection.router_];
   counters_.connections_open = connections_.size();
   if (connections_.empty()) sweep_timer_->stop();
   if (std::exchange(burial_deferred_, true)) return;

@@ -4,6 +4,7 @@
 //   Router api_routes;
 //   api.add_routes(api_routes);
 //   TRY(server.listen(std::move(socket), api_routes));
+//   TRY(server.listen(std::move(control_socket), control_routes, Audience::kOperators));
 //
 // A Router (and what its routes use) outlives the server. Destroying the server drops every connection at
 // once: its running requests are forgotten.
@@ -27,6 +28,9 @@ namespace deepserve::daemon {
 
 class Connection;
 
+// Whom a socket is for: which of the caps in HttpLimits holds for its connections.
+enum class Audience : uint8_t { kClients, kOperators };
+
 // For the metrics: totals since the start, but connections_open.
 struct HttpCounters {
   uint64_t connections_open = 0;
@@ -47,8 +51,9 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // Takes a socket that is bound and listening.
-  Result<void> listen(Fd socket, const Router& router);
+  // Takes a socket that is bound and listening. Connections are counted, and capped, for each Router by itself:
+  // however many clients there are, an operator still gets through.
+  Result<void> listen(Fd socket, const Router& router, Audience audience = Audience::kClients);
   // Closes the listening sockets; connections go on.
   void stop_accepting();
   // Stops accepting, closes idle connections, and every other one after the answer that it is at. `done` is
@@ -81,6 +86,7 @@ class HttpServer {
   HttpCounters counters_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
+  std::unordered_map<const Router*, size_t> open_;  // connections
   std::vector<std::unique_ptr<Connection>> dead_;  // destroyed once no callback of theirs can be running
   std::vector<Connection*> dirty_;
   std::vector<Connection*> flushing_;

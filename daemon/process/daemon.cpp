@@ -122,8 +122,10 @@ class Daemon {
 
   Result<void> listen(Sockets sockets) {
     for (auto& socket : sockets.api) TRY(server_.listen(std::move(socket), api_routes_));
-    TRY(server_.listen(std::move(sockets.control), control_routes_));
-    if (sockets.observe) TRY(server_.listen(std::move(sockets.observe), observe_routes_));
+    TRY(server_.listen(std::move(sockets.control), control_routes_, Audience::kOperators));
+    if (sockets.observe) {
+      TRY(server_.listen(std::move(sockets.observe), observe_routes_, Audience::kOperators));
+    }
     return {};
   }
 

@@ -230,6 +230,30 @@ TEST(HttpServer, RefusesConnectionsBeyondTheCap) {
   EXPECT_EQ(fourth.answer().body, "abc");
 }
 
+TEST(HttpServer, LetsAnOperatorInWhateverTheNumberOfClients) {
+  HttpLimits limits;
+  limits.connections_max = 2;
+  limits.operator_connections_max = 1;
+  TestServer test(limits);
+  Router operator_routes;
+  add_echo(operator_routes);
+  SocketFolder folder;
+  ASSERT_TRUE(test.server.listen(std::move(*bind_unix(folder.socket(), 0600)), operator_routes, Audience::kOperators));
+  Client clients[] = {test.connect(), test.connect(), test.connect()};
+  EXPECT_EQ(clients[2].answer().status, 503);
+  Client first(test.loop, folder.socket());
+  ASSERT_TRUE(first.send(get("/item/abc/x")));
+  EXPECT_EQ(first.answer().body, "abc");
+  Client second(test.loop, folder.socket());
+  EXPECT_EQ(second.answer().status, 503);
+  first.hang_up();
+  ASSERT_TRUE(pump_until(test.loop, [&] { return test.server.connections() == 2; }));
+  Client third(test.loop, folder.socket());
+  ASSERT_TRUE(third.send(get("/item/abc/x")));
+  EXPECT_EQ(third.answer().body, "abc");
+  test.server.close_all();  // while its routes are there
+}
+
 TEST(HttpServer, StreamsInChunks) {
   TestServer test;
   Held held;
