@@ -51,8 +51,8 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // Takes a socket that is bound and listening. Connections are counted, and capped, for each Router by itself:
-  // however many clients there are, an operator still gets through.
+  // Takes a socket that is bound and listening. Connections are counted, and capped, for each Router by
+  // itself: however many clients there are, an operator still gets through.
   Result<void> listen(Fd socket, const Router& router, Audience audience = Audience::kClients);
   // Closes the listening sockets; connections go on.
   void stop_accepting();
@@ -87,7 +87,7 @@ class HttpServer {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   std::unordered_map<const Router*, size_t> open_;  // connections
-  std::vector<std::unique_ptr<Connection>> dead_;  // destroyed once no callback of theirs can be running
+  std::vector<std::unique_ptr<Connection>> dead_;   // destroyed once no callback of theirs can be running
   std::vector<Connection*> dirty_;
   std::vector<Connection*> flushing_;
   bool flush_deferred_ = false;

@@ -238,7 +238,8 @@ TEST(HttpServer, LetsAnOperatorInWhateverTheNumberOfClients) {
   Router operator_routes;
   add_echo(operator_routes);
   SocketFolder folder;
-  ASSERT_TRUE(test.server.listen(std::move(*bind_unix(folder.socket(), 0600)), operator_routes, Audience::kOperators));
+  ASSERT_TRUE(test.server.listen(std::move(*bind_unix(folder.socket(), 0600)), operator_routes,
+                                 Audience::kOperators));
   Client clients[] = {test.connect(), test.connect(), test.connect()};
   EXPECT_EQ(clients[2].answer().status, 503);
   Client first(test.loop, folder.socket());
