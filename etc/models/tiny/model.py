@@ -14,10 +14,10 @@ from torch import nn
 class Shape:
     vocab: int = 4096
     width: int = 256
-    layers: int = 8
+    layers: int = 6
     heads: int = 8
     kv_heads: int = 4
-    feed_forward: int = 640
+    feed_forward: int = 768
     context: int = 1024
     rope_base: float = 10000.0
     norm_epsilon: float = 1e-5
@@ -33,7 +33,8 @@ class Shape:
 def rope_tables(shape, length):
     """cos, sin: [length, head_dim / 2], float32."""
     pair = torch.arange(0, shape.head_dim, 2, dtype=torch.float64)
-    angle = torch.outer(torch.arange(length, dtype=torch.float64), shape.rope_base ** (-pair / shape.head_dim))
+    position = torch.arange(length, dtype=torch.float64)
+    angle = torch.outer(position, shape.rope_base ** (-pair / shape.head_dim))
     return angle.cos().float(), angle.sin().float()
 
 
