@@ -23,8 +23,10 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   enum class Specials : uint8_t {
-    kParse,      // "<|im_end|>" in the text becomes that control token: for the template's own text
-    kPlainText,  // it is encoded as the characters that it is: for what a user wrote
+    // "<|im_end|>" in the text becomes that control token: for a chat template's own text, and for the raw
+    // prompts of /v1/completions, as vLLM and llama.cpp read them (who sends one may send token ids as well).
+    kParse,
+    kPlainText,  // it is encoded as the characters that it is: for what users wrote into a chat's messages
   };
 
   // Ids of `text` (any bytes; invalid UTF-8 is kept byte for byte where the vocabulary can say it). No BOS or
