@@ -9,6 +9,8 @@
 #include <new>
 #include <string_view>
 
+#include "runner/model/mapped_file.h"
+
 namespace deepserve::runner {
 namespace {
 
@@ -50,7 +52,7 @@ void on_fatal_signal(int number, siginfo_t* info, void*) noexcept {
   ipc::DeathCause cause;
   cause.kind = number == SIGABRT ? kAbort : kSignal;
   cause.number = static_cast<uint32_t>(number);
-  if (number == SIGBUS && info->si_code == BUS_ADRERR) {
+  if (number == SIGBUS && info->si_code > 0 && address_in_mapped_model(info->si_addr)) {  // not a kill()
     cause.kind = kModelChanged;
     set_text(cause, "the model file changed under us or cannot be read any more (SIGBUS)");
   } else {

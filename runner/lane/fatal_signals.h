@@ -8,10 +8,10 @@
 namespace deepserve::runner {
 
 // From here on SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT write their cause into `lane` (on an alternate
-// stack) and then take their default action. A SIGBUS of the kind that only a mapped file raises, when a page
-// of it is gone or cannot be read, is reported as kind 4: the model file changed under us (the lane's own
-// memory is sealed against shrinking). So does memory that operator new cannot get: code kOutOfMemory, naming
-// `memory_limit_bytes` unless 0. `lane` must live as long as the process. Call once.
+// stack) and then take their default action. A SIGBUS at an address of a mapped model file, where a page of it
+// is gone or cannot be read, is reported as kind 4: the model file changed under us. So does memory that
+// operator new cannot get: code kOutOfMemory, naming `memory_limit_bytes` unless 0. `lane` must live as long
+// as the process. Call once.
 void report_fatal_signals_to(ipc::Lane& lane, uint64_t memory_limit_bytes);
 
 // The cause of a death by an error that was reported: kind 3, or kind 4 when `model_changed`.

@@ -12,6 +12,7 @@
 #include "ipc/base/check.h"
 #include "runner/lane/fatal_signals.h"
 #include "runner/lane/process_share.h"
+#include "runner/model/mapped_file.h"
 #include "tests/unit/lane_server/lane_pair.h"
 
 namespace deepserve::runner::testing {
@@ -54,18 +55,39 @@ TEST(LastWords, AFailedCheckIsAnAbort) {
   EXPECT_EQ(death.cause.kind, 2u);
 }
 
-TEST(LastWords, AMappedFileThatIsCutShortIsAModelThatChanged) {
-  const auto death = die_of([](ipc::Lane&) {
-    char path[] = "/tmp/deepserve-last-words-XXXXXX";
-    const int fd = mkstemp(path);
-    unlink(path);
-    CHECK(ftruncate(fd, 8192) == 0);
-    const auto* bytes = static_cast<const volatile char*>(mmap(nullptr, 8192, PROT_READ, MAP_SHARED, fd, 0));
-    CHECK(ftruncate(fd, 0) == 0);
+// A file of two pages, for as long as it is held.
+struct ScratchFile {
+  ScratchFile() : fd(mkstemp(path)) { CHECK(ftruncate(fd.get(), 8192) == 0); }
+  ~ScratchFile() { unlink(path); }
+  void cut() const { CHECK(ftruncate(fd.get(), 0) == 0); }
+
+  char path[40] = "/tmp/deepserve-last-words-XXXXXX";
+  Fd fd;
+};
+
+TEST(LastWords, AModelFileThatIsCutShortIsAModelThatChanged) {
+  const ScratchFile file;
+  const auto death = die_of([&](ipc::Lane&) {
+    const auto mapped = MappedFile::open(file.path).value();
+    const volatile uint8_t* bytes = mapped.bytes().data();
+    file.cut();
     _exit(bytes[5000]);
   });
   EXPECT_TRUE(WIFSIGNALED(death.status) && WTERMSIG(death.status) == SIGBUS);
   EXPECT_EQ(death.cause.kind, 4u);
+}
+
+TEST(LastWords, AnotherFileThatIsCutShortIsABusErrorAndNotTheModels) {
+  const ScratchFile file;
+  const auto death = die_of([&](ipc::Lane&) {
+    const auto* bytes =
+        static_cast<const volatile char*>(mmap(nullptr, 8192, PROT_READ, MAP_SHARED, file.fd.get(), 0));
+    file.cut();
+    _exit(bytes[5000]);
+  });
+  EXPECT_TRUE(WIFSIGNALED(death.status) && WTERMSIG(death.status) == SIGBUS);
+  EXPECT_EQ(death.cause.kind, 1u);
+  EXPECT_EQ(death.cause.number, static_cast<uint32_t>(SIGBUS));
 }
 
 TEST(LastWords, MemoryThatCannotBeHadEndsWithThatReason) {
