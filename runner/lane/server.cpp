@@ -28,7 +28,7 @@ volatile std::sig_atomic_t terminate = 0;
 volatile std::sig_atomic_t loading = 1;
 
 void on_terminate(int) noexcept {
-  if (loading != 0) _exit(kExitDone);  // nothing was taken on yet
+  if (loading != 0) _exit(kExitCutShort);  // nothing was taken on yet: nothing is to be drained
   terminate = 1;
   const uint64_t one = 1;
   [[maybe_unused]] const auto written = write(ipc::kLaneFdRunnerWake, &one, sizeof one);
@@ -39,6 +39,10 @@ void handle_termination() {
   action.sa_handler = on_terminate;
   sigemptyset(&action.sa_mask);
   sigaction(SIGTERM, &action, nullptr);
+  sigset_t terminating;  // whoever started this may have it blocked
+  sigemptyset(&terminating);
+  sigaddset(&terminating, SIGTERM);
+  sigprocmask(SIG_UNBLOCK, &terminating, nullptr);
   // A terminal's Ctrl-C goes to dsd as well, which decides; a write to a dead peer is an error, not a death.
   signal(SIGINT, SIG_IGN);
   signal(SIGPIPE, SIG_IGN);

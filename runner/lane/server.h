@@ -9,6 +9,7 @@ namespace deepserve::runner {
 inline constexpr int kExitDone = 0;            // told to (control exit), or drained after SIGTERM
 inline constexpr int kExitFailed = 1;          // an error that it reported: model, memory, device, lane
 inline constexpr int kExitSupervisorGone = 3;  // dsd has gone
+inline constexpr int kExitCutShort = 4;        // SIGTERM before it was ready: a load that was not finished
 
 // Serves one lane (its descriptors at the numbers in ipc/lane/lane.h) until the process is to end; the result
 // is its exit status. In this order: affinity, oom_score_adj and memory limit; lane; fatal-signal handlers;

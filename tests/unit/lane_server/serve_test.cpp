@@ -20,7 +20,8 @@ using ::testing::HasSubstr;
 // A child that runs ds-runner, with a lane as dsd would have made it.
 class RunnerProcess {
  public:
-  explicit RunnerProcess(std::vector<std::string> words, uint64_t epoch_of_lane = 1) {
+  explicit RunnerProcess(std::vector<std::string> words, uint64_t epoch_of_lane = 1,
+                         void (*before_exec)() = [] {}) {
     auto fds = ipc::create_lane({}, epoch_of_lane).value();
     daemon = std::make_unique<DaemonEnd>(duplicate(fds), epoch_of_lane);
     int ends[2];
@@ -39,6 +40,7 @@ class RunnerProcess {
     CHECK(pid >= 0);
     if (pid == 0) {
       for (int i = 0; i < 5; ++i) dup2(parked[i], ipc::kLaneFdToRunner + i);
+      before_exec();
       execv(DS_RUNNER, arguments.data());
       _exit(127);
     }
@@ -99,6 +101,18 @@ TEST(Serve, AnotherEpochsLaneIsNotServed) {
   const int status = runner.wait();
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1);
   EXPECT_TRUE(runner.daemon->states.empty());
+}
+
+TEST(Serve, SigtermBeforeItIsReadyIsNoCleanEnd) {
+  RunnerProcess runner({"--model", "/nowhere/x.gguf"}, 1, [] {  // pending from the first instruction on
+    sigset_t terminating;
+    sigemptyset(&terminating);
+    sigaddset(&terminating, SIGTERM);
+    sigprocmask(SIG_BLOCK, &terminating, nullptr);
+    raise(SIGTERM);
+  });
+  const int status = runner.wait();
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 4) << status;
 }
 
 // A runner of a small random model, from its start on.
