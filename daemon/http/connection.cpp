@@ -155,6 +155,7 @@ void Connection::after_feed() {
     output_.bytes() += "HTTP/1.1 100 Continue\r\n\r\n";
     server_.mark_dirty(*this);
   }
+  if (state_ != State::kBody) body_since_ns_ = now_ns;
   state_ = State::kBody;
   since_ns_ = now_ns;
 }
@@ -315,6 +316,8 @@ void Connection::sweep(uint64_t now_ns) {
     case State::kBody:
       if (elapsed(now_ns, since_ns_, limits.body_timeout_ms)) {
         reject({Code::kRequestTimeout, "the request's body stopped arriving"});
+      } else if (elapsed(now_ns, body_since_ns_, limits.body_total_ms)) {
+        reject({Code::kRequestTimeout, "the request's body did not arrive in time"});
       }
       break;
     case State::kRunning:

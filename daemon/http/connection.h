@@ -83,6 +83,7 @@ class Connection final : public Exchange {
   bool complete_ = false;
   bool close_after_ = false;
   uint64_t since_ns_ = 0;        // of the state: began, or made its last progress
+  uint64_t body_since_ns_ = 0;   // the head was complete
   uint64_t write_since_ns_ = 0;  // the last time that the client took a byte, or that there was none for it
   size_t lingered_bytes_ = 0;
   size_t counted_body_bytes_ = 0;

@@ -18,6 +18,7 @@ struct HttpLimits {
 
   uint64_t head_timeout_ms = 5'000;    // from the first byte of a head to its end; then 408
   uint64_t body_timeout_ms = 30'000;   // without a byte of an unfinished body; then 408
+  uint64_t body_total_ms = 120'000;    // from the end of the head to the end of the body; then 408
   uint64_t idle_timeout_ms = 120'000;  // between requests; then closed without a word
   uint64_t write_timeout_ms = 30'000;  // unsent bytes and not one taken; then reset, its request forgotten
 

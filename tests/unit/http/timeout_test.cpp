@@ -79,6 +79,23 @@ TEST(Timeouts, ABodyThatStopsGets408) {
   EXPECT_TRUE(client.waits_for_end());
 }
 
+TEST(Timeouts, ABodyThatTricklesGets408AsWell) {
+  HttpLimits limits = short_limits();
+  limits.body_total_ms = 50;
+  TestServer test(limits);
+  Client client = test.connect();
+  ASSERT_TRUE(client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"));
+  EXPECT_TRUE(pump_until(test.loop, [&] {
+    client.send("x");
+    client.receive();
+    return client.ended();
+  }));
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.status, 408);
+  EXPECT_NE(answer.body.find("did not arrive in time"), std::string::npos) << answer.body;
+  EXPECT_EQ(test.server.counters().timeouts_total, 1u);
+}
+
 TEST(Timeouts, AnIdleConnectionIsClosedSilently) {
   HttpLimits limits = short_limits();
   limits.idle_timeout_ms = 50;
