@@ -108,6 +108,7 @@ class RingProducer {
     }
     const uint64_t count = end - published_;
     published_ = end;
+    streams_ = count >= kPrefetch_slots / 2;
     view_.words->tail.store(end, std::memory_order_relaxed);
     return count;
   }
@@ -138,10 +139,11 @@ class RingProducer {
   void remember_large(uint64_t index, uint64_t end_position);
   void write_crc(uint64_t index, std::span<const std::byte> body);
 
-  // In bulk, because transfers that start together overlap: across dies 15 % more messages than one by one.
-  void take_lines_ahead(uint64_t tail) {
-    if (tail + 3 * kPrefetch_slots - head_ >= view_.slots_count) return;
-    for (uint64_t index = tail + 2 * kPrefetch_slots; index < tail + 3 * kPrefetch_slots; ++index) {
+  // A stream takes them in bulk, because transfers that start together overlap (across dies 15 % more
+  // messages than one by one); a single message takes one, because a bulk would delay it.
+  void take_lines_ahead(uint64_t tail, uint64_t from, uint64_t to) {
+    if (tail + to - head_ >= view_.slots_count) return;
+    for (uint64_t index = tail + from; index < tail + to; ++index) {
       prefetch_for_write(&view_.slots[index & mask_]);
     }
   }
@@ -150,8 +152,11 @@ class RingProducer {
   void write_slot(uint16_t type, size_t body_bytes, BodyPlace place, WordAt&& word_at) {
     const uint64_t tail = tail_;
     Slot& slot = view_.slots[tail & mask_];
-    if (tail % kPrefetch_slots == 0) [[unlikely]]
-      take_lines_ahead(tail);
+    if (!streams_) {
+      take_lines_ahead(tail, kPrefetch_slots, kPrefetch_slots + 1);
+    } else if (tail % kPrefetch_slots == 0) {
+      take_lines_ahead(tail, 2 * kPrefetch_slots, 3 * kPrefetch_slots);
+    }
     const uint64_t meta = static_cast<uint32_t>(body_bytes) | static_cast<uint64_t>(type) << 32 |
                           static_cast<uint64_t>(place) << 48;
     slot.words[1].store(meta, std::memory_order_relaxed);
@@ -174,6 +179,7 @@ class RingProducer {
   uint64_t large_first_ = 0;
   uint64_t large_end_ = 0;
   bool consumer_lies_ = false;
+  bool streams_ = false;  // the last publish() was of many messages
 };
 
 class RingConsumer {
