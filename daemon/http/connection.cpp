@@ -239,16 +239,22 @@ void Connection::write_head(const HttpResponse& response, bool has_length) {
 void Connection::flush() {
   dirty_ = false;
   if (state_ == State::kClosed || state_ == State::kLingering) return;
-  fill();
+  const bool had_room = has_room();
+  if (had_room) fill();
   if (!send_some()) return;
+  if (!had_room && has_room()) server_.mark_dirty(*this);  // for what the responder was not asked just now
   if (state_ == State::kRunning && complete_ && output_.unsent_bytes() == 0) finish_exchange();
   update_watch();
 }
 
-// Asks the responder for what it has, unless the client is too far behind already.
+// False when the client is too far behind already.
+bool Connection::has_room() const {
+  return output_.unsent_bytes() < server_.limits_.unsent_bytes_max;
+}
+
+// Asks the responder for what it has.
 void Connection::fill() {
   if (state_ != State::kRunning || !streaming_ || complete_) return;
-  if (output_.unsent_bytes() >= server_.limits_.unsent_bytes_max) return;
   if (output_.unsent_bytes() == 0) write_since_ns_ = monotonic_ns();
   const bool chunked = !request_.http_1_0;
   if (chunked) output_.begin_chunk();

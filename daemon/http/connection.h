@@ -57,6 +57,7 @@ class Connection final : public Exchange {
   void reject(const Error& error);
   void peer_ended();
   void fill();
+  bool has_room() const;
   bool send_some();
   void finish_exchange();
   void begin_linger();

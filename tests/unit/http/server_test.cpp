@@ -276,6 +276,26 @@ TEST(HttpServer, StreamsInChunks) {
   EXPECT_EQ(test.server.counters().hang_ups_total, 0u);
 }
 
+TEST(HttpServer, AsksAgainOnceTheClientHasTakenTheRest) {
+  HttpLimits limits;
+  limits.unsent_bytes_max = 50'000;
+  TestServer test(limits);
+  Held held;
+  add_held(test.router, held);
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(get("/held")));
+  ASSERT_TRUE(pump_until(test.loop, [&] { return held.exchange != nullptr; }));
+  held.exchange->start_stream({});
+  held.pending = std::string(300'000, 'x');  // more than the socket takes at once
+  held.exchange->wake();
+  pump_some(test.loop);
+  held.pending = "the end";
+  held.complete = true;
+  held.exchange->wake();  // the last one, and it comes while too much is unsent
+  pump_some(test.loop);
+  EXPECT_EQ(client.answer().body.size(), 300'007u);
+}
+
 TEST(HttpServer, DropsTheResponderOfAClientThatHangsUp) {
   TestServer test;
   Held held;
