@@ -60,8 +60,12 @@ TEST(Timeouts, AHeadThatTricklesGets408AsWell) {
   Client client = test.connect();
   const std::string head = "GET / HTTP/1.1\r\n" + std::string(10'000, 'A');
   size_t sent = 0;
+  uint64_t sent_ns = 0;
   EXPECT_TRUE(pump_until(test.loop, [&] {
-    if (sent < head.size()) client.send(head.substr(sent++, 1));
+    if (sent < head.size() && monotonic_ns() > sent_ns + kMillisecond_ns) {
+      client.send(head.substr(sent++, 1));
+      sent_ns = monotonic_ns();
+    }
     client.receive();
     return client.ended();
   }));
