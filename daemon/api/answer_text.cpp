@@ -7,6 +7,8 @@
 namespace deepserve::daemon {
 namespace {
 
+constexpr size_t kLittle_bytes = 16 * 1024;
+
 void append_bytes(std::string& out, std::string_view text) {
   out += '[';
   for (size_t i = 0; i < text.size(); ++i) {
@@ -57,6 +59,11 @@ void append_usage(std::string& out, const ipc::Usage& usage) {
 }
 
 }  // namespace
+
+void clear_keeping_little(std::string& text) {
+  text.clear();
+  if (text.capacity() > kLittle_bytes) text = std::string();
+}
 
 void LogprobText::add(bool chat, uint8_t top, const std::vector<ipc::TokenLogprob>& alternatives) {
   if (alternatives.empty()) return;
@@ -115,7 +122,7 @@ void LogprobText::append_to(std::string& out, bool chat) const {
 }
 
 void LogprobText::clear() {
-  for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) list->clear();
+  for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) clear_keeping_little(*list);
 }
 
 AnswerText::AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t created_unix)

@@ -13,6 +13,9 @@
 
 namespace deepserve::daemon {
 
+// Empties it; its memory goes too unless it is little, as it is while a client keeps up.
+void clear_keeping_little(std::string& text);
+
 // Log probabilities of some tokens in a row, waiting to be told.
 class LogprobText {
  public:
@@ -22,6 +25,7 @@ class LogprobText {
   // The value of a choice's `logprobs`: null when there are none.
   void append_to(std::string& out, bool chat) const;
   void clear();
+  size_t bytes() const { return tokens_.size() + logprobs_.size() + top_.size() + offsets_.size(); }
 
  private:
   void add_chat(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top);

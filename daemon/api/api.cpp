@@ -30,7 +30,7 @@ std::unique_ptr<Responder> start_completion(Exchange& exchange, Serving& serving
   if (model->facts) spec->shape.fingerprint = model->facts->numerics_id;
   spec->request.peer = exchange.request().peer;
   spec->request.client = client_name(spec->request.peer, options);
-  return std::make_unique<Completion>(exchange, serving, metrics, std::move(*spec), options.keep_alive_ms);
+  return std::make_unique<Completion>(exchange, serving, metrics, std::move(*spec), options);
 }
 
 }  // namespace

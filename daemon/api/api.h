@@ -20,6 +20,9 @@ struct ApiOptions {
   std::function<std::string(const Peer&)> client_name;
   const HttpServer* server = nullptr;  // for the connection counts in /metrics
   uint64_t keep_alive_ms = 10'000;     // a stream that is silent for so long sends an SSE comment
+  // What one request may keep in memory of its answer, text and log probabilities: an answer in one piece
+  // until its end, a stream while its client does not read. Beyond it the request fails.
+  size_t answer_bytes_max = 64 * 1024 * 1024;
 };
 
 // Everything named here outlives the routes' use: before it goes, HttpServer::close_all() (running requests

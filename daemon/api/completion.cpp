@@ -1,7 +1,9 @@
 #include "daemon/api/completion.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/api/api.h"
 #include "daemon/http/error_response.h"
 #include "daemon/http/json_text.h"
 #include "ipc/base/clock.h"
@@ -24,14 +26,15 @@ void log_end(ipc::RequestId id, const Error& error) {
 }  // namespace
 
 Completion::Completion(Exchange& exchange, Serving& serving, Metrics& metrics, CompletionSpec spec,
-                       uint64_t keep_alive_ms)
+                       const ApiOptions& options)
     : exchange_(exchange),
       serving_(serving),
       metrics_(metrics),
       shape_(std::move(spec.shape)),
       service_class_(spec.request.service_class),
       logprobs_(spec.request.generation.logprobs),
-      keep_alive_ms_(keep_alive_ms),
+      keep_alive_ms_(options.keep_alive_ms),
+      answer_bytes_max_(options.answer_bytes_max),
       started_ns_(monotonic_ns()),
       choices_(spec.request.generation.choices) {
   id_ = serving.start(std::move(spec.request), *this);
@@ -63,11 +66,39 @@ void Completion::on_delta(const ipc::Delta& event) {
   Choice& choice = choices_[event.choice];
   observe_delta(choice, static_cast<uint32_t>(event.tokens.size()));
   choice.tokens += static_cast<uint32_t>(event.tokens.size());
+  const size_t old_bytes = choice.held_bytes();
   choice.text += event.text;
   if (logprobs_ != ipc::kNoLogprobs) {
     for (const auto& alternatives : event.logprobs) choice.logprobs.add(shape_.chat, logprobs_, alternatives);
   }
+  held_bytes_ += choice.held_bytes() - old_bytes;
+  if (held_bytes_ > answer_bytes_max_) return give_up();
   if (shape_.stream && !event.text.empty()) exchange_.wake();
+}
+
+void Completion::release(Choice& choice) {
+  held_bytes_ -= choice.held_bytes();
+  clear_keeping_little(choice.text);
+  choice.logprobs.clear();
+}
+
+// What was kept goes at once: a client that reads slowly could hold on to it for a long time yet.
+void Completion::give_up() {
+  serving_.forget(id_);
+  for (Choice& choice : choices_) {
+    release(choice);
+    choice.finish.reset();
+  }
+  if (shape_.stream) {
+    on_failed(
+        {Code::kSlowReader, fmt::format("more than {} bytes of the answer waited for the client to read them",
+                                        answer_bytes_max_)});
+  } else {
+    on_failed({Code::kPayloadTooLarge,
+               fmt::format("the answer takes more than {} bytes: ask for fewer choices, tokens or log "
+                           "probabilities, or for a stream",
+                           answer_bytes_max_)});
+  }
 }
 
 void Completion::observe_delta(Choice& choice, uint32_t tokens) {
@@ -152,8 +183,7 @@ void Completion::produce_choice(std::string& out, uint16_t index) {
     choice.tokens_told = choice.tokens;
     append_id(out);
     text_->append_text_event(out, index, choice.text, choice.logprobs);
-    choice.text.clear();
-    choice.logprobs.clear();
+    release(choice);
   }
   if (!finishes) return;
   choice.finish_told = true;
@@ -186,9 +216,10 @@ void Completion::respond_whole() {
   HttpResponse response;
   text_->begin_whole(response.body);
   for (uint16_t i = 0; i < choices_.size(); ++i) {
-    const Choice& choice = choices_[i];
+    Choice& choice = choices_[i];
     text_->append_whole_choice(response.body, i, choice.text, choice.logprobs,
                                choice.finish.value_or(ipc::FinishReason::kStop));
+    release(choice);
   }
   text_->end_whole(response.body, usage_);
   exchange_.respond(std::move(response));

@@ -2,6 +2,9 @@
 //
 // The status line waits for the runner's `accepted`: until then every error has its own HTTP status. A stream
 // that fails after it ends with `event: error` and without [DONE] (DESIGN 6).
+//
+// What has come and cannot be told yet is kept up to ApiOptions::answer_bytes_max. Beyond it the request is
+// forgotten: kPayloadTooLarge for an answer in one piece, kSlowReader for a stream.
 #pragma once
 
 #include <optional>
@@ -16,11 +19,13 @@
 
 namespace deepserve::daemon {
 
+struct ApiOptions;
+
 class Completion final : public Responder, public ResponseSink {
  public:
   // Starts the request. Everything is borrowed but the spec.
   Completion(Exchange& exchange, Serving& serving, Metrics& metrics, CompletionSpec spec,
-             uint64_t keep_alive_ms);
+             const ApiOptions& options);
   // Forgets the request unless it has ended.
   ~Completion() override;
 
@@ -42,11 +47,15 @@ class Completion final : public Responder, public ResponseSink {
     uint64_t last_token_ns = 0;
     std::optional<ipc::FinishReason> finish;
     bool finish_told = false;
+
+    size_t held_bytes() const { return text.size() + logprobs.bytes(); }
   };
 
   void observe_delta(Choice& choice, uint32_t tokens);
   void append_id(std::string& out) const;
   void produce_choice(std::string& out, uint16_t index);
+  void release(Choice& choice);
+  void give_up();
   void respond_whole();
   double seconds_since_start() const;
 
@@ -57,11 +66,13 @@ class Completion final : public Responder, public ResponseSink {
   const ipc::Class service_class_;
   const uint8_t logprobs_;
   const uint64_t keep_alive_ms_;
+  const size_t answer_bytes_max_;
   const uint64_t started_ns_;
   uint64_t last_event_ns_ = 0;
   ipc::RequestId id_ = 0;
   std::optional<AnswerText> text_;
   std::vector<Choice> choices_;
+  size_t held_bytes_ = 0;  // of all choices
   ipc::Usage usage_;
   std::optional<Error> failure_;  // after the 200
   bool accepted_ = false;

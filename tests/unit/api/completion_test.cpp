@@ -254,6 +254,73 @@ TEST(Completion, ASlowReaderIsForgotten) {
   EXPECT_EQ(test.server.counters().slow_readers_total, 1u);
 }
 
+TEST(Completion, AnAnswerTooLargeToBeGatheredIsRefused) {
+  ApiServer test({}, 10'000, 100'000);
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(chat()));
+  ResponseSink& sink = test.sink();
+  sink.on_accepted({});
+  sink.on_delta(delta(std::string(100'000, 'x')));
+  EXPECT_TRUE(test.serving.forgotten.empty());
+  sink.on_delta(delta("x"));
+  EXPECT_EQ(test.serving.forgotten, std::vector<RequestId>{1});
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.status, 413);
+  EXPECT_EQ(string_at(json_of(answer.body), "/error/code"), "payload_too_large");
+  EXPECT_NE(answer.body.find("100000 bytes"), std::string::npos) << answer.body;
+  client.hang_up();
+  EXPECT_TRUE(pump_until(test.loop, [&] { return test.server.connections() == 0; }));
+  EXPECT_EQ(test.serving.forgotten.size(), 1u);
+}
+
+TEST(Completion, LogProbabilitiesCountAsPartOfTheAnswer) {
+  ApiServer test({}, 10'000, 100'000);
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(text(R"(, "n": 2, "logprobs": 20)")));
+  ResponseSink& sink = test.sink();
+  sink.on_accepted({});
+  for (uint16_t i = 0; i < 1000 && test.serving.forgotten.empty(); ++i) {
+    ipc::Delta event = delta("x", {1}, i % 2);
+    event.logprobs = {std::vector<ipc::TokenLogprob>(21, {1, -0.5f, "token"})};
+    for (ipc::TokenId token = 0; token < 21; ++token) event.logprobs[0][token].token = token;
+    sink.on_delta(event);
+  }
+  EXPECT_EQ(client.answer().status, 413);
+}
+
+TEST(Completion, AStreamThatIsNotReadFailsBeforeItGathersTooMuch) {
+  HttpLimits limits;
+  limits.unsent_bytes_max = 100'000;
+  ApiServer test(limits, 10'000, 100'000);
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(chat(kStream)));
+  ResponseSink& sink = test.sink();
+  sink.on_accepted({});
+  EXPECT_TRUE(pump_until(test.loop, [&] {
+    if (test.serving.forgotten.empty()) sink.on_delta(delta(std::string(50'000, 'x')));
+    return !test.serving.forgotten.empty();
+  }));
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.body.find("[DONE]"), std::string::npos);
+  EXPECT_EQ(string_at(json_of(events(answer.body).back()), "/error/code"), "slow_reader");
+}
+
+TEST(Completion, AStreamThatIsReadMayBeOfAnyLength) {
+  ApiServer test({}, 10'000, 100'000);
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(chat(kStream)));
+  ResponseSink& sink = test.sink();
+  sink.on_accepted({});
+  for (const char letter : std::string("abcdefghij")) {
+    const std::string piece(60'000, letter);
+    sink.on_delta(delta(piece));
+    ASSERT_EQ(client.part(piece).status, 200);
+  }
+  sink.on_finished(finished());
+  EXPECT_EQ(events(client.answer().body).back(), "[DONE]");
+}
+
 TEST(Completion, TellsLogProbabilitiesOfAChat) {
   ApiServer test;
   Client client = test.connect();

@@ -86,9 +86,14 @@ class FakeServing final : public Serving {
 
 class ApiServer : public TestServer {
  public:
-  explicit ApiServer(HttpLimits limits = {}, uint64_t keep_alive_ms = 10'000)
+  explicit ApiServer(HttpLimits limits = {}, uint64_t keep_alive_ms = 10'000,
+                     size_t answer_bytes_max = ApiOptions().answer_bytes_max)
       : TestServer(limits),
-        api(serving, metrics, {.client_name = {}, .server = &server, .keep_alive_ms = keep_alive_ms}),
+        api(serving, metrics,
+            {.client_name = {},
+             .server = &server,
+             .keep_alive_ms = keep_alive_ms,
+             .answer_bytes_max = answer_bytes_max}),
         control(serving, {.runtime_dir = "/run/x", .config_path = "/etc/x.toml", .config_json = [] {
                             return std::string("{\"server\":{}}");
                           }}) {
