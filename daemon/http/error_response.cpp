@@ -52,16 +52,20 @@ HttpResponse error_response(const Error& error, const ErrorDetails& details) {
 }
 
 ErrorDetails refusal_details(const Refusal& refusal) {
-  ErrorDetails details{.reason = refusal.reason, .retry_after_ms = refusal.retry_after_ms};
-  if (error_row(refusal.error.code).http_status != 503) return details;
-  if (details.reason.empty()) details.reason = error_row(refusal.error.code).name;
-  if (details.retry_after_ms == 0) details.retry_after_ms = 1000;  // a 503 always says when
-  details.service_class = ipc::class_name(refusal.service_class);
+  ErrorDetails details = failure_details(refusal.error, refusal.service_class);
+  if (!refusal.reason.empty()) details.reason = refusal.reason;
+  if (refusal.retry_after_ms != 0) details.retry_after_ms = refusal.retry_after_ms;
   return details;
 }
 
 ErrorDetails failure_details(const Error& error, ipc::Class service_class) {
-  return refusal_details(Refusal{error, 0, "", service_class});
+  ErrorDetails details;
+  const ErrorRow& row = error_row(error.code);
+  if (row.http_status != 503) return details;
+  details.reason = row.name;
+  details.service_class = ipc::class_name(service_class);
+  details.retry_after_ms = 1000;  // a 503 always says when
+  return details;
 }
 
 }  // namespace deepserve::daemon
