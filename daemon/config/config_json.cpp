@@ -16,12 +16,17 @@ json::array plain_array(const std::vector<Value>& values) {
   return array;
 }
 
+// 0 stands for the model's own, which nobody can write as a number.
+json::value context_json(uint32_t tokens) {
+  return tokens == 0 ? json::value() : json::value(tokens);
+}
+
 json::object model_json(const ModelConfig& model) {
   return {{"name", model.name},
           {"aliases", plain_array(model.aliases)},
           {"path", model.path},
           {"devices", plain_array(model.devices)},
-          {"context_tokens", model.context_tokens},
+          {"context_tokens", context_json(model.context_tokens)},
           {"kv_memory", size_text(model.kv_memory_bytes)},
           {"sequences_max", model.sequences_max},
           {"chat_template", model.chat_template}};

@@ -74,6 +74,15 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
   EXPECT_THAT(config_json(*config), HasSubstr("\"hang_after\":\"2s\""));
 }
 
+TEST_F(ConfigFile, TheModelsOwnContextIsNullInJsonBecauseNoNumberMeansIt) {
+  const auto own = load(kDevice + kModel);
+  ASSERT_TRUE(own) << problems_text("", own.error());
+  EXPECT_THAT(config_json(*own), HasSubstr("\"context_tokens\":null"));
+  const auto named = load(kDevice + kModel + "context_tokens = 512\n");
+  ASSERT_TRUE(named) << problems_text("", named.error());
+  EXPECT_THAT(config_json(*named), HasSubstr("\"context_tokens\":512"));
+}
+
 TEST_F(ConfigFile, EveryProblemIsReportedAtOnceWithItsPlace) {
   const auto config =
       load("[server]\nlisten = 7\ncolour = \"red\"\n" + kDevice + kModel + "context_tokens = \"x\"\n");
