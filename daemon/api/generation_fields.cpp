@@ -12,7 +12,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr size_t kStopsMax = 16;
-constexpr size_t kStopBytesMax = 1024;
+constexpr size_t kStopBytesMax = 512;  // the runner's own limit
 constexpr size_t kStopTokensMax = 64;
 constexpr size_t kBiasesMax = 1024;
 constexpr int64_t kTokenIdMax = INT32_MAX;
@@ -24,7 +24,7 @@ void read_stop(Fields& fields, ipc::Generation& generation) {
     const auto* text = value.if_string();
     if (text == nullptr || text->empty() || text->size() > kStopBytesMax) {
       return fields.fail_at(
-          "stop", "must be a string or a list of strings, none of them empty or longer than 1024 bytes");
+          "stop", "must be a string or a list of strings, none of them empty or longer than 512 bytes");
     }
     generation.stop.emplace_back(*text);
   };

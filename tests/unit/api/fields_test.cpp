@@ -268,10 +268,37 @@ TEST(Fields, PromptsAreTextOrTokens) {
   }
 }
 
+TEST(Fields, AStopStringIsAtMostAsLongAsTheRunnerTakesIt) {
+  const auto body = [](size_t stop_bytes) {
+    return R"({"prompt": "a", "stop": ")" + std::string(stop_bytes, 'x') + "\"}";
+  };
+  EXPECT_EQ(spec_of("/v1/completions", body(512)).generation.stop.at(0).size(), 512u);
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(post("/v1/completions", body(513))));
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_NE(answer.body.find("longer than 512 bytes"), std::string::npos) << answer.body;
+}
+
 TEST(Fields, AMissingSeedIsRandom) {
   const std::string body = R"({"prompt": "a"})";
   EXPECT_NE(spec_of("/v1/completions", body).generation.seed,
             spec_of("/v1/completions", body).generation.seed);
+}
+
+TEST(Fields, ResumptionIsRefusedByNameButNotWhatLibrariesSendUnasked) {
+  const std::string body = R"({"prompt": "a"})";
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(post("/v1/completions", body, "X-Deepserve-Resume: 1\r\n")));
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.status, 400);
+  const auto error = json_of(answer.body).at("error");
+  EXPECT_EQ(error.at("code").as_string(), "not_supported");
+  EXPECT_EQ(error.at("param").as_string(), "X-Deepserve-Resume");
+  EXPECT_TRUE(test.serving.started.empty());
+  EXPECT_EQ(spec_of("/v1/completions", body, "Idempotency-Key: stainless-1\r\n").prompt.text, "a");
 }
 
 TEST(Fields, TheHeaderIsTheStrongestWordOnTheClass) {
