@@ -40,6 +40,10 @@ void read_prompt(Fields& fields, ipc::Prompt& prompt);
 // labels.
 void read_common_fields(Fields& fields, const HttpRequest& request, CompletionSpec& spec);
 
+// X-Deepserve-Resume is refused: no request outlives its connection yet. Idempotency-Key, which is for the
+// same, is accepted and has no effect: OpenAI's own libraries send it unasked.
+void refuse_resumption(Fields& fields, const HttpRequest& request);
+
 // X-Deepserve-Class, `priority`, `service_tier` and X-Deepserve-Deadline-Ms (see api.h).
 void read_service_class(Fields& fields, const HttpRequest& request, RequestSpec& spec);
 

@@ -132,6 +132,7 @@ void read_common_fields(Fields& fields, const HttpRequest& request, CompletionSp
   if (generation.tokens_min > generation.tokens_max) fields.fail_at("min_tokens", "is more than max_tokens");
   read_stream(fields, spec.shape);
   read_labels(fields);
+  refuse_resumption(fields, request);
   read_service_class(fields, request, spec.request);
   for (const std::string_view name :
        {"use_beam_search", "length_penalty", "prompt_logprobs", "guided_json", "guided_regex",
@@ -140,6 +141,11 @@ void read_common_fields(Fields& fields, const HttpRequest& request, CompletionSp
     fields.refuse_unsupported(name);
   }
   spec.request.prompt_bytes = prompt_bytes(spec.request.prompt);
+}
+
+void refuse_resumption(Fields& fields, const HttpRequest& request) {
+  if (request.field("x-deepserve-resume") == nullptr) return;
+  fields.fail_at("X-Deepserve-Resume", "is not supported", Code::kNotSupported);
 }
 
 uint64_t prompt_bytes(const ipc::Prompt& prompt) {
