@@ -1,0 +1,9 @@
+# `cmake --install build/release --prefix /usr`: the programs, the default configuration with its model, the units.
+include(GNUInstallDirs)
+install(TARGETS dsd ds-runner dsctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES etc/deepserve.toml DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/deepserve)
+install(FILES etc/models/tiny.gguf DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/deepserve/models)
+file(GLOB units systemd/*.service systemd/*.socket)
+install(FILES ${units} DESTINATION lib/systemd/system)
+install(FILES systemd/sysusers.d/deepserve.conf DESTINATION lib/sysusers.d)
+install(FILES systemd/tmpfiles.d/deepserve.conf DESTINATION lib/tmpfiles.d)
