@@ -19,8 +19,8 @@ void prefer_as_oom_victim();
 
 // Limits private writable memory (RLIMIT_DATA: heap, KV cache, thread stacks). The mapped model file is not
 // counted: it is page cache, which the kernel takes back by itself. What does not fit is refused by the
-// allocator, which ends the process with a reason (see report_out_of_memory), where a cgroup limit would end
-// it by SIGKILL.
+// allocator, which ends the process with a reason (report_fatal_signals_to sees to that), where a cgroup
+// limit would end it by SIGKILL.
 Result<void> limit_memory(uint64_t bytes);
 
 // No core dumps: they would hold prompts and answers.

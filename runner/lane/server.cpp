@@ -173,6 +173,10 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
     spdlog::warn("context_tokens = {} is lowered to the model's own {}", options.context_tokens,
                  engine->context_tokens());
   }
+  if (options.sequences_max > kStepTokensMax) {
+    spdlog::warn("sequences_max = {} is lowered to {}, the tokens of a step", options.sequences_max,
+                 kStepTokensMax);
+  }
   const ipc::RunnerState ready = describe(model, options, engine->context_tokens());
   const uint64_t kv_tokens = uint64_t{ready.kv_blocks} * ready.kv_block_tokens;
   if (kv_tokens < ready.context_tokens) {

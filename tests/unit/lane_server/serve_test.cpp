@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <iostream>
 
 #include "ipc/base/check.h"
 #include "tests/unit/lane_server/lane_pair.h"
@@ -20,8 +23,8 @@ using ::testing::HasSubstr;
 // A child that runs ds-runner, with a lane as dsd would have made it.
 class RunnerProcess {
  public:
-  explicit RunnerProcess(std::vector<std::string> words, uint64_t epoch_of_lane = 1,
-                         void (*before_exec)() = [] {}) {
+  explicit RunnerProcess(
+      std::vector<std::string> words, uint64_t epoch_of_lane = 1, void (*before_exec)() = [] {}) {
     auto fds = ipc::create_lane({}, epoch_of_lane).value();
     daemon = std::make_unique<DaemonEnd>(duplicate(fds), epoch_of_lane);
     int ends[2];
@@ -34,12 +37,14 @@ class RunnerProcess {
     // Out of the way of the numbers that they are to have in the child.
     const int sources[] = {fds.to_runner.get(), fds.to_daemon.get(), fds.runner_wake.get(),
                            fds.daemon_wake.get(), ends[1]};
+    log = Fd(memfd_create("runner's log", MFD_CLOEXEC));
     int parked[5];
     for (int i = 0; i < 5; ++i) parked[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, 200);
     pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
       for (int i = 0; i < 5; ++i) dup2(parked[i], ipc::kLaneFdToRunner + i);
+      dup2(log.get(), STDERR_FILENO);
       before_exec();
       execv(DS_RUNNER, arguments.data());
       _exit(127);
@@ -51,6 +56,12 @@ class RunnerProcess {
     if (pid <= 0) return;
     kill(pid, SIGKILL);
     waitpid(pid, nullptr, 0);
+    if (::testing::Test::HasFailure()) std::cerr << log_text();
+  }
+  std::string log_text() const {
+    std::string text(static_cast<size_t>(lseek(log.get(), 0, SEEK_END)), '\0');
+    CHECK(pread(log.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()));
+    return text;
   }
   int wait() {
     int status = 0;
@@ -62,6 +73,7 @@ class RunnerProcess {
 
   std::unique_ptr<DaemonEnd> daemon;
   Fd supervisor;
+  Fd log;
   pid_t pid = -1;
 };
 
@@ -209,6 +221,15 @@ TEST_F(ServeModel, MemoryBeyondItsLimitEndsItWithThatReason) {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
   EXPECT_EQ(limited.daemon->lane->death_cause().kind, 3u);
   EXPECT_EQ(limited.daemon->lane->death_cause().number, static_cast<uint32_t>(Code::kOutOfMemory));
+}
+
+TEST_F(ServeModel, MoreSequencesThanAStepHoldsAreLoweredWithAWarning) {
+  RunnerProcess crowded({"--model", model.path(), "--kv-bytes", "1048576", "--sequences-max", "1000"});
+  ASSERT_TRUE(crowded.daemon->wait_until([&] {
+    return !crowded.daemon->states.empty() && crowded.daemon->states.back().phase == ipc::RunnerPhase::kReady;
+  }));
+  EXPECT_EQ(crowded.daemon->states.back().sequences_max, 512u);
+  EXPECT_THAT(crowded.log_text(), HasSubstr("sequences_max = 1000 is lowered to 512"));
 }
 
 TEST(Serve, WithoutDescriptorsItSaysWhoStartsIt) {
