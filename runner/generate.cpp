@@ -54,15 +54,10 @@ void print_figures(const ipc::Finished& end, uint64_t load_ns) {
              ipc::finish_reason_name(end.reason));
 }
 
-Result<std::optional<ChatTemplate>> chat_template(const Arguments& arguments, const Vocabulary& vocabulary) {
-  if (!arguments.chat) return std::nullopt;
-  if (arguments.chat_template.empty()) {
-    TRY_ASSIGN(auto detected, ChatTemplate::detect(vocabulary));
-    return detected;
-  }
+Result<ChatTemplate> chat_template(const Arguments& arguments, const Vocabulary& vocabulary) {
+  if (arguments.chat_template.empty()) return ChatTemplate::detect(vocabulary);
   TRY_ASSIGN(const ChatFamily family, chat_family_from_name(arguments.chat_template));
-  TRY_ASSIGN(auto named, ChatTemplate::of_family(family, vocabulary));
-  return named;
+  return ChatTemplate::of_family(family, vocabulary);
 }
 
 Result<void> generate(const Arguments& arguments) {
@@ -73,15 +68,14 @@ Result<void> generate(const Arguments& arguments) {
   backend_options.isa = arguments.isa;
   TRY_ASSIGN(LoadedModel model, load_model(arguments.model, backend_options));
   if (!model.vocabulary) return tl::unexpected<Error>(model.vocabulary_error);
-  TRY_ASSIGN(const auto chat, chat_template(arguments, *model.vocabulary));
+  const auto chat = chat_template(arguments, *model.vocabulary);
   TRY_ASSIGN(const auto tokenizer, Tokenizer::make(std::move(*model.vocabulary)));
   const uint64_t load_ns = monotonic_ns() - begin_ns;
 
   PrintingSink sink;
   EngineOptions options;
   options.context_tokens = arguments.context_tokens;
-  TRY_ASSIGN(const auto engine,
-             Engine::make(*model.backend, *tokenizer, chat ? &*chat : nullptr, options, sink));
+  TRY_ASSIGN(const auto engine, Engine::make(*model.backend, *tokenizer, chat, options, sink));
   ipc::Submit submit;
   submit.request = 1;
   submit.generation = arguments.generation;

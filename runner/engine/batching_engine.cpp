@@ -20,7 +20,7 @@ constexpr uint32_t kPrefillTokensMin = 16;  // of a step, however slow the devic
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::make(Backend& backend, const Tokenizer& tokenizer,
-                                             const ChatTemplate* chat, const EngineOptions& options,
+                                             const Result<ChatTemplate>& chat, const EngineOptions& options,
                                              EventSink& sink) {
   const BackendInfo& info = backend.info();
   if (info.blocks == 0 || info.block_tokens == 0 || info.vocabulary == 0 || info.batch_tokens_max == 0) {
@@ -39,7 +39,7 @@ Result<std::unique_ptr<Engine>> Engine::make(Backend& backend, const Tokenizer& 
   return std::make_unique<BatchingEngine>(backend, tokenizer, chat, bounded, sink);
 }
 
-BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, const ChatTemplate* chat,
+BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, const Result<ChatTemplate>& chat,
                                const EngineOptions& options, EventSink& sink)
     : backend_(backend),
       tokenizer_(tokenizer),

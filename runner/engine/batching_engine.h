@@ -14,7 +14,7 @@ namespace deepserve::runner {
 class BatchingEngine final : public Engine {
  public:
   // `options` within the backend's bounds: Engine::make sees to that.
-  BatchingEngine(Backend& backend, const Tokenizer& tokenizer, const ChatTemplate* chat,
+  BatchingEngine(Backend& backend, const Tokenizer& tokenizer, const Result<ChatTemplate>& chat,
                  const EngineOptions& options, EventSink& sink);
 
   void submit(const ipc::Submit& submit) override;
@@ -39,7 +39,7 @@ class BatchingEngine final : public Engine {
 
   Backend& backend_;
   const Tokenizer& tokenizer_;
-  const ChatTemplate* chat_;
+  const Result<ChatTemplate>& chat_;
   EngineOptions options_;
   EventSink& sink_;
   Scheduler scheduler_;

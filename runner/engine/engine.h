@@ -40,10 +40,10 @@ struct EngineOptions {
 
 class Engine {
  public:
-  // `backend`, `tokenizer`, `chat` (may be null: chat prompts are refused) and `sink` must outlive the
-  // engine.
+  // `backend`, `tokenizer`, `chat` and `sink` must outlive the engine. Without a chat template, chat prompts
+  // are refused with the error in its place, which is what the client reads.
   static Result<std::unique_ptr<Engine>> make(Backend& backend, const Tokenizer& tokenizer,
-                                              const ChatTemplate* chat, const EngineOptions& options,
+                                              const Result<ChatTemplate>& chat, const EngineOptions& options,
                                               EventSink& sink);
   virtual ~Engine() = default;
 

@@ -109,14 +109,11 @@ Result<void> check_ids(std::span<const TokenId> tokens, uint32_t vocabulary, std
 }
 
 Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_special, const Tokenizer& tokenizer,
-                                      const ChatTemplate* chat) {
+                                      const Result<ChatTemplate>& chat) {
   if (prompt.kind == ipc::PromptKind::kTokens) return prompt.tokens;
   std::vector<TokenId> tokens;
   if (prompt.kind == ipc::PromptKind::kChat) {
-    if (chat == nullptr) {
-      return fail(Code::kNotSupported,
-                  "the model has no chat template that is known: name one in the config");
-    }
+    if (!chat) return tl::unexpected<Error>(chat.error());
     TRY_ASSIGN(tokens, chat->render(prompt.chat, tokenizer));
   } else {
     tokens = tokenizer.encode(prompt.text, Tokenizer::Specials::kParse);
@@ -130,7 +127,7 @@ Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_specia
 }
 
 Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& limits,
-                               const Tokenizer& tokenizer, const ChatTemplate* chat) {
+                               const Tokenizer& tokenizer, const Result<ChatTemplate>& chat) {
   TRY(check_generation(submit, limits.vocabulary));
   PreparedPrompt prepared;
   TRY_ASSIGN(prepared.tokens, tokenize(submit.prompt, true, tokenizer, chat));

@@ -16,9 +16,9 @@ namespace deepserve::runner {
 // The tokens of `prompt`. Text is parsed for control tokens, as other engines' completion endpoints do:
 // whoever may send text may send token ids as well, so there is nothing to protect. What a chat's messages
 // say is never parsed. BOS comes first when the model wants one and `add_special` is set; never twice, never
-// before token prompts. `chat` null: chat prompts are refused with kNotSupported.
+// before token prompts. Chat prompts are refused with the error of `chat` when there is no template.
 Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_special, const Tokenizer& tokenizer,
-                                      const ChatTemplate* chat);
+                                      const Result<ChatTemplate>& chat);
 
 // kInvalidRequest names `field` and the first of `tokens` that is not below `vocabulary`.
 Result<void> check_ids(std::span<const TokenId> tokens, uint32_t vocabulary, std::string_view field);
@@ -42,6 +42,6 @@ struct PreparedPrompt {
 // Checks all that could hurt the runner and clamps tokens_max. kInvalidRequest, kContextLength or
 // kNotSupported name the field or the two numbers at fault.
 Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& limits,
-                               const Tokenizer& tokenizer, const ChatTemplate* chat);
+                               const Tokenizer& tokenizer, const Result<ChatTemplate>& chat);
 
 }  // namespace deepserve::runner

@@ -21,7 +21,7 @@ class MessageLoop {
   // All is borrowed. `ready` is what the runner is (phase kReady); `supervisor_fd` -1: none; `terminate`
   // becomes non-zero when the process is to drain and end.
   MessageLoop(ipc::Lane& lane, LaneSink& sink, Engine& engine, const Tokenizer& tokenizer,
-              const ChatTemplate* chat, const ipc::RunnerState& ready, int supervisor_fd,
+              const Result<ChatTemplate>& chat, const ipc::RunnerState& ready, int supervisor_fd,
               const volatile std::sig_atomic_t& terminate)
       : lane_(lane),
         sink_(sink),
@@ -49,7 +49,7 @@ class MessageLoop {
   LaneSink& sink_;
   Engine& engine_;
   const Tokenizer& tokenizer_;
-  const ChatTemplate* chat_;
+  const Result<ChatTemplate>& chat_;
   ipc::RunnerState state_;
   int supervisor_fd_;
   const volatile std::sig_atomic_t& terminate_;

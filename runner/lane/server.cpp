@@ -74,20 +74,13 @@ Result<std::unique_ptr<ipc::Lane>> attach_inherited_lane(uint64_t epoch) {
 struct ServedModel {
   LoadedModel loaded;
   std::unique_ptr<Tokenizer> tokenizer;
-  std::optional<ChatTemplate> chat;
+  Result<ChatTemplate> chat = fail(Code::kInternal, "not loaded");
 };
 
-Result<std::optional<ChatTemplate>> choose_chat_template(const std::string& name,
-                                                         const Vocabulary& vocabulary) {
-  if (!name.empty()) {
-    TRY_ASSIGN(const ChatFamily family, chat_family_from_name(name));
-    TRY_ASSIGN(auto chosen, ChatTemplate::of_family(family, vocabulary));
-    return chosen;
-  }
-  auto detected = ChatTemplate::detect(vocabulary);
-  if (detected) return std::move(*detected);
-  spdlog::warn("chat requests will be refused: {}", detected.error().message);
-  return std::nullopt;
+Result<ChatTemplate> choose_chat_template(const std::string& name, const Vocabulary& vocabulary) {
+  if (name.empty()) return ChatTemplate::detect(vocabulary);
+  TRY_ASSIGN(const ChatFamily family, chat_family_from_name(name));
+  return ChatTemplate::of_family(family, vocabulary);
 }
 
 Result<ServedModel> load(const ServeOptions& options, ipc::Lane& lane) {
@@ -108,7 +101,11 @@ Result<ServedModel> load(const ServeOptions& options, ipc::Lane& lane) {
   ServedModel model;
   TRY_ASSIGN(model.loaded, load_model(options.model, backend_options));
   if (!model.loaded.vocabulary) return tl::unexpected<Error>(model.loaded.vocabulary_error);
-  TRY_ASSIGN(model.chat, choose_chat_template(options.chat_template, *model.loaded.vocabulary));
+  model.chat = choose_chat_template(options.chat_template, *model.loaded.vocabulary);
+  if (!model.chat) {
+    if (!options.chat_template.empty()) return tl::unexpected<Error>(model.chat.error());
+    spdlog::warn("chat requests will be refused: {}", model.chat.error().message);
+  }
   TRY_ASSIGN(model.tokenizer, Tokenizer::make(std::move(*model.loaded.vocabulary)));
   return model;
 }
@@ -162,13 +159,13 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
   lane.count_step();
   TRY(warm_up(*model.loaded.backend, *model.tokenizer));
 
-  const ChatTemplate* chat = model.chat ? &*model.chat : nullptr;
   EngineOptions engine_options;
   engine_options.context_tokens = options.context_tokens;
   engine_options.sequences_max = options.sequences_max;
   engine_options.step_tokens_max = kStepTokensMax;
   engine_options.prefill_seconds_max = kPrefillSecondsMax;
-  TRY_ASSIGN(auto engine, Engine::make(*model.loaded.backend, *model.tokenizer, chat, engine_options, sink));
+  TRY_ASSIGN(auto engine,
+             Engine::make(*model.loaded.backend, *model.tokenizer, model.chat, engine_options, sink));
   if (options.context_tokens > engine->context_tokens()) {
     spdlog::warn("context_tokens = {} is lowered to the model's own {}", options.context_tokens,
                  engine->context_tokens());
@@ -189,7 +186,8 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
   spdlog::info("ready: {} {} {}, {} bytes, {} KV blocks of {} tokens, chat template {}, {}",
                options.model.string(), ready.architecture, ready.weights_type, ready.weight_bytes,
                ready.kv_blocks, ready.kv_block_tokens, ready.chat_template, ready.numerics_id);
-  MessageLoop loop(lane, sink, *engine, *model.tokenizer, chat, ready, ipc::kSupervisorSocketFd, terminate);
+  MessageLoop loop(lane, sink, *engine, *model.tokenizer, model.chat, ready, ipc::kSupervisorSocketFd,
+                   terminate);
   return loop.run();
 }
 

@@ -161,7 +161,7 @@ void RecordingSink::failed(const ipc::Failed& event) {
 Bench::Bench(Model model, const FakeBackend::Shape& shape, EngineOptions options)
     : backend(std::move(model), shape) {
   options.check_blocks = true;
-  auto made = Engine::make(backend, tokenizer, nullptr, options, sink);
+  auto made = Engine::make(backend, tokenizer, kNoChat, options, sink);
   CHECK(made.has_value());
   engine = std::move(*made);
 }

@@ -24,6 +24,8 @@ inline TokenId letter(char value) {
 }
 std::vector<TokenId> letters(std::string_view text);
 
+inline const Result<ChatTemplate> kNoChat = fail(Code::kNotSupported, "the fake model cannot chat");
+
 class FakeTokenizer final : public Tokenizer {
  public:
   FakeTokenizer();

@@ -24,30 +24,30 @@ ipc::Submit text_request(std::string text) {
 
 Error refusal(const ipc::Submit& submit) {
   const FakeTokenizer tokenizer;
-  const auto prepared = prepare(submit, kLimits, tokenizer, nullptr);
+  const auto prepared = prepare(submit, kLimits, tokenizer, kNoChat);
   return prepared ? Error{Code::kCount, "it was taken"} : prepared.error();
 }
 
 TEST(Prompt, TextGetsBosOnceAndTokenPromptsAreTakenAsTheyAre) {
   FakeTokenizer tokenizer;
-  EXPECT_EQ(prepare(text_request("ab"), kLimits, tokenizer, nullptr)->tokens,
+  EXPECT_EQ(prepare(text_request("ab"), kLimits, tokenizer, kNoChat)->tokens,
             (std::vector<TokenId>{kBos, 2, 3}));
-  EXPECT_EQ(prepare(token_request(1, {2, 3}, 1), kLimits, tokenizer, nullptr)->tokens,
+  EXPECT_EQ(prepare(token_request(1, {2, 3}, 1), kLimits, tokenizer, kNoChat)->tokens,
             (std::vector<TokenId>{2, 3}));
-  EXPECT_EQ(tokenize(text_request("ab").prompt, false, tokenizer, nullptr).value(),
+  EXPECT_EQ(tokenize(text_request("ab").prompt, false, tokenizer, kNoChat).value(),
             (std::vector<TokenId>{2, 3}));
   tokenizer.vocabulary_.add_bos = false;
-  EXPECT_EQ(prepare(text_request("ab"), kLimits, tokenizer, nullptr)->tokens, (std::vector<TokenId>{2, 3}));
+  EXPECT_EQ(prepare(text_request("ab"), kLimits, tokenizer, kNoChat)->tokens, (std::vector<TokenId>{2, 3}));
 }
 
 TEST(Prompt, AnEmptyOneBecomesBosOrIsRefused) {
   FakeTokenizer tokenizer;
   tokenizer.vocabulary_.add_bos = false;
-  const auto prepared = prepare(text_request(""), kLimits, tokenizer, nullptr);
+  const auto prepared = prepare(text_request(""), kLimits, tokenizer, kNoChat);
   EXPECT_EQ(prepared->tokens, (std::vector<TokenId>{kBos}));
   EXPECT_TRUE(prepared->text_starts);
   tokenizer.vocabulary_.bos.reset();
-  EXPECT_EQ(prepare(text_request(""), kLimits, tokenizer, nullptr).error().code, Code::kInvalidRequest);
+  EXPECT_EQ(prepare(text_request(""), kLimits, tokenizer, kNoChat).error().code, Code::kInvalidRequest);
 }
 
 TEST(Prompt, LongerThanTheContextIsRefusedWithBothNumbers) {
@@ -60,10 +60,10 @@ TEST(Prompt, LongerThanTheContextIsRefusedWithBothNumbers) {
 TEST(Prompt, TokensMaxIsClampedToTheRestOfTheContext) {
   const FakeTokenizer tokenizer;
   const std::vector<TokenId> prompt(30, 5);
-  EXPECT_EQ(prepare(token_request(1, prompt, 1000), kLimits, tokenizer, nullptr)->tokens_limit, 2u);
-  EXPECT_EQ(prepare(token_request(1, prompt, ipc::kRestOfContext), kLimits, tokenizer, nullptr)->tokens_limit,
+  EXPECT_EQ(prepare(token_request(1, prompt, 1000), kLimits, tokenizer, kNoChat)->tokens_limit, 2u);
+  EXPECT_EQ(prepare(token_request(1, prompt, ipc::kRestOfContext), kLimits, tokenizer, kNoChat)->tokens_limit,
             2u);
-  EXPECT_EQ(prepare(token_request(1, prompt, 1), kLimits, tokenizer, nullptr)->tokens_limit, 1u);
+  EXPECT_EQ(prepare(token_request(1, prompt, 1), kLimits, tokenizer, kNoChat)->tokens_limit, 1u);
 }
 
 TEST(Prompt, TokensBeyondTheVocabularyAreNamed) {
@@ -99,11 +99,12 @@ TEST(Prompt, WhatCouldHurtTheSamplerIsRefusedByName) {
   EXPECT_THAT(refused([](auto& g) { g.echo = true, g.logprobs = 1; }), HasSubstr("logprobs"));
 }
 
-TEST(Prompt, ChatWithoutATemplateIsRefused) {
+TEST(Prompt, ChatWithoutATemplateIsRefusedWithTheReasonThatThereIsNone) {
   auto request = text_request("");
   request.prompt.kind = ipc::PromptKind::kChat;
   request.prompt.chat = {{"user", "hi"}};
   EXPECT_EQ(refusal(request).code, Code::kNotSupported);
+  EXPECT_EQ(refusal(request).message, kNoChat.error().message);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ struct RealBench {
     model = load_model(path, backend_options).value();
     tokenizer = Tokenizer::make(*model.vocabulary).value();
     options.check_blocks = true;
-    engine = Engine::make(*model.backend, *tokenizer, nullptr, options, sink).value();
+    engine = Engine::make(*model.backend, *tokenizer, kNoChat, options, sink).value();
   }
   void run() {
     while (engine->has_work()) ASSERT_TRUE(engine->step());

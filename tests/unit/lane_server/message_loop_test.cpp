@@ -30,10 +30,10 @@ class LoopTest : public ::testing::Test {
     backend.emplace(std::move(model));
     thread = std::thread([this] {
       LaneSink sink(*lane);
-      auto engine = Engine::make(*backend, tokenizer, nullptr, {.check_blocks = true}, sink).value();
+      auto engine = Engine::make(*backend, tokenizer, kNoChat, {.check_blocks = true}, sink).value();
       ipc::RunnerState ready;
       ready.phase = ipc::RunnerPhase::kReady;
-      MessageLoop loop(*lane, sink, *engine, tokenizer, nullptr, ready, supervisor_of_runner.get(),
+      MessageLoop loop(*lane, sink, *engine, tokenizer, kNoChat, ready, supervisor_of_runner.get(),
                        terminate);
       end = loop.run();
       lane->flush();

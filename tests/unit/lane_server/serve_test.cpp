@@ -223,6 +223,18 @@ TEST_F(ServeModel, MemoryBeyondItsLimitEndsItWithThatReason) {
   EXPECT_EQ(limited.daemon->lane->death_cause().number, static_cast<uint32_t>(Code::kOutOfMemory));
 }
 
+TEST_F(ServeModel, AChatThatItHasNoTemplateForHearsWhyAndHowToNameOne) {
+  ipc::Submit submit;
+  submit.request = 1;
+  submit.prompt.kind = ipc::PromptKind::kChat;
+  submit.prompt.chat = {{"user", "hi"}};
+  runner.daemon->submit(submit);
+  ASSERT_TRUE(runner.daemon->wait_until([&] { return runner.daemon->failed.contains(1); }));
+  EXPECT_EQ(runner.daemon->failed[1].code, Code::kNotSupported);
+  EXPECT_THAT(runner.daemon->failed[1].message,
+              AllOf(HasSubstr("carries no chat template"), HasSubstr("chat_template = \"chatml\"")));
+}
+
 TEST_F(ServeModel, MoreSequencesThanAStepHoldsAreLoweredWithAWarning) {
   RunnerProcess crowded({"--model", model.path(), "--kv-bytes", "1048576", "--sequences-max", "1000"});
   ASSERT_TRUE(crowded.daemon->wait_until([&] {
