@@ -47,7 +47,8 @@ BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, con
       options_(options),
       sink_(sink),
       scheduler_({options.sequences_max, options.step_tokens_max}, backend.info().blocks,
-                 backend.info().block_tokens) {
+                 backend.info().block_tokens),
+      token_bytes_max_(token_bytes_max(tokenizer)) {
   for (TokenId token = 0; token < backend.info().vocabulary; ++token) {
     if (tokenizer.ends_generation(token)) end_tokens_.push_back(token);
   }
@@ -56,8 +57,12 @@ BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, con
 void BatchingEngine::submit(const ipc::Submit& submit) {
   if (requests_.contains(submit.request)) return;
   const BackendInfo& info = backend_.info();
-  auto prepared = prepare(submit, {options_.context_tokens, info.vocabulary, info.blocks, info.block_tokens},
-                          tokenizer_, chat_);
+  const RequestLimits limits{.context_tokens = options_.context_tokens,
+                             .vocabulary = info.vocabulary,
+                             .kv_blocks = info.blocks,
+                             .kv_block_tokens = info.block_tokens,
+                             .token_bytes_max = token_bytes_max_};
+  auto prepared = prepare(submit, limits, tokenizer_, chat_);
   if (!prepared) {
     sink_.failed({submit.request, prepared.error().code, std::move(prepared.error().message)});
     return;

@@ -45,6 +45,7 @@ class BatchingEngine final : public Engine {
   Scheduler scheduler_;
   Sampler sampler_;
   SpeedModel speed_;
+  uint32_t token_bytes_max_;
   std::vector<TokenId> end_tokens_;  // all that end a generation, for tokens_min
   std::unordered_map<ipc::RequestId, std::unique_ptr<Request>> requests_;
   std::vector<ipc::RequestId>

@@ -109,13 +109,14 @@ Result<void> check_ids(std::span<const TokenId> tokens, uint32_t vocabulary, std
 }
 
 Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_special, const Tokenizer& tokenizer,
-                                      const Result<ChatTemplate>& chat) {
+                                      const Result<ChatTemplate>& chat, const TextLimit& limit) {
   if (prompt.kind == ipc::PromptKind::kTokens) return prompt.tokens;
   std::vector<TokenId> tokens;
   if (prompt.kind == ipc::PromptKind::kChat) {
     if (!chat) return tl::unexpected<Error>(chat.error());
-    TRY_ASSIGN(tokens, chat->render(prompt.chat, tokenizer));
+    TRY_ASSIGN(tokens, chat->render(prompt.chat, tokenizer, limit));
   } else {
+    TRY(limit.check(prompt.text.size()));
     tokens = tokenizer.encode(prompt.text, Tokenizer::Specials::kParse);
   }
   const auto& vocabulary = tokenizer.vocabulary();
@@ -130,7 +131,8 @@ Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& l
                                const Tokenizer& tokenizer, const Result<ChatTemplate>& chat) {
   TRY(check_generation(submit, limits.vocabulary));
   PreparedPrompt prepared;
-  TRY_ASSIGN(prepared.tokens, tokenize(submit.prompt, true, tokenizer, chat));
+  TRY_ASSIGN(prepared.tokens,
+             tokenize(submit.prompt, true, tokenizer, chat, {limits.context_tokens, limits.token_bytes_max}));
   if (prepared.tokens.empty()) {
     if (!tokenizer.vocabulary().bos) {
       return fail(Code::kInvalidRequest, "the prompt is empty, and the model has no token to begin with");

@@ -1,6 +1,7 @@
 // From what a client sent to the tokens that a sequence starts with.
 #pragma once
 
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,8 +18,9 @@ namespace deepserve::runner {
 // whoever may send text may send token ids as well, so there is nothing to protect. What a chat's messages
 // say is never parsed. BOS comes first when the model wants one and `add_special` is set; never twice, never
 // before token prompts. Chat prompts are refused with the error of `chat` when there is no template.
+// Text beyond `limit` is refused before the work: it would hold up everyone's decoding.
 Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_special, const Tokenizer& tokenizer,
-                                      const Result<ChatTemplate>& chat);
+                                      const Result<ChatTemplate>& chat, const TextLimit& limit = {});
 
 // kInvalidRequest names `field` and the first of `tokens` that is not below `vocabulary`.
 Result<void> check_ids(std::span<const TokenId> tokens, uint32_t vocabulary, std::string_view field);
@@ -29,6 +31,7 @@ struct RequestLimits {
   uint32_t vocabulary = 0;
   uint32_t kv_blocks = 0;
   uint32_t kv_block_tokens = 0;
+  uint32_t token_bytes_max = std::numeric_limits<uint32_t>::max();  // see TextLimit
 };
 
 // A request that was found to be sound.

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "ipc/base/clock.h"
@@ -14,7 +15,10 @@ namespace {
 constexpr uint64_t kSpin_ns = 50 * kMicrosecond_ns;
 constexpr uint64_t kIdleTurn_ns = 250 * kMillisecond_ns;
 constexpr uint64_t kDrain_ns = 5 * kMillisecond_ns;
+constexpr uint64_t kWork_ns = 5 * kMillisecond_ns;
 constexpr size_t kMessagesPerDrain = 16;
+constexpr size_t kStagedMax = 1024;
+constexpr size_t kStagedBytesMax = 8u << 20;
 constexpr size_t kBacklogMax = 4096;  // beyond it nothing is read either: each message may ask for an answer
 
 }  // namespace
@@ -31,8 +35,11 @@ Result<LoopEnd> MessageLoop::run() {
     if (hung_up(supervisor_fd_)) return LoopEnd::kSupervisorGone;
     if (terminate_ != 0) begin_drain();
     sink_.retry();
-    if (sink_.backlog() < kBacklogMax) TRY(drain_lane());
-    if (exit_) return LoopEnd::kToldToExit;
+    if (sink_.backlog() < kBacklogMax) {
+      TRY(drain_lane());
+      if (exit_) return LoopEnd::kToldToExit;
+      do_staged_work();
+    }
     if (!sink_.blocked()) TRY(engine_.step());
     if (state_.phase == ipc::RunnerPhase::kDraining && told_all()) {
       state_.phase = ipc::RunnerPhase::kDrained;
@@ -41,36 +48,37 @@ Result<LoopEnd> MessageLoop::run() {
     lane_.publish_gauges(engine_.gauges());
     lane_.flush();
     if (terminate_ != 0 && state_.phase == ipc::RunnerPhase::kDrained && told_all()) return LoopEnd::kDrained;
-    if (!engine_.has_work() || sink_.blocked()) lane_.wait(kSpin_ns, kIdleTurn_ns, supervisor_fd_);
+    if (idle() || sink_.blocked()) lane_.wait(kSpin_ns, kIdleTurn_ns, supervisor_fd_);
   }
 }
 
-// As many messages as fit into a short time: tokenising long prompts must not hold up those who decode.
+// Reads on past work that waits for its turn, so that a cancel is heard within a step.
 Result<void> MessageLoop::drain_lane() {
   std::optional<Error> error;
   const auto handler = [&](ipc::MessageType type, std::span<const std::byte> body) {
     if (error) return;
-    if (auto result = handle(type, body); !result) error = std::move(result.error());
+    if (auto result = take(type, body); !result) error = std::move(result.error());
   };
   const uint64_t end_ns = monotonic_ns() + kDrain_ns;
   size_t handled = kMessagesPerDrain;
-  while (!error && handled == kMessagesPerDrain && monotonic_ns() < end_ns) {
+  while (!error && handled == kMessagesPerDrain && monotonic_ns() < end_ns && staged_.size() < kStagedMax &&
+         staged_bytes_ < kStagedBytesMax) {
     TRY_ASSIGN(handled, lane_.drain(kMessagesPerDrain, handler));
   }
   if (error) return tl::unexpected<Error>(std::move(*error));
   return {};
 }
 
-Result<void> MessageLoop::handle(ipc::MessageType type, std::span<const std::byte> body) {
+Result<void> MessageLoop::take(ipc::MessageType type, std::span<const std::byte> body) {
   switch (type) {
     case ipc::MessageType::kSubmit: {
-      TRY_ASSIGN(const auto message, ipc::Submit::decode(body));
-      submit(message);
+      TRY_ASSIGN(auto message, ipc::Submit::decode(body));
+      stage(std::move(message), body.size());
       return {};
     }
     case ipc::MessageType::kCancel: {
       TRY_ASSIGN(const auto message, ipc::Cancel::decode(body));
-      engine_.cancel(message.request);
+      cancel(message.request);
       return {};
     }
     case ipc::MessageType::kAcknowledge: {
@@ -79,19 +87,57 @@ Result<void> MessageLoop::handle(ipc::MessageType type, std::span<const std::byt
     }
     case ipc::MessageType::kControl: {
       TRY_ASSIGN(const auto message, ipc::Control::decode(body));
-      if (message.kind == ipc::ControlKind::kExit) exit_ = true;
-      if (message.kind == ipc::ControlKind::kDrain) begin_drain();
+      if (message.kind == ipc::ControlKind::kExit)
+        exit_ = true;
+      else
+        stage(message, body.size());  // a drain refuses only what came after it
       return {};
     }
     case ipc::MessageType::kQuery: {
-      TRY_ASSIGN(const auto message, ipc::Query::decode(body));
-      sink_.answer(answer(message));
+      TRY_ASSIGN(auto message, ipc::Query::decode(body));
+      stage(std::move(message), body.size());
       return {};
     }
     default:
       return fail(Code::kBadLane, "message type {} does not go from the daemon to a runner",
                   static_cast<unsigned>(type));
   }
+}
+
+void MessageLoop::stage(Work work, size_t bytes) {
+  staged_.push_back({std::move(work), bytes});
+  staged_bytes_ += bytes;
+}
+
+void MessageLoop::cancel(ipc::RequestId request) {
+  const auto found = std::ranges::find_if(staged_, [=](const StagedWork& staged) {
+    const auto* submit = std::get_if<ipc::Submit>(&staged.work);
+    return submit != nullptr && submit->request == request;
+  });
+  if (found == staged_.end()) return engine_.cancel(request);
+  staged_bytes_ -= found->bytes;
+  staged_.erase(found);
+  ipc::Finished finished;  // none of its choices had begun
+  finished.request = request;
+  finished.reason = ipc::FinishReason::kCancelled;
+  sink_.finished(finished);
+}
+
+// One at least, and as many as fit into a short time: tokenising long prompts must not hold up those who
+// decode.
+void MessageLoop::do_staged_work() {
+  const uint64_t end_ns = monotonic_ns() + kWork_ns;
+  do {
+    if (staged_.empty()) return;
+    const Work work = std::move(staged_.front().work);
+    staged_bytes_ -= staged_.front().bytes;
+    staged_.pop_front();
+    if (const auto* message = std::get_if<ipc::Submit>(&work)) submit(*message);
+    if (const auto* query = std::get_if<ipc::Query>(&work)) sink_.answer(answer(*query));
+    if (const auto* control = std::get_if<ipc::Control>(&work);
+        control && control->kind == ipc::ControlKind::kDrain)
+      begin_drain();
+  } while (monotonic_ns() < end_ns);
 }
 
 void MessageLoop::submit(const ipc::Submit& submit) {

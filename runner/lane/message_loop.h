@@ -2,7 +2,9 @@
 #pragma once
 
 #include <csignal>
+#include <deque>
 #include <span>
+#include <variant>
 
 #include "ipc/lane/lane.h"
 #include "runner/engine/engine.h"
@@ -38,12 +40,21 @@ class MessageLoop {
   Result<LoopEnd> run();
 
  private:
+  using Work = std::variant<ipc::Submit, ipc::Query, ipc::Control>;
+  struct StagedWork {
+    Work work;
+    size_t bytes;
+  };
   Result<void> drain_lane();
-  Result<void> handle(ipc::MessageType type, std::span<const std::byte> body);
+  Result<void> take(ipc::MessageType type, std::span<const std::byte> body);
+  void stage(Work work, size_t bytes);
+  void cancel(ipc::RequestId request);
+  void do_staged_work();
   void submit(const ipc::Submit& submit);
   ipc::Answer answer(const ipc::Query& query) const;
   void begin_drain();
-  bool told_all() const { return !engine_.has_work() && !sink_.blocked(); }
+  bool idle() const { return staged_.empty() && !engine_.has_work(); }
+  bool told_all() const { return idle() && !sink_.blocked(); }
 
   ipc::Lane& lane_;
   LaneSink& sink_;
@@ -54,6 +65,10 @@ class MessageLoop {
   int supervisor_fd_;
   const volatile std::sig_atomic_t& terminate_;
   bool exit_ = false;
+  // Taken from the lane, and waiting in order for its turn: what may have to be tokenised, and the drain
+  // behind it. A cancel overtakes it.
+  std::deque<StagedWork> staged_;
+  size_t staged_bytes_ = 0;
 };
 
 // True when the other end of the socket is closed. -1 never is.

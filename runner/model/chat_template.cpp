@@ -62,10 +62,15 @@ class Prompt {
   void users(std::string_view text) { add(text, Tokenizer::Specials::kPlainText); }
   std::string_view keep(std::string text) { return kept_.emplace_back(std::move(text)); }
   std::span<const Tokenizer::Part> parts() const { return parts_; }
+  uint64_t bytes() const { return bytes_; }
 
  private:
-  void add(std::string_view text, Tokenizer::Specials specials) { parts_.push_back({text, specials}); }
+  void add(std::string_view text, Tokenizer::Specials specials) {
+    parts_.push_back({text, specials});
+    bytes_ += text.size();
+  }
 
+  uint64_t bytes_ = 0;
   std::vector<Tokenizer::Part> parts_;
   std::deque<std::string> kept_;
 };
@@ -219,7 +224,8 @@ Result<ChatTemplate> ChatTemplate::of_style(ChatStyle style, const Vocabulary& v
   return ChatTemplate(std::move(style), bos);
 }
 
-Result<std::vector<TokenId>> ChatTemplate::render(Messages messages, const Tokenizer& tokenizer) const {
+Result<std::vector<TokenId>> ChatTemplate::render(Messages messages, const Tokenizer& tokenizer,
+                                                  const TextLimit& limit) const {
   TRY(check_roles(messages));
   Prompt prompt;
   switch (style_.family) {
@@ -236,6 +242,7 @@ Result<std::vector<TokenId>> ChatTemplate::render(Messages messages, const Token
       break;
   }
   prompt.own(style_.answer_begins);
+  TRY(limit.check(prompt.bytes()));
   std::vector<TokenId> tokens = tokenizer.encode_parts(prompt.parts());
   if (style_.begins_with_bos) tokens.insert(tokens.begin(), bos_);
   return tokens;

@@ -29,9 +29,9 @@ class ChatTemplate {
   // merge across the border between the two as in the rendered text. Roles: system, user, assistant. Where
   // Llama 3.1 and later state today's date, this is the template's own fallback, "26 Jul 2024": the same
   // conversation gives the same tokens every day.
-  // kInvalidRequest: no messages, an unknown role.
-  Result<std::vector<TokenId>> render(std::span<const ipc::ChatMessage> messages,
-                                      const Tokenizer& tokenizer) const;
+  // kInvalidRequest: no messages, an unknown role. kContextLength: more text than `limit` allows.
+  Result<std::vector<TokenId>> render(std::span<const ipc::ChatMessage> messages, const Tokenizer& tokenizer,
+                                      const TextLimit& limit = {}) const;
 
   ChatFamily family() const { return style_.family; }
 

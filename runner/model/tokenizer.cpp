@@ -1,5 +1,6 @@
 #include "runner/model/tokenizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "runner/model/byte_level_bpe.h"
@@ -15,6 +16,25 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::make(Vocabulary vocabulary) {
       return SentencePiece::make(std::move(vocabulary));
   }
   return fail(Code::kNotSupported, "tokeniser kind {} is not supported", static_cast<int>(vocabulary.kind));
+}
+
+Result<void> TextLimit::check(uint64_t bytes) const {
+  if (bytes <= uint64_t{tokens} * token_bytes_max) return {};
+  return fail(Code::kContextLength,
+              "the prompt has {} bytes, the context is {} tokens of at most {} bytes each: it cannot fit",
+              bytes, tokens, token_bytes_max);
+}
+
+uint32_t token_bytes_max(const Tokenizer& tokenizer) {
+  const Vocabulary& vocabulary = tokenizer.vocabulary();
+  size_t longest = 4;  // a character that the vocabulary cannot say becomes one token, too
+  for (TokenId token = 0; token < vocabulary.tokens.size(); ++token) {
+    longest = std::max(longest, tokenizer.token_bytes(token, true).size());
+    // U+2581 in a text is read as the space that it spells: as many bytes as the spelling has.
+    if (vocabulary.kind == TokenizerKind::kSentencePiece)
+      longest = std::max(longest, vocabulary.tokens[token].size());
+  }
+  return static_cast<uint32_t>(longest);
 }
 
 }  // namespace deepserve::runner

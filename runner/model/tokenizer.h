@@ -3,6 +3,8 @@
 // A Tokenizer is immutable after make(): any number of threads may use it.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -56,5 +58,17 @@ class Tokenizer {
   // holds.
   virtual bool ends_generation(TokenId token) const = 0;
 };
+
+// How much text can become few enough tokens: what is longer is refused before it is encoded.
+struct TextLimit {
+  uint32_t tokens = std::numeric_limits<uint32_t>::max();
+  uint32_t token_bytes_max = std::numeric_limits<uint32_t>::max();  // that one token stands for
+
+  // kContextLength with both sizes.
+  Result<void> check(uint64_t bytes) const;
+};
+
+// The most bytes of a text that one token of the vocabulary takes the place of.
+uint32_t token_bytes_max(const Tokenizer& tokenizer);
 
 }  // namespace deepserve::runner

@@ -29,13 +29,17 @@ inline const Result<ChatTemplate> kNoChat = fail(Code::kNotSupported, "the fake 
 class FakeTokenizer final : public Tokenizer {
  public:
   FakeTokenizer();
-  std::vector<TokenId> encode(std::string_view text, Specials) const override { return letters(text); }
+  std::vector<TokenId> encode(std::string_view text, Specials) const override {
+    if (on_encode) on_encode(text);
+    return letters(text);
+  }
   std::string_view token_bytes(TokenId token, bool show_control = false) const override;
   std::string decode(std::span<const TokenId> tokens) const override;
   const Vocabulary& vocabulary() const override { return vocabulary_; }
   bool ends_generation(TokenId token) const override { return token == kEos; }
 
   Vocabulary vocabulary_;
+  std::function<void(std::string_view)> on_encode;
 };
 
 // What a model computes: the logits [kVocabulary] that follow `history`.

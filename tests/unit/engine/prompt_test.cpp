@@ -57,6 +57,37 @@ TEST(Prompt, LongerThanTheContextIsRefusedWithBothNumbers) {
   EXPECT_EQ(refusal(token_request(1, std::vector<TokenId>(32, 5), 1)).code, Code::kContextLength);
 }
 
+TEST(Prompt, TextThatCannotFitIsRefusedWithBothNumbersBeforeItIsTokenized) {
+  Bench bench(hashing_model(), {.context_tokens = 20}, {});  // the longest token has 5 bytes: "<bos>"
+  size_t encoded_bytes = 0;
+  bench.tokenizer.on_encode = [&](std::string_view text) { encoded_bytes += text.size(); };
+  const auto& told = bench.submit_and_run(text_request(std::string(101, 'a')));
+  EXPECT_EQ(told.failure.code, Code::kContextLength);
+  EXPECT_THAT(told.failure.message, AllOf(HasSubstr("101 bytes"), HasSubstr("20 tokens")));
+  EXPECT_EQ(encoded_bytes, 0u);
+  auto possible = text_request(std::string(100, 'a'));
+  possible.request = 2;
+  EXPECT_THAT(bench.submit_and_run(possible).failure.message, HasSubstr("101 tokens"));
+  EXPECT_EQ(encoded_bytes, 100u);
+}
+
+TEST(Prompt, AChatThatCannotFitIsRefusedBeforeItIsTokenized) {
+  FakeTokenizer tokenizer;
+  tokenizer.on_encode = [](std::string_view) { FAIL(); };
+  Vocabulary vocabulary;
+  vocabulary.tokens = {"<|im_start|>", "<|im_end|>"};
+  const auto chat = ChatTemplate::of_family(ChatFamily::kChatMl, vocabulary);
+  auto request = text_request("");
+  request.prompt.kind = ipc::PromptKind::kChat;
+  request.prompt.chat = {
+      {"user", std::string(100, 'a')}, {"assistant", "b"}, {"user", std::string(100, 'c')}};
+  RequestLimits limits = kLimits;
+  limits.token_bytes_max = 5;
+  const auto prepared = prepare(request, limits, tokenizer, chat);
+  ASSERT_FALSE(prepared);
+  EXPECT_EQ(prepared.error().code, Code::kContextLength);
+}
+
 TEST(Prompt, TokensMaxIsClampedToTheRestOfTheContext) {
   const FakeTokenizer tokenizer;
   const std::vector<TokenId> prompt(30, 5);

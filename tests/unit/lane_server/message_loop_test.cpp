@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <future>
 #include <optional>
 #include <thread>
 
@@ -82,6 +83,33 @@ TEST_F(LoopTest, CancelEndsARequestThatRuns) {
   ASSERT_TRUE(daemon->wait_until([&] { return !daemon->tokens[7].empty(); }));
   daemon->send(ipc::Cancel{7}, ipc::MessageType::kCancel);
   ASSERT_TRUE(daemon->wait_until([&] { return daemon->finished.contains(7); }));
+}
+
+TEST_F(LoopTest, ACancelOvertakesThePromptsThatWaitToBeTokenized) {
+  std::promise<void> begun, go_on;
+  std::vector<std::string> encoded;
+  tokenizer.on_encode = [&](std::string_view text) {
+    encoded.emplace_back(text);
+    if (text != "aaa") return;
+    begun.set_value();
+    go_on.get_future().wait();
+  };
+  start(hashing_model(-100));
+  const auto submit_text = [&](ipc::RequestId id, std::string text) {
+    auto request = token_request(id, {}, 5);
+    request.prompt.kind = ipc::PromptKind::kText;
+    request.prompt.text = std::move(text);
+    daemon->submit(request);
+  };
+  submit_text(1, "aaa");
+  begun.get_future().wait();
+  submit_text(2, "bbb");
+  submit_text(3, "ccc");
+  daemon->send(ipc::Cancel{3}, ipc::MessageType::kCancel);
+  go_on.set_value();
+  EXPECT_TRUE(daemon->wait_until([&] { return daemon->finished.size() == 3; }));
+  EXPECT_EQ(daemon->finished[3].reason, ipc::FinishReason::kCancelled);
+  EXPECT_THAT(encoded, ::testing::ElementsAre("aaa", "bbb"));
 }
 
 TEST_F(LoopTest, QueriesAreAnsweredWithoutARequest) {
