@@ -162,6 +162,7 @@ Result<void> BatchingEngine::step() {
   CHECK(!plan_.chunks.empty());
   for (const auto& chunk : plan_.chunks) accept(*chunk.sequence->request);
   build_batch();
+  sink_.model_runs();
   if (auto ran = run_batch(); !ran) {
     for (auto& [id, request] : requests_) fail_request(*request, ran.error());
     forget_ended();

@@ -27,6 +27,8 @@ class EventSink {
   virtual void delta(const ipc::Delta& event) = 0;
   virtual void finished(const ipc::Finished& event) = 0;
   virtual void failed(const ipc::Failed& event) = 0;
+  // The model runs next, which may take long: what was told so far should be on its way.
+  virtual void model_runs() {}
 };
 
 struct EngineOptions {

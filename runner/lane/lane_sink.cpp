@@ -21,6 +21,7 @@ size_t cut_between_characters(std::string_view text, size_t bytes) {
 
 void LaneSink::send(ipc::MessageType type, std::vector<std::byte> body) {
   CHECK(body.size() <= lane_.body_bytes_max());
+  unflushed_ = true;
   if (backlog_.empty() && lane_.send(type, body) != ipc::SendOutcome::kRefused) return;
   backlog_.emplace_back(type, std::move(body));
 }

@@ -21,9 +21,17 @@ class LaneSink final : public EventSink {
   void delta(const ipc::Delta& event) override;
   void finished(const ipc::Finished& event) override { send(ipc::MessageType::kFinished, event.encode()); }
   void failed(const ipc::Failed& event) override;
+  // Flushes what was told since the last flush, if anything: once for all of a step's accepted requests.
+  void model_runs() override {
+    if (unflushed_) flush();
+  }
   void state(const ipc::RunnerState& state) { send(ipc::MessageType::kState, state.encode()); }
   void answer(const ipc::Answer& answer);
 
+  void flush() {
+    unflushed_ = false;
+    lane_.flush();
+  }
   // Sends what waits, as far as the lane takes it.
   void retry();
   bool blocked() const { return !backlog_.empty(); }
@@ -33,6 +41,7 @@ class LaneSink final : public EventSink {
   void send(ipc::MessageType type, std::vector<std::byte> body);
 
   ipc::Lane& lane_;
+  bool unflushed_ = false;
   // Bounded by what one turn of the loop can say: a step's events, or the answers to a batch of messages.
   std::deque<std::pair<ipc::MessageType, std::vector<std::byte>>> backlog_;
 };

@@ -46,7 +46,7 @@ Result<LoopEnd> MessageLoop::run() {
       sink_.state(state_);
     }
     lane_.publish_gauges(engine_.gauges());
-    lane_.flush();
+    sink_.flush();
     if (terminate_ != 0 && state_.phase == ipc::RunnerPhase::kDrained && told_all()) return LoopEnd::kDrained;
     if (idle() || sink_.blocked()) lane_.wait(kSpin_ns, kIdleTurn_ns, supervisor_fd_);
   }

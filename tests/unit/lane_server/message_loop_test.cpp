@@ -70,6 +70,20 @@ TEST_F(LoopTest, ARequestIsAcceptedAnsweredAndFinished) {
   EXPECT_EQ(daemon->lane->read_gauges().prompt_tokens_total, 3u);
 }
 
+TEST_F(LoopTest, AcceptedIsHeardBeforeTheModelHasRun) {
+  std::promise<void> heard;
+  auto was_heard = heard.get_future().share();
+  start([was_heard, model = hashing_model(-100)](auto history, auto logits) {
+    was_heard.wait();
+    model(history, logits);
+  });
+  daemon->submit(token_request(7, letters("abc"), 2));
+  EXPECT_TRUE(daemon->wait_until([&] { return !daemon->accepted.empty(); }));
+  EXPECT_TRUE(daemon->tokens.empty());
+  heard.set_value();
+  EXPECT_TRUE(daemon->wait_until([&] { return daemon->finished.contains(7); }));
+}
+
 TEST_F(LoopTest, ARefusalIsToldByItsCode) {
   start(hashing_model());
   daemon->submit(token_request(7, {1000}, 100));
