@@ -34,7 +34,9 @@ class MessageLoop {
         supervisor_fd_(supervisor_fd),
         terminate_(terminate) {}
 
-  // Turns until there is a reason to end. Each turn counts as progress; idle it turns at least every 250 ms.
+  // Turns until there is a reason to end. A drain is told (State draining) before any request is refused for
+  // it (kShuttingDown): the daemon can give such a request to another runner, and no more to this one.
+  // Each turn counts as progress; idle it turns at least every 250 ms.
   // While the lane refuses messages no step is made. An error is the device's or the lane's: the process
   // should end.
   Result<LoopEnd> run();

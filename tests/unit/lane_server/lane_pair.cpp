@@ -23,6 +23,7 @@ void DaemonEnd::drain() {
 }
 
 void DaemonEnd::take(ipc::MessageType type, std::span<const std::byte> body) {
+  order.push_back(type);
   switch (type) {
     case ipc::MessageType::kState:
       states.push_back(ipc::RunnerState::decode(body).value());

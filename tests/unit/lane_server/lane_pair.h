@@ -42,6 +42,7 @@ class DaemonEnd {
   bool wait_until(Done done);
 
   std::unique_ptr<ipc::Lane> lane;
+  std::vector<ipc::MessageType> order;  // of all that came
   std::vector<ipc::RunnerState> states;
   std::vector<ipc::Accepted> accepted;
   std::map<ipc::RequestId, std::string> text;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <future>
 #include <optional>
@@ -168,6 +169,32 @@ TEST_F(LoopTest, DrainingFinishesWhatRunsAndRefusesWhatIsNew) {
   EXPECT_EQ(daemon->failed[2].code, Code::kShuttingDown);
   control(ipc::ControlKind::kExit);
   EXPECT_EQ(join(), LoopEnd::kToldToExit);
+}
+
+TEST_F(LoopTest, ThatItDrainsIsHeardBeforeAnyRefusal) {
+  std::promise<void> begun, go_on;
+  tokenizer.on_encode = [&](std::string_view) {
+    begun.set_value();
+    go_on.get_future().wait();
+  };
+  start(hashing_model(-100));
+  auto first = token_request(1, {}, 5);
+  first.prompt.kind = ipc::PromptKind::kText;
+  first.prompt.text = "abc";
+  daemon->submit(first);
+  begun.get_future().wait();
+  terminate = 1;  // while these two lie unread in the lane
+  daemon->submit(token_request(2, letters("abc"), 5));
+  daemon->submit(token_request(3, letters("abc"), 5));
+  go_on.set_value();
+  EXPECT_EQ(join(), LoopEnd::kDrained);
+  daemon->drain();
+  EXPECT_EQ(daemon->failed[2].code, Code::kShuttingDown);
+  EXPECT_EQ(daemon->failed[3].code, Code::kShuttingDown);
+  EXPECT_TRUE(daemon->finished.contains(1));
+  EXPECT_EQ(daemon->states.at(0).phase, ipc::RunnerPhase::kDraining);
+  EXPECT_LT(std::ranges::find(daemon->order, ipc::MessageType::kState),
+            std::ranges::find(daemon->order, ipc::MessageType::kFailed));
 }
 
 TEST_F(LoopTest, TerminateDrainsAndEnds) {
