@@ -15,8 +15,6 @@ constexpr bool kDebugBuild = false;
 constexpr bool kDebugBuild = true;
 #endif
 
-constexpr uint32_t kPrefillTokensMin = 16;  // of a step, however slow the device is
-
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::make(Backend& backend, const Tokenizer& tokenizer,
@@ -148,16 +146,17 @@ void BatchingEngine::cancel(ipc::RequestId id) {
   forget_ended();
 }
 
+// Of a step. Small until the speed is known: on a slow device one full step may take as long as a hang.
+uint32_t BatchingEngine::prefill_tokens_max() const {
+  if (options_.prefill_seconds_max <= 0) return options_.step_tokens_max;
+  const double affordable = speed_.prefill_tokens_per_second() * options_.prefill_seconds_max;
+  if (affordable >= options_.step_tokens_max) return options_.step_tokens_max;
+  return std::max(SpeedModel::kPrefillTokensMin, static_cast<uint32_t>(affordable));
+}
+
 Result<void> BatchingEngine::step() {
   if (!has_work()) return {};
-  uint32_t prefill_tokens_max = options_.step_tokens_max;
-  if (options_.prefill_seconds_max > 0 && speed_.prefill_tokens_per_second() > 0) {
-    const double affordable = speed_.prefill_tokens_per_second() * options_.prefill_seconds_max;
-    if (affordable < prefill_tokens_max) {
-      prefill_tokens_max = std::max(kPrefillTokensMin, static_cast<uint32_t>(affordable));
-    }
-  }
-  scheduler_.plan(prefill_tokens_max, plan_);
+  scheduler_.plan(prefill_tokens_max(), plan_);
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
   CHECK(!plan_.chunks.empty());
   for (const auto& chunk : plan_.chunks) accept(*chunk.sequence->request);

@@ -28,6 +28,7 @@ class BatchingEngine final : public Engine {
   void start_choices(Request& request, const ipc::Submit& submit, PreparedPrompt& prepared);
   void resume(Sequence& sequence, std::span<const TokenId> tokens);
   void accept(Request& request);
+  uint32_t prefill_tokens_max() const;
   void build_batch();
   Result<void> run_batch();
   void take_logits(Sequence& leader, std::span<const float> logits);

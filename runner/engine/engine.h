@@ -35,8 +35,9 @@ struct EngineOptions {
   uint32_t context_tokens = 0;  // 0: the model's own; more than the model's own is lowered to it
   uint32_t sequences_max = 64;
   uint32_t step_tokens_max = 512;  // prefill budget of a step; at most the backend's batch_tokens_max
-  double prefill_seconds_max =
-      0;  // once prefill's speed is measured, a step takes about so much of it; 0: no limit
+  // A step takes about so much of prefill. Until its speed is measured, steps take as little of it as can be
+  // measured. 0: no limit.
+  double prefill_seconds_max = 0;
   bool check_blocks = false;  // CHECKs the accounting of KV blocks in each step (debug builds always do)
 };
 

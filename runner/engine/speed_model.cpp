@@ -12,7 +12,6 @@ constexpr double kSequenceScale = 16;  // brings the three terms to the same siz
 constexpr double kContextScale = 4096;
 constexpr uint32_t kStepsPerFit = 8;
 constexpr double kPrefillWeight = 0.2;
-constexpr uint32_t kPrefillTokensMin = 8;  // fewer say little about prefill
 
 // Solves the symmetric positive definite 3 x 3 system by elimination; `a` and `b` are consumed.
 std::array<double, 3> solve(std::array<std::array<double, 3>, 3>& a, std::array<double, 3>& b) {

@@ -16,6 +16,8 @@ struct StepTimes {
 
 class SpeedModel {
  public:
+  static constexpr uint32_t kPrefillTokensMin = 8;  // fewer in a step say little about prefill: not counted
+
   // One measured step: decodes, their context tokens together, tokens of prefill.
   void add(uint32_t decodes, uint64_t context_tokens, uint32_t prefill_tokens, double seconds);
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <limits>
 
 #include "tests/unit/engine/fakes.h"
@@ -62,6 +63,30 @@ TEST(Batching, ALongPromptIsPrefilledInChunksWhileOthersDecode) {
   ASSERT_TRUE(bench.engine->step());
   EXPECT_EQ(bench.backend.last_step[1].tokens, 2u);
   EXPECT_EQ(bench.sink[2].choices.at(0).tokens.size(), 1u);
+}
+
+// The tokens of prefill in each step of a prompt of 200, on a device that takes `token_time` for each.
+std::vector<uint32_t> prefill_steps(std::chrono::microseconds token_time, double prefill_seconds_max) {
+  Bench bench(hashing_model(-100), {}, {.prefill_seconds_max = prefill_seconds_max});
+  bench.backend.token_time = token_time;
+  bench.engine->submit(token_request(1, repeated(200), 1));
+  std::vector<uint32_t> tokens;
+  while (bench.engine->has_work()) {
+    CHECK(bench.engine->step().has_value());
+    tokens.push_back(bench.backend.last_step.at(0).tokens);
+  }
+  return tokens;
+}
+
+TEST(Batching, ASlowDeviceIsNeverGivenMorePrefillThanItsTimeFromTheFirstStepOn) {
+  const auto steps = prefill_steps(std::chrono::milliseconds(1), 0.02);  // 20 tokens
+  EXPECT_EQ(steps.front(), 8u);
+  EXPECT_THAT(steps, ::testing::Each(::testing::Le(20u)));
+}
+
+TEST(Batching, AFastDeviceIsGivenFullStepsOnceItIsMeasured) {
+  const auto steps = prefill_steps({}, 1000);
+  EXPECT_THAT(steps, ElementsAre(8, 64, 64, 64));
 }
 
 TEST(Batching, WhatIsPreemptedIsRecomputedToTheSameTokens) {

@@ -1,6 +1,7 @@
 #include "tests/unit/engine/fakes.h"
 
 #include <algorithm>
+#include <thread>
 
 namespace deepserve::runner::testing {
 namespace {
@@ -97,6 +98,7 @@ Result<void> FakeBackend::step(std::span<const BatchEntry> batch, std::span<floa
   }
   CHECK(tokens <= info_.batch_tokens_max);
   tokens_run += tokens;
+  if (token_time.count() > 0) std::this_thread::sleep_for(tokens * token_time);
   size_t row = 0;
   for (const auto& entry : batch) {
     const uint32_t size = static_cast<uint32_t>(entry.tokens.size());

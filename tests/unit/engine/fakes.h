@@ -1,6 +1,7 @@
 // A device and a tokeniser that are small enough to be understood at a glance.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <set>
@@ -75,7 +76,8 @@ class FakeBackend final : public Backend {
   std::vector<Entry> last_step;
   uint64_t steps = 0;
   uint64_t tokens_run = 0;
-  bool broken = false;  // the next step fails
+  bool broken = false;                     // the next step fails
+  std::chrono::microseconds token_time{};  // what each token takes
 
  private:
   TokenId& slot(BlockId block, uint32_t offset) { return slots_.at(block * info_.block_tokens + offset); }
