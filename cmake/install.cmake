@@ -1,4 +1,4 @@
-# `cmake --install build/release --prefix /usr`: the programs, the default configuration with its model, the units.
+# `cmake --install build/release --prefix /usr`: the programs, the default configuration and model, the units.
 # The configuration goes to /etc whatever the prefix is, because the unit names it there.
 include(GNUInstallDirs)
 install(TARGETS dsd ds-runner dsctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -9,8 +9,8 @@
 
 namespace deepserve::daemon {
 
-// Work posted with defer(): a prepare handle with an idle handle that keeps the loop from sleeping while there
-// is some.
+// Work posted with defer(): a prepare handle with an idle handle that keeps the loop from sleeping while
+// there is some.
 struct Loop::Deferred {
   uv_prepare_t prepare{};
   uv_idle_t idle{};

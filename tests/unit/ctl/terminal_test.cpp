@@ -141,6 +141,7 @@ TEST(Conversation, ControlCEndsTheWaitForARetryAndDropsATypedLine) {
   ASSERT_TRUE(dsctl.wait_for(kPrompt));
   dsctl.type("whole\r");
   ASSERT_TRUE(dsctl.wait_for("answer to 1")) << "what was never answered is not part of the conversation";
+  ASSERT_TRUE(dsctl.wait_for(kPrompt));
   dsctl.type(kControl_d);
   EXPECT_EQ(dsctl.wait_for_end(), 0);
 }
