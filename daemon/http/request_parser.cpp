@@ -1,8 +1,13 @@
 #include "daemon/http/request_parser.h"
 
 #include <algorithm>
+
+// With the sanitizers GCC takes an empty boost::optional in there for one that is read.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
+#pragma GCC diagnostic pop
 
 #include "daemon/http/head_scanner.h"
 
