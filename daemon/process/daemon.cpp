@@ -1,6 +1,7 @@
 #include "daemon/process/daemon.h"
 
 #include <grp.h>
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -49,6 +50,19 @@ void raise_descriptor_limit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Prompts are in our memory: no core file may carry them to a disk.
+void forbid_core_dumps() {
+  const rlimit none{0, 0};
+  if (::setrlimit(RLIMIT_CORE, &none) != 0) spdlog::warn("cannot forbid core files: they would hold prompts");
+}
+
+// glibc raises its thresholds by itself after the first large body, and keeps the memory then.
+void give_memory_back() {
+  constexpr int kThreshold_bytes = 128 << 10;
+  ::mallopt(M_MMAP_THRESHOLD, kThreshold_bytes);
+  ::mallopt(M_TRIM_THRESHOLD, kThreshold_bytes);
 }
 
 // api.sock belongs to the group deepserve where that exists, so that its members may connect.
@@ -232,6 +246,8 @@ Result<int> start_and_run(const Config& config, const DaemonOptions& options) {
 int run_daemon(const Config& config, const DaemonOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
+  forbid_core_dumps();
+  give_memory_back();
   const auto status = start_and_run(config, options);
   if (status) return *status;
   spdlog::error("{}", status.error().message);
