@@ -1,5 +1,7 @@
 // A runner that misbehaves, for the system tests: how is said by the name of its "model" file, e.g. gap.gguf.
-// It answers a submit of "good.gguf" with one token and an end; any other name breaks one rule of the lane.
+// It answers a submit of "good.gguf" with one token and an end. "leaves", "changed" and "always_changed" play
+// a runner that ends after it has accepted (and serves in its next life); any other name breaks one rule of
+// the lane.
 #include <poll.h>
 #include <unistd.h>
 
@@ -19,7 +21,7 @@ using namespace deepserve::ipc;
 class RogueRunner {
  public:
   RogueRunner(std::unique_ptr<Lane> lane, std::string manner)
-      : lane_(std::move(lane)), manner_(std::move(manner)) {}
+      : lane_(std::move(lane)), manner_(std::move(manner)), first_life_(lane_->epoch() == 1) {}
 
   int run() {
     if (manner_ == "silent") {
@@ -58,7 +60,7 @@ class RogueRunner {
     event.choice = choice;
     event.index = index;
     event.tokens = {7};
-    event.text = "x";
+    event.text.assign(1, 'x');
     send(MessageType::kDelta, event.encode());
   }
   void finished(RequestId request) {
@@ -66,6 +68,31 @@ class RogueRunner {
     event.request = request;
     event.usage = {1, 0, 1};
     send(MessageType::kFinished, event.encode());
+  }
+
+  void phase(RunnerPhase phase, Code code = Code::kInternal) {
+    RunnerState state;
+    state.phase = phase;
+    state.code = code;
+    state.message = kChanged;
+    send(MessageType::kState, state.encode());
+  }
+
+  // Ends, or promises to, with a request accepted. False: not in this manner, or not in this life.
+  bool leave(RequestId request, uint32_t index) {
+    if (manner_ == "leaves" && first_life_) {
+      delta(request, 0, index);
+      phase(RunnerPhase::kDraining);
+      send(MessageType::kFailed, Failed{request, Code::kShuttingDown, "draining"}.encode());
+      return true;  // and stays until it is ended
+    }
+    if (manner_ == "always_changed" || (manner_ == "changed" && first_life_)) {
+      send(MessageType::kFailed, Failed{request, Code::kBadModelFile, kChanged}.encode());
+      phase(RunnerPhase::kFailed, Code::kBadModelFile);
+      lane_->flush();
+      ::_exit(1);
+    }
+    return false;
   }
 
   void misbehave(const Submit& submit) {
@@ -87,12 +114,16 @@ class RogueRunner {
     if (manner_ == "gap") delta(request, 0, 5);
     if (manner_ == "choice") delta(request, 9, 0);
     if (manner_ == "repeats") delta(request, 0, 0);
-    delta(request, 0, 0);
+    const auto index = submit.resumed.empty() ? 0 : static_cast<uint32_t>(submit.resumed[0].tokens.size());
+    if (leave(request, index)) return;
+    delta(request, 0, index);
     finished(request);
   }
 
+  static constexpr const char* kChanged = "/some/where/model.gguf: the file changed while it was in use";
   std::unique_ptr<Lane> lane_;
   const std::string manner_;
+  const bool first_life_;
   bool exiting_ = false;
 };
 
