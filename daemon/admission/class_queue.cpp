@@ -14,16 +14,18 @@ size_t index_of(ipc::Class service_class) {
 
 }  // namespace
 
-ClassQueue::ClassQueue(const Limits& limits, uint32_t models) : limits_(limits), models_(models) {
+ClassQueue::ClassQueue(const Limits& limits, uint32_t models, uint64_t bytes_max)
+    : limits_(limits), bytes_max_(bytes_max), models_(models) {
   for (const auto& limit : limits_) CHECK(limit.share > 0);
 }
 
 bool ClassQueue::push(const WaitingRequest& request) {
   CHECK(request.model < models_.size() && request.client_weight > 0 && !places_.contains(request.request));
   const size_t class_index = index_of(request.service_class);
-  if (waiting_[class_index] >= limits_[class_index].waiting_max) return false;
   auto& model = models_[request.model];
   auto& line = model.lines[class_index];
+  if (line.order.size() >= limits_[class_index].waiting_max) return false;
+  if (waiting_bytes_ + request.bytes > bytes_max_) return false;
   // Who comes back after a pause starts at the present: nobody saves up a claim.
   if (line.order.empty()) line.served = std::max(line.served, model.time);
   auto& finish = line.client_finish[request.client];
@@ -33,6 +35,7 @@ bool ClassQueue::push(const WaitingRequest& request) {
   line.order.emplace(order, request.request);
   if (request.deadline_ns != 0) deadlines_.emplace(request.deadline_ns, request.request);
   ++waiting_[class_index];
+  waiting_bytes_ += request.bytes;
   places_.emplace(request.request, Place{request, order, false});
   return true;
 }
@@ -43,6 +46,7 @@ void ClassQueue::push_replay(const WaitingRequest& request) {
   models_[request.model].replays.emplace(order.second, request.request);
   if (request.deadline_ns != 0) deadlines_.emplace(request.deadline_ns, request.request);
   ++waiting_[index_of(request.service_class)];
+  waiting_bytes_ += request.bytes;
   places_.emplace(request.request, Place{request, order, true});
 }
 
@@ -96,6 +100,7 @@ void ClassQueue::erase(std::unordered_map<ipc::RequestId, Place>::iterator place
   const size_t class_index = index_of(waiting.service_class);
   auto& model = models_[waiting.model];
   --waiting_[class_index];
+  waiting_bytes_ -= waiting.bytes;
   deadlines_.erase({waiting.deadline_ns, waiting.request});
   if (place->second.replay) {
     model.replays.erase(place->second.order.second);
@@ -131,6 +136,10 @@ std::vector<ipc::RequestId> ClassQueue::take_all(uint32_t model) {
     remove(request);
   }
   return all;
+}
+
+uint32_t ClassQueue::waiting(ipc::Class service_class, uint32_t model) const {
+  return static_cast<uint32_t>(models_.at(model).lines[index_of(service_class)].order.size());
 }
 
 uint32_t ClassQueue::waiting_total() const {

@@ -22,7 +22,7 @@ namespace deepserve::daemon {
 
 struct ClassLimits {
   double share = 0;          // above 0
-  uint32_t waiting_max = 0;  // over all models
+  uint32_t waiting_max = 0;  // of each model: one that only loads must not fill the queue of the others
 };
 
 struct WaitingRequest {
@@ -32,6 +32,7 @@ struct WaitingRequest {
   std::string client;
   double client_weight = 1.0;  // above 0
   uint64_t deadline_ns = 0;    // when it is shed; 0: never
+  uint64_t bytes = 0;          // of memory that it holds while it waits
 };
 
 class ClassQueue {
@@ -39,9 +40,10 @@ class ClassQueue {
   static constexpr size_t kClasses = static_cast<size_t>(ipc::Class::kCount);
   using Limits = std::array<ClassLimits, kClasses>;
 
-  ClassQueue(const Limits& limits, uint32_t models);
+  // `bytes_max`: of all that wait, over all models and classes.
+  ClassQueue(const Limits& limits, uint32_t models, uint64_t bytes_max);
 
-  // False: its class has waiting_max waiting already.
+  // False: its class has waiting_max waiting for its model already, or its bytes are too many.
   [[nodiscard]] bool push(const WaitingRequest& request);
   // A request that a runner had before it died: no limit, ahead of all lines of its model, uncharged.
   void push_replay(const WaitingRequest& request);
@@ -61,7 +63,10 @@ class ClassQueue {
   std::vector<ipc::RequestId> take_all(uint32_t model);
 
   uint32_t waiting(ipc::Class service_class) const { return waiting_[static_cast<size_t>(service_class)]; }
+  // Of one model; replays are not counted: they are not limited.
+  uint32_t waiting(ipc::Class service_class, uint32_t model) const;
   uint32_t waiting_total() const;
+  uint64_t waiting_bytes() const { return waiting_bytes_; }
   bool waits(ipc::RequestId request) const { return places_.contains(request); }
 
  private:
@@ -88,10 +93,12 @@ class ClassQueue {
   void erase(std::unordered_map<ipc::RequestId, Place>::iterator place);
 
   const Limits limits_;
+  const uint64_t bytes_max_;
   std::vector<ModelLines> models_;
   std::unordered_map<ipc::RequestId, Place> places_;
   std::set<std::pair<uint64_t, ipc::RequestId>> deadlines_;
   std::array<uint32_t, kClasses> waiting_{};
+  uint64_t waiting_bytes_ = 0;
   uint64_t arrivals_ = 0;
 };
 

@@ -70,7 +70,7 @@ struct ModelConfig {
 struct ClassConfig {
   double share = 0;
   uint64_t deadline_ns = 0;  // for the first token, unless the request names one
-  uint32_t queue_max = 0;    // requests that may wait
+  uint32_t queue_max = 0;    // requests of one model that may wait
 };
 
 struct ClientConfig {

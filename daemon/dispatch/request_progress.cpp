@@ -20,7 +20,7 @@ Heard RequestProgress::on_accepted(const ipc::Accepted& event) {
   return Heard::kNews;
 }
 
-Heard RequestProgress::on_delta(const ipc::Delta& event) {
+Heard RequestProgress::on_delta(ipc::Delta& event) {
   if (!accepted_ || event.choice >= choices_.size()) return Heard::kLie;
   auto& choice = choices_[event.choice];
   if (choice.ended) return Heard::kRepeat;
@@ -28,6 +28,15 @@ Heard RequestProgress::on_delta(const ipc::Delta& event) {
   const size_t end = size_t{event.index} + event.tokens.size();
   if (event.index > told || end > kChoiceTokensMax) return Heard::kLie;
   if (event.index < told) return end <= told ? Heard::kRepeat : Heard::kLie;
+  if (event.tokens.empty()) {
+    const size_t repeated = std::min(choice.text_skip_bytes, event.text.size());
+    choice.text_skip_bytes -= repeated;
+    if (repeated != 0 && repeated == event.text.size()) return Heard::kRepeat;
+    event.text.erase(0, repeated);
+    choice.text_told_bytes += event.text.size();
+    return Heard::kNews;
+  }
+  choice.text_told_bytes = choice.text_skip_bytes = 0;
   choice.tokens.insert(choice.tokens.end(), event.tokens.begin(), event.tokens.end());
   generated_tokens_ += static_cast<uint32_t>(event.tokens.size());
   return Heard::kNews;
@@ -50,6 +59,7 @@ Heard RequestProgress::on_finished(ipc::Finished& event) {
 
 bool RequestProgress::on_runner_died(Blame blame) {
   ++replays_;
+  for (auto& choice : choices_) choice.text_skip_bytes = choice.text_told_bytes;
   if (blame == Blame::kRunner) ++crashes_;
   return crashes_ <= kCrashesMax && replays_ <= kReplaysMax;
 }

@@ -29,7 +29,9 @@ class RequestProgress {
   explicit RequestProgress(const ipc::Generation& generation);
 
   Heard on_accepted(const ipc::Accepted& event);
-  Heard on_delta(const ipc::Delta& event);
+  // Cuts from the text what was told before: text without tokens (the echoed prompt, text that was held back)
+  // has no index by which a repeat would be known.
+  Heard on_delta(ipc::Delta& event);
   // May set `last`, with the usage of the whole request, where this ends the last choice that was still open:
   // after a replay the runner's own idea of it counts choices that had ended before.
   Heard on_finished(ipc::Finished& event);
@@ -47,6 +49,8 @@ class RequestProgress {
  private:
   struct Choice {
     std::vector<ipc::TokenId> tokens;
+    size_t text_told_bytes = 0;  // without tokens, since the last of `tokens`
+    size_t text_skip_bytes = 0;  // of that, what the replay has still to repeat
     bool ended = false;
   };
   std::vector<Choice> choices_;

@@ -14,7 +14,8 @@ struct DaemonOptions {
 
 // Serves `config` until SIGTERM or SIGINT. READY is told to systemd once the sockets are open: whether a
 // model is ready is /readyz's to say. Returns the exit status: 0 after a graceful stop, 1 when it could not
-// start or a second signal ended it at once. The process, and the runners with it, dumps no core from here on.
+// start or a second signal ended it at once. The process, and the runners with it, dumps no core from here
+// on.
 int run_daemon(const Config& config, const DaemonOptions& options);
 
 }  // namespace deepserve::daemon

@@ -5,7 +5,6 @@
 
 #include <csignal>
 
-#include "daemon/supervise/oom_count.h"
 #include "daemon/supervise/runner_command.h"
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
@@ -31,6 +30,7 @@ RunnerLink::RunnerLink(Loop& loop, const Config& config, const ModelConfig& mode
       device_(device),
       id_(runner_id(model, device)),
       binary_(std::move(binary)),
+      leave_limit_ns_(config.server.drain_limit_ns),
       owner_(owner),
       supervision_(limits_of(config.supervise)),
       watch_(kTick_ms * kMillisecond_ns, config.supervise.hang_after_ns, config.supervise.load_hang_after_ns),
@@ -113,8 +113,8 @@ void RunnerLink::answer_waiters() {
 
 Result<void> RunnerLink::spawn() {
   ++epoch_;
-  oom_kills_ = oom_kill_count();
-  TRY_ASSIGN(auto fds, ipc::create_lane(ipc::LaneSizes{}, epoch_));
+  oom_watch_.reset(monotonic_ns());
+  TRY_ASSIGN(auto fds, ipc::create_lane(ipc::LaneSizes{.body_bytes = kLaneBytes}, epoch_));
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
     return fail_errno("cannot make a socket pair");
@@ -126,12 +126,18 @@ Result<void> RunnerLink::spawn() {
                                            {fds.daemon_wake.get(), ipc::kLaneFdDaemonWake},
                                            {runner_end.get(), ipc::kSupervisorSocketFd}};
   TRY_ASSIGN(auto child, Child::spawn(runner_command(binary_, model_, device_, epoch_), inherited));
+  auto attached = ipc::Lane::attach(std::move(fds), ipc::Side::kDaemon, epoch_);
+  if (!attached) {
+    // A child that nobody watches must not stay: neither alive nor as a zombie.
+    child.signal(SIGKILL);
+    child.reap();
+  }
+  TRY_ASSIGN(lane_, std::move(attached));
   child_.emplace(std::move(child));
   started_ns_ = monotonic_ns();
   death_poll_ = std::make_unique<Poll>(loop_, child_->pidfd(), [this](int, int) { on_process_ended(); });
   death_poll_->watch(kReadable);
   watch_.reset();
-  TRY_ASSIGN(lane_, ipc::Lane::attach(std::move(fds), ipc::Side::kDaemon, epoch_));
   wake_poll_ = std::make_unique<Poll>(loop_, lane_->wake_fd(), [this](int, int) {
     lane_->disarm();
     drain();
@@ -159,11 +165,23 @@ void RunnerLink::tick(uint64_t now_ns) {
   const bool serves = supervision_.status() == RunnerStatus::kReady;
   const auto phase = serves ? ProgressWatch::Phase::kServing : ProgressWatch::Phase::kLoading;
   const auto verdict = watch_.tick(now_ns, phase, lane_->progress());
-  if (verdict.stepped) {
-    stepped_ns_ = now_ns;
-    step(RunnerEvent::kStepped);
+  if (verdict.stepped) stepped_ns_ = now_ns;
+  if (std::exchange(served_, false)) step(RunnerEvent::kServed);
+  oom_watch_.tick(now_ns);
+  if (verdict.hung || (serves && leaving() && now_ns - leaving_since_ns_ > leave_limit_ns_)) {
+    step(RunnerEvent::kStoodStill);
   }
-  if (verdict.hung) step(RunnerEvent::kStoodStill);
+}
+
+void RunnerLink::expect_end() {
+  if (leaving() || lane_ == nullptr) return;
+  leaving_since_ns_ = monotonic_ns();
+  spdlog::warn("runner {} (pid {}): takes no new requests", id_, pid());
+}
+
+std::string_view RunnerLink::state_name() const {
+  const auto status = supervision_.status();
+  return runner_status_name(status == RunnerStatus::kReady && leaving() ? RunnerStatus::kDraining : status);
 }
 
 bool RunnerLink::makes_progress(uint64_t now_ns) const {
@@ -200,7 +218,10 @@ void RunnerLink::drain() {
 void RunnerLink::handle(ipc::MessageType type, std::span<const std::byte> body) {
   if (lied_) return;
   if (type == ipc::MessageType::kState) return handle_state(body);
-  if (owner_.on_message(*this, type, body)) return;
+  if (owner_.on_message(*this, type, body)) {
+    served_ = served_ || type == ipc::MessageType::kDelta;
+    return;
+  }
   spdlog::error("runner {} (pid {}): message {} breaks the lane's rules", id_, pid(), static_cast<int>(type));
   lied_ = true;
 }
@@ -221,6 +242,7 @@ void RunnerLink::handle_state(std::span<const std::byte> body) {
       facts_ = std::move(*state);
       stepped_ns_ = monotonic_ns();
       const bool was_ready = is_ready();
+      leaving_since_ns_ = 0;
       step(RunnerEvent::kReady);
       if (was_ready || !is_ready()) break;
       spdlog::info("runner {} ready after {:.0f} ms: {} {}, {} tokens of context, {} sequences", id_,
@@ -231,9 +253,14 @@ void RunnerLink::handle_state(std::span<const std::byte> body) {
     }
     case ipc::RunnerPhase::kFailed:
       reported_ = Error{state->code, state->message};
+      expect_end();
       break;
-    case ipc::RunnerPhase::kDraining:
     case ipc::RunnerPhase::kDrained:
+      drained_ = true;
+      [[fallthrough]];
+    case ipc::RunnerPhase::kDraining:
+      expect_end();
+      break;
     case ipc::RunnerPhase::kCount:
       break;
   }
@@ -254,8 +281,10 @@ void RunnerLink::on_process_ended() {
   facts.exited = status.exited;
   facts.exit_status = status.exit_status;
   facts.signal = status.signal;
+  facts.was_ready = supervision_.status() == RunnerStatus::kReady;
+  facts.drained = drained_;
   facts.signalled_by_us = signalled_;
-  facts.out_of_memory = oom_kill_count() != oom_kills_;
+  facts.out_of_memory = oom_watch_.rose();
   if (lane_ != nullptr) facts.cause = lane_->death_cause();
   facts.reported = reported_;
   const auto death = classify_death(facts);
@@ -283,6 +312,9 @@ void RunnerLink::close_process() {
   unsent_.clear();
   facts_.reset();
   reported_.reset();
+  leaving_since_ns_ = 0;
+  drained_ = false;
+  served_ = false;
   signalled_ = false;
   lied_ = false;
   if (drain_deferred_) {

@@ -16,6 +16,7 @@
 #include "daemon/config/config.h"
 #include "daemon/loop/loop.h"
 #include "daemon/supervise/child.h"
+#include "daemon/supervise/oom_count.h"
 #include "daemon/supervise/progress_watch.h"
 #include "daemon/supervise/supervision.h"
 #include "ipc/lane/lane.h"
@@ -45,7 +46,10 @@ class RunnerOwner {
 class RunnerLink {
  public:
   static constexpr uint64_t kTick_ms = 250;
-  static constexpr size_t kMessagesPerTurn = 512;  // then other connections have their turn
+  // Of one lane's byte rings. Their memory is touched only as far as messages fill them.
+  static constexpr uint32_t kLaneBytes = 16u << 20;
+  static constexpr size_t kBodyBytesMax = kLaneBytes / 4;  // of one message: the lane's own rule
+  static constexpr size_t kMessagesPerTurn = 512;          // then other connections have their turn
 
   // Everything named here must outlive the link. `binary`: the runner's program.
   RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, const DeviceConfig& device,
@@ -77,10 +81,16 @@ class RunnerLink {
   const ModelConfig& model() const { return model_; }
   const DeviceConfig& device() const { return device_; }
   const Supervision& supervision() const { return supervision_; }
-  bool is_ready() const { return supervision_.status() == RunnerStatus::kReady && !lied_; }
+  bool is_ready() const { return supervision_.status() == RunnerStatus::kReady && !lied_ && !leaving(); }
+  // It takes no new requests (it drains by itself, or it said that its model is of no use any more) and is
+  // expected to end; it is ended when it has not within the drain limit.
+  bool leaving() const { return leaving_since_ns_ != 0; }
+  void expect_end();
+  // For rows and texts: the supervision's word, "draining" for one that leaves by itself.
+  std::string_view state_name() const;
   bool stopped() const { return !child_; }
   bool has_room() const { return lane_ != nullptr && lane_->outbox_bytes() == 0 && unsent_.empty(); }
-  // Ready and its step counter moved within kProgressFresh.
+  // Ready and its step counter moved within the last three seconds.
   bool makes_progress(uint64_t now_ns) const;
   pid_t pid() const { return child_ ? child_->pid() : -1; }
   uint64_t started_ns() const { return started_ns_; }
@@ -107,6 +117,7 @@ class RunnerLink {
   const DeviceConfig& device_;
   const std::string id_;
   const std::string binary_;
+  const uint64_t leave_limit_ns_;
   RunnerOwner& owner_;
   Supervision supervision_;
   ProgressWatch watch_;
@@ -125,7 +136,10 @@ class RunnerLink {
   std::vector<std::function<void(Result<void>)>> restart_waiters_;
   uint64_t started_ns_ = 0;
   uint64_t stepped_ns_ = 0;
-  uint64_t oom_kills_ = 0;
+  OomWatch oom_watch_{oom_kill_count};
+  bool served_ = false;  // a token came since the last tick: it works, beyond warming up and idle turns
+  uint64_t leaving_since_ns_ = 0;  // 0: it does not
+  bool drained_ = false;           // it said so
   bool signalled_ = false;
   bool lied_ = false;
   bool drain_deferred_ = false;

@@ -17,6 +17,21 @@ ClassQueue::Limits limits_of(const Config& config) {
   return limits;
 }
 
+// Of the submit that is sent to a runner: never less than what Submit::encode makes of it.
+uint64_t submit_bytes(const RequestSpec& spec) {
+  constexpr uint64_t kFields = 256;  // all numbers, and the length of each list
+  constexpr uint64_t kLength = 8;    // of each string
+  uint64_t bytes = kFields + spec.client.size() + spec.prompt.text.size();
+  bytes += spec.prompt.tokens.size() * sizeof(ipc::TokenId);
+  for (const auto& message : spec.prompt.chat) {
+    bytes += 2 * kLength + message.role.size() + message.content.size();
+  }
+  for (const auto& stop : spec.generation.stop) bytes += kLength + stop.size();
+  bytes += spec.generation.stop_tokens.size() * sizeof(ipc::TokenId);
+  bytes += spec.generation.logit_bias.size() * (sizeof(ipc::TokenId) + sizeof(float));
+  return bytes;
+}
+
 }  // namespace
 
 Service::Service(Loop& loop, const Config& config, ServiceOptions options)
@@ -24,7 +39,7 @@ Service::Service(Loop& loop, const Config& config, ServiceOptions options)
       config_(config),
       options_(std::move(options)),
       started_unix_(static_cast<uint64_t>(unix_seconds())),
-      queue_(limits_of(config), static_cast<uint32_t>(config.models.size())),
+      queue_(limits_of(config), static_cast<uint32_t>(config.models.size()), kWaitingBytesMax),
       next_id_(options_.first_request),
       deadline_timer_(loop, [this] { timer_deadline_ns_ = 0; }),
       tick_timer_(loop, [this] { tick(); }),
@@ -53,10 +68,7 @@ std::optional<Refusal> Service::reason_to_refuse(const RequestSpec& spec) const 
   const auto refuse = [&spec](Error error, uint64_t retry_after_ms, std::string reason) {
     return Refusal{std::move(error), retry_after_ms, std::move(reason), spec.service_class};
   };
-  if (stopping_) {
-    return refuse({Code::kShuttingDown, "the server is shutting down"}, CompletionRate::kRetryAfterMin_ms,
-                  "shutting_down");
-  }
+  if (stopping_) return shutting_down(spec.service_class);
   const auto* model = config_.find_model(spec.model);
   if (model == nullptr) {
     std::vector<std::string> names;
@@ -67,6 +79,12 @@ std::optional<Refusal> Service::reason_to_refuse(const RequestSpec& spec) const 
   }
   const auto index = static_cast<uint32_t>(model - config_.models.data());
   if (!model_may_serve(index)) return refuse({Code::kModelNotReady, model_trouble(index)}, 0, "model_failed");
+  if (const uint64_t bytes = submit_bytes(spec); bytes > RunnerLink::kBodyBytesMax) {
+    return refuse({Code::kPayloadTooLarge,
+                   fmt::format("the request takes {} bytes on its way to a runner, which takes {} at most",
+                               bytes, RunnerLink::kBodyBytesMax)},
+                  0, "");
+  }
   return std::nullopt;
 }
 
@@ -83,7 +101,8 @@ Refusal Service::overloaded(ipc::Class service_class, std::string reason, std::s
 
 WaitingRequest Service::waiting(const Record& record, uint64_t deadline_ns) const {
   return {record.id,          record.spec.service_class, record.model,
-          record.spec.client, record.client_weight,      deadline_ns};
+          record.spec.client, record.client_weight,      deadline_ns,
+          record.bytes};
 }
 
 RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
@@ -100,16 +119,15 @@ RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
   const auto model = static_cast<uint32_t>(config_.find_model(spec.model) - config_.models.data());
   const uint64_t deadline_ns = spec.deadline_ns != 0 ? spec.deadline_ns : now_ns + class_config.deadline_ns;
   const RequestProgress progress(spec.generation);
+  const uint64_t bytes = submit_bytes(spec);
   auto record = std::make_unique<Record>(Record{id, std::move(spec), model, match.weight, now_ns, deadline_ns,
-                                                &sink, RequestState::kQueued, nullptr, progress});
+                                                &sink, RequestState::kQueued, nullptr, progress, bytes, ""});
   if (!queue_.push(waiting(*record, deadline_ns))) {
     const auto service_class = record->spec.service_class;
-    const auto waiting_count = queue_.waiting(service_class);
-    refuse_later(id, sink,
-                 overloaded(service_class, "queue_full",
-                            fmt::format("the queue of class {} is full ({} wait)", class_name(service_class),
-                                        waiting_count),
-                            now_ns));
+    auto message =
+        fmt::format("the queue of class {} is full ({} wait, {} bytes of all classes)",
+                    class_name(service_class), queue_.waiting(service_class, model), queue_.waiting_bytes());
+    refuse_later(id, sink, overloaded(service_class, "queue_full", std::move(message), now_ns));
     return id;
   }
   records_.emplace(id, std::move(record));
@@ -215,15 +233,21 @@ uint64_t Service::query(const std::string& model_name, ipc::Query query, QueryDo
     return later(nullptr, {Code::kServerOverloaded, "too many questions wait"});
   const auto model = static_cast<uint32_t>(config_.find_model(model_name) - config_.models.data());
   const auto body = query.encode();
+  const RunnerLink* full = nullptr;
   for (auto& runner : runners_) {
     if (runner->model != model || !runner->link->is_ready()) continue;
     if (body.size() > runner->link->body_bytes_max()) {
       return later(nullptr, {Code::kPayloadTooLarge, fmt::format("the question is larger than {} bytes",
                                                                  runner->link->body_bytes_max())});
     }
+    full = runner->link.get();
     if (!runner->link->send(ipc::MessageType::kQuery, body)) continue;
     queries_.emplace(id, PendingQuery{runner.get(), std::move(done)});
     return id;
+  }
+  if (full != nullptr) {
+    return later(nullptr, {Code::kServerOverloaded,
+                           fmt::format("runner {} has no room for another question", full->id())});
   }
   return later(nullptr, {Code::kModelNotReady, model_trouble(model)});
 }

@@ -32,6 +32,7 @@ struct ServiceOptions {
 class Service final : public Serving, private RunnerOwner {
  public:
   static constexpr size_t kQueriesMax = 1024;
+  static constexpr uint64_t kWaitingBytesMax = 256u << 20;  // of all that wait, over all classes and models
 
   // Starts a runner for each model on each of its devices. `loop` and `config` must outlive the service.
   Service(Loop& loop, const Config& config, ServiceOptions options);
@@ -77,6 +78,8 @@ class Service final : public Serving, private RunnerOwner {
     RequestState state = RequestState::kQueued;
     Runner* runner = nullptr;  // from kDispatched on
     RequestProgress progress;
+    uint64_t bytes = 0;   // of its submit, at most, while nothing is generated
+    std::string trouble;  // what its runner said before it died; empty: nothing
 
     uint32_t sequences() const { return spec.generation.choices == 0 ? 1 : spec.generation.choices; }
   };
@@ -119,6 +122,7 @@ class Service final : public Serving, private RunnerOwner {
   bool on_failed(Runner& runner, std::span<const std::byte> body);
   bool on_answer(Runner& runner, std::span<const std::byte> body);
   void acknowledge(Runner& runner, RequestId id);
+  std::string told_text(const Runner& runner, const std::string& text) const;
   void complete(Record& record, bool runner_is_done);
 
   // service_runners.cpp
@@ -133,6 +137,7 @@ class Service final : public Serving, private RunnerOwner {
   void lose_model(uint32_t model);
   bool model_may_serve(uint32_t model) const;
   std::string model_trouble(uint32_t model) const;
+  Refusal shutting_down(ipc::Class service_class) const;
   void arrange_deadline_timer();
   void check_stopped();
 

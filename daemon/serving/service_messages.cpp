@@ -44,7 +44,7 @@ bool Service::on_accepted(Runner& runner, std::span<const std::byte> body) {
 }
 
 bool Service::on_delta(Runner& runner, std::span<const std::byte> body) {
-  const auto event = ipc::Delta::decode(body);
+  auto event = ipc::Delta::decode(body);
   if (!event) return false;
   auto* record = find(runner, event->request);
   if (record == nullptr) return true;
@@ -96,10 +96,40 @@ bool Service::on_failed(Runner& runner, std::span<const std::byte> body) {
   }
   const auto cell = request_cell(record->state, RequestEvent::kFail);
   if (cell.rule == RequestRule::kImpossible) return false;
+  if (cell.rule == RequestRule::kTell && event->code == Code::kBadModelFile) {
+    // The model was good when it was loaded: the runner ends now, and the request goes the way of all that
+    // a dead runner had.
+    spdlog::error("runner {} (pid {}): {}", runner.link->id(), runner.link->pid(), event->message);
+    record->trouble = "the model's file changed while it was served";
+    runner.link->expect_end();
+    return true;
+  }
+  if (cell.rule == RequestRule::kTell && event->code == Code::kShuttingDown && !runners_stopping_) {
+    // Only the runner shuts down, not we: another one, or the next one, serves the request.
+    acknowledge(runner, event->request);
+    runner.link->expect_end();
+    replay_or_lose(*record, Blame::kNobody);
+    pump_wanted_ = true;
+    return true;
+  }
   auto* sink = record->sink;
   complete(*record, true);
-  if (cell.rule == RequestRule::kTell) sink->on_failed({event->code, event->message});
+  if (cell.rule == RequestRule::kTell) sink->on_failed({event->code, told_text(runner, event->message)});
   return true;
+}
+
+// Clients learn the model file's name and not where this host keeps it.
+std::string Service::told_text(const Runner& runner, const std::string& text) const {
+  const std::string& path = config_.models[runner.model].path;
+  const std::string directory = path.substr(0, path.rfind('/') + 1);
+  if (directory.size() <= 1) return text;
+  std::string told;
+  size_t from = 0;
+  for (size_t at = text.find(directory); at != std::string::npos; at = text.find(directory, from)) {
+    told.append(text, from, at - from);
+    from = at + directory.size();
+  }
+  return told.append(text, from);
 }
 
 bool Service::on_answer(Runner& runner, std::span<const std::byte> body) {
@@ -110,7 +140,7 @@ bool Service::on_answer(Runner& runner, std::span<const std::byte> body) {
   const auto done = std::move(found->second.done);
   queries_.erase(found);
   if (answer->failed) {
-    done(fail(answer->code, "{}", answer->text));
+    done(fail(answer->code, "{}", told_text(runner, answer->text)));
   } else {
     done(std::move(*answer));
   }

@@ -50,7 +50,7 @@ std::vector<RunnerRow> Service::runners() const {
     row.pid = link.pid();
     row.device = link.device().name;
     row.model = link.model().name;
-    row.state = runner_status_name(supervision.status());
+    row.state = link.state_name();
     row.restarts = supervision.restarts();
     row.uptime_s = link.pid() < 0 ? 0.0 : seconds_since(link.started_ns(), now_ns);
     row.last_error = supervision.last_error();

@@ -79,9 +79,11 @@ bool Service::dispatch(Record& record, Runner& runner) {
   submit.opaque.assign(client, client + record.spec.client.size());
   const auto body = submit.encode();
   if (body.size() > runner.link->body_bytes_max()) {
-    end_failed(record, {Code::kPayloadTooLarge, fmt::format("the request is larger than the {} bytes that a "
-                                                            "runner takes",
-                                                            runner.link->body_bytes_max())});
+    // start() has checked it: only what was generated since can have made it so large.
+    end_failed(record, {Code::kRunnerLost,
+                        fmt::format("the runner was lost, and the request with what it had generated ({} "
+                                    "bytes) is larger than the {} bytes that a runner takes",
+                                    body.size(), runner.link->body_bytes_max())});
     return true;
   }
   if (!runner.link->send(ipc::MessageType::kSubmit, body)) return false;
@@ -141,9 +143,11 @@ void Service::replay_or_lose(Record& record, Blame blame) {
   record.state = cell.next;
   if (cell.rule == RequestRule::kDrop) return erase(record);
   if (cell.rule == RequestRule::kRefuse) {
-    return end_failed(record, {Code::kRunnerLost, "the runner died again while it worked on this request"});
+    const std::string again_text = "the runner died again while it worked on this request";
+    return end_failed(record, {Code::kRunnerLost, record.trouble.empty() ? again_text : record.trouble});
   }
   CHECK(cell.rule == RequestRule::kRequeue);
+  record.trouble.clear();
   // What was accepted is never shed; what was not may still get its 503.
   queue_.push_replay(waiting(record, record.progress.accepted() ? 0 : record.deadline_ns));
 }
@@ -172,10 +176,18 @@ std::string Service::model_trouble(uint32_t model) const {
   for (const auto& runner : runners_) {
     if (runner->model != model) continue;
     const auto& supervision = runner->link->supervision();
-    text += fmt::format("; {} is {}", runner->link->id(), runner_status_name(supervision.status()));
-    if (!supervision.last_error().empty()) text += ": " + supervision.last_error();
+    text += fmt::format("; {} is {}", runner->link->id(), runner->link->state_name());
+    if (supervision.last_error().empty()) continue;
+    text += fmt::format(": {}", told_text(*runner, supervision.last_error()));
   }
   return text;
+}
+
+Refusal Service::shutting_down(ipc::Class service_class) const {
+  return {{Code::kShuttingDown, "the server is shutting down"},
+          CompletionRate::kRetryAfterMin_ms,
+          "shutting_down",
+          service_class};
 }
 
 void Service::begin_stop(uint64_t limit_ns, std::function<void()> drained) {
@@ -188,11 +200,7 @@ void Service::begin_stop(uint64_t limit_ns, std::function<void()> drained) {
         queue_.push_replay(waiting(record, 0));  // it runs: it may end
         continue;
       }
-      const auto service_class = record.spec.service_class;
-      end_refused(record, {{Code::kShuttingDown, "the server is shutting down"},
-                           CompletionRate::kRetryAfterMin_ms,
-                           "shutting_down",
-                           service_class});
+      end_refused(record, shutting_down(record.spec.service_class));
     }
   }
   stop_timer_.start(limit_ns / kMillisecond_ns);
@@ -206,10 +214,8 @@ void Service::stop_runners(std::function<void()> done) {
   std::vector<RequestId> ids;
   for (const auto& [id, record] : records_) ids.push_back(id);
   for (const RequestId id : ids) {
-    end_refused(*records_.at(id), {{Code::kShuttingDown, "the server is shutting down"},
-                                   CompletionRate::kRetryAfterMin_ms,
-                                   "shutting_down",
-                                   ipc::Class::kNormal});
+    auto& record = *records_.at(id);
+    end_refused(record, shutting_down(record.spec.service_class));
   }
   for (auto& runner : runners_) runner->link->stop();
 }

@@ -91,7 +91,7 @@ struct RunnerRow {
 
 struct RequestRow {
   RequestId id = 0;
-  std::string state;  // queued, dispatched, accepted, streaming
+  std::string state;  // queued, dispatched, accepted, streaming, cancelling
   std::string client;
   Peer peer;
   ipc::Class service_class = ipc::Class::kNormal;
@@ -132,8 +132,8 @@ class Serving {
   virtual std::vector<RunnerRow> runners() const = 0;
   virtual std::vector<RequestRow> requests() const = 0;
   virtual QueueCounts counts() const = 0;
-  // Deep readiness: some runner is ready and its step counter moved within the last second or it is idle and
-  // answers.
+  // Deep readiness: some runner is ready and its step counter moved within the last three seconds (an idle
+  // one turns at least once a second).
   virtual bool ready() const = 0;
   virtual bool stopping() const = 0;
 };

@@ -41,10 +41,6 @@ struct Plan {
     if (number != SIGKILL && number != SIGSTOP) ::signal(number, SIG_DFL);
   }
   ::setsid();
-  if (const int score = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC); score >= 0) {
-    (void)!::write(score, "500", 3);
-    ::close(score);
-  }
   int highest = STDERR_FILENO;
   if (::dup2(plan.null_fd, STDIN_FILENO) < 0 || ::dup2(STDERR_FILENO, STDOUT_FILENO) < 0) child_fail(plan);
   for (const auto& [ours, theirs] : plan.fds) {

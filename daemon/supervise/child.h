@@ -23,8 +23,8 @@ class Child {
  public:
   // Runs `arguments[0]` (a path) in a session of its own, stdin from /dev/null, stdout going where stderr
   // goes, signal mask and dispositions fresh, `inherited` dup'ed as (ours, its number there) and everything
-  // else closed. It is more likely than us to be picked by the OOM killer. Returns once the program runs;
-  // fails with kIo when it cannot.
+  // else closed. Its oom_score_adj is its own business: a runner raises it itself. Returns once the program
+  // runs; fails with kIo when it cannot.
   static Result<Child> spawn(const std::vector<std::string>& arguments,
                              std::span<const std::pair<int, int>> inherited);
 

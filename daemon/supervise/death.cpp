@@ -11,11 +11,15 @@ std::string signal_name(int signal) {
   return name == nullptr ? fmt::format("signal {}", signal) : fmt::format("SIG{}", name);
 }
 
+// It goes into logs and onto terminals: no newline and no escape of a runner's gets there.
+std::string printable(std::string_view text) {
+  std::string result;
+  for (const char c : text) result += c >= ' ' && c <= '~' ? c : '?';
+  return result;
+}
+
 std::string cause_text(const ipc::DeathCause& cause) {
-  const std::string_view text(cause.text.data(), strnlen(cause.text.data(), cause.text.size()));
-  std::string printable;
-  for (const char c : text) printable += c >= ' ' && c <= '~' ? c : '?';
-  return printable;
+  return printable({cause.text.data(), strnlen(cause.text.data(), cause.text.size())});
 }
 
 // What the model, the build or the command line cannot do today it cannot do in half a second either.
@@ -30,7 +34,12 @@ Death classify_death(const DeathFacts& facts) {
   const std::string how = facts.exited ? fmt::format("exited with status {}", facts.exit_status)
                                        : fmt::format("was ended by {}", signal_name(facts.signal));
   if (facts.reported) {
-    return {Blame::kRunner, is_permanent(facts.reported->code), "refused", facts.reported->message};
+    const bool permanent = !facts.was_ready && is_permanent(facts.reported->code);
+    return {Blame::kRunner, permanent, facts.was_ready ? "exit" : "refused",
+            printable(facts.reported->message)};
+  }
+  if (facts.drained && facts.exited && facts.exit_status == 0) {
+    return {Blame::kNobody, false, "drained", "drained and exited"};
   }
   if (facts.signalled_by_us) return {Blame::kNobody, false, "operator", how + " on dsd's signal"};
   const std::string cause = cause_text(facts.cause);

@@ -16,6 +16,8 @@ struct DeathFacts {
   bool exited = false;  // else: ended by `signal`
   int exit_status = 0;
   int signal = 0;
+  bool was_ready = false;  // it had loaded its model and served
+  bool drained = false;    // it had said that it has ended all its requests
   bool signalled_by_us = false;
   bool out_of_memory = false;     // the kernel's OOM count rose while it lived
   ipc::DeathCause cause;          // what it wrote into the lane
@@ -25,11 +27,13 @@ struct DeathFacts {
 struct Death {
   Blame blame = Blame::kRunner;
   bool permanent = false;  // the same will happen again: a restart is no use
-  std::string reason;      // "killed", "crash", "exit", "oom", "refused": for metrics
+  std::string reason;      // "killed", "crash", "exit", "oom", "refused", "drained": for metrics
   std::string text;        // one sentence for the operator
 };
 
-// An outside SIGKILL (no cause in the lane, not sent by us, nothing counted by the OOM killer) blames nobody.
+// What cannot be loaded now cannot be loaded in half a second either; but what was served once is loaded
+// anew: a model file that was touched or replaced may be good. An outside SIGKILL (no cause in the lane, not
+// sent by us, nothing counted by the OOM killer) blames nobody.
 Death classify_death(const DeathFacts& facts);
 
 }  // namespace deepserve::daemon

@@ -16,7 +16,7 @@ using Row = std::array<RunnerRule, kEvents>;
 
 // clang-format off
 constexpr std::array<Row, kStatuses> kTable = {{
-    // kStart     kLoading            kReady           kStepped     kStoodStill
+    // kStart     kLoading            kReady           kServed      kStoodStill
     // kLied      kDied               kTimer           kRestart     kStop
     // stopped
     {{R::kSpawn,  R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,

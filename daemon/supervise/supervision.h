@@ -28,7 +28,7 @@ enum class RunnerEvent : uint8_t {
   kStart,       // at the start of dsd
   kLoading,     // it said so
   kReady,       // it said so
-  kStepped,     // its step counter moved since the last tick
+  kServed,      // a token of a request came from it since the last tick
   kStoodStill,  // ProgressWatch says hung
   kLied,        // it broke the lane's rules
   kDied,        // its process is gone, or could not be started: with a Death

@@ -48,6 +48,15 @@ class Admission(unittest.TestCase):
             thread.join(harness.BOUND_S)
         self.assertEqual([answer.status for answer in self.answers], [200, 200, 200])
 
+    def test_a_body_that_no_runner_takes_is_refused_at_once_and_a_large_one_is_not(self):
+        self.ask_in_background()  # the runner is busy: nothing is decided by a dispatch
+        refused = self.dsd.api("POST", "/v1/completions", greedy("a" * (5 << 20), tokens=4))
+        self.assertEqual(refused.status, 413, refused.text)
+        self.assertIn(str(4 << 20), refused.json["error"]["message"])
+        self.resume()
+        taken = self.dsd.api("POST", "/v1/completions", greedy("a" * (3 << 20), tokens=4))
+        self.assertEqual(taken.json["error"]["code"], "context_length_exceeded", taken.text)
+
     def test_an_expired_deadline_is_shed_and_an_accepted_request_is_not(self):
         self.ask_in_background({"X-Deepserve-Deadline-Ms": "200"})  # dispatched: too late to shed it
         late = self.dsd.api("POST", "/v1/completions", greedy(tokens=4), {"X-Deepserve-Deadline-Ms": "200"})

@@ -1,6 +1,7 @@
 """A model file that cannot be served fails by itself, with the reason; the other models go on."""
 
 import os
+import shutil
 import unittest
 from tempfile import TemporaryDirectory
 
@@ -27,7 +28,19 @@ class BadModel(unittest.TestCase):
         self.assertEqual(refused.status, 503)
         self.assertEqual(refused.json["error"]["code"], "model_not_ready")
         self.assertIn("truncated.gguf", refused.json["error"]["message"])
+        self.assertNotIn(directory, refused.json["error"]["message"])
         self.assertEqual(dsd.api("POST", "/v1/completions", greedy(tokens=2)).status, 200)
+
+    def test_a_touched_file_is_loaded_again_and_served(self):
+        directory = self.enterContext(TemporaryDirectory())
+        path = os.path.join(directory, "model.gguf")
+        shutil.copy(harness.tiny_model(), path)
+        dsd = self.enterContext(Dsd(harness.DEVICE + harness.model_toml(path=path)))
+        dsd.wait_ready()
+        os.utime(path)
+        answer = dsd.api("POST", "/v1/completions", greedy(tokens=200))
+        self.assertEqual(answer.status, 200, answer.text)
+        self.assertEqual(dsd.wait_state("ready")["restarts"], 1)
 
     def test_a_repaired_file_is_served_after_a_restart_of_its_runner(self):
         directory = self.enterContext(TemporaryDirectory())

@@ -11,8 +11,8 @@ LIES = ["gap", "choice", "unaccepted", "finished_unaccepted", "accepted_twice", 
 
 
 class Rogue(unittest.TestCase):
-    def start(self, manner, supervise=""):
-        config = f"[supervise]\n{supervise}\n" + harness.DEVICE
+    def start(self, manner, supervise="", more=""):
+        config = more + f"[supervise]\n{supervise}\n" + harness.DEVICE
         dsd = Dsd(config, runner=harness.program("rogue_runner"), start=False)
         with open(dsd.config_path, "a") as file:
             for name in ("good", manner):
@@ -57,6 +57,31 @@ class Rogue(unittest.TestCase):
         self.assertEqual(answer.json["error"]["code"], "runner_lost")
         self.assertIn("exited with status 3", dsd.runner_row(1)["last_error"])
         self.assertEqual(self.ask(dsd, "good").status, 200)
+
+    def test_a_stream_of_a_runner_that_drains_goes_on_elsewhere(self):
+        dsd = self.start("leaves", "", '[server]\ndrain_limit = "1s"\n')
+        stream = dsd.stream({"model": "leaves", "prompt": "go", "max_tokens": 2})
+        self.assertEqual(stream.status, 200)
+        texts = stream.texts()
+        self.assertEqual(next(texts), "x")
+        dsd.wait_state("draining", index=1)  # it is alive and is given nothing
+        self.assertEqual("".join(texts), "x")
+        self.assertIsNone(stream.error)
+        self.assertTrue(stream.done)
+        self.assertEqual(dsd.runner_row(1)["restarts"], 1)
+
+    def test_a_model_file_that_changes_while_it_is_served_is_loaded_again(self):
+        dsd = self.start("changed")
+        answer = self.ask(dsd, "changed")
+        self.assertEqual(answer.status, 200, answer.text)
+        self.assertEqual(dsd.wait_state("ready", index=1)["restarts"], 1)
+
+    def test_a_client_does_not_hear_where_a_changed_file_lies(self):
+        dsd = self.start("always_changed")
+        answer = self.ask(dsd, "always_changed")
+        self.assertEqual(answer.json["error"]["code"], "runner_lost")
+        self.assertEqual(answer.json["error"]["message"], "the model's file changed while it was served")
+        self.assertIn("/some/where/model.gguf", dsd.log())
 
     def test_a_runner_that_never_says_a_word_is_hung(self):
         dsd = self.start("silent", 'load_hang_after = "1s"\ndeaths_max = 1')

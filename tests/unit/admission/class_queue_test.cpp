@@ -11,9 +11,11 @@ using ipc::Class;
 
 constexpr ClassQueue::Limits kLimits{{{0.70, 4000}, {0.25, 4000}, {0.05, 4000}}};
 
+constexpr uint64_t kBytesMax = 1000;
+
 WaitingRequest request(ipc::RequestId id, Class service_class, std::string client = "a",
                        uint64_t deadline_ns = 0) {
-  return {id, service_class, 0, std::move(client), 1.0, deadline_ns};
+  return {id, service_class, 0, std::move(client), 1.0, deadline_ns, 0};
 }
 
 ipc::RequestId take(ClassQueue& queue, uint32_t model = 0) {
@@ -23,7 +25,7 @@ ipc::RequestId take(ClassQueue& queue, uint32_t model = 0) {
 }
 
 TEST(ClassQueue, AVipGoesAheadOfEarlierNormalAndBatch) {
-  ClassQueue queue(kLimits, 1);
+  ClassQueue queue(kLimits, 1, kBytesMax);
   ASSERT_TRUE(queue.push(request(1, Class::kBatch)));
   ASSERT_TRUE(queue.push(request(2, Class::kNormal)));
   ASSERT_TRUE(queue.push(request(3, Class::kVip)));
@@ -34,7 +36,7 @@ TEST(ClassQueue, AVipGoesAheadOfEarlierNormalAndBatch) {
 }
 
 TEST(ClassQueue, EachClassGetsItsShareWhenAllAreBackloggedAndNoneStarves) {
-  ClassQueue queue(kLimits, 1);
+  ClassQueue queue(kLimits, 1, kBytesMax);
   std::map<ipc::RequestId, Class> classes;
   for (ipc::RequestId id = 1; id <= 3000; ++id) {
     const auto service_class = static_cast<Class>(id % 3);
@@ -49,7 +51,7 @@ TEST(ClassQueue, EachClassGetsItsShareWhenAllAreBackloggedAndNoneStarves) {
 }
 
 TEST(ClassQueue, AClassThatWasIdleHasNotSavedUpAClaim) {
-  ClassQueue queue(kLimits, 1);
+  ClassQueue queue(kLimits, 1, kBytesMax);
   ipc::RequestId id = 0;
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(queue.push(request(++id, Class::kVip)));
@@ -64,7 +66,7 @@ TEST(ClassQueue, AClassThatWasIdleHasNotSavedUpAClaim) {
 }
 
 TEST(ClassQueue, ClientsOfAClassTakeTurnsByWeight) {
-  ClassQueue queue(kLimits, 1);
+  ClassQueue queue(kLimits, 1, kBytesMax);
   for (ipc::RequestId id = 1; id <= 100; ++id) {
     auto heavy = request(id, Class::kNormal, "heavy");
     heavy.client_weight = 2.0;
@@ -78,7 +80,7 @@ TEST(ClassQueue, ClientsOfAClassTakeTurnsByWeight) {
 }
 
 TEST(ClassQueue, RefusesWhenItsClassIsFullWhileOthersHaveRoom) {
-  ClassQueue queue({{{0.70, 2}, {0.25, 1}, {0.05, 1}}}, 1);
+  ClassQueue queue({{{0.70, 2}, {0.25, 1}, {0.05, 1}}}, 1, kBytesMax);
   EXPECT_TRUE(queue.push(request(1, Class::kVip)));
   EXPECT_TRUE(queue.push(request(2, Class::kVip)));
   EXPECT_FALSE(queue.push(request(3, Class::kVip)));
@@ -88,7 +90,7 @@ TEST(ClassQueue, RefusesWhenItsClassIsFullWhileOthersHaveRoom) {
 }
 
 TEST(ClassQueue, ExpiredDeadlinesAreTakenOutInOrderAndOthersStay) {
-  ClassQueue queue(kLimits, 1);
+  ClassQueue queue(kLimits, 1, kBytesMax);
   ASSERT_TRUE(queue.push(request(1, Class::kNormal, "a", 300)));
   ASSERT_TRUE(queue.push(request(2, Class::kVip, "a", 100)));
   ASSERT_TRUE(queue.push(request(3, Class::kVip, "a", 301)));
@@ -101,7 +103,7 @@ TEST(ClassQueue, ExpiredDeadlinesAreTakenOutInOrderAndOthersStay) {
 }
 
 TEST(ClassQueue, ReplaysGoFirstAndAreNeverRefused) {
-  ClassQueue queue({{{0.70, 1}, {0.25, 1}, {0.05, 1}}}, 1);
+  ClassQueue queue({{{0.70, 1}, {0.25, 1}, {0.05, 1}}}, 1, kBytesMax);
   ASSERT_TRUE(queue.push(request(1, Class::kVip, "a", 10)));
   queue.push_replay(request(7, Class::kBatch));
   queue.push_replay(request(8, Class::kBatch));
@@ -112,7 +114,7 @@ TEST(ClassQueue, ReplaysGoFirstAndAreNeverRefused) {
 }
 
 TEST(ClassQueue, ModelsHaveLinesOfTheirOwn) {
-  ClassQueue queue(kLimits, 2);
+  ClassQueue queue(kLimits, 2, kBytesMax);
   ASSERT_TRUE(queue.push(request(1, Class::kVip)));
   auto other = request(2, Class::kBatch);
   other.model = 1;
@@ -123,8 +125,35 @@ TEST(ClassQueue, ModelsHaveLinesOfTheirOwn) {
   EXPECT_EQ(queue.waiting_total(), 0u);
 }
 
+TEST(ClassQueue, AModelThatOnlyLoadsDoesNotFillTheQueueOfAnother) {
+  ClassQueue queue({{{0.70, 1}, {0.25, 1}, {0.05, 1}}}, 2, kBytesMax);
+  ASSERT_TRUE(queue.push(request(1, Class::kNormal)));
+  EXPECT_FALSE(queue.push(request(2, Class::kNormal)));
+  auto other = request(3, Class::kNormal);
+  other.model = 1;
+  EXPECT_TRUE(queue.push(other));
+  EXPECT_EQ(queue.waiting(Class::kNormal, 0), 1u);
+}
+
+TEST(ClassQueue, TheBytesOfAllThatWaitAreBoundedAndComeBack) {
+  ClassQueue queue(kLimits, 2, kBytesMax);
+  const auto with_bytes = [](ipc::RequestId id, uint64_t bytes) {
+    auto one = request(id, id % 2 == 0 ? Class::kVip : Class::kBatch);
+    one.bytes = bytes;
+    one.model = static_cast<uint32_t>(id % 2);
+    return one;
+  };
+  EXPECT_TRUE(queue.push(with_bytes(1, 600)));
+  EXPECT_FALSE(queue.push(with_bytes(2, 401)));
+  EXPECT_TRUE(queue.push(with_bytes(3, 400)));
+  EXPECT_EQ(take(queue, 1), 1u);
+  EXPECT_TRUE(queue.push(with_bytes(4, 600)));
+  queue.push_replay(with_bytes(5, 10));
+  EXPECT_EQ(queue.waiting_bytes(), 1010u);
+}
+
 TEST(ClassQueue, ARemovedRequestLeavesNothingBehind) {
-  ClassQueue queue(kLimits, 1);
+  ClassQueue queue(kLimits, 1, kBytesMax);
   ASSERT_TRUE(queue.push(request(1, Class::kVip, "a", 50)));
   EXPECT_TRUE(queue.remove(1));
   EXPECT_FALSE(queue.remove(1));

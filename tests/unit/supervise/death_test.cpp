@@ -63,6 +63,25 @@ TEST(Death, ABadModelFileIsPermanentAndABusyOneIsNot) {
   EXPECT_FALSE(classify_death(facts).permanent);
 }
 
+TEST(Death, AModelFileThatWasServedIsNotGivenUp) {
+  DeathFacts facts;
+  facts.exited = facts.was_ready = true;
+  facts.exit_status = 1;
+  facts.reported = Error{Code::kBadModelFile, "x.gguf: changed\x1b[2J\n"};
+  const auto death = classify_death(facts);
+  EXPECT_FALSE(death.permanent);
+  EXPECT_EQ(death.blame, Blame::kRunner);
+  EXPECT_EQ(death.text, "x.gguf: changed?[2J?");
+}
+
+TEST(Death, ARunnerThatDrainedAndExitedIsNotToBlame) {
+  DeathFacts facts;
+  facts.exited = facts.was_ready = facts.drained = true;
+  EXPECT_EQ(classify_death(facts).blame, Blame::kNobody);
+  facts.exit_status = 1;
+  EXPECT_EQ(classify_death(facts).blame, Blame::kRunner);
+}
+
 TEST(Death, AnExitIsBlamedEvenWithStatusZero) {
   DeathFacts facts;
   facts.exited = true;

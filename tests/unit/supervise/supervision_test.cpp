@@ -77,16 +77,16 @@ TEST_F(RunnerSupervision, DeathsThatAreFarApartAreForgiven) {
     now_ns_ += 20 * kSecond_ns;
     if (!die(kCrash).spawn) expire();
     step(E::kReady);
-    step(E::kStepped);
+    step(E::kServed);
   }
   EXPECT_EQ(supervision_.status(), S::kReady);
 }
 
-TEST_F(RunnerSupervision, AStepOfAReadyRunnerResetsTheBackOff) {
+TEST_F(RunnerSupervision, ATokenOfAReadyRunnerResetsTheBackOff) {
   become_ready();
   EXPECT_TRUE(die(kCrash).spawn);
   step(E::kReady);
-  step(E::kStepped);
+  step(E::kServed);
   EXPECT_TRUE(die(kCrash).spawn);
   EXPECT_FALSE(die(kCrash).spawn);
 }
