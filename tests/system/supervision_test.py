@@ -77,6 +77,27 @@ class Supervision(unittest.TestCase):
         self.assertNotEqual(restarted.json["pid"], old)
         self.assertEqual(text + "".join(texts), expected)
 
+    def test_a_runner_that_is_told_to_end_by_others_ends_its_streams_and_takes_no_more(self):
+        dsd = self.start("deaths_max = 1")
+        expected = dsd.api("POST", "/v1/completions", greedy(tokens=900)).json["choices"][0]["text"]
+        stream = dsd.stream(greedy(tokens=900))
+        texts = stream.texts()
+        text = next(texts)
+        os.kill(dsd.runner_row()["pid"], signal.SIGTERM)
+        # Sent before dsd can know, and served by the next one.
+        self.assertEqual(dsd.api("POST", "/v1/completions", greedy(tokens=4)).status, 200)
+        self.assertEqual(text + "".join(texts), expected)
+        self.assertIsNone(stream.error)
+        row = dsd.wait_state("ready")
+        self.assertEqual((row["restarts"], row["last_error"]), (1, "drained and exited"))
+
+    def test_neither_dsd_nor_a_runner_may_dump_core(self):
+        dsd = self.start()
+        for pid in (dsd.process.pid, dsd.runner_row()["pid"]):
+            with open(f"/proc/{pid}/limits") as file:
+                limit = next(line for line in file if line.startswith("Max core file size"))
+            self.assertEqual(limit.split()[4:6], ["0", "0"], limit)
+
     def test_an_unknown_runner_is_404_and_the_known_ones_are_listed(self):
         dsd = self.start()
         unknown = dsd.control("POST", "/ctl/runners/tiny@gpu7/restart")
