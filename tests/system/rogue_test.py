@@ -83,6 +83,11 @@ class Rogue(unittest.TestCase):
         self.assertEqual(answer.json["error"]["message"], "the model's file changed while it was served")
         self.assertIn("/some/where/model.gguf", dsd.log())
 
+    def test_a_runner_that_dies_without_having_served_is_not_forgiven(self):
+        dsd = self.start("short_lived")
+        row = dsd.wait_state("backoff", index=1)
+        self.assertEqual(row["restarts"], 1)
+
     def test_a_runner_that_never_says_a_word_is_hung(self):
         dsd = self.start("silent", 'load_hang_after = "1s"\ndeaths_max = 1')
         row = dsd.wait_state("failed", index=1)

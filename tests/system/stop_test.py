@@ -52,6 +52,20 @@ class Stop(unittest.TestCase):
         self.assertFalse(stream.done)
         self.assertEqual(dsd.process.wait(harness.BOUND_S), 0)
 
+    def test_a_vip_that_no_runner_has_accepted_is_refused_as_a_vip(self):
+        dsd = self.start('drain_limit = "500ms"')
+        os.kill(dsd.runner_row()["pid"], signal.SIGSTOP)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(
+            dsd.api("POST", "/v1/completions", greedy(tokens=4), {"X-Deepserve-Class": "vip"})))
+        asking.start()
+        harness.wait_for(lambda: dsd.requests(), "the request to be taken")
+        dsd.process.send_signal(signal.SIGTERM)
+        asking.join(harness.BOUND_S)
+        self.assertEqual(answers[0].status, 503)
+        error = answers[0].json["error"]
+        self.assertEqual((error["code"], error["class"]), ("shutting_down", "vip"))
+
     def test_a_second_signal_ends_at_once(self):
         dsd = self.start()
         stream = dsd.stream(greedy(tokens=900))

@@ -33,7 +33,8 @@ class RogueRunner {
     state.context_tokens = 64;
     state.sequences_max = 4;
     send(MessageType::kState, state.encode());
-    while (!exiting_) {
+    for (int turn = 0; !exiting_; ++turn) {
+      if (manner_ == "short_lived" && turn == kShortLife) return 3;
       const auto drained = lane_->drain(64, [this](MessageType type, auto body) { handle(type, body); });
       if (!drained) return 1;
       lane_->count_step();
@@ -120,6 +121,7 @@ class RogueRunner {
     finished(request);
   }
 
+  static constexpr int kShortLife = 8;  // turns of 100 ms: dsd sees its step counter move while it is ready
   static constexpr const char* kChanged = "/some/where/model.gguf: the file changed while it was in use";
   std::unique_ptr<Lane> lane_;
   const std::string manner_;
