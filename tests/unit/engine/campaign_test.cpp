@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "tests/unit/engine/campaign_seeds.h"
 #include "tests/unit/engine/fakes.h"
 
 namespace deepserve::runner::testing {
@@ -77,7 +78,7 @@ void run_campaign(uint64_t seed) {
 }
 
 TEST(Campaign, RandomTrafficGivesEachRequestWhatItWouldGetAlone) {
-  for (uint64_t seed = 1; seed <= 60; ++seed) run_campaign(seed);
+  for (uint64_t seed = 1; seed <= campaign_seeds(60); ++seed) run_campaign(seed);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "runner/model/loaded_model.h"
+#include "tests/unit/engine/campaign_seeds.h"
 #include "tests/unit/engine/fakes.h"
 #include "tests/unit/model/temporary_file.h"
 #include "tests/unit/model/tiny_model.h"
@@ -82,7 +83,7 @@ void run_campaign(const TinyModel& tiny, uint64_t seed) {
 
 TEST(RealModel, ARequestAmongManyGetsBitForBitWhatItGetsAlone) {
   for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
-    for (const uint64_t seed : {1, 2, 3}) {
+    for (uint64_t seed = 1; seed <= campaign_seeds(3); ++seed) {
       TinyModel tiny;
       tiny.architecture = architecture;
       run_campaign(tiny, seed);
