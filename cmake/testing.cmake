@@ -10,7 +10,7 @@ function(deepserve_test name)
     PROPERTIES TIMEOUT 300 LABELS "${ARG_LABELS}")
 endfunction()
 
-# deepserve_campaign(NAME COMMAND...): a long random run, only under `ctest -C Long` (./check --full). Programs
+# deepserve_campaign(NAME COMMAND...): a long random run, only under `ctest -C Long`, as in ./check --full. Programs
 # that take their length from the environment read DEEPSERVE_SEEDS.
 function(deepserve_campaign name)
   add_test(NAME campaign.${name} COMMAND ${ARGN} CONFIGURATIONS Long)
