@@ -10,8 +10,8 @@ function(deepserve_test name)
     PROPERTIES TIMEOUT 300 LABELS "${ARG_LABELS}")
 endfunction()
 
-# deepserve_campaign(NAME COMMAND...): a long random run, only under `ctest -C Long`, as in ./check --full. Programs
-# that take their length from the environment read DEEPSERVE_SEEDS.
+# deepserve_campaign(NAME COMMAND...): a long random run, only under `ctest -C Long` (so does ./check --full).
+# Programs that take their length from the environment read DEEPSERVE_SEEDS.
 function(deepserve_campaign name)
   add_test(NAME campaign.${name} COMMAND ${ARGN} CONFIGURATIONS Long)
   set_tests_properties(campaign.${name} PROPERTIES
