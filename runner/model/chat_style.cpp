@@ -18,14 +18,15 @@ bool holds(std::string_view text, std::string_view part) {
   return text.find(part) != text.npos;
 }
 
-void remove_all(std::string& text, std::string_view part) {
-  for (size_t at = text.find(part); at != text.npos; at = text.find(part, at)) text.erase(at, part.size());
-}
-
-void replace_all(std::string& text, std::string_view part, std::string_view by) {
-  for (size_t at = text.find(part); at != text.npos; at = text.find(part, at + by.size())) {
-    text.replace(at, part.size(), by);
+// Linear, also for a template that is nothing but `part`.
+std::string replaced(std::string_view text, std::string_view part, std::string_view by) {
+  std::string made;
+  made.reserve(text.size());
+  for (size_t at = text.find(part); at != text.npos; at = text.find(part)) {
+    made.append(text.substr(0, at)).append(by);
+    text.remove_prefix(at + part.size());
   }
+  return made.append(text);
 }
 
 // Without what authors of templates do differently although it means the same: white space, kinds of quotes,
@@ -36,10 +37,9 @@ std::string squeezed(std::string_view source) {
   for (char c : source) {
     if (c != ' ' && c != '\t' && c != '\n' && c != '\r' && c != '"' && c != '\'') text += c;
   }
-  remove_all(text, "\\n");
-  replace_all(text, "[role]", ".role");
-  replace_all(text, "[content]", ".content");
-  return text;
+  text = replaced(text, "\\n", "");
+  text = replaced(text, "[role]", ".role");
+  return replaced(text, "[content]", ".content");
 }
 
 struct Literal {
@@ -73,8 +73,10 @@ std::optional<std::string> built_in_system(std::string_view source) {
   for (size_t at = source.find(kBegin); at != source.npos; at = source.find(kBegin, at + 1)) {
     const char before = at == 0 ? '\0' : source[at - 1];
     const char quote = before == '\'' || before == '"' ? before : '\0';
-    const Literal literal = literal_up_to(source.substr(at + kBegin.size()), quote, "<|im_end|>");
-    if (!literal.text.starts_with('\n') || literal.text.size() == 1) continue;
+    const std::string_view rest = source.substr(at + kBegin.size());
+    if (!rest.starts_with('\n') && (quote == 0 || !rest.starts_with("\\n"))) continue;
+    const Literal literal = literal_up_to(rest, quote, "<|im_end|>");
+    if (literal.text.size() <= 1) continue;
     if (!literal.whole) return std::nullopt;
     return literal.text.substr(1);
   }

@@ -122,6 +122,19 @@ TEST(ChatTemplate, AnUnknownTemplateIsRefusedSayingHowToNameOne) {
             std::string::npos);
 }
 
+// Quadratic recognition would take hours for these.
+TEST(ChatTemplate, MegabytesOfOneMarkAreReadInLinearTime) {
+  constexpr std::string_view kChatMl =
+      "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' }}";
+  for (std::string_view mark : {"\\n", "[role]", "<|im_start|>system", "<|im_start|>system\\n"}) {
+    std::string source(kChatMl);
+    for (size_t bytes = 0; bytes < size_t{4} << 20; bytes += mark.size()) source.append(mark);
+    const Result<ChatStyle> style = detect_chat_style(source);
+    ASSERT_TRUE(style) << mark;
+    EXPECT_EQ(style->default_system, "");
+  }
+}
+
 TEST(ChatTemplate, AVocabularyWithoutTheFamilysTokensIsRefusedNamingOne) {
   const Result<ChatTemplate> chat = ChatTemplate::of_family(ChatFamily::kChatMl, byte_vocabulary("qwen2"));
   ASSERT_FALSE(chat);
