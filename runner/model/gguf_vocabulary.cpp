@@ -111,7 +111,7 @@ Result<Vocabulary> read_gguf_vocabulary(const Gguf& file, uint64_t token_count) 
   Vocabulary vocabulary;
   TRY_ASSIGN(vocabulary.kind, read_kind(file));
   TRY_ASSIGN(auto pre_tokenizer, file.find_string("tokenizer.ggml.pre"));
-  vocabulary.pre_tokenizer = std::move(pre_tokenizer).value_or("");
+  vocabulary.pre_tokenizer = printable(pre_tokenizer.value_or(""));  // an unknown one is quoted in an error
   TRY_ASSIGN(auto tokens, file.find_strings(kTokens));
   if (!tokens) return file.bad_value(kTokens, "it is missing");
   if (tokens->size() != token_count) {

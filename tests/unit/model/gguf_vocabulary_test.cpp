@@ -53,6 +53,17 @@ TEST(GgufVocabulary, ByteLevelFilesGiveTokensKindsAndMerges) {
   EXPECT_EQ(vocabulary->chat_template, "{{ messages }}");
 }
 
+TEST(GgufVocabulary, ThePreTokenizersNameIsFitForALogLine) {
+  GgufWriter writer;
+  writer.put_string("tokenizer.ggml.model", "gpt2");
+  writer.put_string("tokenizer.ggml.pre", "qwen2\n\x1b[31m\xff");
+  writer.put_strings("tokenizer.ggml.tokens", {"a", "b", "ab", "c"});
+  writer.put_strings("tokenizer.ggml.merges", {"a b"});
+  const auto vocabulary = read(writer);
+  ASSERT_TRUE(vocabulary) << vocabulary.error().message;
+  EXPECT_EQ(vocabulary->pre_tokenizer, "qwen2??[31m?");
+}
+
 TEST(GgufVocabulary, SentencePieceFilesBeginWithBosUnlessTheySayNo) {
   GgufWriter writer;
   writer.put_string("tokenizer.ggml.model", "llama");
