@@ -11,10 +11,6 @@ const Kernels& avx2_kernels();
 
 namespace {
 
-inline size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-
 float dot(const float* a, const float* b, size_t size) {
   __m256 sum = _mm256_setzero_ps();
   size_t i = 0;

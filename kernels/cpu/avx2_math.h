@@ -9,6 +9,10 @@
 
 namespace deepserve::kernels {
 
+static inline size_t smaller(size_t a, size_t b) {
+  return a < b ? a : b;
+}
+
 // All-ones in the first `count` of 8 lanes.
 static inline __m256i lane_mask(size_t count) {
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

@@ -12,10 +12,6 @@
 namespace deepserve::kernels {
 namespace {
 
-inline size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-
 // Writes all vectors whole but a last partial one, which gets `tail` lanes: 8 pads `out` with zeros.
 template <typename Format>
 void decode_row(const uint8_t* row, size_t elements, float* out, size_t tail = 8) {

@@ -20,8 +20,7 @@ void dequantize_q5_0(const uint8_t* block, float* out);
 // d: half; 32 signed bytes.                                                              d * q
 void dequantize_q8_0(const uint8_t* block, float* out);
 // d, dmin: halves; 12 bytes: eight 6-bit scales s and minima m; 128 bytes of nibbles: 32 bytes hold group 2i
-// (low) and 2i + 1 (high) of 32 elements each.                                                     (d * s) *
-// q - (dmin * m)
+// (low) and 2i + 1 (high) of 32 elements each.                               (d * s) * q - (dmin * m)
 void dequantize_q4_k(const uint8_t* block, float* out);
 // 128 bytes: low nibbles; 64 bytes: upper 2 bits; 16 signed byte scales s, one per 16 elements; d: half.
 //                                                                                        (d * s) * (q - 32)
