@@ -26,7 +26,7 @@ std::string_view toml_type_name(const toml::node& node) {
 }
 
 const toml::node* Section::take(std::string_view key) {
-  known_.emplace_back(key);
+  if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.emplace_back(key);
   return table_.get(key);
 }
 

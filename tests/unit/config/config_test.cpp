@@ -94,7 +94,8 @@ TEST_F(ConfigFile, EveryProblemIsReportedAtOnceWithItsPlace) {
               HasSubstr("server.listen: expected a list of strings, found an integer"));
   EXPECT_EQ(config.error()[1].line, 3u);
   EXPECT_EQ(config.error()[1].column, 1u);
-  EXPECT_THAT(config.error()[1].message, HasSubstr("unknown key 'server.colour'"));
+  EXPECT_THAT(config.error()[1].message,
+              HasSubstr("unknown key 'server.colour'; known here: listen, control, drain_limit"));
   EXPECT_THAT(config.error()[2].message,
               HasSubstr("model.context_tokens: expected an integer, found a string"));
 }
