@@ -134,12 +134,15 @@ Result<std::optional<std::vector<std::string>>> Gguf::find_strings(std::string_v
   }
   std::vector<std::string> strings;
   strings.reserve(value->count);
-  const uint8_t* at = value->bytes.data();
+  auto rest = value->bytes;
   for (uint64_t i = 0; i < value->count; ++i) {
-    uint64_t size;
-    std::memcpy(&size, at, sizeof size);
-    strings.emplace_back(reinterpret_cast<const char*>(at) + sizeof size, size);
-    at += sizeof size + size;
+    uint64_t size = 0;
+    if (rest.size() >= sizeof size) std::memcpy(&size, rest.data(), sizeof size);
+    // The lengths were checked, but the file is mapped: who may write to it can change them since.
+    if (rest.size() < sizeof size || size > rest.size() - sizeof size)
+      return bad_value(key, "it changed while it was read");
+    strings.emplace_back(reinterpret_cast<const char*>(rest.data()) + sizeof size, size);
+    rest = rest.subspan(sizeof size + size);
   }
   return strings;
 }

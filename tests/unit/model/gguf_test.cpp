@@ -149,6 +149,19 @@ TEST(Gguf, StringsBeyondTheFileAreRefused) {
   }
 }
 
+TEST(Gguf, StringsThatGrowAfterParsingAreRefused) {
+  for (const uint64_t size : {uint64_t{6}, uint64_t{1} << 40, UINT64_MAX}) {
+    auto bytes = small_file().bytes();
+    const auto parsed = parse(bytes);
+    ASSERT_TRUE(parsed);
+    overwrite(bytes, offset_of(bytes, "three") - sizeof size, size);
+    const auto strings = parsed->find_strings("a.words");
+    ASSERT_FALSE(strings) << size;
+    EXPECT_EQ(strings.error().code, Code::kBadModelFile);
+    EXPECT_THAT(strings.error().message, HasSubstr("changed while it was read"));
+  }
+}
+
 TEST(Gguf, DuplicateKeysAndTensorsAreRefused) {
   GgufWriter keys = small_file();
   keys.put_u32("a.count", 8);
