@@ -9,11 +9,6 @@ namespace {
 constexpr std::array<std::string_view, static_cast<size_t>(ChatFamily::kCount)> kFamilyNames = {
     "chatml", "llama3", "deepseek-r1"};
 
-constexpr std::string_view kUser = "<\xef\xbd\x9cUser\xef\xbd\x9c>";
-constexpr std::string_view kAssistant =
-    "<\xef\xbd\x9c"
-    "Assistant\xef\xbd\x9c>";
-
 bool holds(std::string_view text, std::string_view part) {
   return text.find(part) != text.npos;
 }
@@ -125,18 +120,20 @@ std::optional<ChatStyle> llama3_style(const std::string& marks) {
 }
 
 std::optional<ChatStyle> deepseek_style(const std::string& marks) {
-  const std::string question = std::string(kUser) + "+message.content}}";
-  const std::string opening_question = std::string(kUser) + "+content+" + std::string(kAssistant) + "}}";
+  const std::string question = std::string(kDeepSeekUser) + "+message.content}}";
+  const std::string opening_question =
+      std::string(kDeepSeekUser) + "+content+" + std::string(kDeepSeekAssistant) + "}}";
   const bool opens = holds(marks, opening_question);
   // V3.1 closes a thought that was never opened; conditional openings are later templates' own.
-  const bool says_more = holds(marks, std::string(kAssistant) + "</think>") || holds(marks, "{{</think>}}") ||
-                         holds(marks, "enable_thinking");
-  if ((!holds(marks, question) && !opens) || !holds(marks, kAssistant) || says_more) return std::nullopt;
+  const bool says_more = holds(marks, std::string(kDeepSeekAssistant) + "</think>") ||
+                         holds(marks, "{{</think>}}") || holds(marks, "enable_thinking");
+  if ((!holds(marks, question) && !opens) || !holds(marks, kDeepSeekAssistant) || says_more)
+    return std::nullopt;
   ChatStyle style = plain_chat_style(ChatFamily::kDeepSeekR1);
   style.begins_with_bos = holds(marks, "bos_token");
   style.joins_systems = holds(marks, "is_first_sp");
   style.question_opens_answer = opens;
-  style.answer_begins = holds(marks, std::string(kAssistant) + "<think>}}") ? "<think>\n" : "";
+  style.answer_begins = holds(marks, std::string(kDeepSeekAssistant) + "<think>}}") ? "<think>\n" : "";
   style.history =
       holds(marks, "content.split(</think>)[-1]") ? ChatHistory::kAnswersOnly : ChatHistory::kVerbatim;
   return style;

@@ -17,6 +17,12 @@ enum class ChatFamily : uint8_t { kChatMl, kLlama3, kDeepSeekR1, kCount };
 std::string_view chat_family_name(ChatFamily family);  // "chatml", "llama3", "deepseek-r1"
 Result<ChatFamily> chat_family_from_name(std::string_view name);
 
+// DeepSeek's marks before a question and an answer.
+inline constexpr std::string_view kDeepSeekUser = "<\xef\xbd\x9cUser\xef\xbd\x9c>";
+inline constexpr std::string_view kDeepSeekAssistant =
+    "<\xef\xbd\x9c"
+    "Assistant\xef\xbd\x9c>";
+
 // What becomes of the reasoning in the assistant's earlier turns.
 enum class ChatHistory : uint8_t {
   kVerbatim,      // nothing

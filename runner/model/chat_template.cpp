@@ -8,10 +8,6 @@
 namespace deepserve::runner {
 namespace {
 
-constexpr std::string_view kUser = "<\xef\xbd\x9cUser\xef\xbd\x9c>";
-constexpr std::string_view kAssistant =
-    "<\xef\xbd\x9c"
-    "Assistant\xef\xbd\x9c>";
 constexpr std::string_view kEndOfSentence =
     "<\xef\xbd\x9c"
     "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>";
@@ -29,7 +25,7 @@ std::vector<std::string_view> control_tokens(ChatFamily family) {
     case ChatFamily::kLlama3:
       return {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"};
     case ChatFamily::kDeepSeekR1:
-      return {kUser, kAssistant, kEndOfSentence};
+      return {kDeepSeekUser, kDeepSeekAssistant, kEndOfSentence};
     case ChatFamily::kCount:
       break;
   }
@@ -162,18 +158,18 @@ void render_deepseek(Prompt& prompt, Messages messages, const ChatStyle& style) 
   bool open = false;  // the answer's mark is there already
   for (const auto& [role, content] : messages) {
     if (role == "user") {
-      prompt.own(kUser);
+      prompt.own(kDeepSeekUser);
       prompt.users(content);
-      if (style.question_opens_answer) prompt.own(kAssistant);
+      if (style.question_opens_answer) prompt.own(kDeepSeekAssistant);
       open = style.question_opens_answer;
     } else if (role == "assistant") {
-      if (!style.question_opens_answer) prompt.own(kAssistant);
+      if (!style.question_opens_answer) prompt.own(kDeepSeekAssistant);
       prompt.users(style.history == ChatHistory::kAnswersOnly ? after_last(content, kThinkEnd) : content);
       prompt.own(kEndOfSentence);
       open = false;
     }
   }
-  if (!open) prompt.own(kAssistant);
+  if (!open) prompt.own(kDeepSeekAssistant);
 }
 
 Result<void> check_roles(Messages messages) {
