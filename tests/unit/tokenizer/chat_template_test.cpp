@@ -122,7 +122,7 @@ TEST(ChatTemplate, AnUnknownTemplateIsRefusedSayingHowToNameOne) {
             std::string::npos);
 }
 
-// Quadratic recognition would take hours for these.
+// Quadratic recognition would take a quarter of an hour for these.
 TEST(ChatTemplate, MegabytesOfOneMarkAreReadInLinearTime) {
   constexpr std::string_view kChatMl =
       "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' }}";
