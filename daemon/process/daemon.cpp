@@ -17,6 +17,7 @@
 #include "daemon/http/server.h"
 #include "daemon/loop/loop.h"
 #include "daemon/observe/metrics.h"
+#include "daemon/process/descriptors.h"
 #include "daemon/process/inherited_sockets.h"
 #include "daemon/process/runtime_dir.h"
 #include "daemon/process/service_manager.h"
@@ -43,13 +44,6 @@ RequestId random_first_request() {
   uint64_t random = 0;
   CHECK(::getrandom(&random, sizeof random, 0) == sizeof random);
   return (random & 0x7fffffff'ffffull << 16) | 1;
-}
-
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // Prompts are in our memory: no core file may carry them to a disk.
@@ -113,14 +107,14 @@ Result<Sockets> open_sockets(const Config& config) {
 
 class Daemon {
  public:
-  Daemon(const Config& config, const DaemonOptions& options)
+  Daemon(const Config& config, const DaemonOptions& options, const HttpLimits& limits)
       : config_(config),
         service_(loop_, config,
                  {.runner_binary = options.runner_binary,
                   .first_request = random_first_request(),
                   .on_runner_restart =
                       [this](const std::string& reason) { metrics_.count_runner_restart(reason); }}),
-        server_(loop_, HttpLimits{}),
+        server_(loop_, limits),
         api_(service_, metrics_, api_options()),
         control_(service_, control_options()),
         terminate_(loop_, SIGTERM, [this] { on_signal(); }),
@@ -226,7 +220,16 @@ class Daemon {
   int exit_status_ = 0;
 };
 
+// What clients may hold of the descriptors that we are allowed.
+Result<HttpLimits> http_limits(const Config& config) {
+  size_t runners = 0;
+  for (const auto& model : config.models) runners += model.devices.size();
+  TRY_ASSIGN(const size_t limit, raise_descriptor_limit());
+  return fit_descriptors(HttpLimits{}, limit, config.server.listen.size(), runners);
+}
+
 Result<int> start_and_run(const Config& config, const DaemonOptions& options) {
+  TRY_ASSIGN(const HttpLimits limits, http_limits(config));
   if (::access(options.runner_binary.c_str(), X_OK) != 0) {
     return fail_errno(fmt::format("the runner '{}' cannot be run", options.runner_binary));
   }
@@ -236,7 +239,7 @@ Result<int> start_and_run(const Config& config, const DaemonOptions& options) {
   }
   TRY_ASSIGN(const auto runtime_dir, RuntimeDir::claim(config.runtime_dir));
   TRY_ASSIGN(auto sockets, open_sockets(config));
-  Daemon daemon(config, options);
+  Daemon daemon(config, options, limits);
   TRY(daemon.listen(std::move(sockets)));
   return daemon.run();
 }
@@ -245,7 +248,6 @@ Result<int> start_and_run(const Config& config, const DaemonOptions& options) {
 
 int run_daemon(const Config& config, const DaemonOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
-  raise_descriptor_limit();
   forbid_core_dumps();
   give_memory_back();
   const auto status = start_and_run(config, options);
