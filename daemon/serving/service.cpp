@@ -78,7 +78,7 @@ std::optional<Refusal> Service::reason_to_refuse(const RequestSpec& spec) const 
                   0, "");
   }
   const auto index = static_cast<uint32_t>(model - config_.models.data());
-  if (!model_may_serve(index)) return refuse({Code::kModelNotReady, model_trouble(index)}, 0, "model_failed");
+  if (!model_may_serve(index)) return refuse({Code::kModelFailed, model_trouble(index)}, 0, "");
   if (const uint64_t bytes = submit_bytes(spec); bytes > RunnerLink::kBodyBytesMax) {
     return refuse({Code::kPayloadTooLarge,
                    fmt::format("the request takes {} bytes on its way to a runner, which takes {} at most",

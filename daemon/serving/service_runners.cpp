@@ -160,7 +160,7 @@ void Service::lose_model(uint32_t model) {
     if (record.progress.accepted()) {
       end_failed(record, {Code::kRunnerLost, model_trouble(model)});
     } else {
-      end_refused(record, {{Code::kModelNotReady, model_trouble(model)}, 0, "model_failed", service_class});
+      end_refused(record, {{Code::kModelFailed, model_trouble(model)}, 0, "", service_class});
     }
   }
 }

@@ -46,7 +46,8 @@ enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
   X(kInvalidConfig,       "invalid_config",          500, 1, false, kError)         \
   X(kBadModelFile,        "bad_model_file",          500, 1, false, kError)         \
   X(kBadLane,             "bad_lane",                500, 1, false, kError)         \
-  X(kUnreachable,         "daemon_unreachable",      503, 3, true,  kError)
+  X(kUnreachable,         "daemon_unreachable",      503, 3, true,  kError)         \
+  X(kModelFailed,         "model_failed",            500, 1, false, kWarning)
 // clang-format on
 
 enum class Code : uint16_t {

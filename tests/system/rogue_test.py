@@ -35,7 +35,7 @@ class Rogue(unittest.TestCase):
                 dsd.wait_state("ready", index=1)
                 answer = self.ask(dsd, manner)
                 self.assertIn(answer.status, (502, 503), answer.text)
-                self.assertIn(answer.json["error"]["code"], ("runner_lost", "model_not_ready"))
+                self.assertIn(answer.json["error"]["code"], ("runner_lost", "model_failed"))
                 row = dsd.wait_state("failed", index=1)
                 self.assertIn("broke the lane's rules", row["last_error"])
                 self.assertEqual(self.ask(dsd, "good").status, 200)
