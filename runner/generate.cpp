@@ -69,13 +69,14 @@ Result<void> generate(const Arguments& arguments) {
   TRY_ASSIGN(LoadedModel model, load_model(arguments.model, backend_options));
   if (!model.vocabulary) return tl::unexpected<Error>(model.vocabulary_error);
   const auto chat = chat_template(arguments, *model.vocabulary);
-  TRY_ASSIGN(const auto tokenizer, Tokenizer::make(std::move(*model.vocabulary)));
+  const auto tokenizer = Tokenizer::make(std::move(*model.vocabulary));
+  if (!tokenizer) return tl::unexpected<Error>(of_file(arguments.model, tokenizer.error()));
   const uint64_t load_ns = monotonic_ns() - begin_ns;
 
   PrintingSink sink;
   EngineOptions options;
   options.context_tokens = arguments.context_tokens;
-  TRY_ASSIGN(const auto engine, Engine::make(*model.backend, *tokenizer, chat, options, sink));
+  TRY_ASSIGN(const auto engine, Engine::make(*model.backend, **tokenizer, chat, options, sink));
   ipc::Submit submit;
   submit.request = 1;
   submit.generation = arguments.generation;

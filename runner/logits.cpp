@@ -100,7 +100,8 @@ Result<void> print_all(const Arguments& arguments, const LoadedModel& model) {
       const auto row_logits = std::span<const float>(logits).subspan(i * vocabulary, vocabulary);
       if (!std::all_of(row_logits.begin(), row_logits.end(),
                        [](float logit) { return std::isfinite(logit); })) {
-        return fail(Code::kNumericFault, "position {}: the model's logits are not finite numbers", begin + i);
+        return fail(Code::kNumericFault, "{}: position {}: the model's logits are not finite numbers",
+                    arguments.model, begin + i);
       }
       const Row row{begin + i, entry.tokens[i], top_of(row_logits, arguments.top)};
       if (arguments.json)

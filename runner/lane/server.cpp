@@ -106,7 +106,9 @@ Result<ServedModel> load(const ServeOptions& options, ipc::Lane& lane) {
     if (!options.chat_template.empty()) return tl::unexpected<Error>(model.chat.error());
     spdlog::warn("chat requests will be refused: {}", model.chat.error().message);
   }
-  TRY_ASSIGN(model.tokenizer, Tokenizer::make(std::move(*model.loaded.vocabulary)));
+  auto tokenizer = Tokenizer::make(std::move(*model.loaded.vocabulary));
+  if (!tokenizer) return tl::unexpected<Error>(of_file(options.model, std::move(tokenizer.error())));
+  model.tokenizer = std::move(*tokenizer);
   return model;
 }
 
@@ -120,7 +122,7 @@ Result<void> warm_up(Backend& backend, const Tokenizer& tokenizer) {
   TRY(backend.step({&entry, 1}, logits));
   for (const float logit : logits) {
     if (!std::isfinite(logit))
-      return fail(Code::kNumericFault, "the first forward pass gave a logit of {}", logit);
+      return fail(Code::kBadModelFile, "the weights give a logit of {} in the first forward pass", logit);
   }
   return {};
 }
@@ -157,7 +159,9 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
   TRY_ASSIGN(ServedModel model, load(options, lane));
   tell_phase(ipc::RunnerPhase::kWarming);
   lane.count_step();
-  TRY(warm_up(*model.loaded.backend, *model.tokenizer));
+  if (auto warm = warm_up(*model.loaded.backend, *model.tokenizer); !warm) {
+    return tl::unexpected<Error>(of_file(options.model, std::move(warm.error())));
+  }
 
   EngineOptions engine_options;
   engine_options.context_tokens = options.context_tokens;

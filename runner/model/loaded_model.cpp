@@ -33,12 +33,19 @@ Result<LoadedModel> load_model(const std::filesystem::path& path, const BackendO
   if (vocabulary)
     loaded.vocabulary = std::move(*vocabulary);
   else
-    loaded.vocabulary_error = std::move(vocabulary.error());
+    loaded.vocabulary_error = of_file(path, std::move(vocabulary.error()));
   const uint64_t content_hash = read_and_hash(file, options);
   TRY(file.verify_unchanged());
   TRY_ASSIGN(loaded.backend,
              make_cpu_backend({std::move(file), config, std::move(weights), content_hash}, options));
   return loaded;
+}
+
+Error of_file(const std::filesystem::path& path, Error error) {
+  if (error.message.find(path.string()) == std::string::npos) {
+    error.message = fmt::format("{}: {}", path.string(), error.message);
+  }
+  return error;
 }
 
 }  // namespace deepserve::runner

@@ -23,4 +23,8 @@ struct LoadedModel {
 // architecture or type.
 Result<LoadedModel> load_model(const std::filesystem::path& path, const BackendOptions& options);
 
+// An error that a later part found in the file (tokeniser, chat template, warm-up), with the file's path
+// before it.
+Error of_file(const std::filesystem::path& path, Error error);
+
 }  // namespace deepserve::runner

@@ -25,11 +25,23 @@ class BadModel(unittest.TestCase):
         self.assertEqual(row["restarts"], 0)  # it would be as broken the next time
         self.assertEqual(dsd.control("GET", "/ctl/models/broken").json["state"], "failed")
         refused = dsd.api("POST", "/v1/completions", greedy(tokens=2, model="broken"))
-        self.assertEqual(refused.status, 503)
-        self.assertEqual(refused.json["error"]["code"], "model_not_ready")
+        self.assertEqual(refused.status, 500)  # coming back would not help
+        self.assertEqual(refused.json["error"]["code"], "model_failed")
         self.assertIn("truncated.gguf", refused.json["error"]["message"])
         self.assertNotIn(directory, refused.json["error"]["message"])
         self.assertEqual(dsd.api("POST", "/v1/completions", greedy(tokens=2)).status, 200)
+
+    def test_weights_that_are_no_numbers_are_refused_by_the_files_name(self):
+        directory = self.enterContext(TemporaryDirectory())
+        path = os.path.join(directory, "nan.gguf")
+        shutil.copy(harness.tiny_model(), path)
+        with open(path, "r+b") as file:
+            file.seek(os.path.getsize(path) // 2)
+            file.write(b"\xff" * 65536)
+        dsd = self.enterContext(Dsd(harness.DEVICE + harness.model_toml(path=path)))
+        row = dsd.wait_state("failed")
+        self.assertIn("nan.gguf", row["last_error"])
+        self.assertEqual(row["restarts"], 0)
 
     def test_a_touched_file_is_loaded_again_and_served(self):
         directory = self.enterContext(TemporaryDirectory())
