@@ -84,8 +84,8 @@ void read_sampling(Fields& fields, ipc::Generation& generation) {
   fields.read_number("presence_penalty", -2, 2, generation.presence_penalty);
   fields.read_number("frequency_penalty", -2, 2, generation.frequency_penalty);
   fields.read_number("repetition_penalty", 0, 10, generation.repetition_penalty);
-  if (generation.repetition_penalty <= 0)
-    fields.fail_at("repetition_penalty", "must be above 0 and at most 10");
+  // Nearer to 0 it would make numbers of the logits that no float holds.
+  if (generation.repetition_penalty < 0.01f) fields.fail_at("repetition_penalty", "must be from 0.01 to 10");
   read_logit_bias(fields, generation);
   if (fields.has("seed")) {
     fields.read_integer("seed", INT64_MIN, INT64_MAX, generation.seed);

@@ -9,7 +9,7 @@ namespace deepserve::daemon {
 struct HttpLimits {
   size_t head_bytes_max = 16 * 1024;            // request line and header fields; beyond: 431
   size_t head_fields_max = 100;                 // beyond: 431
-  size_t body_bytes_max = 16 * 1024 * 1024;     // beyond: 413
+  size_t body_bytes_max = 8 * 1024 * 1024;      // beyond: 413; as JSON of what a lane takes (4 MiB)
   size_t bodies_bytes_max = 512 * 1024 * 1024;  // of all unfinished bodies together; beyond: 503
   size_t pipelined_bytes_max = 64 * 1024;       // kept unparsed while a request runs; beyond: not read
   size_t connections_max = 10'000;              // of clients; beyond: 503 and closed

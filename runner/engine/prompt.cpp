@@ -25,8 +25,8 @@ Result<void> check_sampling(const ipc::Generation& generation) {
     return fail(Code::kInvalidRequest, "presence_penalty is not finite");
   if (!finite(generation.frequency_penalty))
     return fail(Code::kInvalidRequest, "frequency_penalty is not finite");
-  if (!finite(generation.repetition_penalty) || generation.repetition_penalty <= 0) {
-    return fail(Code::kInvalidRequest, "repetition_penalty is {}: it must be above 0",
+  if (!finite(generation.repetition_penalty) || generation.repetition_penalty < 0.01f) {
+    return fail(Code::kInvalidRequest, "repetition_penalty is {}: it must be at least 0.01",
                 generation.repetition_penalty);
   }
   return {};

@@ -61,6 +61,7 @@ TEST(Fields, ABadFieldOfAChatIsRefusedByItsName) {
           {R"("presence_penalty": 2.5)", "presence_penalty"},
           {R"("frequency_penalty": -3)", "frequency_penalty"},
           {R"("repetition_penalty": 0)", "repetition_penalty"},
+          {R"("repetition_penalty": 1e-38)", "repetition_penalty"},
           {R"("max_tokens": -1)", "max_tokens"},
           {R"("max_tokens": 0)", "max_tokens"},
           {R"("max_tokens": 1e18)", "max_tokens"},
