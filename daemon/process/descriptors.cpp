@@ -37,10 +37,11 @@ size_t reserved_descriptors(const HttpLimits& limits, size_t listeners, size_t r
 Result<HttpLimits> fit_descriptors(const HttpLimits& limits, size_t limit, size_t listeners, size_t runners) {
   const size_t reserved = reserved_descriptors(limits, listeners, runners);
   if (limit < reserved + kClientConnectionsMin) {
-    return fail(Code::kIo,
-                "RLIMIT_NOFILE (LimitNOFILE= of the unit, ulimit -n) allows {} descriptors: {} runner(s) need "
-                "at least {}",
-                limit, runners, reserved + kClientConnectionsMin);
+    return fail(
+        Code::kIo,
+        "RLIMIT_NOFILE (LimitNOFILE= of the unit, ulimit -n) allows {} descriptors: {} runner(s) need "
+        "at least {}",
+        limit, runners, reserved + kClientConnectionsMin);
   }
   HttpLimits fitted = limits;
   fitted.connections_max = std::min(limits.connections_max, limit - reserved);
