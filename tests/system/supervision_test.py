@@ -84,7 +84,7 @@ class Supervision(unittest.TestCase):
         texts = stream.texts()
         text = next(texts)
         os.kill(dsd.runner_row()["pid"], signal.SIGTERM)
-        # Sent before dsd can know, and served by the next one; as batch, whose deadline a slow build meets too.
+        # Sent before dsd can know, and served by the next one; as batch, whose deadline a slow build meets.
         patient = {**greedy(tokens=4), "priority": "batch"}
         self.assertEqual(dsd.api("POST", "/v1/completions", patient).status, 200)
         self.assertEqual(text + "".join(texts), expected)
