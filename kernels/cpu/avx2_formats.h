@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "kernels/cpu/avx2_math.h"
+#include "kernels/cpu/packed_bits.h"
 
 namespace deepserve::kernels {
 
@@ -46,10 +47,10 @@ static inline void offset_4(__m256 out[4], float offset) {
 struct FormatF32 {
   static constexpr bool kAnyLength = true;
   static inline __m256 decode_8(const uint8_t* row, size_t column) {
-    return _mm256_loadu_ps(reinterpret_cast<const float*>(row) + column);
+    return _mm256_loadu_ps(reinterpret_cast<const float*>(row + 4 * column));
   }
   static inline __m256 decode_tail(const uint8_t* row, size_t column, size_t count) {
-    return load_tail(reinterpret_cast<const float*>(row) + column, count);
+    return load_tail(reinterpret_cast<const float*>(row + 4 * column), count);
   }
 };
 
@@ -119,27 +120,47 @@ struct FormatQ4_1 {
   }
 };
 
+// All-ones in each byte whose bit of the 4 bytes at `bits` is clear: elements 0..15, and 16..31.
+static inline void clear_bits(const uint8_t* bits, __m128i& low, __m128i& high) {
+  int word;
+  memcpy(&word, bits, sizeof word);
+  const __m128i all = _mm_cvtsi32_si128(word), zero = _mm_setzero_si128();
+  const __m128i bit_of_lane = _mm_set1_epi64x(static_cast<long long>(0x8040201008040201ULL));
+  const __m128i spread_low =
+      _mm_shuffle_epi8(all, _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
+  const __m128i spread_high =
+      _mm_shuffle_epi8(all, _mm_setr_epi8(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
+  low = _mm_cmpeq_epi8(_mm_and_si128(spread_low, bit_of_lane), zero);
+  high = _mm_cmpeq_epi8(_mm_and_si128(spread_high, bit_of_lane), zero);
+}
+
 struct FormatQ5_0 {
   static constexpr bool kAnyLength = false;
   static inline void decode(const uint8_t* row, size_t column, __m256 out[4]) {
     const uint8_t* block = row + column / 32 * 22;
-    __m128i low, high;
+    __m128i low, high, clear_low, clear_high;
     split_nibbles(block + 6, low, high);
+    clear_bits(block + 2, clear_low, clear_high);
     // A clear fifth bit subtracts 16: or 0xf0 into the byte, which as a signed number is q - 16.
-    const __m128i bit_of_lane = _mm_set1_epi64x(static_cast<long long>(0x8040201008040201ULL));
-    uint32_t bits;
-    memcpy(&bits, block + 2, sizeof bits);
-    const __m128i all = _mm_cvtsi32_si128(static_cast<int>(bits));
-    const __m128i spread_low =
-        _mm_shuffle_epi8(all, _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
-    const __m128i spread_high =
-        _mm_shuffle_epi8(all, _mm_setr_epi8(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
-    const __m128i zero = _mm_setzero_si128(), minus = _mm_set1_epi8(static_cast<char>(0xf0));
-    const __m128i clear_low = _mm_cmpeq_epi8(_mm_and_si128(spread_low, bit_of_lane), zero);
-    const __m128i clear_high = _mm_cmpeq_epi8(_mm_and_si128(spread_high, bit_of_lane), zero);
+    const __m128i minus = _mm_set1_epi8(static_cast<char>(0xf0));
     widen_32(_mm_or_si128(low, _mm_and_si128(clear_low, minus)),
              _mm_or_si128(high, _mm_and_si128(clear_high, minus)), out);
     scale_4(out, half_at(block));
+  }
+};
+
+struct FormatQ5_1 {
+  static constexpr bool kAnyLength = false;
+  static inline void decode(const uint8_t* row, size_t column, __m256 out[4]) {
+    const uint8_t* block = row + column / 32 * 24;
+    __m128i low, high, clear_low, clear_high;
+    split_nibbles(block + 8, low, high);
+    clear_bits(block + 4, clear_low, clear_high);
+    const __m128i fifth = _mm_set1_epi8(16);
+    widen_32(_mm_or_si128(low, _mm_andnot_si128(clear_low, fifth)),
+             _mm_or_si128(high, _mm_andnot_si128(clear_high, fifth)), out);
+    scale_4(out, half_at(block));
+    offset_4(out, half_at(block + 2));
   }
 };
 
@@ -152,52 +173,20 @@ struct FormatQ8_0 {
   }
 };
 
-struct FormatQ4K {
-  static constexpr bool kAnyLength = false;
-  static inline void decode(const uint8_t* row, size_t column, __m256 out[4]) {
-    const uint8_t* block = row + column / 256 * 144;
-    const int group = static_cast<int>(column / 32 % 8);
-    const uint8_t* packed = block + 4;
-    int scale, minimum;
-    if (group < 4) {
-      scale = packed[group] & 63;
-      minimum = packed[group + 4] & 63;
-    } else {
-      scale = (packed[group + 4] & 15) | (packed[group - 4] >> 6) << 4;
-      minimum = (packed[group + 4] >> 4) | (packed[group] >> 6) << 4;
-    }
-    const uint8_t* nibbles = block + 16 + group / 2 * 32;
-    const __m128i mask = _mm_set1_epi8(15), shift = _mm_cvtsi32_si128(group % 2 * 4);
-    widen_32(_mm_and_si128(_mm_srl_epi16(bytes16_at(nibbles), shift), mask),
-             _mm_and_si128(_mm_srl_epi16(bytes16_at(nibbles + 16), shift), mask), out);
-    scale_4(out, half_at(block) * static_cast<float>(scale));
-    offset_4(out, -(half_at(block + 2) * static_cast<float>(minimum)));
-  }
-};
+// 16 bytes of nibbles to the 32 levels that they stand for.
+static inline void decode_levels(const uint8_t* bytes, __m256 out[4]) {
+  const __m128i levels = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kFourBitLevels));
+  __m128i low, high;
+  split_nibbles(bytes, low, high);
+  widen_32(_mm_shuffle_epi8(levels, low), _mm_shuffle_epi8(levels, high), out);
+}
 
-struct FormatQ6K {
+struct FormatIQ4NL {
   static constexpr bool kAnyLength = false;
-  static inline __m128i six_bits(const uint8_t* low, const uint8_t* high, __m128i low_shift,
-                                 __m128i high_shift) {
-    const __m128i nibble = _mm_and_si128(_mm_srl_epi16(bytes16_at(low), low_shift), _mm_set1_epi8(15));
-    const __m128i pair = _mm_and_si128(_mm_srl_epi16(bytes16_at(high), high_shift), _mm_set1_epi8(3));
-    return _mm_sub_epi8(_mm_or_si128(nibble, _mm_slli_epi16(pair, 4)), _mm_set1_epi8(32));
-  }
   static inline void decode(const uint8_t* row, size_t column, __m256 out[4]) {
-    const uint8_t* block = row + column / 256 * 210;
-    const int group = static_cast<int>(column / 32 % 8), half = group / 4, quarter = group % 4;
-    const uint8_t* low = block + half * 64 + quarter % 2 * 32;
-    const uint8_t* high = block + 128 + half * 32;
-    const __m128i low_shift = _mm_cvtsi32_si128(quarter / 2 * 4), high_shift = _mm_cvtsi32_si128(quarter * 2);
-    widen_32(six_bits(low, high, low_shift, high_shift), six_bits(low + 16, high + 16, low_shift, high_shift),
-             out);
-    const float scale_of_scales = half_at(block + 208);
-    for (int i = 0; i < 2; ++i) {
-      const auto scale = static_cast<int8_t>(block[192 + group * 2 + i]);
-      const __m256 factor = _mm256_set1_ps(scale_of_scales * static_cast<float>(scale));
-      out[2 * i] = _mm256_mul_ps(factor, out[2 * i]);
-      out[2 * i + 1] = _mm256_mul_ps(factor, out[2 * i + 1]);
-    }
+    const uint8_t* block = row + column / 32 * 18;
+    decode_levels(block + 2, out);
+    scale_4(out, half_at(block));
   }
 };
 

@@ -4,6 +4,7 @@
 #include "kernels/cpu/avx2_matmul.h"
 
 #include "kernels/cpu/avx2_formats.h"
+#include "kernels/cpu/avx2_formats_k.h"
 #include "kernels/cpu/avx2_math.h"
 
 // Loops over tiles must vanish, or the compiler keeps their sums in memory.
@@ -182,56 +183,29 @@ void matmul_format(const MatmulArguments& a) {
   matmul_narrow<Format>(a);
 }
 
+struct FormatFunctions {
+  void (*matmul)(const MatmulArguments& a);
+  void (*dequantize)(const uint8_t* row, size_t elements, float* out);
+};
+template <typename Format>
+constexpr FormatFunctions kOf = {matmul_format<Format>, dequantize_format<Format>};
+
+constexpr FormatFunctions kFunctions[] = {
+    // by WeightType
+    kOf<FormatF32>,  kOf<FormatF16>,  kOf<FormatBF16>, kOf<FormatQ4_0>,  kOf<FormatQ4_1>,
+    kOf<FormatQ5_0>, kOf<FormatQ5_1>, kOf<FormatQ8_0>, kOf<FormatIQ4NL>, kOf<FormatQ2K>,
+    kOf<FormatQ3K>,  kOf<FormatQ4K>,  kOf<FormatQ5K>,  kOf<FormatQ6K>,   kOf<FormatIQ4XS>,
+};
+static_assert(sizeof kFunctions / sizeof kFunctions[0] == static_cast<size_t>(WeightType::kCount));
+
 }  // namespace
 
 void avx2_matmul(const MatmulArguments& a) {
-  switch (a.weights.type) {
-    case WeightType::kF32:
-      return matmul_format<FormatF32>(a);
-    case WeightType::kF16:
-      return matmul_format<FormatF16>(a);
-    case WeightType::kBF16:
-      return matmul_format<FormatBF16>(a);
-    case WeightType::kQ4_0:
-      return matmul_format<FormatQ4_0>(a);
-    case WeightType::kQ4_1:
-      return matmul_format<FormatQ4_1>(a);
-    case WeightType::kQ5_0:
-      return matmul_format<FormatQ5_0>(a);
-    case WeightType::kQ8_0:
-      return matmul_format<FormatQ8_0>(a);
-    case WeightType::kQ4K:
-      return matmul_format<FormatQ4K>(a);
-    case WeightType::kQ6K:
-      return matmul_format<FormatQ6K>(a);
-    case WeightType::kCount:
-      return;
-  }
+  kFunctions[static_cast<size_t>(a.weights.type)].matmul(a);
 }
 
 void avx2_dequantize(WeightType type, const uint8_t* row, size_t elements, float* out) {
-  switch (type) {
-    case WeightType::kF32:
-      return dequantize_format<FormatF32>(row, elements, out);
-    case WeightType::kF16:
-      return dequantize_format<FormatF16>(row, elements, out);
-    case WeightType::kBF16:
-      return dequantize_format<FormatBF16>(row, elements, out);
-    case WeightType::kQ4_0:
-      return dequantize_format<FormatQ4_0>(row, elements, out);
-    case WeightType::kQ4_1:
-      return dequantize_format<FormatQ4_1>(row, elements, out);
-    case WeightType::kQ5_0:
-      return dequantize_format<FormatQ5_0>(row, elements, out);
-    case WeightType::kQ8_0:
-      return dequantize_format<FormatQ8_0>(row, elements, out);
-    case WeightType::kQ4K:
-      return dequantize_format<FormatQ4K>(row, elements, out);
-    case WeightType::kQ6K:
-      return dequantize_format<FormatQ6K>(row, elements, out);
-    case WeightType::kCount:
-      return;
-  }
+  kFunctions[static_cast<size_t>(type)].dequantize(row, elements, out);
 }
 
 }  // namespace deepserve::kernels

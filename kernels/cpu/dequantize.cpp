@@ -1,8 +1,10 @@
 #include "kernels/cpu/dequantize.h"
 
 #include <cstring>
+#include <iterator>
 
 #include "kernels/cpu/float16.h"
+#include "kernels/cpu/packed_bits.h"
 
 namespace deepserve::kernels {
 
@@ -38,49 +40,46 @@ void dequantize_q5_0(const uint8_t* block, float* out) {
   }
 }
 
+void dequantize_q5_1(const uint8_t* block, float* out) {
+  const float scale = half_to_float(load_u16(block));
+  const float minimum = half_to_float(load_u16(block + 2));
+  uint32_t high_bits;
+  std::memcpy(&high_bits, block + 4, sizeof high_bits);
+  for (int i = 0; i < 16; ++i) {
+    const uint8_t nibbles = block[8 + i];
+    const int low = (nibbles & 15) | static_cast<int>(high_bits >> i & 1) << 4;
+    const int high = (nibbles >> 4) | static_cast<int>(high_bits >> (i + 16) & 1) << 4;
+    out[i] = scale * static_cast<float>(low) + minimum;
+    out[i + 16] = scale * static_cast<float>(high) + minimum;
+  }
+}
+
 void dequantize_q8_0(const uint8_t* block, float* out) {
   const float scale = half_to_float(load_u16(block));
   for (int i = 0; i < 32; ++i) out[i] = scale * static_cast<float>(static_cast<int8_t>(block[2 + i]));
 }
 
-void q4_k_scale(const uint8_t* packed, int group, uint8_t& scale, uint8_t& minimum) {
-  if (group < 4) {
-    scale = packed[group] & 63;
-    minimum = packed[group + 4] & 63;
-  } else {
-    scale = static_cast<uint8_t>((packed[group + 4] & 15) | (packed[group - 4] >> 6) << 4);
-    minimum = static_cast<uint8_t>((packed[group + 4] >> 4) | (packed[group] >> 6) << 4);
+void dequantize_iq4_nl(const uint8_t* block, float* out) {
+  const float scale = half_to_float(load_u16(block));
+  for (int i = 0; i < 16; ++i) {
+    out[i] = scale * static_cast<float>(kFourBitLevels[block[2 + i] & 15]);
+    out[i + 16] = scale * static_cast<float>(kFourBitLevels[block[2 + i] >> 4]);
   }
 }
 
-void dequantize_q4_k(const uint8_t* block, float* out) {
-  const float scale_of_scales = half_to_float(load_u16(block));
-  const float scale_of_minima = half_to_float(load_u16(block + 2));
-  for (int group = 0; group < 8; ++group) {
-    uint8_t scale_bits, minimum_bits;
-    q4_k_scale(block + 4, group, scale_bits, minimum_bits);
-    const float scale = scale_of_scales * scale_bits;
-    const float minimum = scale_of_minima * minimum_bits;
-    const uint8_t* nibbles = block + 16 + group / 2 * 32;
-    const int shift = group % 2 * 4;
-    for (int i = 0; i < 32; ++i) *out++ = scale * static_cast<float>(nibbles[i] >> shift & 15) - minimum;
-  }
-}
+namespace {
 
-void dequantize_q6_k(const uint8_t* block, float* out) {
-  const float scale_of_scales = half_to_float(load_u16(block + 208));
-  for (int group = 0; group < 8; ++group) {  // of 32 elements; four groups share 64 low and 32 high bytes
-    const int half = group / 4, quarter = group % 4;
-    const uint8_t* low = block + half * 64 + quarter % 2 * 32;
-    const uint8_t* high = block + 128 + half * 32;
-    const uint8_t* scales = block + 192 + group * 2;
-    for (int i = 0; i < 32; ++i) {
-      const int q = (low[i] >> (quarter / 2 * 4) & 15) | (high[i] >> (quarter * 2) & 3) << 4;
-      const float scale = scale_of_scales * static_cast<float>(static_cast<int8_t>(scales[i / 16]));
-      *out++ = scale * static_cast<float>(q - 32);
-    }
-  }
-}
+using BlockFunction = void (*)(const uint8_t* block, float* out);
+
+// By WeightType; the types of single elements have no blocks.
+constexpr BlockFunction kBlockFunctions[] = {
+    nullptr,         nullptr,         nullptr,         dequantize_q4_0,   dequantize_q4_1,
+    dequantize_q5_0, dequantize_q5_1, dequantize_q8_0, dequantize_iq4_nl, dequantize_q2_k,
+    dequantize_q3_k, dequantize_q4_k, dequantize_q5_k, dequantize_q6_k,   dequantize_iq4_xs,
+};
+static_assert(std::size(kBlockFunctions) == static_cast<size_t>(WeightType::kCount));
+
+}  // namespace
 
 void dequantize_row(WeightType type, const uint8_t* row, size_t elements, float* out) {
   switch (type) {
@@ -96,30 +95,10 @@ void dequantize_row(WeightType type, const uint8_t* row, size_t elements, float*
     default:
       break;
   }
+  const BlockFunction dequantize_block = kBlockFunctions[static_cast<size_t>(type)];
   const WeightFormat& format = weight_format(type);
   for (size_t i = 0; i < elements; i += format.block_elements, row += format.block_bytes) {
-    switch (type) {
-      case WeightType::kQ4_0:
-        dequantize_q4_0(row, out + i);
-        break;
-      case WeightType::kQ4_1:
-        dequantize_q4_1(row, out + i);
-        break;
-      case WeightType::kQ5_0:
-        dequantize_q5_0(row, out + i);
-        break;
-      case WeightType::kQ8_0:
-        dequantize_q8_0(row, out + i);
-        break;
-      case WeightType::kQ4K:
-        dequantize_q4_k(row, out + i);
-        break;
-      case WeightType::kQ6K:
-        dequantize_q6_k(row, out + i);
-        break;
-      default:
-        break;
-    }
+    dequantize_block(row, out + i);
   }
 }
 

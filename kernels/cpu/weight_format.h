@@ -10,7 +10,24 @@
 
 namespace deepserve::kernels {
 
-enum class WeightType : uint8_t { kF32, kF16, kBF16, kQ4_0, kQ4_1, kQ5_0, kQ8_0, kQ4K, kQ6K, kCount };
+enum class WeightType : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kIQ4NL,
+  kQ2K,
+  kQ3K,
+  kQ4K,
+  kQ5K,
+  kQ6K,
+  kIQ4XS,
+  kCount
+};
 
 struct WeightFormat {
   std::string_view name;    // as GGUF spells it, "Q4_K"

@@ -11,6 +11,7 @@
 #include "kernels/cpu/kernels.h"
 #include "runner/model/loaded_model.h"
 #include "tests/unit/backend/sequence_runner.h"
+#include "tests/unit/kernels/random_weights.h"
 #include "tests/unit/model/temporary_file.h"
 #include "tests/unit/model/tiny_model.h"
 
@@ -115,8 +116,7 @@ TEST_P(Exactness, Qwen3DoesNotDependOnTheSchedule) {
 }
 
 TEST_P(Exactness, QuantisedWeightsDoNotDependOnTheSchedule) {
-  for (const WeightType type : {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0, WeightType::kQ8_0,
-                                WeightType::kQ4K, WeightType::kQ6K}) {
+  for (const WeightType type : kernels::all_weight_types()) {
     SCOPED_TRACE(kernels::weight_format(type).name);
     expect_exact({.seed = 24,
                   .type = type,

@@ -10,6 +10,7 @@
 #include "runner/model/loaded_model.h"
 #include "tests/unit/backend/reference_model.h"
 #include "tests/unit/backend/sequence_runner.h"
+#include "tests/unit/kernels/random_weights.h"
 #include "tests/unit/model/temporary_file.h"
 #include "tests/unit/model/tiny_model.h"
 
@@ -70,8 +71,7 @@ TEST_P(BackendOf, PartialRotationAndScalingMatchFloat64) {
 }
 
 TEST_P(BackendOf, EveryWeightFormatMatchesFloat64OfTheSameWeights) {
-  for (const WeightType type : {WeightType::kF16, WeightType::kBF16, WeightType::kQ4_0, WeightType::kQ4_1,
-                                WeightType::kQ5_0, WeightType::kQ8_0, WeightType::kQ4K, WeightType::kQ6K}) {
+  for (const WeightType type : kernels::all_weight_types()) {
     SCOPED_TRACE(kernels::weight_format(type).name);
     expect_close_to_reference({.seed = 17,
                                .type = type,

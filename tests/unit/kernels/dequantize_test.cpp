@@ -112,7 +112,7 @@ TEST(Dequantize, EveryIsaGivesTheSameBits) {
   const Kernels* avx2 = find_kernels("avx2");
   if (avx2 == nullptr) GTEST_SKIP() << "this CPU has no AVX2";
   RandomWeights random(20);
-  for (const WeightType type : kAllWeightTypes) {
+  for (const WeightType type : all_weight_types()) {
     for (int round = 0; round < 50; ++round) {
       const size_t block = weight_format(type).block_elements;
       const size_t elements = random.number(1, block == 1 ? 300 : 9) * block;

@@ -59,7 +59,7 @@ class MatmulOf : public testing::TestWithParam<const char*> {
 
 TEST_P(MatmulOf, EveryOutputIsWithinRoundingOfFloat64) {
   RandomWeights random(1);
-  for (const WeightType type : kAllWeightTypes) {
+  for (const WeightType type : all_weight_types()) {
     for (int round = 0; round < 20; ++round) {
       const Problem problem = random_problem(random, type);
       std::vector<float> outputs(problem.tokens * problem.weights.rows);
@@ -84,7 +84,7 @@ TEST_P(MatmulOf, EveryOutputIsWithinRoundingOfFloat64) {
 
 TEST_P(MatmulOf, OutputsDoNotDependOnBatchOrRowRange) {
   RandomWeights random(2);
-  for (const WeightType type : kAllWeightTypes) {
+  for (const WeightType type : all_weight_types()) {
     for (int round = 0; round < 20; ++round) {
       const Problem problem = random_problem(random, type);
       const size_t rows = problem.weights.rows;

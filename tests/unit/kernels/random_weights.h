@@ -54,10 +54,28 @@ class RandomWeights {
         case WeightType::kQ5_0:
           put_half(block, uniform(-magnitude, magnitude) / 16);
           break;
+        case WeightType::kQ5_1:
+          put_half(block, uniform(0, magnitude) / 16);
+          put_half(block + 2, -magnitude / 2);
+          break;
+        case WeightType::kIQ4NL:
+          put_half(block, uniform(-magnitude, magnitude) / 127);
+          break;
         case WeightType::kQ8_0:
           put_half(block, uniform(-magnitude, magnitude) / 127);
           break;
+        case WeightType::kQ2K:
+          put_half(block + 80, uniform(0, magnitude) / 3 / 16);
+          put_half(block + 82, uniform(0, magnitude) / 16);
+          break;
+        case WeightType::kQ3K:
+          put_half(block + 108, uniform(-magnitude, magnitude) / 4 / 32);
+          break;
+        case WeightType::kIQ4XS:
+          put_half(block, uniform(-magnitude, magnitude) / 127 / 32);
+          break;
         case WeightType::kQ4K:
+        case WeightType::kQ5K:
           put_half(block, uniform(0, magnitude) / 8 / 64);
           put_half(block + 2, uniform(0, magnitude) / 64);
           break;
@@ -91,8 +109,10 @@ class RandomWeights {
   std::mt19937 engine_;
 };
 
-inline constexpr WeightType kAllWeightTypes[] = {WeightType::kF32,  WeightType::kF16,  WeightType::kBF16,
-                                                 WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
-                                                 WeightType::kQ8_0, WeightType::kQ4K,  WeightType::kQ6K};
+inline std::vector<WeightType> all_weight_types() {
+  std::vector<WeightType> types(static_cast<size_t>(WeightType::kCount));
+  for (size_t i = 0; i < types.size(); ++i) types[i] = static_cast<WeightType>(i);
+  return types;
+}
 
 }  // namespace deepserve::kernels

@@ -233,8 +233,8 @@ TEST(Gguf, TensorShapesAreChecked) {
   refused({uint64_t{1} << 62, 2}, 0, Code::kBadModelFile, "does not fit 64 bits");
   refused({33}, 8, Code::kBadModelFile, "whole blocks of 32 (Q8_0)");
   refused({128}, 12, Code::kBadModelFile, "whole blocks of 256 (Q4_K)");
-  refused({256}, 13, Code::kNotSupported, "Q5_K");
-  refused({256}, 10, Code::kNotSupported, "Q2_K");
+  refused({256}, 16, Code::kNotSupported, "IQ2_XXS");
+  refused({256}, 39, Code::kNotSupported, "MXFP4");
   refused({32}, 4, Code::kBadModelFile, "unknown type 4");
   refused({32}, 4'000'000'000, Code::kBadModelFile, "unknown type 4000000000");
 }

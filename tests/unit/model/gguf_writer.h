@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,7 +57,8 @@ class GgufWriter {
   }
   void add_tensor(std::string_view name, kernels::WeightType type, const std::vector<uint64_t>& dimensions,
                   const std::vector<uint8_t>& bytes) {
-    constexpr uint32_t kNumbers[] = {0, 1, 30, 2, 3, 6, 8, 12, 14};
+    constexpr uint32_t kNumbers[] = {0, 1, 30, 2, 3, 6, 7, 8, 20, 10, 11, 12, 13, 14, 23};
+    static_assert(std::size(kNumbers) == static_cast<size_t>(kernels::WeightType::kCount));
     add_tensor(name, kNumbers[static_cast<size_t>(type)], dimensions, bytes);
   }
   // A tensor entry whose offset is whatever the test says; no data is added.
