@@ -33,6 +33,7 @@ class PrintingSink final : public EventSink {
     std::fwrite(event.text.data(), 1, event.text.size(), stdout);
     std::fflush(stdout);
   }
+  void embedding(const ipc::Embedding&) override {}
   void finished(const ipc::Finished& event) override { end = event; }
   void failed(const ipc::Failed& event) override { error = Error{event.code, event.message}; }
 

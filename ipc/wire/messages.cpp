@@ -28,26 +28,36 @@ bool get_enum(ByteReader& in, Enum& value) {
   return value < Enum::kCount;
 }
 
+// Every part of a message in the order of the wire.
+template <typename Message>
+auto texts_of(Message& message) {
+  return std::array{&message.role,      &message.content,    &message.name,
+                    &message.reasoning, &message.tool_calls, &message.tool_call_id};
+}
+constexpr size_t kChatMessageBytesMin = 6 * sizeof(uint32_t);  // the lengths of its parts
+
 void put_prompt(ByteWriter& out, const Prompt& prompt) {
   out.put(prompt.kind);
   out.put_string(prompt.text);
   out.put_array<TokenId>(prompt.tokens);
   out.put(static_cast<uint32_t>(prompt.chat.size()));
   for (const auto& message : prompt.chat) {
-    out.put_string(message.role);
-    out.put_string(message.content);
+    for (const auto* text : texts_of(message)) out.put_string(*text);
   }
+  out.put_string(prompt.tools);
+  out.put_string(prompt.template_options);
 }
 
 bool get_prompt(ByteReader& in, Prompt& prompt) {
   if (!get_enum(in, prompt.kind)) return false;
   prompt.text = in.get_string();
   prompt.tokens = in.get_array<TokenId>();
-  prompt.chat.resize(in.get_count(8));
+  prompt.chat.resize(in.get_count(kChatMessageBytesMin));
   for (auto& message : prompt.chat) {
-    message.role = in.get_string();
-    message.content = in.get_string();
+    for (auto* text : texts_of(message)) *text = in.get_string();
   }
+  prompt.tools = in.get_string();
+  prompt.template_options = in.get_string();
   return in.ok();
 }
 
@@ -74,10 +84,11 @@ void put_generation(ByteWriter& out, const Generation& value) {
     out.put(token);
     out.put(bias);
   }
+  out.put(value.constraint.kind);
+  out.put_string(value.constraint.text);
 }
 
-Generation get_generation(ByteReader& in) {
-  Generation value;
+bool get_generation(ByteReader& in, Generation& value) {
   value.tokens_max = in.get<uint32_t>();
   value.tokens_min = in.get<uint32_t>();
   value.temperature = in.get<float>();
@@ -100,7 +111,9 @@ Generation get_generation(ByteReader& in) {
     token = in.get<TokenId>();
     bias = in.get<float>();
   }
-  return value;
+  const bool ranges_hold = get_enum(in, value.constraint.kind);
+  value.constraint.text = in.get_string();
+  return ranges_hold;
 }
 
 tl::unexpected<Error> bad_body(std::string_view message) {
@@ -150,6 +163,7 @@ std::vector<std::byte> Submit::encode() const {
   std::vector<std::byte> body;
   ByteWriter out(body);
   out.put(request);
+  out.put(work);
   out.put(service_class);
   out.put(deadline_ns);
   put_prompt(out, prompt);
@@ -167,10 +181,11 @@ Result<Submit> Submit::decode(std::span<const std::byte> body) {
   ByteReader in(body);
   Submit message;
   message.request = in.get<uint64_t>();
-  bool ranges_hold = get_enum(in, message.service_class);
+  bool ranges_hold = get_enum(in, message.work);
+  ranges_hold = get_enum(in, message.service_class) && ranges_hold;
   message.deadline_ns = in.get<uint64_t>();
   ranges_hold = get_prompt(in, message.prompt) && ranges_hold;
-  message.generation = get_generation(in);
+  ranges_hold = get_generation(in, message.generation) && ranges_hold;
   message.resumed.resize(in.get_count(6));
   for (auto& one : message.resumed) {
     one.choice = in.get<uint16_t>();
@@ -275,6 +290,7 @@ std::vector<std::byte> Delta::encode() const {
   out.put(request);
   out.put(choice);
   out.put(index);
+  out.put(static_cast<uint8_t>(echo));
   out.put_array<TokenId>(tokens);
   out.put_string(text);
   out.put(static_cast<uint8_t>(!logprobs.empty()));
@@ -295,6 +311,7 @@ Result<Delta> Delta::decode(std::span<const std::byte> body) {
   message.request = in.get<uint64_t>();
   message.choice = in.get<uint16_t>();
   message.index = in.get<uint32_t>();
+  message.echo = in.get<uint8_t>() != 0;
   message.tokens = in.get_array<TokenId>();
   message.text = in.get_string();
   if (in.get<uint8_t>() != 0) message.logprobs.resize(message.tokens.size());
@@ -307,6 +324,22 @@ Result<Delta> Delta::decode(std::span<const std::byte> body) {
     }
   }
   return decoded(in, true, "delta", std::move(message));
+}
+
+std::vector<std::byte> Embedding::encode() const {
+  std::vector<std::byte> body;
+  ByteWriter out(body);
+  out.put(request);
+  out.put_array<float>(values);
+  return body;
+}
+
+Result<Embedding> Embedding::decode(std::span<const std::byte> body) {
+  ByteReader in(body);
+  Embedding message;
+  message.request = in.get<uint64_t>();
+  message.values = in.get_array<float>();
+  return decoded(in, true, "embedding", std::move(message));
 }
 
 std::vector<std::byte> Finished::encode() const {

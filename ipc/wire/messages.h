@@ -30,6 +30,7 @@ enum class MessageType : uint16_t {
   kFailed = 67,
   kState = 68,
   kAnswer = 69,
+  kEmbedding = 70,
 };
 
 using RequestId = uint64_t;  // given by dsd, never used twice in its life; 0 is no request
@@ -45,10 +46,32 @@ std::string_view finish_reason_name(FinishReason value);  // OpenAI's words: "st
 struct ChatMessage {
   std::string role;
   std::string content;
+  std::string name = {};          // of the participant, or of the tool that a "tool" message answers for
+  std::string reasoning = {};     // of an assistant: what it thought before `content`
+  std::string tool_calls = {};    // of an assistant: JSON, a list of OpenAI's tool calls; empty: none
+  std::string tool_call_id = {};  // of a "tool" message
+
+  bool operator==(const ChatMessage&) const = default;
 };
 
 inline constexpr uint32_t kRestOfContext = 0xffffffff;
 inline constexpr uint8_t kNoLogprobs = 0xff;
+
+// What the answer is bound to be: the runner compiles it into masks over the vocabulary.
+enum class ConstraintKind : uint8_t {
+  kNone,
+  kJsonObject,  // any JSON object
+  kJsonSchema,  // `text`: the schema, JSON
+  kGrammar,     // `text`: GBNF
+  kCount,
+};
+
+struct Constraint {
+  ConstraintKind kind = ConstraintKind::kNone;
+  std::string text;
+
+  bool operator==(const Constraint&) const = default;
+};
 
 // How tokens are chosen. Ranges are checked by dsd; the runner checks again what could hurt it.
 struct Generation {
@@ -65,10 +88,11 @@ struct Generation {
   uint16_t choices = 1;            // `n`
   uint8_t logprobs = kNoLogprobs;  // how many alternatives to report; 0: the chosen token only
   bool ignore_eos = false;
-  bool echo = false;  // /v1/completions: the prompt's text comes first
+  bool echo = false;  // /v1/completions: the prompt comes first, with its logprobs when they are asked for
   std::vector<std::string> stop;
   std::vector<TokenId> stop_tokens;
   std::vector<std::pair<TokenId, float>> logit_bias;
+  Constraint constraint;
 };
 
 // A choice that had already generated tokens elsewhere: the runner continues at index tokens.size().
@@ -84,10 +108,19 @@ struct Prompt {
   std::string text;               // kText
   std::vector<TokenId> tokens;    // kTokens
   std::vector<ChatMessage> chat;  // kChat
+  std::string tools;              // kChat: JSON, a list of OpenAI's tool definitions; empty: none
+  std::string template_options;   // kChat: JSON, an object of the template's own switches; empty: none
+};
+
+enum class Work : uint8_t {
+  kGenerate,
+  kEmbed,  // one Embedding, then Finished; of `generation` nothing counts
+  kCount,
 };
 
 struct Submit {
   RequestId request = 0;
+  Work work = Work::kGenerate;
   Class service_class = Class::kNormal;
   uint64_t deadline_ns = 0;  // for the first token, CLOCK_MONOTONIC; 0: none
   Prompt prompt;
@@ -171,14 +204,25 @@ struct TokenLogprob {
 struct Delta {
   RequestId request = 0;
   uint16_t choice = 0;
-  uint32_t index = 0;           // of tokens[0] within the choice
+  uint32_t index = 0;           // of tokens[0] within the choice; of an echo: within the prompt
+  bool echo = false;            // these are the prompt's own tokens, told before the answer's first
   std::vector<TokenId> tokens;  // also while their text is held back
   std::string text;             // whole UTF-8 characters that these and earlier tokens completed
-  // When asked for, one entry for each of `tokens`: [0] is the chosen one, then the best alternatives.
+  // When asked for, one entry for each of `tokens`: [0] is the chosen one, then the best alternatives. The
+  // entry of a prompt's very first token is empty: nothing predicts it.
   std::vector<std::vector<TokenLogprob>> logprobs;
 
   std::vector<std::byte> encode() const;
   static Result<Delta> decode(std::span<const std::byte> body);
+};
+
+// The pooled hidden state of a prompt: the mean over its tokens of the final norm's output, length 1.
+struct Embedding {
+  RequestId request = 0;
+  std::vector<float> values;  // [embedding]
+
+  std::vector<std::byte> encode() const;
+  static Result<Embedding> decode(std::span<const std::byte> body);
 };
 
 struct Usage {

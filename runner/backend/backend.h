@@ -28,6 +28,7 @@ struct BackendInfo {
   uint64_t weight_bytes = 0;
   uint64_t parameters = 0;
   uint32_t vocabulary = 0;
+  uint32_t embedding = 0;  // width of a hidden state
   uint32_t context_tokens_model = 0;
   uint32_t block_tokens = 0;      // tokens per KV block
   uint32_t blocks = 0;            // ids are 0..blocks-1
@@ -40,6 +41,7 @@ struct BatchEntry {
   uint32_t position = 0;            // of tokens[0]; everything before it is in the KV cache
   std::span<const BlockId> blocks;  // [ceil((position + tokens.size()) / block_tokens)], in order
   uint32_t logits_rows = 0;         // logits of the last so many tokens are wanted (0: none)
+  bool hidden_rows = false;         // the hidden states of all tokens are wanted
 };
 
 class Backend {
@@ -48,9 +50,11 @@ class Backend {
   virtual const BackendInfo& info() const = 0;
 
   // One forward pass of the whole batch. `logits`: [sum of logits_rows, vocabulary] float32, raw, entry by
-  // entry. Errors: kBadModelFile when a mapped file changed under us; kInternal for a device fault. Bad
+  // entry. `hidden`: [sum of the tokens of entries with hidden_rows, embedding] float32, the final norm's
+  // output. Errors: kBadModelFile when a mapped file changed under us; kInternal for a device fault. Bad
   // arguments CHECK.
-  virtual Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits) = 0;
+  virtual Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits,
+                            std::span<float> hidden) = 0;
 
   // Copies the KV of one block onto another (copy-on-write).
   virtual void copy_block(BlockId from, BlockId to) = 0;

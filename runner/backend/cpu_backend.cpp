@@ -24,6 +24,7 @@ BackendInfo describe(const CpuModel& model, const kernels::Kernels& kernels, con
   info.weight_bytes = model.weights.size_bytes;
   info.parameters = model.weights.parameters;
   info.vocabulary = static_cast<uint32_t>(model.weights.embedding.rows);
+  info.embedding = model.config.embedding;
   info.context_tokens_model = model.config.context_tokens;
   info.block_tokens = kBlockTokens;
   info.blocks = cache.blocks();
@@ -44,16 +45,20 @@ class CpuBackend final : public Backend {
 
   const BackendInfo& info() const override { return info_; }
 
-  Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits) override {
+  Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits,
+                    std::span<float> hidden) override {
     TRY(model_.file.verify_unchanged());
     tokens_.clear();
     size_t logits_rows = 0;
+    size_t hidden_rows = 0;
     for (const BatchEntry& entry : batch) {
       add_entry(entry);
       logits_rows += entry.logits_rows;
+      if (entry.hidden_rows) hidden_rows += entry.tokens.size();
     }
     CHECK(logits.size() == logits_rows * info_.vocabulary);
-    if (!tokens_.empty()) forward_.run(tokens_, logits);
+    CHECK(hidden.size() == hidden_rows * info_.embedding);
+    if (!tokens_.empty()) forward_.run(tokens_, logits, hidden);
     return {};
   }
 
@@ -72,7 +77,7 @@ class CpuBackend final : public Backend {
     for (size_t i = 0; i < entry.tokens.size(); ++i) {
       CHECK(entry.tokens[i] < info_.vocabulary);
       tokens_.push_back({entry.tokens[i], entry.position + static_cast<uint32_t>(i), entry.blocks.data(),
-                         i + entry.logits_rows >= entry.tokens.size()});
+                         i + entry.logits_rows >= entry.tokens.size(), entry.hidden_rows});
     }
   }
 

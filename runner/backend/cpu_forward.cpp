@@ -41,7 +41,7 @@ CpuForward::CpuForward(const ModelConfig& config, const ModelWeights& weights,
       cosines_(tokens_max * rope_.pairs()),
       sines_(tokens_max * rope_.pairs()) {}
 
-void CpuForward::run(std::span<const ForwardToken> tokens, std::span<float> logits) {
+void CpuForward::run(std::span<const ForwardToken> tokens, std::span<float> logits, std::span<float> hidden) {
   embed(tokens);
   for (uint32_t i = 0; i < config_.layers; ++i) {
     const LayerWeights& layer = weights_.layers[i];
@@ -56,6 +56,7 @@ void CpuForward::run(std::span<const ForwardToken> tokens, std::span<float> logi
     multiply(output, attended_.data(), tokens.size(), true);
     feed_forward(tokens.size(), layer);
   }
+  write_hidden(tokens, hidden);
   write_logits(tokens, logits);
 }
 
@@ -172,6 +173,16 @@ void CpuForward::feed_forward(size_t tokens, const LayerWeights& layer) {
   });
   const MatmulJob output[] = {{&layer.down, nullptr, residual_.data()}};
   multiply(output, gate_.data(), tokens, true);
+}
+
+void CpuForward::write_hidden(std::span<const ForwardToken> tokens, std::span<float> hidden) {
+  const size_t width = config_.embedding;
+  float* row = hidden.data();
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    if (!tokens[t].wants_hidden) continue;
+    kernels_.rms_norm(&residual_[t * width], weights_.output_norm.data(), config_.rms_epsilon, width, row);
+    row += width;
+  }
 }
 
 void CpuForward::write_logits(std::span<const ForwardToken> tokens, std::span<float> logits) {

@@ -26,6 +26,7 @@ struct ForwardToken {
   uint32_t position = 0;
   const BlockId* blocks = nullptr;  // of its sequence, up to and with the block of `position`
   bool wants_logits = false;
+  bool wants_hidden = false;
 };
 
 class CpuForward {
@@ -34,8 +35,9 @@ class CpuForward {
   CpuForward(const ModelConfig& config, const ModelWeights& weights, const kernels::Kernels& kernels,
              kernels::ThreadPool& threads, KvCache& cache, uint32_t tokens_max);
 
-  // Writes the tokens' keys and values to the cache; `logits`: [tokens that want them, vocabulary], in order.
-  void run(std::span<const ForwardToken> tokens, std::span<float> logits);
+  // Writes the tokens' keys and values to the cache; `logits`: [tokens that want them, vocabulary] and
+  // `hidden`: [tokens that want it, embedding], in order.
+  void run(std::span<const ForwardToken> tokens, std::span<float> logits, std::span<float> hidden);
 
  private:
   struct MatmulJob {
@@ -48,6 +50,7 @@ class CpuForward {
   void attend(std::span<const ForwardToken> tokens, uint32_t layer);
   void rotate_and_store(std::span<const ForwardToken> tokens, uint32_t layer);
   void feed_forward(size_t tokens, const LayerWeights& layer);
+  void write_hidden(std::span<const ForwardToken> tokens, std::span<float> hidden);
   void write_logits(std::span<const ForwardToken> tokens, std::span<float> logits);
   void prepare_head(float* head, const std::vector<float>& norm, size_t token) const;
   void normalize(size_t tokens, const std::vector<float>& weight);

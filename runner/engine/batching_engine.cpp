@@ -208,7 +208,7 @@ Result<void> BatchingEngine::run_batch() {
     if (entry.tokens.size() == 1) context_tokens += entry.position + 1;
   }
   const uint64_t begin_ns = monotonic_ns();
-  TRY(backend_.step(batch_, std::span(logits_).first(rows * backend_.info().vocabulary)));
+  TRY(backend_.step(batch_, std::span(logits_).first(rows * backend_.info().vocabulary), {}));
   const double seconds = static_cast<double>(monotonic_ns() - begin_ns) / static_cast<double>(kSecond_ns);
   speed_.add(plan_.decodes, context_tokens, plan_.prefill_tokens, seconds);
   return {};

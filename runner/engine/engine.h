@@ -25,6 +25,7 @@ class EventSink {
   virtual ~EventSink() = default;
   virtual void accepted(const ipc::Accepted& event) = 0;
   virtual void delta(const ipc::Delta& event) = 0;
+  virtual void embedding(const ipc::Embedding& event) = 0;
   virtual void finished(const ipc::Finished& event) = 0;
   virtual void failed(const ipc::Failed& event) = 0;
   // The model runs next, which may take long: what was told so far should be on its way.

@@ -44,6 +44,7 @@ void LaneSink::delta(const ipc::Delta& event) {
   piece.request = event.request;
   piece.choice = event.choice;
   piece.index = event.index;
+  piece.echo = event.echo;
   while (rest.size() > kTextPieceBytes) {
     const size_t size = cut_between_characters(rest, kTextPieceBytes);
     piece.text = rest.substr(0, size);

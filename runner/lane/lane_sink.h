@@ -19,6 +19,7 @@ class LaneSink final : public EventSink {
 
   void accepted(const ipc::Accepted& event) override { send(ipc::MessageType::kAccepted, event.encode()); }
   void delta(const ipc::Delta& event) override;
+  void embedding(const ipc::Embedding& event) override { send(ipc::MessageType::kEmbedding, event.encode()); }
   void finished(const ipc::Finished& event) override { send(ipc::MessageType::kFinished, event.encode()); }
   void failed(const ipc::Failed& event) override;
   // Flushes what was told since the last flush, if anything: once for all of a step's accepted requests.

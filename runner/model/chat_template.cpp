@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <tuple>
 
 #include "runner/model/utf8.h"
 
@@ -107,7 +108,7 @@ void render_chatml(Prompt& prompt, Messages messages, const ChatStyle& style) {
   }
   const size_t question = last_question(messages);
   for (size_t i = 0; i < messages.size(); ++i) {
-    const auto& [role, content] = messages[i];
+    const auto& [role, content] = std::tie(messages[i].role, messages[i].content);
     const bool last = i + 1 == messages.size();
     prompt.own("<|im_start|>");
     prompt.own(role);
@@ -134,7 +135,8 @@ void render_llama3(Prompt& prompt, Messages messages, const ChatStyle& style) {
     }
     prompt.own("<|eot_id|>");
   }
-  for (const auto& [role, content] : messages) {
+  for (const auto& message : messages) {
+    const auto& [role, content] = std::tie(message.role, message.content);
     prompt.own("<|start_header_id|>");
     prompt.own(role);
     prompt.own("<|end_header_id|>\n\n");
@@ -147,7 +149,8 @@ void render_llama3(Prompt& prompt, Messages messages, const ChatStyle& style) {
 void render_deepseek(Prompt& prompt, Messages messages, const ChatStyle& style) {
   std::string system;
   bool first_system = true;
-  for (const auto& [role, content] : messages) {
+  for (const auto& message : messages) {
+    const auto& [role, content] = std::tie(message.role, message.content);
     if (role != "system") continue;
     if (!style.joins_systems) system.clear();
     if (style.joins_systems && !first_system) system.append("\n\n");
@@ -156,7 +159,8 @@ void render_deepseek(Prompt& prompt, Messages messages, const ChatStyle& style) 
   }
   prompt.users(prompt.keep(std::move(system)));
   bool open = false;  // the answer's mark is there already
-  for (const auto& [role, content] : messages) {
+  for (const auto& message : messages) {
+    const auto& [role, content] = std::tie(message.role, message.content);
     if (role == "user") {
       prompt.own(kDeepSeekUser);
       prompt.users(content);

@@ -38,7 +38,7 @@ inline Result<void> run_step(Backend& backend, std::span<TestSequence> sequences
     rows += counts[i];
   }
   std::vector<float> logits(rows * vocabulary);
-  TRY(backend.step(batch, logits));
+  TRY(backend.step(batch, logits, {}));
   auto next = logits.begin();
   for (size_t i = 0; i < sequences.size(); ++i) {
     const auto end = next + static_cast<ptrdiff_t>(counts[i] * vocabulary);

@@ -69,6 +69,7 @@ Model reciting_model(size_t prompt_tokens, std::vector<TokenId> answer) {
 FakeBackend::FakeBackend(Model model, const Shape& shape) : model_(std::move(model)) {
   info_.architecture = "fake";
   info_.vocabulary = kVocabulary;
+  info_.embedding = kHiddenWidth;
   info_.context_tokens_model = shape.context_tokens;
   info_.block_tokens = shape.block_tokens;
   info_.blocks = shape.blocks;
@@ -76,7 +77,8 @@ FakeBackend::FakeBackend(Model model, const Shape& shape) : model_(std::move(mod
   slots_.assign(size_t{shape.blocks} * shape.block_tokens, kUnwritten);
 }
 
-Result<void> FakeBackend::step(std::span<const BatchEntry> batch, std::span<float> logits) {
+Result<void> FakeBackend::step(std::span<const BatchEntry> batch, std::span<float> logits,
+                               std::span<float> hidden) {
   if (broken) return fail(Code::kInternal, "the device is broken");
   ++steps;
   last_step.clear();
@@ -112,7 +114,21 @@ Result<void> FakeBackend::step(std::span<const BatchEntry> batch, std::span<floa
     }
   }
   CHECK(row * kVocabulary == logits.size());
+  write_hidden(batch, hidden);
   return {};
+}
+
+// A token's hidden state is the token itself, and its position.
+void FakeBackend::write_hidden(std::span<const BatchEntry> batch, std::span<float> hidden) {
+  size_t at = 0;
+  for (const auto& entry : batch) {
+    if (!entry.hidden_rows) continue;
+    for (size_t i = 0; i < entry.tokens.size(); ++i) {
+      hidden[at++] = static_cast<float>(entry.tokens[i]);
+      hidden[at++] = static_cast<float>(entry.position + i);
+    }
+  }
+  CHECK(at == hidden.size());
 }
 
 void FakeBackend::copy_block(BlockId from, BlockId to) {
@@ -138,6 +154,12 @@ void RecordingSink::delta(const ipc::Delta& event) {
   choice.tokens.insert(choice.tokens.end(), event.tokens.begin(), event.tokens.end());
   choice.text += event.text;
   choice.logprobs.insert(choice.logprobs.end(), event.logprobs.begin(), event.logprobs.end());
+}
+
+void RecordingSink::embedding(const ipc::Embedding& event) {
+  Told& request = told[event.request];
+  CHECK(request.accepted && request.terminal_outcomes == 0 && request.embedding.empty());
+  request.embedding = event.values;
 }
 
 void RecordingSink::finished(const ipc::Finished& event) {

@@ -16,6 +16,7 @@ namespace deepserve::runner::testing {
 // 0 is BOS, 1 EOS, 2..27 the letters a..z, 28 a space, 29 "ab", 30..32 the three bytes of the euro sign, the
 // rest (up to kVocabulary) their number in brackets.
 inline constexpr uint32_t kVocabulary = 40;
+inline constexpr uint32_t kHiddenWidth = 2;
 inline constexpr TokenId kBos = 0;
 inline constexpr TokenId kEos = 1;
 inline constexpr TokenId kPairAb = 29;
@@ -65,7 +66,8 @@ class FakeBackend final : public Backend {
   FakeBackend(Model model, const Shape& shape);
 
   const BackendInfo& info() const override { return info_; }
-  Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits) override;
+  Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits,
+                    std::span<float> hidden) override;
   void copy_block(BlockId from, BlockId to) override;
 
   // What the last step held: position and number of tokens of each entry.
@@ -80,6 +82,7 @@ class FakeBackend final : public Backend {
   std::chrono::microseconds token_time{};  // what each token takes
 
  private:
+  void write_hidden(std::span<const BatchEntry> batch, std::span<float> hidden);
   TokenId& slot(BlockId block, uint32_t offset) { return slots_.at(block * info_.block_tokens + offset); }
 
   Model model_;
@@ -91,6 +94,7 @@ class FakeBackend final : public Backend {
 struct Told {
   bool accepted = false;
   ipc::Accepted acceptance;
+  std::vector<float> embedding;
   struct Choice {
     std::vector<TokenId> tokens;
     std::string text;
@@ -112,6 +116,7 @@ class RecordingSink final : public EventSink {
  public:
   void accepted(const ipc::Accepted& event) override;
   void delta(const ipc::Delta& event) override;
+  void embedding(const ipc::Embedding& event) override;
   void finished(const ipc::Finished& event) override;
   void failed(const ipc::Failed& event) override;
 

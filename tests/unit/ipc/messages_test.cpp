@@ -13,7 +13,11 @@ Submit full_submit() {
   submit.prompt.kind = PromptKind::kChat;
   submit.prompt.text = "text";
   submit.prompt.tokens = {1, 2, 3};
-  submit.prompt.chat = {{"system", "be brief"}, {"user", "hello"}};
+  const ChatMessage call{.role = "assistant", .content = "", .reasoning = "hm", .tool_calls = "[]"};
+  const ChatMessage told{.role = "tool", .content = "21 C", .name = "weather", .tool_call_id = "call_1"};
+  submit.prompt.chat = {{"user", "hello", "ann"}, call, told};
+  submit.prompt.tools = "[{}]";
+  submit.prompt.template_options = "{}";
   submit.generation.tokens_max = 17;
   submit.generation.temperature = 0.5f;
   submit.generation.seed = 99;
@@ -22,6 +26,7 @@ Submit full_submit() {
   submit.generation.stop = {"\n\n", "END"};
   submit.generation.stop_tokens = {7};
   submit.generation.logit_bias = {{5, -1.0f}, {6, 2.0f}};
+  submit.generation.constraint = {ConstraintKind::kGrammar, "root ::= [a-z]+"};
   submit.resumed = {{.choice = 1, .tokens = {10, 11}}};
   submit.opaque = {std::byte{1}, std::byte{0}, std::byte{2}};
   return submit;
@@ -32,6 +37,7 @@ Delta full_delta() {
   delta.request = 42;
   delta.choice = 1;
   delta.index = 5;
+  delta.echo = true;
   delta.tokens = {100, 101};
   delta.text = "hé";
   delta.logprobs = {{{100, -0.5f, "h"}, {9, -2.0f, "x"}}, {{101, -0.1f, "\xc3\xa9"}}};
@@ -69,6 +75,7 @@ std::vector<std::pair<std::string, std::vector<std::byte>>> every_body() {
           {"delta", full_delta().encode()},
           {"finished", finished.encode()},
           {"failed", failed.encode()},
+          {"embedding", Embedding{3, {0.6f, -0.8f}}.encode()},
           {"state", state.encode()}};
 }
 
@@ -84,6 +91,7 @@ bool decodes(const std::string& name, std::span<const std::byte> body) {
   if (name == "delta") return Delta::decode(body).has_value();
   if (name == "finished") return Finished::decode(body).has_value();
   if (name == "failed") return Failed::decode(body).has_value();
+  if (name == "embedding") return Embedding::decode(body).has_value();
   return RunnerState::decode(body).has_value();
 }
 
@@ -104,7 +112,9 @@ TEST(Messages, ASubmitKeepsWhatMayNotBeLostOnTheWay) {
   EXPECT_EQ(decoded->resumed[0].choice, 1);
   EXPECT_EQ(decoded->resumed[0].tokens, (std::vector<TokenId>{10, 11}));
   EXPECT_EQ(decoded->opaque, full_submit().opaque);
-  EXPECT_EQ(decoded->prompt.chat[1].content, "hello");
+  EXPECT_EQ(decoded->prompt.chat, full_submit().prompt.chat);
+  EXPECT_EQ(decoded->prompt.tools, "[{}]");
+  EXPECT_EQ(decoded->generation.constraint, full_submit().generation.constraint);
 }
 
 TEST(Messages, EveryTruncationOfEveryBodyIsRefused) {
@@ -124,7 +134,10 @@ TEST(Messages, ABodyWithBytesLeftOverIsRefused) {
 
 TEST(Messages, ValuesOutOfTheirRangeAreRefused) {
   auto submit = full_submit().encode();
-  submit[8] = std::byte{3};  // the class behind the request's 8 bytes
+  submit[8] = std::byte{2};  // the work behind the request's 8 bytes
+  EXPECT_FALSE(Submit::decode(submit));
+  submit[8] = std::byte{0};
+  submit[9] = std::byte{3};  // the class
   EXPECT_FALSE(Submit::decode(submit));
   auto control = Control{ControlKind::kDrain}.encode();
   control[0] = std::byte{200};
