@@ -3,9 +3,10 @@
 
 usage: quantised.py [FILE]
 
-The file holds pairs of tensors: "Q4_K", blocks [blocks, elements of one] in that type, and "Q4_K.float32", the
-values that gguf.quants.dequantize gives for them. Quantised numbers and packed scales are random bits; the half
-floats of a block (scale, minimum) go through a list of extremes first. requirements.txt says with which versions.
+The file holds pairs of tensors: "Q4_K", blocks [blocks, elements of one] in that type, and "Q4_K.float32",
+the values that gguf.quants.dequantize gives for them. Quantised numbers and packed scales are random bits; the
+half floats of a block (scale, minimum) go through a list of extremes first. The versions that made the
+committed file are those of requirements.txt.
 """
 import sys
 from pathlib import Path
@@ -36,7 +37,7 @@ def random_halves(random, count):
 
 
 def halves_of(random, blocks, stride):
-    """Extremes first, in an order that `stride` shifts so that two halves of a block make all sorts of pairs."""
+    """Extremes first, in an order that `stride` shifts: two halves of a block make all sorts of pairs."""
     halves = random_halves(random, blocks)
     extremes = np.roll(np.array(EXTREME_HALVES, dtype="<u2"), stride)[:blocks]
     halves[:len(extremes)] = extremes
