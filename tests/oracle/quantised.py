@@ -3,10 +3,10 @@
 
 usage: quantised.py [FILE]
 
-The file holds pairs of tensors: "Q4_K", blocks [blocks, elements of one], and "Q4_K.float32",
-the values that gguf.quants.dequantize gives for them. Quantised numbers and packed scales are random bits; the
-half floats of a block (scale, minimum) go through a list of extremes first. The versions that made the
-committed file are those of requirements.txt.
+The file holds pairs of tensors: "Q4_K", blocks [blocks, elements of one], and "Q4_K.float32", the values that
+gguf.quants.dequantize gives for them. Quantised numbers and packed scales are random bits; the half floats of
+a block (scale, minimum) go through a list of extremes first. requirements.txt has the versions that made the
+committed file.
 """
 import sys
 from pathlib import Path
