@@ -1,16 +1,26 @@
 #include "daemon/dispatch/request_progress.h"
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 namespace deepserve::daemon {
 namespace {
 
-constexpr size_t kChoiceTokensMax = size_t{1} << 24;  // no context is longer: a runner that goes on lies
+constexpr size_t kChoiceTokensMax = size_t{1} << 24;    // no context is longer: a runner that goes on lies
+constexpr size_t kEmbeddingWidthMax = size_t{1} << 16;  // no model's hidden state is wider
+
+size_t choices_of(ipc::Work work, const ipc::Generation& generation) {
+  return work == ipc::Work::kEmbed ? 1 : std::max<size_t>(1, generation.choices);
+}
 
 }  // namespace
 
-RequestProgress::RequestProgress(const ipc::Generation& generation)
-    : choices_(std::max<size_t>(1, generation.choices)), open_choices_(choices_.size()) {}
+RequestProgress::RequestProgress(ipc::Work work, const ipc::Generation& generation)
+    : work_(work),
+      echo_wanted_(work == ipc::Work::kGenerate && generation.echo),
+      choices_(choices_of(work, generation)),
+      open_choices_(choices_.size()) {}
 
 Heard RequestProgress::on_accepted(const ipc::Accepted& event) {
   if (accepted_) return Heard::kRepeat;
@@ -21,9 +31,10 @@ Heard RequestProgress::on_accepted(const ipc::Accepted& event) {
 }
 
 Heard RequestProgress::on_delta(ipc::Delta& event) {
-  if (!accepted_ || event.choice >= choices_.size()) return Heard::kLie;
+  if (!accepted_ || work_ == ipc::Work::kEmbed || event.choice >= choices_.size()) return Heard::kLie;
   auto& choice = choices_[event.choice];
   if (choice.ended) return Heard::kRepeat;
+  if (event.echo) return on_echo(choice, event);
   const size_t told = choice.tokens.size();
   const size_t end = size_t{event.index} + event.tokens.size();
   if (event.index > told || end > kChoiceTokensMax) return Heard::kLie;
@@ -42,10 +53,48 @@ Heard RequestProgress::on_delta(ipc::Delta& event) {
   return Heard::kNews;
 }
 
+// A replay may cut the prompt into deltas elsewhere, so that only a part of one is news. Tokens and bytes are
+// counted apart: a long text comes in pieces, of which but one has the tokens.
+Heard RequestProgress::on_echo(Choice& choice, ipc::Delta& event) const {
+  Echoed& heard = choice.echo_heard;
+  Echoed& told = choice.echo_told;
+  const size_t end = size_t{event.index} + event.tokens.size();
+  if (!echo_wanted_ || end > prompt_tokens_) return Heard::kLie;
+  if (event.index != heard.tokens) {
+    return !event.tokens.empty() && end <= heard.tokens ? Heard::kRepeat : Heard::kLie;
+  }
+  if (!choice.tokens.empty()) return Heard::kLie;
+  const size_t tokens_old = std::min<size_t>(told.tokens - heard.tokens, event.tokens.size());
+  const size_t bytes_old = std::min(told.text_bytes - heard.text_bytes, event.text.size());
+  heard.tokens = static_cast<uint32_t>(end);
+  heard.text_bytes += event.text.size();
+  if (tokens_old == event.tokens.size() && bytes_old == event.text.size()) return Heard::kRepeat;
+  const auto erase_first = [](auto& list, size_t count) {
+    list.erase(list.begin(), list.begin() + static_cast<ptrdiff_t>(std::min(count, list.size())));
+  };
+  event.index += static_cast<uint32_t>(tokens_old);
+  erase_first(event.tokens, tokens_old);
+  erase_first(event.logprobs, tokens_old);
+  event.text.erase(0, bytes_old);
+  told = {std::max(told.tokens, heard.tokens), std::max(told.text_bytes, heard.text_bytes)};
+  return Heard::kNews;
+}
+
+Heard RequestProgress::on_embedding(const ipc::Embedding& event) {
+  if (!accepted_ || work_ != ipc::Work::kEmbed || embedding_heard_) return Heard::kLie;
+  if (event.values.empty() || event.values.size() > kEmbeddingWidthMax) return Heard::kLie;
+  if (!std::ranges::all_of(event.values, [](float value) { return std::isfinite(value); })) {
+    return Heard::kLie;
+  }
+  embedding_heard_ = true;
+  return std::exchange(embedding_told_, true) ? Heard::kRepeat : Heard::kNews;
+}
+
 Heard RequestProgress::on_finished(ipc::Finished& event) {
   if (event.choice >= choices_.size()) return Heard::kLie;
   auto& choice = choices_[event.choice];
   if (choice.ended) return Heard::kRepeat;
+  if (embedding_told_ != (work_ == ipc::Work::kEmbed)) return Heard::kLie;
   choice.ended = true;
   --open_choices_;
   if (replays_ == 0) {
@@ -59,7 +108,11 @@ Heard RequestProgress::on_finished(ipc::Finished& event) {
 
 bool RequestProgress::on_runner_died(Blame blame) {
   ++replays_;
-  for (auto& choice : choices_) choice.text_skip_bytes = choice.text_told_bytes;
+  for (auto& choice : choices_) {
+    choice.text_skip_bytes = choice.text_told_bytes;
+    choice.echo_heard = {};
+  }
+  embedding_heard_ = false;
   if (blame == Blame::kRunner) ++crashes_;
   return crashes_ <= kCrashesMax && replays_ <= kReplaysMax;
 }

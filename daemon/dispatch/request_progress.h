@@ -1,5 +1,6 @@
 // What has become of one request so far: the tokens that were told, choice by choice, and how often it was
-// tried. Enough to replay it elsewhere so that no token comes twice and none is missing (DESIGN 6). Pure.
+// tried. Enough to replay it elsewhere so that no token comes twice and none is missing (DESIGN 6), those of
+// an echoed prompt included, which a replay tells again from the first one on. Pure.
 #pragma once
 
 #include <cstdint>
@@ -26,12 +27,13 @@ class RequestProgress {
   static constexpr uint32_t kCrashesMax = 1;   // of runners that it ran on; the next one ends it
   static constexpr uint32_t kReplaysMax = 32;  // for whatever reason
 
-  explicit RequestProgress(const ipc::Generation& generation);
+  RequestProgress(ipc::Work work, const ipc::Generation& generation);
 
   Heard on_accepted(const ipc::Accepted& event);
-  // Cuts from the text what was told before: text without tokens (the echoed prompt, text that was held back)
-  // has no index by which a repeat would be known.
+  // Cuts away what was told before: of an echo tokens, logprobs and text; of an answer the text that came
+  // without tokens, which has no index by which a repeat would be known.
   Heard on_delta(ipc::Delta& event);
+  Heard on_embedding(const ipc::Embedding& event);
   // May set `last`, with the usage of the whole request, where this ends the last choice that was still open:
   // after a replay the runner's own idea of it counts choices that had ended before.
   Heard on_finished(ipc::Finished& event);
@@ -47,15 +49,27 @@ class RequestProgress {
   uint32_t replays() const { return replays_; }
 
  private:
+  struct Echoed {
+    uint32_t tokens = 0;
+    size_t text_bytes = 0;
+  };
   struct Choice {
+    Echoed echo_told;   // to the client
+    Echoed echo_heard;  // from the runner that has the request now
     std::vector<ipc::TokenId> tokens;
     size_t text_told_bytes = 0;  // without tokens, since the last of `tokens`
     size_t text_skip_bytes = 0;  // of that, what the replay has still to repeat
     bool ended = false;
   };
+  Heard on_echo(Choice& choice, ipc::Delta& event) const;
+
+  const ipc::Work work_;
+  const bool echo_wanted_;
   std::vector<Choice> choices_;
   size_t open_choices_;
   bool accepted_ = false;
+  bool embedding_told_ = false;
+  bool embedding_heard_ = false;  // from the runner that has the request now
   uint32_t prompt_tokens_ = 0;
   uint32_t cached_tokens_ = 0;
   uint32_t generated_tokens_ = 0;

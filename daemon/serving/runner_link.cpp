@@ -219,7 +219,7 @@ void RunnerLink::handle(ipc::MessageType type, std::span<const std::byte> body) 
   if (lied_) return;
   if (type == ipc::MessageType::kState) return handle_state(body);
   if (owner_.on_message(*this, type, body)) {
-    served_ = served_ || type == ipc::MessageType::kDelta;
+    served_ = served_ || type == ipc::MessageType::kDelta || type == ipc::MessageType::kEmbedding;
     return;
   }
   spdlog::error("runner {} (pid {}): message {} breaks the lane's rules", id_, pid(), static_cast<int>(type));

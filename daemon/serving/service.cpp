@@ -21,10 +21,13 @@ ClassQueue::Limits limits_of(const Config& config) {
 uint64_t submit_bytes(const RequestSpec& spec) {
   constexpr uint64_t kFields = 256;  // all numbers, and the length of each list
   constexpr uint64_t kLength = 8;    // of each string
-  uint64_t bytes = kFields + spec.client.size() + spec.prompt.text.size();
-  bytes += spec.prompt.tokens.size() * sizeof(ipc::TokenId);
-  for (const auto& message : spec.prompt.chat) {
-    bytes += 2 * kLength + message.role.size() + message.content.size();
+  const auto& prompt = spec.prompt;
+  uint64_t bytes = kFields + spec.client.size() + prompt.text.size() + prompt.tools.size() +
+                   prompt.template_options.size() + spec.generation.constraint.text.size();
+  bytes += prompt.tokens.size() * sizeof(ipc::TokenId);
+  for (const auto& message : prompt.chat) {
+    bytes += 6 * kLength + message.role.size() + message.content.size() + message.name.size() +
+             message.reasoning.size() + message.tool_calls.size() + message.tool_call_id.size();
   }
   for (const auto& stop : spec.generation.stop) bytes += kLength + stop.size();
   bytes += spec.generation.stop_tokens.size() * sizeof(ipc::TokenId);
@@ -107,7 +110,8 @@ WaitingRequest Service::waiting(const Record& record, uint64_t deadline_ns) cons
 
 RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
   const RequestId id = next_id_++;
-  const auto match = match_client(config_, spec.peer.known, spec.peer.uid, spec.peer.gid);
+  const auto match =
+      match_client(config_, {spec.peer.known, spec.peer.uid, spec.peer.gid, spec.peer.key_client});
   spec.service_class = std::max(spec.service_class, match.class_ceiling);  // a higher class is a lower number
   if (spec.client.empty()) spec.client = match.name;
   if (auto refusal = reason_to_refuse(spec)) {
@@ -118,7 +122,7 @@ RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
   const auto& class_config = config_.classes[static_cast<size_t>(spec.service_class)];
   const auto model = static_cast<uint32_t>(config_.find_model(spec.model) - config_.models.data());
   const uint64_t deadline_ns = spec.deadline_ns != 0 ? spec.deadline_ns : now_ns + class_config.deadline_ns;
-  const RequestProgress progress(spec.generation);
+  const RequestProgress progress(spec.work, spec.generation);
   const uint64_t bytes = submit_bytes(spec);
   auto record = std::make_unique<Record>(Record{id, std::move(spec), model, match.weight, now_ns, deadline_ns,
                                                 &sink, RequestState::kQueued, nullptr, progress, bytes, ""});

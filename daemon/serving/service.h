@@ -81,7 +81,9 @@ class Service final : public Serving, private RunnerOwner {
     uint64_t bytes = 0;   // of its submit, at most, while nothing is generated
     std::string trouble;  // what its runner said before it died; empty: nothing
 
-    uint32_t sequences() const { return spec.generation.choices == 0 ? 1 : spec.generation.choices; }
+    uint32_t sequences() const {
+      return spec.work == ipc::Work::kEmbed || spec.generation.choices == 0 ? 1 : spec.generation.choices;
+    }
   };
   struct LateOutcome {
     ResponseSink* sink;
@@ -118,6 +120,7 @@ class Service final : public Serving, private RunnerOwner {
   Record* find(const Runner& runner, RequestId id);
   bool on_accepted(Runner& runner, std::span<const std::byte> body);
   bool on_delta(Runner& runner, std::span<const std::byte> body);
+  bool on_embedding(Runner& runner, std::span<const std::byte> body);
   bool on_finished(Runner& runner, std::span<const std::byte> body);
   bool on_failed(Runner& runner, std::span<const std::byte> body);
   bool on_answer(Runner& runner, std::span<const std::byte> body);

@@ -17,6 +17,8 @@ bool Service::on_message(RunnerLink& link, ipc::MessageType type, std::span<cons
   switch (type) {
     case ipc::MessageType::kDelta:
       return on_delta(runner, body);
+    case ipc::MessageType::kEmbedding:
+      return on_embedding(runner, body);
     case ipc::MessageType::kAccepted:
       return on_accepted(runner, body);
     case ipc::MessageType::kFinished:
@@ -54,6 +56,21 @@ bool Service::on_delta(Runner& runner, std::span<const std::byte> body) {
   if (cell.rule != RequestRule::kTell) return true;
   const auto heard = record->progress.on_delta(*event);
   if (heard == Heard::kNews) record->sink->on_delta(*event);
+  return heard != Heard::kLie;
+}
+
+// To the request's life it is what the first token is to others.
+bool Service::on_embedding(Runner& runner, std::span<const std::byte> body) {
+  const auto event = ipc::Embedding::decode(body);
+  if (!event) return false;
+  auto* record = find(runner, event->request);
+  if (record == nullptr) return true;
+  const auto cell = request_cell(record->state, RequestEvent::kDelta);
+  if (cell.rule == RequestRule::kImpossible) return false;
+  record->state = cell.next;
+  if (cell.rule != RequestRule::kTell) return true;
+  const auto heard = record->progress.on_embedding(*event);
+  if (heard == Heard::kNews) record->sink->on_embedding(*event);
   return heard != Heard::kLie;
 }
 

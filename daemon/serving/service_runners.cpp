@@ -70,6 +70,7 @@ void Service::pump_model(uint32_t model) {
 bool Service::dispatch(Record& record, Runner& runner) {
   ipc::Submit submit;
   submit.request = record.id;
+  submit.work = record.spec.work;
   submit.service_class = record.spec.service_class;
   submit.deadline_ns = record.deadline_ns;
   submit.prompt = record.spec.prompt;

@@ -24,7 +24,8 @@ struct Peer {
   int64_t pid = -1;
   uint32_t uid = 0;
   uint32_t gid = 0;
-  bool known = false;  // false for TCP peers
+  bool known = false;           // false for TCP peers
+  std::string key_client = {};  // the configured client whose API key the request showed; empty: none
 };
 
 struct RequestSpec {
@@ -33,10 +34,11 @@ struct RequestSpec {
   std::string endpoint;  // "chat", "completions": for `request ls`
   ipc::Class service_class = ipc::Class::kNormal;
   std::string model;  // as the client wrote it; empty: the default model
+  ipc::Work work = ipc::Work::kGenerate;
   ipc::Prompt prompt;
-  ipc::Generation generation;
-  uint64_t deadline_ns = 0;   // for the first token, CLOCK_MONOTONIC; 0: the class's default
-  uint64_t prompt_bytes = 0;  // of the prompt as received, for estimates
+  ipc::Generation generation;  // kEmbed: nothing of it counts
+  uint64_t deadline_ns = 0;    // for the first token, CLOCK_MONOTONIC; 0: the class's default
+  uint64_t prompt_bytes = 0;   // of the prompt as received, for estimates
 };
 
 // A refusal: the error, and when to come back where that is known.
@@ -48,12 +50,16 @@ struct Refusal {
 };
 
 // Hears of one request. Exactly one of on_refused, on_failed, or an on_finished with `last` is the end of it;
-// after that, and after Serving::forget, nothing more is called. on_accepted comes before any delta.
+// after that, and after Serving::forget, nothing more is called. on_accepted comes before any delta. Of a
+// choice with an echo, the deltas of the whole prompt come before the first of the answer.
 class ResponseSink {
  public:
   virtual ~ResponseSink() = default;
   virtual void on_accepted(const ipc::Accepted& event) = 0;
   virtual void on_delta(const ipc::Delta& event) = 0;
+  // Once, before on_finished, of a request whose work is kEmbed; such a request has no deltas. All values are
+  // finite.
+  virtual void on_embedding(const ipc::Embedding& /*event*/) {}
   virtual void on_finished(const ipc::Finished& event) = 0;
   virtual void on_refused(
       const Refusal& refusal) = 0;                 // before acceptance: an HTTP status can still be chosen

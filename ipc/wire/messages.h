@@ -204,8 +204,12 @@ struct TokenLogprob {
 struct Delta {
   RequestId request = 0;
   uint16_t choice = 0;
-  uint32_t index = 0;           // of tokens[0] within the choice; of an echo: within the prompt
-  bool echo = false;            // these are the prompt's own tokens, told before the answer's first
+  uint32_t index = 0;  // of tokens[0] within the choice; of an echo: within the prompt
+  // These are the prompt's own tokens, each told once before the answer's first. The texts of all of an
+  // echo's deltas joined are the prompt's decoded text. With logprobs each token has a delta of its own,
+  // whose text is the whole characters that it completed: a token's text begins where the one before it
+  // ended.
+  bool echo = false;
   std::vector<TokenId> tokens;  // also while their text is held back
   std::string text;             // whole UTF-8 characters that these and earlier tokens completed
   // When asked for, one entry for each of `tokens`: [0] is the chosen one, then the best alternatives. The

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace deepserve::daemon {
 namespace {
 
@@ -32,10 +34,36 @@ ipc::Finished finished(uint16_t choice, bool last) {
   return event;
 }
 
-RequestProgress accepted(uint16_t count = 1) {
-  RequestProgress progress(choices(count));
+RequestProgress accepted(const ipc::Generation& generation, ipc::Work work = ipc::Work::kGenerate) {
+  RequestProgress progress(work, generation);
   EXPECT_EQ(progress.on_accepted({1, 10, 2}), Heard::kNews);
   return progress;
+}
+
+RequestProgress accepted(uint16_t count = 1) {
+  return accepted(choices(count));
+}
+
+// A request with an echo, whose prompt has 10 tokens.
+RequestProgress echoing(uint16_t count = 1) {
+  auto generation = choices(count);
+  generation.echo = true;
+  return accepted(generation);
+}
+
+ipc::Delta echo(uint32_t index, std::vector<ipc::TokenId> tokens, std::string text) {
+  auto event = delta(0, index, std::move(tokens));
+  event.echo = true;
+  event.text = std::move(text);
+  return event;
+}
+
+RequestProgress embedding() {
+  return accepted({}, ipc::Work::kEmbed);
+}
+
+Heard embed(RequestProgress& progress, std::vector<float> values) {
+  return progress.on_embedding({1, std::move(values)});
 }
 
 TEST(RequestProgress, TokensAreToldOnceAndInOrder) {
@@ -57,7 +85,7 @@ TEST(RequestProgress, AGapAHalfRepeatAndAnUnknownChoiceAreLies) {
 }
 
 TEST(RequestProgress, ADeltaBeforeAcceptanceIsALie) {
-  RequestProgress progress(choices(1));
+  RequestProgress progress(ipc::Work::kGenerate, choices(1));
   EXPECT_EQ(hear(progress, delta(0, 0, {1})), Heard::kLie);
 }
 
@@ -89,23 +117,121 @@ TEST(RequestProgress, AChoiceThatHadEndedBeforeTheReplayEndsOnlyOnce) {
   EXPECT_EQ(progress.on_finished(repeat), Heard::kRepeat);
 }
 
-TEST(RequestProgress, EchoedTextIsToldOnceAlsoWhenTheReplayCutsItElsewhere) {
+TEST(RequestProgress, TextWithoutTokensIsToldOnceAlsoWhenTheReplayCutsItElsewhere) {
   auto progress = accepted();
-  auto echo = delta(0, 0, {});
-  echo.text = "Once upon";
-  EXPECT_EQ(progress.on_delta(echo), Heard::kNews);
-  EXPECT_EQ(echo.text, "Once upon");
+  auto held_back = delta(0, 0, {});
+  held_back.text = "Once upon";
+  EXPECT_EQ(progress.on_delta(held_back), Heard::kNews);
+  EXPECT_EQ(held_back.text, "Once upon");
   ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
-  echo.text = "Once ";
-  EXPECT_EQ(progress.on_delta(echo), Heard::kRepeat);
-  echo.text = "upon a time";
-  EXPECT_EQ(progress.on_delta(echo), Heard::kNews);
-  EXPECT_EQ(echo.text, " a time");
+  held_back.text = "Once ";
+  EXPECT_EQ(progress.on_delta(held_back), Heard::kRepeat);
+  held_back.text = "upon a time";
+  EXPECT_EQ(progress.on_delta(held_back), Heard::kNews);
+  EXPECT_EQ(held_back.text, " a time");
   EXPECT_EQ(hear(progress, delta(0, 0, {5})), Heard::kNews);
   ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
-  auto held_back = delta(0, 1, {});
-  held_back.text = "tail";
-  EXPECT_EQ(progress.on_delta(held_back), Heard::kNews);
+  auto tail = delta(0, 1, {});
+  tail.text = "tail";
+  EXPECT_EQ(progress.on_delta(tail), Heard::kNews);
+}
+
+TEST(RequestProgress, AnEchoIsCountedApartFromTheAnswer) {
+  auto progress = echoing();
+  EXPECT_EQ(hear(progress, echo(0, {1, 2, 3, 4, 5, 6}, "abcdef")), Heard::kNews);
+  EXPECT_EQ(hear(progress, echo(0, {1, 2, 3}, "abc")), Heard::kRepeat);
+  EXPECT_EQ(hear(progress, echo(6, {7, 8, 9, 10}, "ghij")), Heard::kNews);
+  EXPECT_EQ(hear(progress, delta(0, 0, {11})), Heard::kNews);
+  EXPECT_EQ(progress.generated_tokens(), 1u);
+  EXPECT_EQ(progress.resumed().at(0).tokens, (std::vector<ipc::TokenId>{11}));
+}
+
+TEST(RequestProgress, AReplayRepeatsNothingOfTheEchoWhereverItIsCut) {
+  const std::string text = "0123456789";
+  for (uint32_t told = 0; told <= 10; ++told) {
+    for (uint32_t size = 1; size <= 10; ++size) {
+      auto progress = echoing();
+      std::string heard = text.substr(0, told);
+      std::vector<ipc::TokenId> tokens;
+      for (uint32_t i = 0; i < told; ++i) {
+        EXPECT_EQ(hear(progress, echo(i, {i}, text.substr(i, 1))), Heard::kNews);
+        tokens.push_back(i);
+      }
+      ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
+      for (uint32_t i = 0; i < 10; i += size) {
+        auto again = echo(i, {}, text.substr(i, size));
+        for (uint32_t j = i; j < std::min(10u, i + size); ++j) {
+          again.tokens.push_back(j);
+          again.logprobs.push_back({{j, -1.0f, ""}});
+        }
+        const bool news = i + again.tokens.size() > told;
+        ASSERT_EQ(progress.on_delta(again), news ? Heard::kNews : Heard::kRepeat) << told << " " << size;
+        if (!news) continue;
+        EXPECT_EQ(again.index, tokens.size());
+        ASSERT_EQ(again.logprobs.size(), again.tokens.size());
+        EXPECT_EQ(again.logprobs[0][0].token, again.tokens[0]);
+        tokens.insert(tokens.end(), again.tokens.begin(), again.tokens.end());
+        heard += again.text;
+      }
+      EXPECT_EQ(heard, text);
+      EXPECT_EQ(tokens.size(), 10u);
+    }
+  }
+}
+
+TEST(RequestProgress, PiecesOfALongEchoAreToldOnce) {
+  auto progress = echoing();
+  EXPECT_EQ(hear(progress, echo(0, {}, "abcd")), Heard::kNews);
+  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
+  EXPECT_EQ(hear(progress, echo(0, {}, "abc")), Heard::kRepeat);
+  auto rest = echo(0, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, "def");
+  EXPECT_EQ(progress.on_delta(rest), Heard::kNews);
+  EXPECT_EQ(rest.text, "ef");
+  EXPECT_EQ(rest.tokens.size(), 10u);
+}
+
+TEST(RequestProgress, AnEchoThatCannotBeIsALie) {
+  auto unasked = accepted();
+  EXPECT_EQ(hear(unasked, echo(0, {1}, "a")), Heard::kLie);
+  auto gap = echoing();
+  EXPECT_EQ(hear(gap, echo(1, {1}, "a")), Heard::kLie);
+  auto beyond = echoing();
+  EXPECT_EQ(hear(beyond, echo(0, std::vector<ipc::TokenId>(11), "a")), Heard::kLie);
+  auto late = echoing();
+  EXPECT_EQ(hear(late, echo(0, std::vector<ipc::TokenId>(10), "a")), Heard::kNews);
+  EXPECT_EQ(hear(late, delta(0, 0, {7})), Heard::kNews);
+  EXPECT_EQ(hear(late, echo(10, {}, "b")), Heard::kLie);
+}
+
+TEST(RequestProgress, AnEmbeddingIsToldOnceAndAReplaysIsARepeat) {
+  auto progress = embedding();
+  EXPECT_EQ(embed(progress, {0.6f, 0.8f}), Heard::kNews);
+  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
+  EXPECT_EQ(embed(progress, {0.6f, 0.8f}), Heard::kRepeat);
+  auto end = finished(0, true);
+  EXPECT_EQ(progress.on_finished(end), Heard::kNews);
+  EXPECT_EQ(end.usage.prompt_tokens, 10u);
+}
+
+TEST(RequestProgress, AnEmbeddingThatCannotBeIsALie) {
+  auto twice = embedding();
+  EXPECT_EQ(embed(twice, {1.0f}), Heard::kNews);
+  EXPECT_EQ(embed(twice, {1.0f}), Heard::kLie);
+  auto empty = embedding();
+  EXPECT_EQ(embed(empty, std::vector<float>{}), Heard::kLie);
+  auto wide = embedding();
+  EXPECT_EQ(embed(wide, std::vector<float>(100'000)), Heard::kLie);
+  auto not_a_number = embedding();
+  EXPECT_EQ(embed(not_a_number, {0.0f, std::numeric_limits<float>::quiet_NaN()}), Heard::kLie);
+  auto unasked = accepted();
+  EXPECT_EQ(embed(unasked, {1.0f}), Heard::kLie);
+  auto with_tokens = embedding();
+  EXPECT_EQ(hear(with_tokens, delta(0, 0, {1})), Heard::kLie);
+  auto missing = embedding();
+  auto end = finished(0, true);
+  EXPECT_EQ(missing.on_finished(end), Heard::kLie);
+  RequestProgress unaccepted(ipc::Work::kEmbed, {});
+  EXPECT_EQ(embed(unaccepted, {1.0f}), Heard::kLie);
 }
 
 TEST(RequestProgress, ALastThatIsNotTheLastIsALie) {
