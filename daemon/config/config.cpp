@@ -35,15 +35,31 @@ std::string problems_text(const std::string& file, const ConfigProblems& problem
   return text;
 }
 
-ClientMatch match_client(const Config& config, bool peer_known, uint32_t uid, uint32_t gid) {
-  const std::string anonymous = peer_known ? fmt::format("uid:{}", uid) : "unknown";
-  if (config.clients.empty()) {
-    return {anonymous, peer_known ? ipc::Class::kVip : ipc::Class::kNormal, 1.0};
-  }
+const ClientConfig* find_client_by_key(const Config& config, std::string_view key) {
+  const KeyDigest shown = digest_of_key(key);
+  const ClientConfig* found = nullptr;
   for (const auto& client : config.clients) {
-    const bool uid_fits = !client.uid || *client.uid == uid;
-    const bool gid_fits = !client.gid || *client.gid == gid;
-    if (peer_known && uid_fits && gid_fits) return {client.name, client.class_ceiling, client.weight};
+    for (const auto& digest : client.api_keys) {
+      if (same_digest(digest, shown)) found = &client;
+    }
+  }
+  return found;
+}
+
+ClientMatch match_client(const Config& config, const Caller& caller) {
+  const std::string anonymous = caller.peer_known ? fmt::format("uid:{}", caller.uid) : "unknown";
+  if (config.clients.empty()) {
+    return {anonymous, caller.peer_known ? ipc::Class::kVip : ipc::Class::kNormal, 1.0};
+  }
+  const auto is_caller = [&](const ClientConfig& client) {
+    if (!caller.key_client.empty()) return client.name == caller.key_client;
+    const bool names_peers = client.uid || client.gid;
+    const bool uid_fits = !client.uid || *client.uid == caller.uid;
+    const bool gid_fits = !client.gid || *client.gid == caller.gid;
+    return caller.peer_known && names_peers && uid_fits && gid_fits;
+  };
+  for (const auto& client : config.clients) {
+    if (is_caller(client)) return {client.name, client.class_ceiling, client.weight};
   }
   return {anonymous, ipc::Class::kNormal, 1.0};
 }

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/config/api_key.h"
 #include "ipc/base/clock.h"
 #include "ipc/base/result.h"
 #include "ipc/wire/messages.h"
@@ -77,6 +78,7 @@ struct ClientConfig {
   std::string name;
   std::optional<uint32_t> uid;
   std::optional<uint32_t> gid;
+  std::vector<KeyDigest> api_keys;  // SHA-256 of each; several while one takes the other's place
   ipc::Class class_ceiling = ipc::Class::kNormal;  // the highest it may ask for
   double weight = 1.0;
 };
@@ -125,15 +127,27 @@ std::string problems_json(const std::string& file, const ConfigProblems& problem
 // The effective configuration, as JSON with the keys of the file.
 std::string config_json(const Config& config);
 
-// Who a socket's peer is to us.
+// Whom an API key belongs to; null when it is nobody's. Every configured key is compared, in constant time.
+const ClientConfig* find_client_by_key(const Config& config, std::string_view key);
+
+// Who asks is to us.
 struct ClientMatch {
   std::string name;  // the configured name, or "uid:1000"
   ipc::Class class_ceiling = ipc::Class::kNormal;
   double weight = 1.0;
 };
 
-// The first [[client]] whose uid and gid (those that it names) are the peer's. With no [[client]] at all
-// every local peer may use vip; with some, an unmatched peer's ceiling is normal.
-ClientMatch match_client(const Config& config, bool peer_known, uint32_t uid, uint32_t gid);
+// What is known of who asks: the socket's peer, and the client whose API key came along.
+struct Caller {
+  bool peer_known = false;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  std::string_view key_client;  // its configured name; empty: no key, or nobody's
+};
+
+// The client whose key it is, else the first [[client]] whose uid and gid (those that it names) are the
+// peer's. With no [[client]] at all every local peer may use vip; with some, an unmatched peer's ceiling is
+// normal.
+ClientMatch match_client(const Config& config, const Caller& caller);
 
 }  // namespace deepserve::daemon

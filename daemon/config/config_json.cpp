@@ -42,6 +42,7 @@ json::object client_json(const ClientConfig& client) {
   json::object object{{"name", client.name}};
   if (client.uid) object["uid"] = *client.uid;
   if (client.gid) object["gid"] = *client.gid;
+  object["api_keys"] = client.api_keys.size();  // how many: their digests help nobody who reads this
   object["class"] = ipc::class_name(client.class_ceiling);
   object["weight"] = client.weight;
   return object;

@@ -53,6 +53,7 @@ class Loader {
   void read_model(Section section);
   void read_model_devices(Section& section, const toml::node* node, ModelConfig& model);
   void read_classes(const toml::table& table);
+  void read_api_keys(Section& section, const toml::node& node, ClientConfig& client);
   void read_client(Section section);
   std::string read_name(Section& section, std::set<std::string>& taken, std::string_view kind);
   template <typename Read>
@@ -64,6 +65,8 @@ class Loader {
   Config config_;
   ConfigProblems problems_;
   std::set<std::string> device_names_, model_names_, client_names_;
+  std::set<KeyDigest> key_digests_;
+  const toml::node* tcp_node_ = nullptr;  // of server.listen, when it names an address over TCP
 };
 
 tl::expected<Config, ConfigProblems> Loader::load(const toml::table& table) {
@@ -83,8 +86,11 @@ tl::expected<Config, ConfigProblems> Loader::load(const toml::table& table) {
   }
   for_tables(root, "client", [&](Section section) { read_client(std::move(section)); });
   root.finish();
-  if (device_names_.empty()) root.problem(nullptr, "there is no [[device]]: nothing can run");
-  if (model_names_.empty()) root.problem(nullptr, "there is no [[model]]: nothing can be served");
+  if (tcp_node_ != nullptr && key_digests_.empty()) {
+    root.problem(tcp_node_, "server.listen: nobody could use TCP: no [[client]] has an api_key_sha256");
+  }
+  if (config_.devices.empty()) root.problem(nullptr, "there is no [[device]]: nothing can run");
+  if (config_.models.empty()) root.problem(nullptr, "there is no [[model]]: nothing can be served");
   if (problems_.empty()) return std::move(config_);
   std::stable_sort(problems_.begin(), problems_.end(), [](const auto& a, const auto& b) {
     return std::pair(a.line, a.column) < std::pair(b.line, b.column);
@@ -158,12 +164,7 @@ void Loader::read_server(Section section) {
     config_.server.listen.clear();
     for (const auto& text : listen) {
       auto address = parse_address(text, listen_node, section);
-      if (address.is_tcp()) {
-        section.problem(listen_node,
-                        fmt::format("server.listen: '{}': TCP is not supported yet (it needs API keys); "
-                                    "use \"unix:api.sock\"",
-                                    text));
-      }
+      if (address.is_tcp() && tcp_node_ == nullptr) tcp_node_ = listen_node;
       config_.server.listen.push_back(std::move(address));
     }
     if (listen.empty())
@@ -176,6 +177,13 @@ void Loader::read_server(Section section) {
     config_.server.control = parse_address(control, control_node, section);
     if (config_.server.control.is_tcp())
       section.problem(control_node, "server.control: only \"unix:PATH\" is allowed");
+  }
+  for (const auto& address : config_.server.listen) {
+    if (address.is_unix() && address.unix_path == config_.server.control.unix_path) {
+      section.problem(control_node != nullptr ? control_node : listen_node,
+                      fmt::format("server: '{}' is both a socket to listen on and the control socket",
+                                  address.unix_path));
+    }
   }
   section.read_duration("drain_limit", 0, kHour_ns, config_.server.drain_limit_ns);
   section.finish();
@@ -329,6 +337,28 @@ void Loader::read_classes(const toml::table& table) {
   }
 }
 
+// One digest, or a list of them while an old key and its successor are both in use.
+void Loader::read_api_keys(Section& section, const toml::node& node, ClientConfig& client) {
+  std::vector<std::string> digests;
+  if (node.is_string()) {
+    section.read("api_key_sha256", digests.emplace_back());
+  } else {
+    section.read_strings("api_key_sha256", digests);
+  }
+  for (const auto& text : digests) {
+    const auto digest = parse_key_digest(text);
+    if (!digest) {
+      section.problem(&node,
+                      "client.api_key_sha256: expected the 64 hexadecimal digits of a key's SHA-256 "
+                      "(printf %s KEY | sha256sum)");
+    } else if (!key_digests_.insert(*digest).second) {
+      section.problem(&node, "client.api_key_sha256: this key is there twice");
+    } else {
+      client.api_keys.push_back(*digest);
+    }
+  }
+}
+
 void Loader::read_client(Section section) {
   ClientConfig client;
   client.name = read_name(section, client_names_, "client");
@@ -338,12 +368,14 @@ void Loader::read_client(Section section) {
     section.read_integer(key, 0, 0xffffffffu, id);
     *out = id;
   }
-  for (const auto* key : {"api_key_sha256", "trusted_proxy"}) {
-    if (const auto* node = section.take(key)) {
-      section.problem(node, fmt::format("client.{} is not supported yet; match by uid or gid", key));
-    }
+  if (const auto* node = section.take("trusted_proxy")) {
+    section.problem(node, "client.trusted_proxy is not supported yet");
   }
-  if (!client.uid && !client.gid) section.problem(nullptr, "client: name a uid or a gid that it is known by");
+  const auto* keys_node = section.take("api_key_sha256");
+  if (keys_node != nullptr) read_api_keys(section, *keys_node, client);
+  if (!client.uid && !client.gid && keys_node == nullptr) {
+    section.problem(nullptr, "client: name a uid, a gid or an api_key_sha256 that it is known by");
+  }
   std::string class_text;
   const auto* class_node = section.take("class");
   section.read("class", class_text);

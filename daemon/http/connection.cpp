@@ -56,9 +56,11 @@ bool elapsed(uint64_t now_ns, uint64_t since_ns, uint64_t limit_ms) {
 
 }  // namespace
 
-Connection::Connection(HttpServer& server, Fd socket, const Router& router, bool is_unix)
+Connection::Connection(HttpServer& server, Fd socket, const Router& router, const Authorize& authorize,
+                       bool is_unix)
     : server_(server),
       router_(router),
+      authorize_(authorize),
       socket_(std::move(socket)),
       is_unix_(is_unix),
       since_ns_(monotonic_ns()),
@@ -146,6 +148,7 @@ void Connection::after_feed() {
   const size_t body_bytes = parser_->body_bytes();
   server_.bodies_bytes_ += body_bytes - counted_body_bytes_;
   counted_body_bytes_ = body_bytes;
+  if (auto admitted = admit_head(); !admitted) return reject(admitted.error());
   if (parser_->complete()) return dispatch();
   if (server_.bodies_bytes_ > server_.limits_.bodies_bytes_max) {
     return reject({Code::kServerOverloaded, "too many request bodies are being received at once"});
@@ -160,10 +163,19 @@ void Connection::after_feed() {
   since_ns_ = now_ns;
 }
 
+// Once for each request, as soon as its head is there: who may not ask is told so before the body is
+// received.
+Result<void> Connection::admit_head() {
+  if (!parser_->head_done() || std::exchange(authorized_, true) || !authorize_) return {};
+  TRY_ASSIGN(peer_.key_client, authorize_(parser_->head(), is_unix_));
+  return {};
+}
+
 void Connection::dispatch() {
   request_ = parser_->take();
   request_.peer = peer_;
   parser_.reset();
+  authorized_ = false;
   release_body();
   state_ = State::kRunning;
   since_ns_ = write_since_ns_ = monotonic_ns();

@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 
+#include "daemon/http/authorize.h"
 #include "daemon/http/limits.h"
 #include "daemon/http/output_buffer.h"
 #include "daemon/http/request_parser.h"
@@ -27,7 +28,8 @@ class HttpServer;
 
 class Connection final : public Exchange {
  public:
-  Connection(HttpServer& server, Fd socket, const Router& router, bool is_unix);
+  // `authorize` may be empty; it and the router are borrowed.
+  Connection(HttpServer& server, Fd socket, const Router& router, const Authorize& authorize, bool is_unix);
   ~Connection();
 
   // Writes what there is; one send. Called by the server before the loop sleeps, for each dirty connection.
@@ -53,6 +55,7 @@ class Connection final : public Exchange {
   void read();
   void take(std::string_view bytes);
   void after_feed();
+  Result<void> admit_head();
   void dispatch();
   void reject(const Error& error);
   void peer_ended();
@@ -70,6 +73,7 @@ class Connection final : public Exchange {
 
   HttpServer& server_;
   const Router& router_;
+  const Authorize& authorize_;
   Fd socket_;
   std::unique_ptr<Poll> poll_;
   int watched_ = 0;
@@ -78,6 +82,7 @@ class Connection final : public Exchange {
   bool dirty_ = false;
   bool half_closed_ = false;  // the client sends no more but reads on
   bool write_blocked_ = false;
+  bool authorized_ = false;  // the present request's head was looked at
   // The present answer.
   bool begun_ = false;
   bool streaming_ = false;

@@ -44,6 +44,7 @@ HttpResponse error_response(const Error& error, const ErrorDetails& details) {
   HttpResponse response{.status = error_row(error.code).http_status};
   append_error_json(response.body, error, details);
   response.body += '\n';
+  if (response.status == 401) response.fields.emplace_back("WWW-Authenticate", "Bearer");
   if (details.retry_after_ms != 0) {
     response.fields.emplace_back("Retry-After", std::to_string((details.retry_after_ms + 999) / 1000));
     response.fields.emplace_back("retry-after-ms", std::to_string(details.retry_after_ms));

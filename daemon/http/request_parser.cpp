@@ -212,6 +212,10 @@ size_t RequestParser::body_bytes() const {
   return state_->parser.request.body.size();
 }
 
+const HttpRequest& RequestParser::head() const {
+  return state_->parser.request;
+}
+
 HttpRequest RequestParser::take() {
   HttpRequest request = std::move(state_->parser.request);
   request.keep_alive = !request.http_1_0 && state_->parser.keep_alive();

@@ -32,6 +32,8 @@ class RequestParser {
   bool expects_continue() const;  // the client waits for a 100 before it sends the body
   size_t body_bytes() const;      // received so far
 
+  // The request so far, once its head is done.
+  const HttpRequest& head() const;
   // The request, once complete; without its peer.
   HttpRequest take();
 

@@ -1,5 +1,7 @@
 #include "daemon/http/server.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -25,6 +27,12 @@ bool is_unix_socket(const Fd& socket) {
   return ::getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
 }
 
+// Tokens go out one by one: none of them waits for the next.
+void send_at_once(const Fd& socket) {
+  const int on = 1;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
 }  // namespace
 
 struct HttpServer::Listener {
@@ -32,6 +40,7 @@ struct HttpServer::Listener {
   const Router* router = nullptr;
   size_t connections_max = 0;
   bool is_unix = false;
+  const Authorize* authorize = nullptr;
   std::unique_ptr<Poll> poll;
 };
 
@@ -50,12 +59,13 @@ HttpServer::~HttpServer() {
   close_all();
 }
 
-Result<void> HttpServer::listen(Fd socket, const Router& router, Audience audience) {
+Result<void> HttpServer::listen(Fd socket, const Router& router, Audience audience, Authorize authorize) {
   TRY(adopt_listener(socket));
   auto listener = std::make_unique<Listener>();
   Listener& made = *listener;
   made.socket = std::move(socket);
   made.router = &router;
+  made.authorize = &authorizers_.emplace_back(std::move(authorize));
   made.connections_max =
       audience == Audience::kOperators ? limits_.operator_connections_max : limits_.connections_max;
   made.is_unix = is_unix_socket(made.socket);
@@ -77,7 +87,7 @@ void HttpServer::accept_from(Listener& listener) {
     if (open_[listener.router] >= listener.connections_max) {
       refuse(std::move(socket));
     } else {
-      add_connection(std::move(socket), *listener.router, listener.is_unix);
+      add_connection(std::move(socket), listener);
     }
   }
 }
@@ -93,13 +103,15 @@ void HttpServer::pause_accepting() {
   accept_timer_->start(kAcceptPause_ms);
 }
 
-void HttpServer::add_connection(Fd socket, const Router& router, bool is_unix) {
+void HttpServer::add_connection(Fd socket, const Listener& listener) {
   ++counters_.connections_total;
+  if (!listener.is_unix) send_at_once(socket);
   if (connections_.empty()) sweep_timer_->start(limits_.sweep_ms, limits_.sweep_ms);
-  auto connection = std::make_unique<Connection>(*this, std::move(socket), router, is_unix);
+  auto connection = std::make_unique<Connection>(*this, std::move(socket), *listener.router,
+                                                 *listener.authorize, listener.is_unix);
   Connection* key = connection.get();
   connections_.emplace(key, std::move(connection));
-  ++open_[&router];
+  ++open_[listener.router];
   counters_.connections_open = connections_.size();
 }
 

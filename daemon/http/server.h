@@ -12,12 +12,14 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/http/authorize.h"
 #include "daemon/http/limits.h"
 #include "daemon/http/router.h"
 #include "daemon/loop/loop.h"
@@ -52,8 +54,10 @@ class HttpServer {
   HttpServer& operator=(const HttpServer&) = delete;
 
   // Takes a socket that is bound and listening. Connections are counted, and capped, for each Router by
-  // itself: however many clients there are, an operator still gets through.
-  Result<void> listen(Fd socket, const Router& router, Audience audience = Audience::kClients);
+  // itself: however many clients there are, an operator still gets through. Without `authorize` everyone who
+  // can connect may ask.
+  Result<void> listen(Fd socket, const Router& router, Audience audience = Audience::kClients,
+                      Authorize authorize = {});
   // Closes the listening sockets; connections go on.
   void stop_accepting();
   // Stops accepting, closes idle connections, and every other one after the answer that it is at. `done` is
@@ -70,7 +74,7 @@ class HttpServer {
   struct Listener;
 
   void accept_from(Listener& listener);
-  void add_connection(Fd socket, const Router& router, bool is_unix);
+  void add_connection(Fd socket, const Listener& listener);
   void refuse(Fd socket);
   void pause_accepting();
   void mark_dirty(Connection& connection);
@@ -85,6 +89,7 @@ class HttpServer {
   const HttpLimits limits_;
   HttpCounters counters_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  std::deque<Authorize> authorizers_;  // of all listeners there ever were: connections outlive theirs
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   std::unordered_map<const Router*, size_t> open_;  // connections
   std::vector<std::unique_ptr<Connection>> dead_;   // destroyed once no callback of theirs can be running

@@ -81,11 +81,14 @@ Result<Sockets> open_sockets(const Config& config) {
                   "systemd passed a socket named '{}': only \"api\" and \"ctl\" are known", inherited.name);
     }
   }
-  if (sockets.api.empty()) {
-    for (const auto& address : config.server.listen) {
-      TRY_ASSIGN(auto socket, bind_unix(address.unix_path, 0660));
+  // systemd passes Unix sockets alone; the addresses over TCP are ours in either case.
+  const bool unix_inherited = !sockets.api.empty();
+  for (const auto& address : config.server.listen) {
+    if (address.is_tcp()) {
+      TRY_ASSIGN(sockets.api.emplace_back(), bind_loopback(address.text()));
+    } else if (!unix_inherited) {
+      TRY_ASSIGN(sockets.api.emplace_back(), bind_unix(address.unix_path, 0660));
       give_to_group(address.unix_path);
-      sockets.api.push_back(std::move(socket));
     }
   }
   if (!sockets.control) {
@@ -103,6 +106,20 @@ Result<Sockets> open_sockets(const Config& config) {
     TRY_ASSIGN(sockets.observe, bind_unix(config.observe.listen.unix_path, 0660));
   }
   return sockets;
+}
+
+// Whose key the request shows. Over a Unix socket the peer's uid is enough: a key that is nobody's is not
+// looked at, as OpenAI's libraries always send one. Over TCP nothing but a key tells who asks; the health
+// checks of load balancers know none.
+Result<std::string> authorize_client(const Config& config, const HttpRequest& head, bool is_unix) {
+  const std::string* authorization = head.field("authorization");
+  const auto key = authorization == nullptr ? std::string_view() : bearer_token(*authorization);
+  const ClientConfig* client = key.empty() ? nullptr : find_client_by_key(config, key);
+  if (client != nullptr) return client->name;
+  if (is_unix || head.path == "/healthz" || head.path == "/readyz") return std::string();
+  return fail(Code::kInvalidApiKey, "{}",
+              key.empty() ? "no API key was given: send it as 'Authorization: Bearer KEY'"
+                          : "the API key is not one of this server's");
 }
 
 class Daemon {
@@ -129,7 +146,12 @@ class Daemon {
   }
 
   Result<void> listen(Sockets sockets) {
-    for (auto& socket : sockets.api) TRY(server_.listen(std::move(socket), api_routes_));
+    const auto authorize = [this](const HttpRequest& head, bool is_unix) {
+      return authorize_client(config_, head, is_unix);
+    };
+    for (auto& socket : sockets.api) {
+      TRY(server_.listen(std::move(socket), api_routes_, Audience::kClients, authorize));
+    }
     TRY(server_.listen(std::move(sockets.control), control_routes_, Audience::kOperators));
     if (sockets.observe) {
       TRY(server_.listen(std::move(sockets.observe), observe_routes_, Audience::kOperators));
@@ -153,7 +175,7 @@ class Daemon {
   ApiOptions api_options() {
     ApiOptions options;
     options.client_name = [this](const Peer& peer) {
-      return match_client(config_, peer.known, peer.uid, peer.gid).name;
+      return match_client(config_, {peer.known, peer.uid, peer.gid, peer.key_client}).name;
     };
     options.server = &server_;
     return options;

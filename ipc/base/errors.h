@@ -47,7 +47,8 @@ enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
   X(kBadModelFile,        "bad_model_file",          500, 1, false, kError)         \
   X(kBadLane,             "bad_lane",                500, 1, false, kError)         \
   X(kUnreachable,         "daemon_unreachable",      503, 3, true,  kError)         \
-  X(kModelFailed,         "model_failed",            500, 1, false, kWarning)
+  X(kModelFailed,         "model_failed",            500, 1, false, kWarning)       \
+  X(kInvalidApiKey,       "invalid_api_key",         401, 1, false, kInfo)
 // clang-format on
 
 enum class Code : uint16_t {

@@ -131,10 +131,10 @@ TEST_F(ConfigFile, EachMistakeIsNamed) {
               HasSubstr("unknown key 'class.gold'"));
   EXPECT_THAT(problem(kDevice + kModel + "[class.vip]\nshare = 0.9\n").message, HasSubstr("add up to 1.20"));
   EXPECT_THAT(problem(kDevice + kModel + "[[client]]\nname = \"a\"\nclass = \"vip\"\n").message,
-              HasSubstr("uid or a gid"));
+              HasSubstr("a uid, a gid or an api_key_sha256"));
   EXPECT_THAT(
       problem(kDevice + kModel + "[[client]]\nname = \"a\"\nuid = 1\napi_key_sha256 = \"x\"\n").message,
-      HasSubstr("not supported yet"));
+      HasSubstr("64 hexadecimal digits"));
 }
 
 TEST_F(ConfigFile, AMissingFileIsAProblemOfTheWholeFile) {
@@ -146,9 +146,51 @@ TEST_F(ConfigFile, AMissingFileIsAProblemOfTheWholeFile) {
 
 TEST_F(ConfigFile, WithoutClientsEveryLocalPeerMayUseVip) {
   const auto config = load(kDevice + kModel);
-  EXPECT_EQ(match_client(*config, true, 1000, 1000).class_ceiling, ipc::Class::kVip);
-  EXPECT_EQ(match_client(*config, true, 1000, 1000).name, "uid:1000");
-  EXPECT_EQ(match_client(*config, false, 0, 0).class_ceiling, ipc::Class::kNormal);
+  EXPECT_EQ(match_client(*config, {true, 1000, 1000, {}}).class_ceiling, ipc::Class::kVip);
+  EXPECT_EQ(match_client(*config, {true, 1000, 1000, {}}).name, "uid:1000");
+  EXPECT_EQ(match_client(*config, {false, 0, 0, {}}).class_ceiling, ipc::Class::kNormal);
+}
+
+// SHA-256 of "sesame" and of "barley".
+const std::string kSesame = "d0c04f4b1951e4aeaaec8223ed2039e542f3aae805a6fa7f6d794e5afff5d272";
+const std::string kBarley = "d7a9ead0b15cd7c8f3ba0d573530ad05b70052080825dda30744c9c7f44e07dc";
+
+std::string client_with_key(const std::string& name, const std::string& digests) {
+  return "[[client]]\nname = \"" + name + "\"\nclass = \"vip\"\napi_key_sha256 = " + digests + "\n";
+}
+
+TEST_F(ConfigFile, AKeyNamesItsClientWhoeverThePeerIs) {
+  const auto config =
+      load(kDevice + kModel + client_with_key("web", "[\"" + kBarley + "\", \"" + kSesame + "\"]") +
+           "[[client]]\nname = \"root\"\nuid = 7\nclass = \"batch\"\n");
+  ASSERT_TRUE(config);
+  const auto* client = find_client_by_key(*config, "sesame");
+  ASSERT_NE(client, nullptr);
+  EXPECT_EQ(client->name, "web");
+  EXPECT_EQ(find_client_by_key(*config, "sesamE"), nullptr);
+  EXPECT_EQ(find_client_by_key(*config, ""), nullptr);
+  EXPECT_EQ(match_client(*config, {true, 7, 7, "web"}).name, "web");
+  EXPECT_EQ(match_client(*config, {true, 7, 7, {}}).name, "root");
+  EXPECT_EQ(match_client(*config, {true, 8, 8, {}}).name, "uid:8")
+      << "a client with a key alone is no peer's";
+}
+
+TEST_F(ConfigFile, AKeyOfTwoClientsIsRefused) {
+  EXPECT_THAT(problem(kDevice + kModel + client_with_key("a", "\"" + kSesame + "\"") +
+                      client_with_key("b", "\"" + kSesame + "\""))
+                  .message,
+              HasSubstr("there twice"));
+}
+
+TEST_F(ConfigFile, TcpNeedsAClientWithAKey) {
+  const std::string listen = "[server]\nlisten = [\"unix:api.sock\", \"[::1]:8080\"]\n";
+  EXPECT_THAT(problem(listen + kDevice + kModel).message, HasSubstr("no [[client]] has an api_key_sha256"));
+  EXPECT_TRUE(load(listen + kDevice + kModel + client_with_key("a", "\"" + kSesame + "\"")));
+}
+
+TEST_F(ConfigFile, TheControlSocketIsNoSocketForClients) {
+  EXPECT_THAT(problem("[server]\nlisten = [\"unix:ctl.sock\"]\n" + kDevice + kModel).message,
+              HasSubstr("both a socket to listen on and the control socket"));
 }
 
 TEST_F(ConfigFile, WithClientsAnUnmatchedPeerIsNormalAtMost) {
@@ -156,10 +198,10 @@ TEST_F(ConfigFile, WithClientsAnUnmatchedPeerIsNormalAtMost) {
                            "[[client]]\nname = \"front\"\nuid = 7\nclass = \"vip\"\n"
                            "[[client]]\nname = \"night\"\ngid = 9\nclass = \"batch\"\n");
   ASSERT_TRUE(config);
-  EXPECT_EQ(match_client(*config, true, 7, 1).class_ceiling, ipc::Class::kVip);
-  EXPECT_EQ(match_client(*config, true, 8, 9).name, "night");
-  EXPECT_EQ(match_client(*config, true, 8, 9).class_ceiling, ipc::Class::kBatch);
-  EXPECT_EQ(match_client(*config, true, 8, 8).class_ceiling, ipc::Class::kNormal);
+  EXPECT_EQ(match_client(*config, {true, 7, 1, {}}).class_ceiling, ipc::Class::kVip);
+  EXPECT_EQ(match_client(*config, {true, 8, 9, {}}).name, "night");
+  EXPECT_EQ(match_client(*config, {true, 8, 9, {}}).class_ceiling, ipc::Class::kBatch);
+  EXPECT_EQ(match_client(*config, {true, 8, 8, {}}).class_ceiling, ipc::Class::kNormal);
 }
 
 }  // namespace
