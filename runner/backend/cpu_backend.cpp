@@ -16,7 +16,7 @@ using kernels::kBlockTokens;
 BackendInfo describe(const CpuModel& model, const kernels::Kernels& kernels, const KvCache& cache,
                      uint32_t batch_tokens_max) {
   BackendInfo info;
-  info.architecture = architecture_traits(model.config.architecture).name;
+  info.architecture = architecture_name(model.config.architecture);
   info.weights_type = kernels::weight_format(model.weights.main_type).name;
   info.isa = kernels.isa;
   info.numerics_id = fmt::format("{:016x}-{}.{}-{}-{}-r1-cpu", model.content_hash, DEEPSERVE_VERSION,
@@ -47,7 +47,7 @@ class CpuBackend final : public Backend {
 
   Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits,
                     std::span<float> hidden) override {
-    TRY(model_.file.verify_unchanged());
+    TRY(model_.files.verify_unchanged());
     tokens_.clear();
     size_t logits_rows = 0;
     size_t hidden_rows = 0;

@@ -6,14 +6,14 @@
 
 #include "ipc/base/result.h"
 #include "runner/backend/backend.h"
-#include "runner/model/mapped_file.h"
 #include "runner/model/model_config.h"
+#include "runner/model/model_files.h"
 #include "runner/model/model_weights.h"
 
 namespace deepserve::runner {
 
 struct CpuModel {
-  MappedFile file;  // what the matrices of `weights` point into
+  ModelFiles files;  // what the matrices of `weights` point into
   ModelConfig config;
   ModelWeights weights;
   uint64_t content_hash = 0;

@@ -115,7 +115,7 @@ void CpuForward::multiply(std::span<const MatmulJob> jobs, const float* inputs, 
 void CpuForward::prepare_head(float* head, const std::vector<float>& norm, size_t token) const {
   if (!norm.empty()) kernels_.rms_norm(head, norm.data(), config_.rms_epsilon, config_.head_dim, head);
   kernels_.rope(head, &cosines_[token * rope_.pairs()], &sines_[token * rope_.pairs()], config_.rotated_dims,
-                architecture_traits(config_.architecture).rope_style);
+                config_.rope_style);
 }
 
 void CpuForward::rotate_and_store(std::span<const ForwardToken> tokens, uint32_t layer) {
@@ -165,13 +165,14 @@ void CpuForward::attend(std::span<const ForwardToken> tokens, uint32_t layer) {
 
 void CpuForward::feed_forward(size_t tokens, const LayerWeights& layer) {
   normalize(tokens, layer.feed_forward_norm);
-  const MatmulJob inputs[] = {{&layer.gate, nullptr, gate_.data()}, {&layer.up, nullptr, up_.data()}};
+  const MatmulJob inputs[] = {{&layer.gate, &layer.gate_bias, gate_.data()},
+                              {&layer.up, &layer.up_bias, up_.data()}};
   multiply(inputs, normalized_.data(), tokens, false);
   const size_t width = config_.feed_forward;
   threads_.parallel_for(tokens, kElementwiseChunk, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) kernels_.silu_multiply(&gate_[t * width], &up_[t * width], width);
   });
-  const MatmulJob output[] = {{&layer.down, nullptr, residual_.data()}};
+  const MatmulJob output[] = {{&layer.down, &layer.down_bias, residual_.data()}};
   multiply(output, gate_.data(), tokens, true);
 }
 

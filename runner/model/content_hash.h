@@ -11,6 +11,9 @@ namespace deepserve::runner {
 
 class ContentHash {
  public:
+  // Another seed gives another fingerprint of the same bytes: that of what came before them, in a chain.
+  explicit ContentHash(uint64_t seed = 0) { lanes_[0] ^= seed; }
+
   // Pieces must be multiples of 32 bytes, all but the last.
   void add(std::span<const uint8_t> piece);
   uint64_t value() const;

@@ -57,19 +57,11 @@ std::string_view gguf_type_name(GgufType type) {
   return kTypeNames[static_cast<size_t>(type)];
 }
 
-std::string printable(std::string_view text) {
-  constexpr size_t kShown = 64;
-  std::string shown;
-  for (const char c : text.substr(0, kShown)) shown += c >= ' ' && c <= '~' && c != '"' ? c : '?';
-  if (text.size() > kShown) shown += "...";
-  return shown;
-}
-
 Result<Gguf> Gguf::parse(std::span<const uint8_t> file, std::string name) {
   return GgufReader(file, std::move(name)).read();
 }
 
-const GgufTensor* Gguf::find_tensor(std::string_view name) const {
+const StoredTensor* Gguf::find_tensor(std::string_view name) const {
   const auto found = tensor_index_.find(name);
   return found == tensor_index_.end() ? nullptr : &tensors_[found->second];
 }
@@ -84,11 +76,6 @@ tl::unexpected<Error> Gguf::bad_value(std::string_view key, std::string_view tex
   if (value == nullptr) return fail(Code::kBadModelFile, "{}: metadata key \"{}\": {}", name_, key, text);
   return fail(Code::kBadModelFile, "{}: metadata key \"{}\" at offset {}: {}", name_, key, value->offset,
               text);
-}
-
-tl::unexpected<Error> Gguf::bad_tensor(const GgufTensor& tensor, std::string_view text) const {
-  return fail(Code::kBadModelFile, "{}: tensor \"{}\" at offset {}: {}", name_, printable(tensor.name),
-              tensor.offset, text);
 }
 
 Result<std::optional<uint64_t>> Gguf::find_unsigned(std::string_view key) const {

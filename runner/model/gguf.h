@@ -6,7 +6,6 @@
 // tensor, and the offset.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -16,7 +15,7 @@
 #include <vector>
 
 #include "ipc/base/result.h"
-#include "kernels/cpu/weight_format.h"
+#include "runner/model/stored_tensor.h"
 
 namespace deepserve::runner {
 
@@ -46,16 +45,6 @@ struct GgufValue {
   uint64_t offset = 0;             // of the value in the file
 };
 
-struct GgufTensor {
-  std::string name;
-  kernels::WeightType type = kernels::WeightType::kF32;
-  std::array<uint64_t, 4> dimensions{1, 1, 1, 1};  // [0] is a row's length
-  uint32_t dimension_count = 1;
-  uint64_t elements = 0;
-  std::span<const uint8_t> bytes;  // all of it, inside the file
-  uint64_t offset = 0;             // of the first byte in the file
-};
-
 struct GgufLimits {
   static constexpr uint64_t kMetadataMax = 65'536;
   static constexpr uint64_t kTensorsMax = 65'536;
@@ -69,8 +58,8 @@ class Gguf {
   static Result<Gguf> parse(std::span<const uint8_t> file, std::string name);
 
   const std::string& name() const { return name_; }
-  std::span<const GgufTensor> tensors() const { return tensors_; }
-  const GgufTensor* find_tensor(std::string_view name) const;
+  std::span<const StoredTensor> tensors() const { return tensors_; }
+  const StoredTensor* find_tensor(std::string_view name) const;
   bool has(std::string_view key) const { return metadata_.contains(key); }
 
   // The value under `key`; none when the key is not there; kBadModelFile when it has another kind of type.
@@ -85,8 +74,6 @@ class Gguf {
 
   // kBadModelFile about the value of `key`: "FILE: metadata key "KEY" at offset N: TEXT".
   tl::unexpected<Error> bad_value(std::string_view key, std::string_view text) const;
-  // The same about a tensor.
-  tl::unexpected<Error> bad_tensor(const GgufTensor& tensor, std::string_view text) const;
 
  private:
   friend class GgufReader;
@@ -95,11 +82,8 @@ class Gguf {
 
   std::string name_;
   std::map<std::string, GgufValue, std::less<>> metadata_;
-  std::vector<GgufTensor> tensors_;
+  std::vector<StoredTensor> tensors_;
   std::map<std::string, size_t, std::less<>> tensor_index_;
 };
-
-// `text` from a hostile file, fit for a log line: printable ASCII, at most 64 characters.
-std::string printable(std::string_view text);
 
 }  // namespace deepserve::runner

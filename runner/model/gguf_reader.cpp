@@ -199,7 +199,7 @@ Result<void> GgufReader::read_alignment() {
 }
 
 Result<void> GgufReader::read_tensor_entry() {
-  GgufTensor tensor;
+  StoredTensor tensor;
   TensorPlace place;
   place.header_offset = position_;
   TRY_ASSIGN(const std::string_view name, string("a tensor's name", GgufLimits::kNameBytesMax));
@@ -221,7 +221,7 @@ Result<void> GgufReader::read_tensor_entry() {
   return {};
 }
 
-Result<void> GgufReader::read_tensor_shape(GgufTensor& tensor) {
+Result<void> GgufReader::read_tensor_shape(StoredTensor& tensor) {
   const std::string what = fmt::format("tensor \"{}\"", printable(tensor.name));
   const uint64_t begin = position_;
   TRY_ASSIGN(tensor.dimension_count, number<uint32_t>(what));
@@ -240,7 +240,7 @@ Result<void> GgufReader::read_tensor_shape(GgufTensor& tensor) {
   return {};
 }
 
-Result<void> GgufReader::read_tensor_type(GgufTensor& tensor, TensorPlace& place) {
+Result<void> GgufReader::read_tensor_type(StoredTensor& tensor, TensorPlace& place) {
   const std::string what = fmt::format("tensor \"{}\"", printable(tensor.name));
   const uint64_t begin = position_;
   TRY_ASSIGN(const uint32_t type, number<uint32_t>(what));
@@ -270,7 +270,7 @@ Result<void> GgufReader::place_tensors() {
   const uint64_t data_begin = position_ + std::min(padding, left());
   const uint64_t data_bytes = file_.size() - data_begin;
   for (size_t i = 0; i < gguf_.tensors_.size(); ++i) {
-    GgufTensor& tensor = gguf_.tensors_[i];
+    StoredTensor& tensor = gguf_.tensors_[i];
     const TensorPlace& place = places_[i];
     if (place.relative_offset > data_bytes || place.size_bytes > data_bytes - place.relative_offset) {
       return bad(place.header_offset, "tensor \"{}\": {} bytes at data offset {} reach beyond the file's end",
@@ -288,8 +288,8 @@ Result<void> GgufReader::check_overlaps() const {
   std::sort(order.begin(), order.end(),
             [&](size_t a, size_t b) { return gguf_.tensors_[a].offset < gguf_.tensors_[b].offset; });
   for (size_t i = 1; i < order.size(); ++i) {
-    const GgufTensor& before = gguf_.tensors_[order[i - 1]];
-    const GgufTensor& tensor = gguf_.tensors_[order[i]];
+    const StoredTensor& before = gguf_.tensors_[order[i - 1]];
+    const StoredTensor& tensor = gguf_.tensors_[order[i]];
     if (before.offset + before.bytes.size() > tensor.offset) {
       return bad(tensor.offset, "tensors \"{}\" and \"{}\" overlap", printable(before.name),
                  printable(tensor.name));

@@ -30,8 +30,8 @@ class GgufReader {
   Result<GgufValue> read_value(std::string_view key);
   Result<void> skip_elements(std::string_view key, GgufType type, uint64_t count);
   Result<void> read_tensor_entry();
-  Result<void> read_tensor_shape(GgufTensor& tensor);
-  Result<void> read_tensor_type(GgufTensor& tensor, TensorPlace& place);
+  Result<void> read_tensor_shape(StoredTensor& tensor);
+  Result<void> read_tensor_type(StoredTensor& tensor, TensorPlace& place);
   Result<void> read_alignment();
   Result<void> place_tensors();
   Result<void> check_overlaps() const;

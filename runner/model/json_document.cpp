@@ -6,6 +6,8 @@
 #include <cmath>
 #include <new>
 
+#include "runner/model/json_keys.h"
+
 namespace deepserve::runner {
 namespace {
 
@@ -66,6 +68,7 @@ Result<json::value> parse_json(std::string_view text, std::string_view file, con
     boost::system::error_code error;
     const size_t offset = parser.write_some(text.data(), text.size(), error);
     if (!error && offset < text.size()) error = make_error_code(json::error::extra_data);
+    if (!error && limits.refuse_repeated_keys) TRY(refuse_repeated_keys(text, file, limits));
     if (!error) return parser.release();
     return fail(Code::kBadModelFile, "{}: offset {}: {}{}", file, offset, error.message(),
                 error == json::error::too_deep ? fmt::format(" (at most {})", limits.depth_max) : "");
@@ -88,6 +91,10 @@ Result<JsonFields> JsonFields::of(const json::value& value, std::string where) {
 const json::value* JsonFields::find(std::string_view key) const {
   const json::value* value = object_->if_contains(key);
   return value == nullptr || value->is_null() ? nullptr : value;
+}
+
+bool JsonFields::is_written(std::string_view key) const {
+  return object_->contains(key);
 }
 
 Result<std::optional<uint64_t>> JsonFields::find_unsigned(std::string_view key) const {

@@ -1,8 +1,8 @@
 // JSON out of a model's directory: parsed under limits, and fields read with errors that name them.
 //
 // The text is hostile: depth, bytes and the memory that the parsed value takes are bounded before anything is
-// built. Of a key that is there twice the last one counts, as in Python's json. Errors are kBadModelFile and
-// name the file, and the offset or the field.
+// built. Of a key that is there twice the last one counts, as in Python's json, unless the limits refuse it.
+// Errors are kBadModelFile and name the file, and the offset or the field.
 #pragma once
 
 #include <boost/json/fwd.hpp>
@@ -19,6 +19,7 @@ struct JsonLimits {
   uint64_t text_bytes_max = 1u << 20;
   uint64_t memory_bytes_max = 64u << 20;  // of the parsed value and of the parser, together
   uint32_t depth_max = 32;                // of arrays and objects in each other
+  bool refuse_repeated_keys = false;      // where to take the last one would hide a lie; costs a second pass
 };
 
 // `text` must be one JSON value in UTF-8 (RFC 8259), `file` is what errors call it. The value owns its
@@ -38,6 +39,7 @@ class JsonFields {
   const std::string& where() const { return where_; }
   const boost::json::value* find(std::string_view key) const;  // nullptr: not there, or null
   bool has(std::string_view key) const { return find(key) != nullptr; }
+  bool is_written(std::string_view key) const;  // there, be it null
 
   // None when the field is not there; kBadModelFile when it has another type.
   Result<std::optional<uint64_t>> find_unsigned(std::string_view key) const;

@@ -1,29 +1,30 @@
-// What a model's shape is: everything that the forward pass needs to know apart from the weights.
+// What a model's shape is: everything that the forward pass needs to know apart from the weights, whatever
+// the format of the files.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
-#include "ipc/base/result.h"
 #include "kernels/cpu/kernels.h"
-#include "runner/model/gguf.h"
+#include "runner/model/rope_scaling.h"
 
 namespace deepserve::runner {
 
 enum class Architecture : uint8_t { kLlama, kQwen2, kQwen3, kCount };
+std::string_view architecture_name(Architecture architecture);  // "llama", as GGUF's general.architecture
 
-struct ArchitectureTraits {
-  std::string_view name;  // GGUF's general.architecture
-  kernels::RopeStyle rope_style;
-  bool needs_qkv_bias;  // Qwen2: always there; others may carry them
-  bool needs_qk_norm;   // Qwen3: RMS norm of every query and key head
+// Whether the files hold a kind of tensor.
+enum class Presence : uint8_t {
+  kAbsent,    // one that is there all the same is refused
+  kIfStored,  // the files decide, and are right either way
+  kNeeded,
 };
-const ArchitectureTraits& architecture_traits(Architecture architecture);
 
 struct ModelConfig {
   Architecture architecture = Architecture::kLlama;
   uint32_t layers = 0;
-  uint32_t embedding = 0;  // width of the residual stream
+  uint32_t embedding = 0;   // width of the residual stream
+  uint32_t vocabulary = 0;  // rows of the embedding; 0: as many as the embedding has
   uint32_t feed_forward = 0;
   uint32_t heads = 0;
   uint32_t kv_heads = 0;      // divides heads
@@ -32,11 +33,28 @@ struct ModelConfig {
   uint32_t context_tokens = 0;
   float rms_epsilon = 0;
   double rope_base = 10'000;
-  double rope_position_scale = 1;  // positions are multiplied by it (linear scaling: 1 / factor)
+  kernels::RopeStyle rope_style = kernels::RopeStyle::kHalves;
+  RopeScaling rope_scaling;
+  Presence query_key_value_bias = Presence::kAbsent;
+  Presence attention_output_bias = Presence::kAbsent;
+  Presence feed_forward_bias = Presence::kAbsent;
+  Presence head_norm = Presence::kAbsent;     // RMS norm of every query and key head (Qwen3)
+  Presence output_head = Presence::kNeeded;   // kIfStored: else the embedding serves as output, too
+  Presence rope_factors = Presence::kAbsent;  // a tensor of frequency divisors (GGUF of Llama 3)
 };
 
-// Reads and checks the metadata. kNotSupported names the architecture or feature (experts, YaRN, sliding
-// window) that is not built in, kBadModelFile the key at fault.
-Result<ModelConfig> read_model_config(const Gguf& file);
+// No model is near these; they keep a lying file from making us allocate or loop without end.
+struct ModelLimits {
+  static constexpr uint64_t kLayersMax = 1'024;
+  static constexpr uint64_t kWidthMax = 1u << 20;
+  static constexpr uint64_t kHeadsMax = 4'096;
+  static constexpr uint64_t kHeadDimMax = 1'024;
+  static constexpr uint64_t kContextMax = 1u << 27;
+  static constexpr uint64_t kVocabularyMax = 1u << 24;
+  static constexpr double kRmsEpsilonMin = 1e-12;
+  static constexpr double kRopeBaseMax = 1e12;
+  static constexpr double kRopeFactorMin = 1e-3;
+  static constexpr double kRopeFactorMax = 1e6;
+};
 
 }  // namespace deepserve::runner

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/cpu/dequantize.h"
+#include "runner/model/weight_names.h"
 
 namespace deepserve::runner {
 namespace {
@@ -15,116 +16,153 @@ using kernels::WeightType;
 
 class WeightBinder {
  public:
-  WeightBinder(const Gguf& file, const ModelConfig& config) : file_(file), config_(config) {}
+  WeightBinder(const ModelTensors& tensors, const ModelConfig& config) : tensors_(tensors), config_(config) {}
 
   Result<ModelWeights> bind();
 
  private:
   Result<LayerWeights> bind_layer(uint32_t layer);
-  Result<void> bind_attention(const std::string& prefix, LayerWeights& layer);
-  Result<Matrix> matrix(const std::string& name, uint64_t rows, uint64_t columns);
-  Result<std::vector<float>> vector(const std::string& name, uint64_t size);
-  Result<std::vector<float>> vector_if(bool needed, const std::string& name, uint64_t size);
-  const GgufTensor* take(const std::string& name);
+  Result<void> bind_attention(uint32_t layer, LayerWeights& weights);
+  Result<void> bind_feed_forward(uint32_t layer, LayerWeights& weights);
+  Result<Matrix> bind_embedding();
+  Result<std::vector<float>> bind_rope_factors();
+
+  Result<Matrix> matrix(WeightPart part, uint32_t layer, uint64_t rows, uint64_t columns);
+  Result<std::vector<float>> norm(WeightPart part, uint32_t layer, uint64_t size,
+                                  Presence presence = Presence::kNeeded) {
+    return vector(weight_name(tensors_.naming(), part, WeightSuffix::kWeight, layer), size, presence);
+  }
+  Result<std::vector<float>> bias(WeightPart part, uint32_t layer, uint64_t size, Presence presence) {
+    return vector(weight_name(tensors_.naming(), part, WeightSuffix::kBias, layer), size, presence);
+  }
+  Result<std::vector<float>> vector(const std::string& name, uint64_t size, Presence presence);
+  Result<const StoredTensor*> take(const std::string& name, const std::array<uint64_t, 4>& dimensions);
+  bool is_stored(WeightPart part) const {
+    return tensors_.find(weight_name(tensors_.naming(), part, WeightSuffix::kWeight)) != nullptr;
+  }
   Result<void> check_all_used() const;
   void count(ModelWeights& weights) const;
 
-  tl::unexpected<Error> missing(const std::string& name) const {
-    return fail(Code::kBadModelFile, "{}: tensor \"{}\" is missing", file_.name(), name);
-  }
-
-  const Gguf& file_;
+  const ModelTensors& tensors_;
   const ModelConfig& config_;
-  std::set<const GgufTensor*> used_;
+  std::set<const StoredTensor*> used_;
 };
 
-const GgufTensor* WeightBinder::take(const std::string& name) {
-  const GgufTensor* tensor = file_.find_tensor(name);
-  if (tensor != nullptr) used_.insert(tensor);
+Result<const StoredTensor*> WeightBinder::take(const std::string& name,
+                                               const std::array<uint64_t, 4>& dimensions) {
+  const StoredTensor* tensor = tensors_.find(name);
+  if (tensor == nullptr) return tensors_.missing(name);
+  if (tensor->dimensions != dimensions) {
+    const std::string wanted = dimensions[1] == 1 ? fmt::format("{}", dimensions[0])
+                                                  : fmt::format("{}x{}", dimensions[0], dimensions[1]);
+    return tensors_.bad(*tensor, fmt::format("its shape is {}, not {}", shape_text(*tensor), wanted));
+  }
+  used_.insert(tensor);
   return tensor;
 }
 
-std::string shape_text(const GgufTensor& tensor) {
-  std::string text;
-  for (uint32_t i = 0; i < tensor.dimension_count; ++i)
-    text += fmt::format("{}{}", i == 0 ? "" : "x", tensor.dimensions[i]);
-  return text;
-}
-
-Result<Matrix> WeightBinder::matrix(const std::string& name, uint64_t rows, uint64_t columns) {
-  const GgufTensor* tensor = take(name);
-  if (tensor == nullptr) return missing(name);
-  if (tensor->dimensions != std::array<uint64_t, 4>{columns, rows, 1, 1}) {
-    return file_.bad_tensor(*tensor,
-                            fmt::format("its shape is {}, not {}x{}", shape_text(*tensor), columns, rows));
-  }
+Result<Matrix> WeightBinder::matrix(WeightPart part, uint32_t layer, uint64_t rows, uint64_t columns) {
+  const std::string name = weight_name(tensors_.naming(), part, WeightSuffix::kWeight, layer);
+  TRY_ASSIGN(const StoredTensor* tensor, take(name, {columns, rows, 1, 1}));
   return Matrix{tensor->bytes.data(), tensor->type, rows, columns,
                 kernels::weight_row_bytes(tensor->type, columns)};
 }
 
-Result<std::vector<float>> WeightBinder::vector(const std::string& name, uint64_t size) {
-  const GgufTensor* tensor = take(name);
-  if (tensor == nullptr) return missing(name);
-  if (tensor->dimensions != std::array<uint64_t, 4>{size, 1, 1, 1}) {
-    return file_.bad_tensor(*tensor, fmt::format("its shape is {}, not {}", shape_text(*tensor), size));
-  }
+// Empty when the tensor is not there and need not be.
+Result<std::vector<float>> WeightBinder::vector(const std::string& name, uint64_t size, Presence presence) {
+  if (presence == Presence::kAbsent) return std::vector<float>{};
+  if (presence == Presence::kIfStored && tensors_.find(name) == nullptr) return std::vector<float>{};
+  TRY_ASSIGN(const StoredTensor* tensor, take(name, {size, 1, 1, 1}));
   std::vector<float> values(size);
   kernels::dequantize_row(tensor->type, tensor->bytes.data(), size, values.data());
   return values;
 }
 
-// An empty vector when the tensor is not there and is not `needed`.
-Result<std::vector<float>> WeightBinder::vector_if(bool needed, const std::string& name, uint64_t size) {
-  if (!needed && file_.find_tensor(name) == nullptr) return std::vector<float>{};
-  return vector(name, size);
-}
-
-Result<void> WeightBinder::bind_attention(const std::string& prefix, LayerWeights& layer) {
-  const ArchitectureTraits& traits = architecture_traits(config_.architecture);
+Result<void> WeightBinder::bind_attention(uint32_t layer, LayerWeights& weights) {
   const uint64_t query_rows = uint64_t{config_.heads} * config_.head_dim;
   const uint64_t kv_rows = uint64_t{config_.kv_heads} * config_.head_dim;
-  TRY_ASSIGN(layer.query, matrix(prefix + "attn_q.weight", query_rows, config_.embedding));
-  TRY_ASSIGN(layer.key, matrix(prefix + "attn_k.weight", kv_rows, config_.embedding));
-  TRY_ASSIGN(layer.value, matrix(prefix + "attn_v.weight", kv_rows, config_.embedding));
-  TRY_ASSIGN(layer.query_bias, vector_if(traits.needs_qkv_bias, prefix + "attn_q.bias", query_rows));
-  TRY_ASSIGN(layer.key_bias, vector_if(traits.needs_qkv_bias, prefix + "attn_k.bias", kv_rows));
-  TRY_ASSIGN(layer.value_bias, vector_if(traits.needs_qkv_bias, prefix + "attn_v.bias", kv_rows));
-  if (traits.needs_qk_norm) {
-    TRY_ASSIGN(layer.query_norm, vector(prefix + "attn_q_norm.weight", config_.head_dim));
-    TRY_ASSIGN(layer.key_norm, vector(prefix + "attn_k_norm.weight", config_.head_dim));
-  }
-  TRY_ASSIGN(layer.attention_output, matrix(prefix + "attn_output.weight", config_.embedding, query_rows));
-  TRY_ASSIGN(layer.attention_output_bias, vector_if(false, prefix + "attn_output.bias", config_.embedding));
+  const Presence biases = config_.query_key_value_bias;
+  TRY_ASSIGN(weights.query, matrix(WeightPart::kQuery, layer, query_rows, config_.embedding));
+  TRY_ASSIGN(weights.key, matrix(WeightPart::kKey, layer, kv_rows, config_.embedding));
+  TRY_ASSIGN(weights.value, matrix(WeightPart::kValue, layer, kv_rows, config_.embedding));
+  TRY_ASSIGN(weights.query_bias, bias(WeightPart::kQuery, layer, query_rows, biases));
+  TRY_ASSIGN(weights.key_bias, bias(WeightPart::kKey, layer, kv_rows, biases));
+  TRY_ASSIGN(weights.value_bias, bias(WeightPart::kValue, layer, kv_rows, biases));
+  TRY_ASSIGN(weights.query_norm, norm(WeightPart::kQueryNorm, layer, config_.head_dim, config_.head_norm));
+  TRY_ASSIGN(weights.key_norm, norm(WeightPart::kKeyNorm, layer, config_.head_dim, config_.head_norm));
+  TRY_ASSIGN(weights.attention_output,
+             matrix(WeightPart::kAttentionOutput, layer, config_.embedding, query_rows));
+  TRY_ASSIGN(weights.attention_output_bias,
+             bias(WeightPart::kAttentionOutput, layer, config_.embedding, config_.attention_output_bias));
   return {};
 }
 
-Result<LayerWeights> WeightBinder::bind_layer(uint32_t index) {
-  const std::string prefix = fmt::format("blk.{}.", index);
-  LayerWeights layer;
-  TRY_ASSIGN(layer.attention_norm, vector(prefix + "attn_norm.weight", config_.embedding));
-  TRY(bind_attention(prefix, layer));
-  TRY_ASSIGN(layer.feed_forward_norm, vector(prefix + "ffn_norm.weight", config_.embedding));
-  TRY_ASSIGN(layer.gate, matrix(prefix + "ffn_gate.weight", config_.feed_forward, config_.embedding));
-  TRY_ASSIGN(layer.up, matrix(prefix + "ffn_up.weight", config_.feed_forward, config_.embedding));
-  TRY_ASSIGN(layer.down, matrix(prefix + "ffn_down.weight", config_.embedding, config_.feed_forward));
-  return layer;
+Result<void> WeightBinder::bind_feed_forward(uint32_t layer, LayerWeights& weights) {
+  const uint64_t width = config_.feed_forward;
+  const Presence biases = config_.feed_forward_bias;
+  TRY_ASSIGN(weights.gate, matrix(WeightPart::kGate, layer, width, config_.embedding));
+  TRY_ASSIGN(weights.up, matrix(WeightPart::kUp, layer, width, config_.embedding));
+  TRY_ASSIGN(weights.down, matrix(WeightPart::kDown, layer, config_.embedding, width));
+  TRY_ASSIGN(weights.gate_bias, bias(WeightPart::kGate, layer, width, biases));
+  TRY_ASSIGN(weights.up_bias, bias(WeightPart::kUp, layer, width, biases));
+  TRY_ASSIGN(weights.down_bias, bias(WeightPart::kDown, layer, config_.embedding, biases));
+  return {};
+}
+
+Result<LayerWeights> WeightBinder::bind_layer(uint32_t layer) {
+  LayerWeights weights;
+  TRY_ASSIGN(weights.attention_norm, norm(WeightPart::kAttentionNorm, layer, config_.embedding));
+  TRY(bind_attention(layer, weights));
+  TRY_ASSIGN(weights.feed_forward_norm, norm(WeightPart::kFeedForwardNorm, layer, config_.embedding));
+  TRY(bind_feed_forward(layer, weights));
+  return weights;
+}
+
+Result<Matrix> WeightBinder::bind_embedding() {
+  uint64_t rows = config_.vocabulary;
+  if (rows == 0) {
+    const std::string name = weight_name(tensors_.naming(), WeightPart::kEmbedding, WeightSuffix::kWeight);
+    const StoredTensor* tensor = tensors_.find(name);
+    if (tensor == nullptr) return tensors_.missing(name);
+    rows = tensor->dimensions[1];
+    if (rows > ModelLimits::kVocabularyMax) {
+      return tensors_.bad(*tensor, fmt::format("a vocabulary of {} tokens, at most {} are allowed", rows,
+                                               ModelLimits::kVocabularyMax));
+    }
+  }
+  return matrix(WeightPart::kEmbedding, 0, rows, config_.embedding);
+}
+
+Result<std::vector<float>> WeightBinder::bind_rope_factors() {
+  TRY_ASSIGN(auto factors, norm(WeightPart::kRopeFactors, 0, config_.rotated_dims / 2, config_.rope_factors));
+  for (const float factor : factors) {
+    if (std::isfinite(factor) && factor > 0) continue;
+    const std::string name = weight_name(tensors_.naming(), WeightPart::kRopeFactors, WeightSuffix::kWeight);
+    return tensors_.bad(*tensors_.find(name), fmt::format("{} is no rope factor", factor));
+  }
+  return factors;
+}
+
+// Old converters and old versions of transformers wrote the rotation's frequencies into every layer; they
+// repeat what the config says.
+bool repeats_the_config(const std::string& name) {
+  return name.ends_with("attn_rot_embd") || name.ends_with("attn_rot_embd.weight") ||
+         name.ends_with("rotary_emb.inv_freq");
 }
 
 Result<void> WeightBinder::check_all_used() const {
-  for (const GgufTensor& tensor : file_.tensors()) {
-    if (used_.contains(&tensor)) continue;
-    // Old converters wrote the rotation's frequencies into every layer; they repeat what rope.freq_base says.
-    if (tensor.name.ends_with("attn_rot_embd") || tensor.name.ends_with("attn_rot_embd.weight")) continue;
+  for (const StoredTensor& tensor : tensors_.all()) {
+    if (used_.contains(&tensor) || repeats_the_config(tensor.name)) continue;
     return fail(Code::kNotSupported, "{}: tensor \"{}\" at offset {} is not part of a {} model as we know it",
-                file_.name(), printable(tensor.name), tensor.offset,
-                architecture_traits(config_.architecture).name);
+                tensors_.file_of(tensor), printable(tensor.name), tensor.offset,
+                architecture_name(config_.architecture));
   }
   return {};
 }
 
 void WeightBinder::count(ModelWeights& weights) const {
   uint64_t elements[static_cast<size_t>(WeightType::kCount)] = {};
-  for (const GgufTensor& tensor : file_.tensors()) {
+  for (const StoredTensor& tensor : tensors_.all()) {
     weights.parameters += tensor.elements;
     weights.size_bytes += tensor.bytes.size();
     elements[static_cast<size_t>(tensor.type)] += tensor.elements;
@@ -135,26 +173,17 @@ void WeightBinder::count(ModelWeights& weights) const {
 
 Result<ModelWeights> WeightBinder::bind() {
   ModelWeights weights;
-  const GgufTensor* embedding = file_.find_tensor("token_embd.weight");
-  if (embedding == nullptr) return missing("token_embd.weight");
-  const uint64_t vocabulary = embedding->dimensions[1];
-  if (vocabulary > UINT32_MAX) return file_.bad_tensor(*embedding, "its vocabulary does not fit 32 bits");
-  TRY_ASSIGN(weights.embedding, matrix(embedding->name, vocabulary, config_.embedding));
+  TRY_ASSIGN(weights.embedding, bind_embedding());
   for (uint32_t i = 0; i < config_.layers; ++i) {
     TRY_ASSIGN(LayerWeights layer, bind_layer(i));
     weights.layers.push_back(std::move(layer));
   }
-  TRY_ASSIGN(weights.output_norm, vector("output_norm.weight", config_.embedding));
+  TRY_ASSIGN(weights.output_norm, norm(WeightPart::kOutputNorm, 0, config_.embedding));
   weights.output = weights.embedding;
-  if (file_.find_tensor("output.weight") != nullptr) {
-    TRY_ASSIGN(weights.output, matrix("output.weight", vocabulary, config_.embedding));
+  if (config_.output_head == Presence::kNeeded || is_stored(WeightPart::kOutput)) {
+    TRY_ASSIGN(weights.output, matrix(WeightPart::kOutput, 0, weights.embedding.rows, config_.embedding));
   }
-  TRY_ASSIGN(weights.rope_factors, vector_if(false, "rope_freqs.weight", config_.rotated_dims / 2));
-  for (const float factor : weights.rope_factors) {
-    if (std::isfinite(factor) && factor > 0) continue;
-    return file_.bad_tensor(*file_.find_tensor("rope_freqs.weight"),
-                            fmt::format("{} is no rope factor", factor));
-  }
+  TRY_ASSIGN(weights.rope_factors, bind_rope_factors());
   TRY(check_all_used());
   count(weights);
   return weights;
@@ -162,8 +191,8 @@ Result<ModelWeights> WeightBinder::bind() {
 
 }  // namespace
 
-Result<ModelWeights> bind_model_weights(const Gguf& file, const ModelConfig& config) {
-  return WeightBinder(file, config).bind();
+Result<ModelWeights> bind_model_weights(const ModelTensors& tensors, const ModelConfig& config) {
+  return WeightBinder(tensors, config).bind();
 }
 
 }  // namespace deepserve::runner

@@ -1,7 +1,7 @@
-// The tensors of a model file, each found, checked against the config, and given its place in the forward
+// The tensors of a model, each found, checked against the config, and given its place in the forward
 // pass.
 //
-// Matrices borrow the mapped file and are used as they lie there; the few vectors (norms, biases) are copied
+// Matrices borrow the mapped files and are used as they lie there; the few vectors (norms, biases) are copied
 // to float32.
 #pragma once
 
@@ -10,8 +10,8 @@
 
 #include "ipc/base/result.h"
 #include "kernels/cpu/weight_format.h"
-#include "runner/model/gguf.h"
 #include "runner/model/model_config.h"
+#include "runner/model/model_tensors.h"
 
 namespace deepserve::runner {
 
@@ -31,21 +31,24 @@ struct LayerWeights {
   kernels::Matrix gate;                      // [feed_forward, embedding]
   kernels::Matrix up;                        // [feed_forward, embedding]
   kernels::Matrix down;                      // [embedding, feed_forward]
+  std::vector<float> gate_bias;              // [rows of gate], or empty
+  std::vector<float> up_bias;
+  std::vector<float> down_bias;
 };
 
 struct ModelWeights {
   kernels::Matrix embedding;  // [vocabulary, embedding]
   std::vector<LayerWeights> layers;
   std::vector<float> output_norm;  // [embedding]
-  kernels::Matrix output;  // [vocabulary, embedding]; the embedding itself where the file has no other
+  kernels::Matrix output;  // [vocabulary, embedding]; the embedding itself where the files have no other
   std::vector<float> rope_factors;  // [rotated_dims / 2] divisors of the frequencies (Llama 3), or empty
   uint64_t parameters = 0;
   uint64_t size_bytes = 0;
   kernels::WeightType main_type = kernels::WeightType::kF32;  // what most of the weights are stored as
 };
 
-// kBadModelFile: a tensor is missing or has another shape than the config says. kNotSupported: the file holds
-// a tensor that the forward pass would have to use and cannot; nothing in a file is ignored in silence.
-Result<ModelWeights> bind_model_weights(const Gguf& file, const ModelConfig& config);
+// kBadModelFile: a tensor is missing or has another shape than the config says. kNotSupported: a file
+// holds a tensor that the forward pass would have to use and cannot; nothing in a file is ignored in silence.
+Result<ModelWeights> bind_model_weights(const ModelTensors& tensors, const ModelConfig& config);
 
 }  // namespace deepserve::runner

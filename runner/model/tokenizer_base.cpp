@@ -141,6 +141,7 @@ TokenizerBase::TokenizerBase(Vocabulary vocabulary, TokenBytes bytes)
   }
   if (vocabulary_.eos) ends_generation_[*vocabulary_.eos] = true;
   if (vocabulary_.eot) ends_generation_[*vocabulary_.eot] = true;
+  for (const TokenId token : vocabulary_.end_tokens) ends_generation_[token] = true;
 }
 
 Result<void> TokenizerBase::check_and_correct(Vocabulary& vocabulary) {
@@ -154,6 +155,7 @@ Result<void> TokenizerBase::check_and_correct(Vocabulary& vocabulary) {
   TRY(check_id(vocabulary.eos, tokens, "EOS"));
   TRY(check_id(vocabulary.eot, tokens, "end-of-turn"));
   TRY(check_id(vocabulary.unknown, tokens, "unknown"));
+  for (const TokenId token : vocabulary.end_tokens) TRY(check_id(token, tokens, "end"));
   size_t special_bytes = 0;
   for (size_t token = 0; token < tokens; ++token) {
     const std::string& text = vocabulary.tokens[token];

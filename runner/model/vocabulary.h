@@ -28,7 +28,8 @@ struct Vocabulary {
   std::vector<std::string> merges;  // "left right", by rank; for kByteLevelBpe
   std::optional<TokenId> bos;
   std::optional<TokenId> eos;
-  std::optional<TokenId> eot;  // end of turn, where the file names one
+  std::optional<TokenId> eot;       // end of turn, where the file names one
+  std::vector<TokenId> end_tokens;  // more that end an answer (a Hugging Face model's eos_token_id list)
   std::optional<TokenId> unknown;
   bool add_bos = false;
   bool add_eos = false;

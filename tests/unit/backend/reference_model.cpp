@@ -32,7 +32,7 @@ class Reference {
 
  private:
   Vector tensor(const std::string& name) const {
-    const GgufTensor* found = file_.find_tensor(name);
+    const StoredTensor* found = file_.find_tensor(name);
     if (found == nullptr) return {};
     std::vector<float> values(found->elements);
     kernels::dequantize_row(found->type, found->bytes.data(), found->elements, values.data());

@@ -68,7 +68,7 @@ TEST(Gguf, GivesMetadataByKeyAndTensorsByName) {
     EXPECT_EQ(**file->find_strings("a.words"), (std::vector<std::string>{"one", "", "three"}));
     EXPECT_EQ(**file->find_floats("a.floats"), (std::vector<float>{1.0f, -2.0f}));
     EXPECT_EQ(*file->find_unsigned("a.missing"), std::nullopt);
-    const GgufTensor* tensor = file->find_tensor("second.weight");
+    const StoredTensor* tensor = file->find_tensor("second.weight");
     ASSERT_NE(tensor, nullptr);
     EXPECT_EQ(tensor->bytes.size(), 68u);
     EXPECT_EQ(tensor->bytes[67], 2);

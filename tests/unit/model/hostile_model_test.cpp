@@ -6,8 +6,8 @@
 #include <random>
 #include <vector>
 
+#include "runner/model/gguf_config.h"
 #include "runner/model/gguf_vocabulary.h"
-#include "runner/model/model_config.h"
 #include "runner/model/model_weights.h"
 #include "tests/unit/model/tiny_model.h"
 
@@ -17,8 +17,10 @@ namespace {
 // All that loading does before a tensor is computed with.
 Result<void> open(const std::vector<uint8_t>& bytes) {
   TRY_ASSIGN(const Gguf file, Gguf::parse(bytes, "m.gguf"));
-  TRY_ASSIGN(const ModelConfig config, read_model_config(file));
-  TRY_ASSIGN(const ModelWeights weights, bind_model_weights(file, config));
+  TRY_ASSIGN(const ModelConfig config, read_gguf_config(file));
+  ModelTensors tensors("m.gguf", TensorNaming::kGguf);
+  TRY(tensors.add_file(file.name(), file.tensors()));
+  TRY_ASSIGN(const ModelWeights weights, bind_model_weights(tensors, config));
   TRY(read_gguf_vocabulary(file, weights.embedding.rows));
   return {};
 }

@@ -1,11 +1,10 @@
-#include "runner/model/model_config.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "runner/model/gguf_config.h"
 #include "runner/model/model_weights.h"
 #include "tests/unit/model/gguf_writer.h"
 #include "tests/unit/model/tiny_model.h"
@@ -35,7 +34,7 @@ Result<ModelConfig> read(const GgufWriter& writer) {
   const auto bytes = writer.bytes();
   const auto file = Gguf::parse(bytes, "m.gguf");
   EXPECT_TRUE(file);
-  return read_model_config(*file);
+  return read_gguf_config(*file);
 }
 
 void expect_refused(const GgufWriter& writer, Code code, const std::string& word) {
@@ -53,7 +52,7 @@ TEST(ModelConfig, DefaultsFollowTheSpecification) {
   EXPECT_EQ(config->head_dim, 4u);
   EXPECT_EQ(config->rotated_dims, 4u);
   EXPECT_EQ(config->rope_base, 10'000);
-  EXPECT_EQ(config->rope_position_scale, 1);
+  EXPECT_EQ(config->rope_scaling.factor, 1);
 }
 
 TEST(ModelConfig, MissingKeysAreNamed) {
@@ -93,40 +92,41 @@ TEST(ModelConfig, WhatIsNotBuiltInIsRefusedByName) {
   GgufWriter architecture;
   architecture.put_string("general.architecture", "mamba");
   expect_refused(architecture, Code::kNotSupported, "\"mamba\"");
-  GgufWriter yarn = config_without("");
-  yarn.put_string("llama.rope.scaling.type", "yarn");
-  expect_refused(yarn, Code::kNotSupported, "\"yarn\"");
+  GgufWriter long_rope = config_without("");
+  long_rope.put_string("llama.rope.scaling.type", "longrope");
+  expect_refused(long_rope, Code::kNotSupported, "\"longrope\"");
   GgufWriter experts = config_without("");
   experts.put_u32("llama.expert_count", 8);
   expect_refused(experts, Code::kNotSupported, "8 experts");
   GgufWriter window = config_without("");
   window.put_u32("llama.attention.sliding_window", 32);
   expect_refused(window, Code::kNotSupported, "sliding window");
-  GgufWriter split = config_without("");
-  split.put_u32("split.count", 3);
-  expect_refused(split, Code::kNotSupported, "split into 3 files");
   GgufWriter values = config_without("");
   values.put_u32("llama.attention.value_length", 2);
   expect_refused(values, Code::kNotSupported, "values of 2 elements");
 }
 
-TEST(ModelConfig, LinearScalingDividesPositions) {
+TEST(ModelConfig, AFactorCountsUnlessScalingIsNone) {
   GgufWriter writer = config_without("");
   writer.put_string("llama.rope.scaling.type", "linear");
   writer.put_f32("llama.rope.scaling.factor", 4);
-  EXPECT_EQ(read(writer)->rope_position_scale, 0.25);
+  const auto scaling = read(writer)->rope_scaling;
+  EXPECT_EQ(scaling.kind, RopeScalingKind::kLinear);
+  EXPECT_EQ(scaling.factor, 4);
   GgufWriter off = config_without("");
   off.put_string("llama.rope.scaling.type", "none");
   off.put_f32("llama.rope.scaling.factor", 4);
-  EXPECT_EQ(read(off)->rope_position_scale, 1);
+  EXPECT_EQ(read(off)->rope_scaling.kind, RopeScalingKind::kNone);
 }
 
 Result<ModelWeights> bind_weights(const std::vector<uint8_t>& bytes) {
   const auto file = Gguf::parse(bytes, "m.gguf");
   EXPECT_TRUE(file) << file.error().message;
-  const auto config = read_model_config(*file);
+  const auto config = read_gguf_config(*file);
   EXPECT_TRUE(config) << config.error().message;
-  return bind_model_weights(*file, *config);
+  ModelTensors tensors("m.gguf", TensorNaming::kGguf);
+  EXPECT_TRUE(tensors.add_file(file->name(), file->tensors()));
+  return bind_model_weights(tensors, *config);
 }
 
 TEST(ModelWeights, AMissingTensorIsNamed) {
