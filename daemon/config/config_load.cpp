@@ -152,8 +152,10 @@ ListenAddress Loader::parse_address(const std::string& text, const toml::node* n
     section.problem(node, fmt::format("'{}' is no address: write \"unix:NAME\" or \"127.0.0.1:PORT\"", text));
   } else if (host != "127.0.0.1" && host != "::1") {
     section.problem(node, fmt::format("'{}': only loopback (127.0.0.1 or ::1) is allowed over TCP", text));
+  } else {
+    return {.unix_path = "", .host = host, .port = port};
   }
-  return {.unix_path = "", .host = host, .port = port};
+  return {};
 }
 
 void Loader::read_server(Section section) {

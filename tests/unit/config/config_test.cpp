@@ -103,8 +103,8 @@ TEST_F(ConfigFile, EveryProblemIsReportedAtOnceWithItsPlace) {
 TEST_F(ConfigFile, EachMistakeIsNamed) {
   EXPECT_THAT(problem("[server\n").message, HasSubstr("]"));
   EXPECT_THAT(problem("servre = 1\n" + kDevice + kModel).message, HasSubstr("unknown key 'servre'"));
-  EXPECT_THAT(problem("[server]\nlisten = [\"127.0.0.1:80\"]\n" + kDevice + kModel).message,
-              HasSubstr("not supported yet"));
+  EXPECT_THAT(problem("[server]\nlisten = [\"192.168.0.1:80\"]\n" + kDevice + kModel).message,
+              HasSubstr("only loopback"));
   EXPECT_THAT(problem("[observe]\nlisten = \"0.0.0.0:9465\"\n" + kDevice + kModel).message,
               HasSubstr("only loopback"));
   EXPECT_THAT(problem("[supervise]\nwindow = 60\n" + kDevice + kModel).message, HasSubstr("a duration like"));
