@@ -29,8 +29,8 @@ TEST_P(DequantisationOn, EveryFormatGivesTheBitsOfTheGgufPackage) {
     const auto type = static_cast<WeightType>(i);
     if (type == WeightType::kF32) continue;
     const std::string name(kernels::weight_format(type).name);
-    const GgufTensor* blocks = gguf->find_tensor(name);
-    const GgufTensor* values = gguf->find_tensor(name + ".float32");
+    const StoredTensor* blocks = gguf->find_tensor(name);
+    const StoredTensor* values = gguf->find_tensor(name + ".float32");
     ASSERT_TRUE(blocks != nullptr && values != nullptr) << name;
     ASSERT_EQ(blocks->type, type) << name;
     ASSERT_EQ(blocks->elements, values->elements) << name;
