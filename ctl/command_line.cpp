@@ -187,7 +187,7 @@ std::string explain(const CLI::App& app, const std::string& complaint) {
 }  // namespace
 
 std::variant<ParsedCommand, ParseStop> parse_command_line(int argument_count, const char* const* arguments) {
-  constexpr int kUsage_exit = 2;
+  constexpr int kUsageExit = 2;
   CLI::App app("Talk to and operate a deepserve daemon", "dsctl");
   const auto parsed = std::make_shared<Arguments>();
   Commands(app, parsed).add_all();
@@ -197,7 +197,7 @@ std::variant<ParsedCommand, ParseStop> parse_command_line(int argument_count, co
     std::ostringstream out;
     std::ostringstream complaint;
     const bool is_help = app.exit(error, out, complaint) == 0;
-    return ParseStop{is_help ? 0 : kUsage_exit, is_help ? out.str() : explain(app, complaint.str())};
+    return ParseStop{is_help ? 0 : kUsageExit, is_help ? out.str() : explain(app, complaint.str())};
   }
   // The command borrows from `parsed`, which therefore lives as long as it does.
   return ParsedCommand{parsed->global,

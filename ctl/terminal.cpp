@@ -7,32 +7,16 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "ipc/base/utf8.h"
+
 namespace deepserve::ctl {
 namespace {
 
-constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
 constexpr std::string_view kEllipsis = "\xe2\x80\xa6";
 
 bool environment_says(const char* name) {
   const char* value = std::getenv(name);
   return value != nullptr && *value != '\0';
-}
-
-// Bytes of the well-formed UTF-8 sequence at the start of `text`; 0 when there is none (RFC 3629).
-size_t sequence_bytes(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t size = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < size) return 0;
-  for (size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  if (lead == 0xe0 && byte(1) < 0xa0) return 0;
-  if (lead == 0xed && byte(1) > 0x9f) return 0;  // surrogates
-  if (lead == 0xf0 && byte(1) < 0x90) return 0;
-  if (lead == 0xf4 && byte(1) > 0x8f) return 0;
-  return size;
 }
 
 // U+2400 + code: the picture of a C0 control.
@@ -47,11 +31,12 @@ std::string make_visible(std::string_view text, bool one_line) {
   out.reserve(text.size());
   while (!text.empty()) {
     const auto lead = static_cast<unsigned char>(text[0]);
-    const size_t size = sequence_bytes(text);
+    const Utf8Step step = utf8_step(text);
+    const size_t size = step.kind == Utf8Kind::kCharacter ? step.bytes : 0;
     const bool keeps = !one_line && (lead == '\n' || lead == '\t');
     const bool is_c1 = size == 2 && lead == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0;
     if (size == 0 || is_c1) {
-      out += kReplacement;
+      out += kReplacementCharacter;
     } else if ((lead < 0x20 || lead == 0x7f) && !keeps) {
       append_control_picture(out, lead);
     } else {

@@ -3,12 +3,10 @@
 #include <charconv>
 #include <cmath>
 
+#include "ipc/base/utf8.h"
+
 namespace deepserve::daemon {
 namespace {
-
-bool is_continuation(char c) {
-  return (static_cast<unsigned char>(c) & 0xc0) == 0x80;
-}
 
 // The characters that stand for themselves inside a JSON string, other than those of several bytes.
 bool is_plain(char c) {
@@ -43,40 +41,17 @@ void append_control(std::string& out, char c) {
   out += kHex[byte & 15];
 }
 
-}  // namespace
-
-size_t utf8_character_bytes(std::string_view text) {
-  if (text.empty()) return 0;
-  const auto lead = static_cast<unsigned char>(text[0]);
-  if (lead < 0x80) return 1;
-  const size_t size = lead >= 0xc2 && lead <= 0xdf   ? 2
-                      : (lead & 0xf0) == 0xe0        ? 3
-                      : lead >= 0xf0 && lead <= 0xf4 ? 4
-                                                     : 0;
-  if (size == 0 || text.size() < size) return 0;
-  for (size_t i = 1; i < size; ++i) {
-    if (!is_continuation(text[i])) return 0;
-  }
-  const auto second = static_cast<unsigned char>(text[1]);
-  if (lead == 0xe0 && second < 0xa0) return 0;  // overlong
-  if (lead == 0xed && second > 0x9f) return 0;  // surrogates
-  if (lead == 0xf0 && second < 0x90) return 0;  // overlong
-  if (lead == 0xf4 && second > 0x8f) return 0;  // beyond U+10FFFF
-  return size;
+// The length of the one valid character that `text` begins with; 0 when it begins with none.
+size_t character_bytes(std::string_view text) {
+  const Utf8Step step = utf8_step(text);
+  return step.kind == Utf8Kind::kCharacter ? step.bytes : 0;
 }
 
+}  // namespace
+
 size_t find_invalid_utf8(std::string_view text) {
-  size_t at = 0;
-  while (at < text.size()) {
-    if (static_cast<unsigned char>(text[at]) < 0x80) {
-      ++at;
-      continue;
-    }
-    const size_t size = utf8_character_bytes(text.substr(at, 4));
-    if (size == 0) return at;
-    at += size;
-  }
-  return std::string_view::npos;
+  const size_t valid_bytes = utf8_valid_prefix(text);
+  return valid_bytes == text.size() ? std::string_view::npos : valid_bytes;
 }
 
 void append_json_escaped(std::string& out, std::string_view text) {
@@ -90,9 +65,9 @@ void append_json_escaped(std::string& out, std::string_view text) {
       append_control(out, text[at++]);
       continue;
     }
-    const size_t size = utf8_character_bytes(text.substr(at, 4));
+    const size_t size = character_bytes(text.substr(at));
     if (size == 0) {
-      out += "\xef\xbf\xbd";
+      out += kReplacementCharacter;
       ++at;
     } else {
       out.append(text, at, size);

@@ -8,9 +8,6 @@
 
 namespace deepserve::daemon {
 
-// The length of the one valid UTF-8 character that `text` begins with (RFC 3629); 0 when it begins with none.
-size_t utf8_character_bytes(std::string_view text);
-
 // Where the first byte stands that is part of no valid character; npos when all of `text` is UTF-8.
 size_t find_invalid_utf8(std::string_view text);
 

@@ -1,36 +1,13 @@
-// UTF-8 as the Unicode standard defines it (section 3.9): what is well formed, and what one U+FFFD stands for
-// when it is not (maximal subparts, table 3-8). Pure functions on bytes, no allocation but the strings they
-// return.
+// Text as whole characters, and as Jinja trims it.
 #pragma once
 
 #include <cstddef>
 #include <string>
 #include <string_view>
 
+#include "ipc/base/utf8.h"
+
 namespace deepserve::runner {
-
-inline constexpr std::string_view kReplacementCharacter = "\xef\xbf\xbd";  // U+FFFD
-
-enum class Utf8Kind : uint8_t {
-  kCharacter,   // `bytes` are one well-formed character
-  kInvalid,     // `bytes` are one maximal subpart that no following byte can save
-  kUnfinished,  // the text ended inside a character that could still be completed
-};
-
-struct Utf8Step {
-  Utf8Kind kind;
-  size_t bytes;  // 1 to 4
-};
-
-// Looks at the beginning of `text`, which must not be empty.
-Utf8Step utf8_step(std::string_view text);
-
-// Bytes of the longest well-formed prefix; text.size() when all of it is.
-size_t utf8_valid_prefix(std::string_view text);
-
-// The code point of a well-formed character.
-char32_t utf8_code_point(std::string_view character);
-void append_utf8(std::string& text, char32_t code_point);
 
 // Appends `text` to `out` with U+FFFD for every maximal subpart; returns how many bytes at the end are
 // unfinished and were left out (0 to 3).
