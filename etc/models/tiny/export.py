@@ -1,4 +1,4 @@
-"""Writes model.pt and tokenizer.json as one GGUF file: architecture "llama", matrices Q8_0, norms F32."""
+"""Writes the weights and tokenizer.json as one GGUF file: architecture "llama", matrices Q8_0, norms F32."""
 import argparse
 import json
 from pathlib import Path
@@ -93,7 +93,8 @@ def write(path, model, tokenizer):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("work", type=Path, help="folder with model.pt and tokenizer.json")
+    arguments.add_argument("work", type=Path, help="folder with STAGE.pt and tokenizer.json")
+    arguments.add_argument("--stage", default="instruct")
     arguments.add_argument("gguf", type=Path, help="the file to write")
     arguments.add_argument("--untrained", action="store_true", help="random weights: tests the format")
     given = arguments.parse_args()
@@ -101,7 +102,7 @@ def main():
         torch.manual_seed(1)
         model = Llama(Shape())
     else:
-        saved = torch.load(given.work / "model.pt")
+        saved = torch.load(given.work / f"{given.stage}.pt")
         model = Llama(Shape(**saved["shape"]))
         model.load_state_dict(saved["model"])
     write(given.gguf, model, json.loads((given.work / "tokenizer.json").read_text()))

@@ -117,11 +117,14 @@ class Llama(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
-def token_losses(model, ids):
-    """ids: [batch, tokens + 1] -> the loss of each predicted token in nats, [batch, tokens]."""
-    logits = model(ids[:, :-1])
-    return F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(
-        ids.shape[0], -1)
+NOT_LEARNED = -100
+
+
+def token_losses(model, ids, targets):
+    """ids, targets: [batch, tokens] -> each target's loss in nats, [batch, tokens]; 0 for NOT_LEARNED."""
+    logits = model(ids)
+    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none",
+                           ignore_index=NOT_LEARNED).view(ids.shape[0], -1)
 
 
 @torch.no_grad()
