@@ -33,22 +33,26 @@ uint64_t file_system_rights(long abi) {
   return rights;
 }
 
-bool close_file_system(const std::filesystem::path& model) {
+bool allow_reading(const Fd& ruleset, const std::filesystem::path& path) {
+  const Fd parent(open(path.c_str(), O_PATH | O_CLOEXEC));
+  if (!parent) return true;  // opening it as a model will say what is wrong with it
+  std::error_code ignored;
+  landlock_path_beneath_attr rule{};
+  rule.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE;
+  if (std::filesystem::is_directory(path, ignored)) rule.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR;
+  rule.parent_fd = parent.get();
+  return syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0;
+}
+
+bool close_file_system(std::span<const std::filesystem::path> readable) {
   const long abi = syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
   if (abi < 1) return false;
   landlock_ruleset_attr attributes{};
   attributes.handled_access_fs = file_system_rights(abi);
   const Fd ruleset(static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0)));
   if (!ruleset) return false;
-  const Fd parent(open(model.c_str(), O_PATH | O_CLOEXEC));
-  if (parent) {  // else opening the model will say what is wrong with it
-    std::error_code ignored;
-    landlock_path_beneath_attr rule{};
-    rule.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE;
-    if (std::filesystem::is_directory(model, ignored)) rule.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR;
-    rule.parent_fd = parent.get();
-    if (syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
-      return false;
+  for (const std::filesystem::path& path : readable) {
+    if (!allow_reading(ruleset, path)) return false;
   }
   return syscall(SYS_landlock_restrict_self, ruleset.get(), 0) == 0;
 }
@@ -181,11 +185,11 @@ bool filter_system_calls() {
 
 }  // namespace
 
-std::string enter_sandbox(const std::filesystem::path& model) {
+std::string enter_sandbox(std::span<const std::filesystem::path> readable) {
   tzset();  // the log's local time: its file cannot be read later
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return "nothing (no_new_privs is not there)";
   std::string holds = "no_new_privs";
-  if (close_file_system(model)) holds += ", landlock";
+  if (close_file_system(readable)) holds += ", landlock";
   if (filter_system_calls()) holds += ", seccomp";
   return holds;
 }

@@ -15,6 +15,7 @@
 #include "runner/lane/process_share.h"
 #include "runner/lane/sandbox.h"
 #include "runner/model/loaded_model.h"
+#include "runner/model/model_paths.h"
 
 namespace deepserve::runner {
 namespace {
@@ -155,7 +156,8 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
     lane.flush();
   };
   tell_phase(ipc::RunnerPhase::kLoading);
-  spdlog::info("loading {}; sandbox: {}", options.model.string(), enter_sandbox(options.model));
+  spdlog::info("loading {}; sandbox: {}", options.model.string(),
+               enter_sandbox(paths_of_model(options.model)));
   TRY_ASSIGN(ServedModel model, load(options, lane));
   tell_phase(ipc::RunnerPhase::kWarming);
   lane.count_step();

@@ -59,6 +59,10 @@ TEST_P(BackendOf, Qwen2WithBiasesMatchesFloat64) {
   expect_close_to_reference({.seed = 12, .architecture = "qwen2", .tied = true}, GetParam(), 1e-5);
 }
 
+TEST_P(BackendOf, LlamaWithEveryBiasMatchesFloat64) {
+  expect_close_to_reference({.seed = 18, .all_biases = true}, GetParam(), 1e-5);
+}
+
 TEST_P(BackendOf, Qwen3WithHeadNormsAndItsOwnHeadSizeMatchesFloat64) {
   expect_close_to_reference({.seed = 13, .architecture = "qwen3", .head_dim = 16, .rope_base = 1e6f},
                             GetParam(), 1e-5);

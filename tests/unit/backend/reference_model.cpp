@@ -124,11 +124,15 @@ class Reference {
       attended.insert(attended.end(), head.begin(), head.end());
     }
     add(x, multiply(prefix + "attn_output.weight", attended, model_.embedding));
+    add(x, tensor(prefix + "attn_output.bias"));
     const Vector before = rms_norm(x, tensor(prefix + "ffn_norm.weight"));
     Vector gate = multiply(prefix + "ffn_gate.weight", before, model_.feed_forward);
-    const Vector up = multiply(prefix + "ffn_up.weight", before, model_.feed_forward);
+    Vector up = multiply(prefix + "ffn_up.weight", before, model_.feed_forward);
+    add(gate, tensor(prefix + "ffn_gate.bias"));
+    add(up, tensor(prefix + "ffn_up.bias"));
     for (size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
     add(x, multiply(prefix + "ffn_down.weight", gate, model_.embedding));
+    add(x, tensor(prefix + "ffn_down.bias"));
   }
 
   const TinyModel& model_;

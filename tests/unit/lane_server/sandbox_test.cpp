@@ -20,15 +20,23 @@ using ::testing::ExitedWithCode;
 constexpr int kAsItShould = 0;
 
 struct ModelFile {
-  ModelFile() { std::ofstream(path) << "model"; }
-  ~ModelFile() { std::remove(path.c_str()); }
+  ModelFile() {
+    std::ofstream(path) << "model";
+    std::ofstream(other_path) << "another shard";
+  }
+  ~ModelFile() {
+    std::remove(path.c_str());
+    std::remove(other_path.c_str());
+  }
   std::string path = ::testing::TempDir() + "sandbox_model_" + std::to_string(getpid());
+  std::string other_path = path + "_2";
 };
 
 // Enters the sandbox and exits with kAsItShould when `claim` holds, or when the kernel has no `part` of it.
 template <typename Claim>
 [[noreturn]] void claim_inside(const ModelFile& model, std::string_view part, Claim claim) {
-  const std::string holds = enter_sandbox(model.path);
+  const std::filesystem::path readable[] = {model.path, model.other_path};
+  const std::string holds = enter_sandbox(readable);
   if (holds.find(part) == std::string::npos) {
     std::fprintf(stderr, "this kernel has only: %s\n", holds.c_str());
     _exit(kAsItShould);
@@ -72,6 +80,7 @@ TEST(Sandbox, TheModelCanBeReadAndNothingElse) {
   EXPECT_EXIT(claim_inside(model, "landlock",
                            [&] {
                              return open(model.path.c_str(), O_RDONLY) >= 0 &&
+                                    open(model.other_path.c_str(), O_RDONLY) >= 0 &&
                                     open(model.path.c_str(), O_RDWR) == -1 &&
                                     open("/etc/passwd", O_RDONLY) == -1 && errno == EACCES;
                            }),

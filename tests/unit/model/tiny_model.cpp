@@ -72,7 +72,7 @@ class TinyWriter {
     matrix(prefix + "attn_q.weight", query, model_.embedding, 0.5f);
     matrix(prefix + "attn_k.weight", kv, model_.embedding, 0.5f);
     matrix(prefix + "attn_v.weight", kv, model_.embedding, 0.5f);
-    if (model_.architecture == "qwen2") {
+    if (model_.architecture == "qwen2" || model_.all_biases) {
       vector(prefix + "attn_q.bias", query, -0.5f, 0.5f);
       vector(prefix + "attn_k.bias", kv, -0.5f, 0.5f);
       vector(prefix + "attn_v.bias", kv, -0.5f, 0.5f);
@@ -82,6 +82,12 @@ class TinyWriter {
       vector(prefix + "attn_k_norm.weight", model_.head_dim, 0.5f, 1.5f);
     }
     matrix(prefix + "attn_output.weight", model_.embedding, query, 0.5f);
+    if (model_.all_biases) {
+      vector(prefix + "attn_output.bias", model_.embedding, -0.5f, 0.5f);
+      vector(prefix + "ffn_gate.bias", model_.feed_forward, -0.5f, 0.5f);
+      vector(prefix + "ffn_up.bias", model_.feed_forward, -0.5f, 0.5f);
+      vector(prefix + "ffn_down.bias", model_.embedding, -0.5f, 0.5f);
+    }
     vector(prefix + "ffn_norm.weight", model_.embedding, 0.5f, 1.5f);
     matrix(prefix + "ffn_gate.weight", model_.feed_forward, model_.embedding, 0.5f);
     matrix(prefix + "ffn_up.weight", model_.feed_forward, model_.embedding, 0.5f);

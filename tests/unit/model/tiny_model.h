@@ -27,6 +27,7 @@ struct TinyModel {
   float linear_factor = 0;      // 0: no rope scaling
   bool rope_factors = false;    // a rope_freqs.weight tensor
   bool tied = false;            // no output.weight
+  bool all_biases = false;      // of every matrix of a layer, as Llama's attention_bias and mlp_bias
   bool with_vocabulary = true;  // a SentencePiece one of single letters
 
   std::vector<uint8_t> gguf() const;

@@ -1,0 +1,157 @@
+#include "runner/model/hf_model.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runner/model/model_paths.h"
+#include "runner/model/model_weights.h"
+#include "tests/unit/model/hf_directory.h"
+
+namespace deepserve::runner {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::UnorderedElementsAre;
+
+// Opened and bound: all that is checked before the bytes are read.
+Result<void> open(const fs::path& directory) {
+  TRY_ASSIGN(const OpenedModel model, open_hf_model(directory));
+  TRY(bind_model_weights(model.tensors, model.config));
+  return {};
+}
+
+std::string refusal(const TemporaryDirectory& directory, Code code = Code::kBadModelFile) {
+  const auto opened = open(directory.path());
+  if (opened) return "accepted";
+  EXPECT_EQ(opened.error().code, code) << opened.error().message;
+  EXPECT_THAT(opened.error().message, HasSubstr(directory.path().string()));
+  return opened.error().message;
+}
+
+TEST(HfModel, OneFileAndShardsAreOpened) {
+  for (const size_t shards : {1, 2, 5}) {
+    const TemporaryDirectory directory;
+    write_hf(directory, {}, shards);
+    EXPECT_EQ(refusal(directory), "accepted");
+    EXPECT_EQ(open_hf_model(directory.path())->files.all().size(), shards);
+  }
+}
+
+TEST(HfModel, LinksOutOfTheDirectoryAreFollowedAndAllowed) {
+  const TemporaryDirectory blobs, snapshot;
+  write_hf(blobs, {}, 2);
+  for (const auto& entry : fs::directory_iterator(blobs.path()))
+    fs::create_symlink(entry.path(), snapshot.path() / entry.path().filename());
+  EXPECT_EQ(refusal(snapshot), "accepted");
+  const fs::path from = fs::canonical(blobs.path());
+  EXPECT_THAT(paths_of_model(snapshot.path()),
+              UnorderedElementsAre(snapshot.path(), from / "config.json", from / hf_shard_name(0, 2),
+                                   from / hf_shard_name(1, 2), from / "model.safetensors.index.json"));
+}
+
+TEST(HfModel, MissingFilesAreNamed) {
+  const TemporaryDirectory directory;
+  EXPECT_THAT(refusal(directory), HasSubstr("there is no config.json"));
+  directory.write("config.json", hf_config({}));
+  EXPECT_THAT(refusal(directory), HasSubstr("neither model.safetensors nor model.safetensors.index.json"));
+  directory.write("pytorch_model.bin", "pickle");
+  EXPECT_THAT(refusal(directory, Code::kNotSupported), HasSubstr("pytorch_model.bin"));
+}
+
+TEST(HfModel, AMissingShardIsNamed) {
+  const TemporaryDirectory directory;
+  write_hf(directory, {}, 3);
+  fs::remove(directory.path() / hf_shard_name(1, 3));
+  EXPECT_THAT(refusal(directory), HasSubstr("the shard " + hf_shard_name(1, 3) + " is not there"));
+}
+
+TEST(HfModel, AShardThatIsCutIsRefused) {
+  const TemporaryDirectory directory;
+  write_hf(directory, {}, 3);
+  const fs::path shard = directory.path() / hf_shard_name(1, 3);
+  fs::resize_file(shard, fs::file_size(shard) - 1);
+  EXPECT_THAT(refusal(directory), HasSubstr("reaches beyond the file's end"));
+  fs::resize_file(shard, 0);
+  EXPECT_THAT(refusal(directory), HasSubstr(hf_shard_name(1, 3) + ": the file is empty"));
+}
+
+// Two shards whose tensors and index are as the test says; the model does not matter.
+struct Shards {
+  TemporaryDirectory directory;
+  Shards(const std::vector<std::string>& first, const std::vector<std::string>& second,
+         const std::string& weight_map) {
+    directory.write("config.json", hf_config({}));
+    directory.write("a.safetensors", file_of(first));
+    directory.write("b.safetensors", file_of(second));
+    directory.write("model.safetensors.index.json", "{\"weight_map\": " + weight_map + "}");
+  }
+  static std::vector<uint8_t> file_of(const std::vector<std::string>& names) {
+    std::vector<NamedTensor> tensors;
+    for (const std::string& name : names)
+      tensors.push_back({name, kernels::WeightType::kF32, {1}, std::vector<uint8_t>(4)});
+    return safetensors_file(tensors);
+  }
+};
+
+TEST(HfModel, ATensorInTwoShardsIsRefusedWithBoth) {
+  const Shards shards({"x"}, {"y", "x"}, R"({"x": "a.safetensors", "y": "b.safetensors"})");
+  const std::string text = refusal(shards.directory);
+  EXPECT_THAT(text, HasSubstr("b.safetensors: tensor \"x\" at offset "));
+  EXPECT_THAT(text, HasSubstr("it is in "));
+  EXPECT_THAT(text, HasSubstr("a.safetensors already"));
+}
+
+TEST(HfModel, AnIndexThatDoesNotSayWhatTheShardsHoldIsRefused) {
+  const Shards not_named({"x"}, {"y"}, R"({"z": "a.safetensors", "y": "b.safetensors"})");
+  EXPECT_THAT(refusal(not_named.directory), HasSubstr("tensor \"x\" at offset"));
+  EXPECT_THAT(refusal(not_named.directory), HasSubstr("does not name it"));
+  const Shards elsewhere({"x"}, {"y"}, R"({"x": "b.safetensors", "y": "a.safetensors"})");
+  EXPECT_THAT(refusal(elsewhere.directory), HasSubstr("says it is in b.safetensors"));
+  const Shards nowhere({"x"}, {"y"}, R"({"x": "a.safetensors", "y": "b.safetensors", "z": "b.safetensors"})");
+  EXPECT_THAT(refusal(nowhere.directory), HasSubstr("tensor \"z\" is not in b.safetensors"));
+  const Shards outside({"x"}, {"y"}, R"({"x": "../a.safetensors"})");
+  EXPECT_THAT(refusal(outside.directory), HasSubstr("is not the name of a file in the same directory"));
+}
+
+std::string refusal_of_tensors(const TinyModel& model, const std::vector<NamedTensor>& tensors,
+                               Code code = Code::kBadModelFile) {
+  const TemporaryDirectory directory;
+  directory.write("config.json", hf_config(model));
+  directory.write("model.safetensors", safetensors_file(tensors));
+  return refusal(directory, code);
+}
+
+TEST(HfModel, WeightsThatDoNotFitTheConfigAreNamed) {
+  const auto tensors = hf_tensors({});
+  auto fewer = tensors;
+  std::erase_if(fewer, [](const auto& tensor) { return tensor.name == "model.layers.1.mlp.up_proj.weight"; });
+  EXPECT_THAT(refusal_of_tensors({}, fewer),
+              HasSubstr("tensor \"model.layers.1.mlp.up_proj.weight\" is missing"));
+  fewer = tensors;
+  std::erase_if(fewer, [](const auto& tensor) { return tensor.name == "lm_head.weight"; });
+  EXPECT_THAT(refusal_of_tensors({}, fewer), HasSubstr("\"lm_head.weight\" is missing"));
+  EXPECT_EQ(refusal_of_tensors({.tied = true}, fewer), "accepted");
+  EXPECT_THAT(refusal_of_tensors({.vocabulary = 51}, tensors),
+              HasSubstr("tensor \"model.embed_tokens.weight\" at offset"));
+  EXPECT_THAT(refusal_of_tensors({.vocabulary = 51}, tensors), HasSubstr("24x50, not 24x51"));
+  EXPECT_THAT(refusal_of_tensors({.all_biases = true}, tensors),
+              HasSubstr("\"model.layers.0.self_attn.q_proj.bias\" is missing"));
+  EXPECT_THAT(refusal_of_tensors({}, hf_tensors({.all_biases = true}), Code::kNotSupported),
+              HasSubstr("_proj.bias\" at offset"));
+  auto turned = tensors;
+  std::swap(turned[0].shape[0], turned[0].shape[1]);
+  EXPECT_THAT(refusal_of_tensors({}, turned), HasSubstr("50x24, not 24x50"));
+}
+
+TEST(HfModel, FrequenciesThatOldVersionsStoredAreNoWeights) {
+  auto tensors = hf_tensors({});
+  tensors.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq",
+                     kernels::WeightType::kF32,
+                     {3},
+                     std::vector<uint8_t>(12)});
+  EXPECT_EQ(refusal_of_tensors({}, tensors), "accepted");
+}
+
+}  // namespace
+}  // namespace deepserve::runner
