@@ -32,6 +32,20 @@ void append_chat_token(std::string& out, const ipc::TokenLogprob& token) {
   append_bytes(out, token.text);
 }
 
+// A token as the legacy format writes it: one whose bytes are no text by themselves as "bytes:\\xe2\\x82".
+void append_token_name(std::string& out, std::string_view text) {
+  if (find_invalid_utf8(text) == std::string_view::npos) return append_json_string(out, text);
+  constexpr char kHex[] = "0123456789abcdef";
+  out += "\"bytes:";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += "\\\\x";
+    out += kHex[byte >> 4];
+    out += kHex[byte & 15];
+  }
+  out += '"';
+}
+
 // The most likely ones, the chosen among them if it is one; at most `count`.
 std::vector<ipc::TokenLogprob> best_of(const std::vector<ipc::TokenLogprob>& alternatives, size_t count) {
   std::vector<ipc::TokenLogprob> best(alternatives.begin() + 1, alternatives.end());
@@ -55,7 +69,9 @@ void append_usage(std::string& out, const ipc::Usage& usage) {
   append_number(out, uint64_t{usage.prompt_tokens} + usage.completion_tokens);
   out += ",\"prompt_tokens_details\":{\"cached_tokens\":";
   append_number(out, uint64_t{usage.cached_tokens});
-  out += "},\"completion_tokens_details\":{\"reasoning_tokens\":0}}";
+  out +=
+      ",\"audio_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,"
+      "\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}}";
 }
 
 }  // namespace
@@ -67,15 +83,34 @@ void clear_keeping_little(std::string& text) {
 
 void LogprobText::add(bool chat, uint8_t top, const std::vector<ipc::TokenLogprob>& alternatives) {
   if (alternatives.empty()) return;
-  if (!empty()) {
-    for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) *list += ',';
-  }
+  separate();
   const auto best = best_of(alternatives, top);
   if (chat) {
     add_chat(alternatives[0], best);
   } else {
     add_text(alternatives[0], best);
   }
+}
+
+void LogprobText::add_unpredicted(bool chat, std::string_view text) {
+  if (chat) return;  // no chat echoes its prompt
+  separate();
+  append_token_name(tokens_, text);
+  logprobs_ += "null";
+  top_ += "null";
+  add_offset(text);
+}
+
+void LogprobText::separate() {
+  if (empty()) return;
+  for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) *list += ',';
+}
+
+// In characters, as Python counts them.
+void LogprobText::add_offset(std::string_view text) {
+  append_number(offsets_, offset_);
+  offset_ += static_cast<uint64_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 void LogprobText::add_chat(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top) {
@@ -89,25 +124,25 @@ void LogprobText::add_chat(const ipc::TokenLogprob& chosen, const std::vector<ip
   tokens_ += "]}";
 }
 
+// `top` as an object: of tokens that are written alike only the likeliest is told.
 void LogprobText::add_text(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top) {
-  append_json_string(tokens_, chosen.text);
+  append_token_name(tokens_, chosen.text);
   append_logprob(logprobs_, chosen.logprob);
   top_ += '{';
-  append_json_string(top_, chosen.text);
+  append_token_name(top_, chosen.text);
   top_ += ':';
   append_logprob(top_, chosen.logprob);
-  for (const ipc::TokenLogprob& entry : top) {
-    if (entry.token == chosen.token) continue;
+  for (size_t i = 0; i < top.size(); ++i) {
+    const auto is_same = [&](const ipc::TokenLogprob& entry) { return entry.text == top[i].text; };
+    const auto end = top.begin() + static_cast<std::ptrdiff_t>(i);
+    if (top[i].text == chosen.text || std::any_of(top.begin(), end, is_same)) continue;
     top_ += ',';
-    append_json_string(top_, entry.text);
+    append_token_name(top_, top[i].text);
     top_ += ':';
-    append_logprob(top_, entry.logprob);
+    append_logprob(top_, top[i].logprob);
   }
   top_ += '}';
-  append_number(offsets_, offset_);
-  offset_ += static_cast<uint64_t>(std::count_if(chosen.text.begin(), chosen.text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  }));
+  add_offset(chosen.text);
 }
 
 void LogprobText::append_to(std::string& out, bool chat) const {
@@ -125,7 +160,8 @@ void LogprobText::clear() {
   for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) clear_keeping_little(*list);
 }
 
-AnswerText::AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t created_unix)
+AnswerText::AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t created_unix,
+                       ipc::Class service_class)
     : chat_(shape.chat) {
   id_ = chat_ ? "chatcmpl-" : "cmpl-";
   append_hex16(id_, id);
@@ -136,6 +172,10 @@ AnswerText::AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t 
   if (!shape.fingerprint.empty()) {
     envelope_ += ",\"system_fingerprint\":";
     append_json_string(envelope_, shape.fingerprint);
+  }
+  if (shape.tell_tier) {
+    envelope_ += ",\"service_tier\":";
+    append_json_string(envelope_, service_tier_name(service_class));
   }
   event_prefix_ = "data: ";
   append_envelope(event_prefix_, chat_ ? "chat.completion.chunk" : "text_completion");
@@ -151,7 +191,7 @@ void AnswerText::append_envelope(std::string& out, std::string_view object) cons
   out += ",\"choices\":[";
 }
 
-void AnswerText::append_role_event(std::string& out, uint16_t choice) const {
+void AnswerText::append_role_event(std::string& out, size_t choice) const {
   out += event_prefix_;
   out += "{\"index\":";
   append_number(out, uint64_t{choice});
@@ -159,7 +199,7 @@ void AnswerText::append_role_event(std::string& out, uint16_t choice) const {
   out += event_suffix_;
 }
 
-void AnswerText::append_text_event(std::string& out, uint16_t choice, std::string_view text,
+void AnswerText::append_text_event(std::string& out, size_t choice, std::string_view text,
                                    const LogprobText& logprobs) const {
   out += event_prefix_;
   out += "{\"index\":";
@@ -172,7 +212,7 @@ void AnswerText::append_text_event(std::string& out, uint16_t choice, std::strin
   out += event_suffix_;
 }
 
-void AnswerText::append_finish_event(std::string& out, uint16_t choice, ipc::FinishReason reason) const {
+void AnswerText::append_finish_event(std::string& out, size_t choice, ipc::FinishReason reason) const {
   out += event_prefix_;
   out += "{\"index\":";
   append_number(out, uint64_t{choice});
@@ -194,7 +234,7 @@ void AnswerText::begin_whole(std::string& out) const {
   append_envelope(out, chat_ ? "chat.completion" : "text_completion");
 }
 
-void AnswerText::append_whole_choice(std::string& out, uint16_t choice, std::string_view text,
+void AnswerText::append_whole_choice(std::string& out, size_t choice, std::string_view text,
                                      const LogprobText& logprobs, ipc::FinishReason reason) const {
   out += choice == 0 ? "{\"index\":" : ",{\"index\":";
   append_number(out, uint64_t{choice});

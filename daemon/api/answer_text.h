@@ -21,6 +21,8 @@ class LogprobText {
  public:
   // `alternatives`: [0] is the chosen token. `top`: how many alternatives the client asked for.
   void add(bool chat, uint8_t top, const std::vector<ipc::TokenLogprob>& alternatives);
+  // A token of an echoed prompt that nothing predicts: its very first.
+  void add_unpredicted(bool chat, std::string_view text);
   bool empty() const { return tokens_.empty(); }
   // The value of a choice's `logprobs`: null when there are none.
   void append_to(std::string& out, bool chat) const;
@@ -28,6 +30,8 @@ class LogprobText {
   size_t bytes() const { return tokens_.size() + logprobs_.size() + top_.size() + offsets_.size(); }
 
  private:
+  void separate();
+  void add_offset(std::string_view text);
   void add_chat(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top);
   void add_text(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top);
 
@@ -41,18 +45,19 @@ class LogprobText {
 // What is the same in every piece of one answer.
 class AnswerText {
  public:
-  AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t created_unix);
+  // `service_class`: in force; told as the service tier where the client named one.
+  AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t created_unix, ipc::Class service_class);
 
   // Events of a stream (server-sent events, without their `id:` lines).
-  void append_role_event(std::string& out, uint16_t choice) const;
-  void append_text_event(std::string& out, uint16_t choice, std::string_view text,
+  void append_role_event(std::string& out, size_t choice) const;
+  void append_text_event(std::string& out, size_t choice, std::string_view text,
                          const LogprobText& logprobs) const;
-  void append_finish_event(std::string& out, uint16_t choice, ipc::FinishReason reason) const;
+  void append_finish_event(std::string& out, size_t choice, ipc::FinishReason reason) const;
   void append_usage_event(std::string& out, const ipc::Usage& usage) const;
 
   // The answer in one piece: begin, each choice, end.
   void begin_whole(std::string& out) const;
-  void append_whole_choice(std::string& out, uint16_t choice, std::string_view text,
+  void append_whole_choice(std::string& out, size_t choice, std::string_view text,
                            const LogprobText& logprobs, ipc::FinishReason reason) const;
   void end_whole(std::string& out, const ipc::Usage& usage) const;
 

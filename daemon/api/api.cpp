@@ -7,20 +7,21 @@
 #include "daemon/api/routes.h"
 
 namespace deepserve::daemon {
-namespace {
 
 std::string client_name(const Peer& peer, const ApiOptions& options) {
   if (options.client_name) return options.client_name(peer);
   return peer.known ? "uid:" + std::to_string(peer.uid) : "tcp";
 }
 
-std::unique_ptr<Responder> start_completion(Exchange& exchange, Serving& serving, Metrics& metrics,
-                                            const ApiOptions& options, Parsed<CompletionSpec> spec) {
+namespace {
+
+std::unique_ptr<Responder> start_completion(Exchange& exchange, const ApiParts& parts,
+                                            Parsed<CompletionSpec> spec) {
   if (!spec) {
     exchange.respond(spec.error().response());
     return nullptr;
   }
-  const auto model = find_model(serving, spec->request.model);
+  const auto model = find_model(parts.serving, spec->request.model);
   if (!model) {
     exchange.respond(error_response(model.error(), {.param = "model"}));
     return nullptr;
@@ -29,19 +30,18 @@ std::unique_ptr<Responder> start_completion(Exchange& exchange, Serving& serving
   spec->shape.model = model->name;
   if (model->facts) spec->shape.fingerprint = model->facts->numerics_id;
   spec->request.peer = exchange.request().peer;
-  spec->request.client = client_name(spec->request.peer, options);
-  return std::make_unique<Completion>(exchange, serving, metrics, std::move(*spec), options);
+  spec->request.client = client_name(spec->request.peer, parts.options);
+  return std::make_unique<Completion>(exchange, parts, std::move(*spec));
 }
 
 }  // namespace
 
-void add_completion_routes(Router& router, Serving& serving, Metrics& metrics, const ApiOptions& options) {
-  router.add("POST", "/v1/chat/completions", [&](Exchange& exchange, const PathParameters&) {
-    return start_completion(exchange, serving, metrics, options, parse_chat_request(exchange.request()));
+void add_completion_routes(Router& router, const ApiParts& parts) {
+  router.add("POST", "/v1/chat/completions", [parts](Exchange& exchange, const PathParameters&) {
+    return start_completion(exchange, parts, parse_chat_request(exchange.request()));
   });
-  router.add("POST", "/v1/completions", [&](Exchange& exchange, const PathParameters&) {
-    return start_completion(exchange, serving, metrics, options,
-                            parse_completion_request(exchange.request()));
+  router.add("POST", "/v1/completions", [parts](Exchange& exchange, const PathParameters&) {
+    return start_completion(exchange, parts, parse_completion_request(exchange.request()));
   });
 }
 
@@ -49,9 +49,12 @@ Api::Api(Serving& serving, Metrics& metrics, ApiOptions options)
     : serving_(serving), metrics_(metrics), options_(std::move(options)) {}
 
 void Api::add_routes(Router& router) {
-  add_completion_routes(router, serving_, metrics_, options_);
+  const ApiParts parts{serving_, metrics_, log_, options_};
+  add_completion_routes(router, parts);
+  add_embedding_routes(router, parts);
+  add_request_routes(router, parts);
   add_model_routes(router, serving_);
-  add_tokenize_routes(router, serving_);
+  add_tokenize_routes(router, parts);
   add_observe_routes(router);
 }
 

@@ -8,6 +8,7 @@
 #include <functional>
 #include <string>
 
+#include "daemon/api/answer_log.h"
 #include "daemon/http/router.h"
 #include "daemon/http/server.h"
 #include "daemon/observe/metrics.h"
@@ -23,6 +24,7 @@ struct ApiOptions {
   // What one request may keep in memory of its answer, text and log probabilities: an answer in one piece
   // until its end, a stream while its client does not read. Beyond it the request fails.
   size_t answer_bytes_max = 64 * 1024 * 1024;
+  uint64_t request_timeout_ns = 0;  // of a request that names none in X-Deepserve-Timeout-Ms; 0: none
 };
 
 // Everything named here outlives the routes' use: before it goes, HttpServer::close_all() (running requests
@@ -40,6 +42,7 @@ class Api {
   Serving& serving_;
   Metrics& metrics_;
   const ApiOptions options_;
+  AnswerLog log_;
 };
 
 }  // namespace deepserve::daemon

@@ -77,20 +77,6 @@ void read_logprobs(Fields& fields, ipc::Generation& generation) {
   if (wanted) generation.logprobs = alternatives;
 }
 
-// {"type": "text"} is what there is anyway.
-void read_response_format(Fields& fields) {
-  const auto* format = fields.take("response_format");
-  if (format == nullptr) return;
-  const auto* object = format->if_object();
-  const auto* type = object == nullptr ? nullptr : object->if_contains("type");
-  if (type == nullptr || !type->is_string())
-    return fields.fail_at("response_format", "must be an object with a type");
-  if (type->as_string() != "text" || object->size() != 1) {
-    fields.fail_at("response_format", "other than {\"type\": \"text\"} is not supported",
-                   Code::kNotSupported);
-  }
-}
-
 void read_modalities(Fields& fields) {
   const auto* modalities = fields.take("modalities");
   if (modalities == nullptr || *modalities == json::value(json::array{"text"})) return;
@@ -131,15 +117,13 @@ Parsed<CompletionSpec> parse_chat_request(const HttpRequest& request) {
   CompletionSpec spec;
   spec.shape.chat = true;
   spec.request.endpoint = "chat";
-  for (const std::string_view name :
-       {"tools", "parallel_tool_calls", "functions", "function_call", "audio", "prediction",
-        "reasoning_effort", "store", "web_search_options", "verbosity"}) {
+  for (const std::string_view name : {"tools", "parallel_tool_calls", "functions", "function_call", "audio",
+                                      "prediction", "reasoning_effort", "web_search_options", "verbosity"}) {
     fields.refuse_unsupported(name);
   }
   read_tool_choice(fields);
-  read_response_format(fields);
   read_modalities(fields);
-  read_messages(fields, spec.request.prompt);
+  read_messages(fields, spec.prompts.emplace_back());
   read_tokens_max(fields, spec.request.generation);
   read_logprobs(fields, spec.request.generation);
   read_common_fields(fields, request, spec);

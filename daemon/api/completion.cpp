@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "daemon/api/api.h"
+#include "daemon/api/routes.h"
 #include "daemon/http/error_response.h"
 #include "daemon/http/json_text.h"
 #include "ipc/base/clock.h"
@@ -15,7 +15,17 @@ double seconds(uint64_t ns) {
   return static_cast<double>(ns) / static_cast<double>(kSecond_ns);
 }
 
-void log_end(ipc::RequestId id, const Error& error) {
+// Before its acceptance a runner refuses what it cannot compile as much as what it cannot read: its words say
+// which of the two, and the field that had the grammar is at fault for the first.
+bool is_about_constraint(const Error& error) {
+  const bool is_fault = error.code == Code::kInvalidRequest || error.code == Code::kNotSupported;
+  const auto says = [&error](const char* word) { return error.message.find(word) != std::string::npos; };
+  return is_fault && (says("grammar") || says("schema"));
+}
+
+}  // namespace
+
+void log_end(RequestId id, const Error& error) {
   const ErrorRow& row = error_row(error.code);
   constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info,
                                                    spdlog::level::warn, spdlog::level::err};
@@ -23,89 +33,109 @@ void log_end(ipc::RequestId id, const Error& error) {
               error.message);
 }
 
-}  // namespace
-
-Completion::Completion(Exchange& exchange, Serving& serving, Metrics& metrics, CompletionSpec spec,
-                       const ApiOptions& options)
+Completion::Completion(Exchange& exchange, const ApiParts& parts, CompletionSpec spec)
     : exchange_(exchange),
-      serving_(serving),
-      metrics_(metrics),
+      metrics_(parts.metrics),
+      log_(parts.log),
       shape_(std::move(spec.shape)),
-      service_class_(spec.request.service_class),
-      logprobs_(spec.request.generation.logprobs),
-      keep_alive_ms_(options.keep_alive_ms),
-      answer_bytes_max_(options.answer_bytes_max),
-      started_ns_(monotonic_ns()),
-      choices_(spec.request.generation.choices) {
-  id_ = serving.start(std::move(spec.request), *this);
-  exchange.set_request_id(id_);
-  text_.emplace(shape_, id_, unix_seconds());
+      keep_alive_ms_(parts.options.keep_alive_ms),
+      answer_bytes_max_(parts.options.answer_bytes_max),
+      timeout_ns_(spec.timeout_ns.value_or(parts.options.request_timeout_ns)),
+      prompts_(spec.prompts.size()),
+      generated_choices_(spec.request.generation.choices),
+      choices_(prompts_ * generated_choices_),
+      requests_(parts.serving, *this) {
+  status_.client = spec.request.client;
+  status_.endpoint = spec.request.endpoint;
+  status_.model = spec.request.model;
+  status_.service_class = spec.request.service_class;
+  status_.created_unix = unix_seconds();
+  status_.started_ns = monotonic_ns();
+  start(std::move(spec.request), std::move(spec.prompts), spec.seed_given);
+  if (const auto row = parts.serving.request(status_.id)) status_.service_class = row->service_class;
+  exchange_.set_request_id(status_.id);
+  text_.emplace(shape_, status_.id, status_.created_unix, status_.service_class);
+  log_.add(status_.id, *this);
+}
+
+// Each prompt as a request of its own. Equal prompts get different answers, unless the client names the seed:
+// then each gets what it would get alone.
+void Completion::start(RequestSpec request, std::vector<ipc::Prompt> prompts, bool seed_given) {
+  for (ipc::Prompt& prompt : prompts) {
+    RequestSpec one = request;
+    one.prompt = std::move(prompt);
+    one.prompt_bytes = prompt_bytes(one.prompt);
+    requests_.start(std::move(one));
+    if (!seed_given) ++request.generation.seed;
+  }
+  status_.id = requests_.id(0);
 }
 
 Completion::~Completion() {
   if (ended_) return;
   metrics_.count_failed(Code::kCancelled, seconds_since_start());
-  serving_.forget(id_);
+  end(AnswerState::kCancelled, Error{Code::kCancelled, "the client left"});
 }
 
 double Completion::seconds_since_start() const {
-  return seconds(monotonic_ns() - started_ns_);
+  return seconds(monotonic_ns() - status_.started_ns);
 }
 
-void Completion::on_accepted(const ipc::Accepted& event) {
-  accepted_ = true;
-  last_event_ns_ = monotonic_ns();
-  metrics_.count_accepted(service_class_, seconds(last_event_ns_ - started_ns_), event.prompt_tokens);
+void Completion::on_accepted(size_t, const ipc::Accepted& event) {
+  const uint64_t now_ns = monotonic_ns();
+  metrics_.count_accepted(status_.service_class, seconds(now_ns - status_.started_ns), event.prompt_tokens);
+  status_.usage.prompt_tokens += event.prompt_tokens;
+  status_.usage.cached_tokens += event.cached_tokens;
+  if (!all_accepted()) return;
+  last_event_ns_ = status_.accepted_ns = now_ns;
+  status_.state = AnswerState::kRunning;
   if (!shape_.stream) return;
   exchange_.start_stream({.content_type = "text/event-stream; charset=utf-8",
                           .fields = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
 }
 
-void Completion::on_delta(const ipc::Delta& event) {
-  if (event.choice >= choices_.size()) return;
-  Choice& choice = choices_[event.choice];
-  observe_delta(choice, static_cast<uint32_t>(event.tokens.size()));
-  choice.tokens += static_cast<uint32_t>(event.tokens.size());
+void Completion::on_delta(size_t prompt, const ipc::Delta& event) {
+  if (event.choice >= generated_choices_) return;
+  Choice& choice = choices_[prompt * generated_choices_ + event.choice];
+  if (!event.echo) observe_delta(choice, static_cast<uint32_t>(event.tokens.size()));
   const size_t old_bytes = choice.held_bytes();
-  choice.text += event.text;
-  if (logprobs_ != ipc::kNoLogprobs) {
-    for (const auto& alternatives : event.logprobs) choice.logprobs.add(shape_.chat, logprobs_, alternatives);
-  }
+  choice.take(event, shape_.chat, shape_.logprobs);
   held_bytes_ += choice.held_bytes() - old_bytes;
-  if (held_bytes_ > answer_bytes_max_) return give_up();
+  if (held_bytes_ > answer_bytes_max_) return give_up(too_large());
   if (shape_.stream && !event.text.empty()) exchange_.wake();
 }
 
 void Completion::release(Choice& choice) {
   held_bytes_ -= choice.held_bytes();
-  clear_keeping_little(choice.text);
-  choice.logprobs.clear();
+  choice.release();
 }
 
 // What was kept goes at once: a client that reads slowly could hold on to it for a long time yet.
-void Completion::give_up() {
-  serving_.forget(id_);
+void Completion::give_up(Error error) {
+  requests_.forget_all();
   for (Choice& choice : choices_) {
     release(choice);
     choice.finish.reset();
   }
+  on_failed(error);
+}
+
+Error Completion::too_large() const {
   if (shape_.stream) {
-    on_failed(
-        {Code::kSlowReader, fmt::format("more than {} bytes of the answer waited for the client to read them",
-                                        answer_bytes_max_)});
-  } else {
-    on_failed({Code::kPayloadTooLarge,
-               fmt::format("the answer takes more than {} bytes: ask for fewer choices, tokens or log "
-                           "probabilities, or for a stream",
-                           answer_bytes_max_)});
+    return {Code::kSlowReader, fmt::format("more than {} bytes of the answer waited for the client to read "
+                                           "them",
+                                           answer_bytes_max_)};
   }
+  return {Code::kPayloadTooLarge, fmt::format("the answer takes more than {} bytes: ask for fewer choices, "
+                                              "tokens or log probabilities, or for a stream",
+                                              answer_bytes_max_)};
 }
 
 void Completion::observe_delta(Choice& choice, uint32_t tokens) {
   const uint64_t now_ns = monotonic_ns();
-  if (!first_token_seen_ && tokens != 0) {
-    first_token_seen_ = true;
-    metrics_.observe_first_token(service_class_, seconds(now_ns - started_ns_));
+  if (status_.first_token_ns == 0 && tokens != 0) {
+    status_.first_token_ns = now_ns;
+    metrics_.observe_first_token(status_.service_class, seconds(now_ns - status_.started_ns));
   }
   if (choice.last_token_ns == 0) {
     metrics_.count_tokens(tokens);
@@ -115,67 +145,100 @@ void Completion::observe_delta(Choice& choice, uint32_t tokens) {
   if (tokens != 0) choice.last_token_ns = now_ns;
 }
 
-void Completion::on_finished(const ipc::Finished& event) {
-  if (event.choice < choices_.size()) choices_[event.choice].finish = event.reason;
+void Completion::on_finished(size_t prompt, const ipc::Finished& event) {
+  if (event.choice < generated_choices_) {
+    choices_[prompt * generated_choices_ + event.choice].finish = event.reason;
+  }
   metrics_.count_finished(event.reason);
   if (event.last) {
-    ended_ = true;
-    usage_ = event.usage;
+    ended_usage_.prompt_tokens += event.usage.prompt_tokens;
+    ended_usage_.cached_tokens += event.usage.cached_tokens;
+    ended_usage_.completion_tokens += event.usage.completion_tokens;
+    ++prompts_ended_;
+  }
+  const bool all_ended = prompts_ended_ == prompts_;
+  if (all_ended) {
+    status_.usage = ended_usage_;
     metrics_.observe_whole(seconds_since_start());
+    end(AnswerState::kFinished, std::nullopt);
   }
   if (shape_.stream) {
     exchange_.wake();
-  } else if (event.last) {
+  } else if (all_ended) {
     respond_whole();
   }
 }
 
 void Completion::on_refused(const Refusal& refusal) {
   ended_ = true;
+  log_.drop(status_.id);
   const ErrorDetails details = refusal_details(refusal);
-  metrics_.count_refused(service_class_,
+  metrics_.count_refused(status_.service_class,
                          details.reason.empty() ? error_row(refusal.error.code).name : details.reason);
-  log_end(id_, refusal.error);
+  log_end(status_.id, refusal.error);
   exchange_.respond(error_response(refusal.error, details));
 }
 
 void Completion::on_failed(const Error& error) {
-  ended_ = true;
+  end(error.code == Code::kCancelled ? AnswerState::kCancelled : AnswerState::kFailed, error);
   metrics_.count_failed(error.code, seconds_since_start());
-  log_end(id_, error);
-  if (accepted_ && shape_.stream) {
+  log_end(status_.id, error);
+  if (all_accepted() && shape_.stream) {
     failure_ = error;
     exchange_.wake();
     return;
   }
-  exchange_.respond(error_response(error, failure_details(error, service_class_)));
+  ErrorDetails details = failure_details(error, status_.service_class);
+  if (is_about_constraint(error)) details.param = shape_.constraint_param;
+  exchange_.respond(error_response(error, details));
+}
+
+void Completion::end(AnswerState state, const std::optional<Error>& error) {
+  ended_ = true;
+  status_.state = state;
+  status_.error = error;
+  status_.ended_ns = monotonic_ns();
+  log_.end(status());
+}
+
+AnswerStatus Completion::status() const {
+  AnswerStatus status = status_;
+  for (const Choice& choice : choices_) {
+    status.finish_reasons.push_back(choice.finish);
+    if (prompts_ended_ != prompts_) status.usage.completion_tokens += choice.tokens;
+  }
+  return status;
+}
+
+void Completion::cancel() {
+  give_up({Code::kCancelled, "the request was cancelled by its client"});
 }
 
 bool Completion::produce(std::string& out) {
   const size_t old_bytes = out.size();
   if (std::exchange(keep_alive_due_, false)) out += ": keep-alive\n\n";
   if (!roles_told_ && shape_.chat) {
-    for (uint16_t i = 0; i < choices_.size(); ++i) {
+    for (size_t i = 0; i < choices_.size(); ++i) {
       append_id(out);
       text_->append_role_event(out, i);
     }
   }
   roles_told_ = true;
-  for (uint16_t i = 0; i < choices_.size(); ++i) produce_choice(out, i);
+  for (size_t i = 0; i < choices_.size(); ++i) produce_choice(out, i);
   if (out.size() != old_bytes) last_event_ns_ = monotonic_ns();
   if (failure_) {
     out += "event: error\ndata: ";
-    append_error_json(out, *failure_, failure_details(*failure_, service_class_));
+    append_error_json(out, *failure_, failure_details(*failure_, status_.service_class));
     out += "\n\n";
   } else if (ended_) {
-    if (shape_.include_usage) text_->append_usage_event(out, usage_);
+    if (shape_.include_usage) text_->append_usage_event(out, status_.usage);
     out += "data: [DONE]\n\n";
   }
   return ended_;
 }
 
 // All that came since the last time goes into one event.
-void Completion::produce_choice(std::string& out, uint16_t index) {
+void Completion::produce_choice(std::string& out, size_t index) {
   Choice& choice = choices_[index];
   const bool finishes = choice.finish.has_value() && !choice.finish_told;
   // Log probabilities of tokens without text wait for the next text, or for the end.
@@ -195,7 +258,7 @@ void Completion::produce_choice(std::string& out, uint16_t index) {
 // "id: <request>:<t0>.<t1>": from where a client that lost its connection would go on.
 void Completion::append_id(std::string& out) const {
   out += "id: ";
-  append_hex16(out, id_);
+  append_hex16(out, status_.id);
   char separator = ':';
   for (const Choice& choice : choices_) {
     out += separator;
@@ -206,8 +269,13 @@ void Completion::append_id(std::string& out) const {
 }
 
 void Completion::tick(uint64_t now_ns) {
-  if (!accepted_ || ended_ || !shape_.stream || now_ns < last_event_ns_ + keep_alive_ms_ * kMillisecond_ns)
-    return;
+  if (ended_) return;
+  if (timeout_ns_ != 0 && now_ns >= status_.started_ns + timeout_ns_) {
+    return give_up({Code::kRequestTimeout,
+                    fmt::format("the answer took longer than {} ms", timeout_ns_ / kMillisecond_ns)});
+  }
+  const bool silent = now_ns >= last_event_ns_ + keep_alive_ms_ * kMillisecond_ns;
+  if (!all_accepted() || !shape_.stream || !silent) return;
   keep_alive_due_ = true;
   exchange_.wake();
 }
@@ -215,13 +283,23 @@ void Completion::tick(uint64_t now_ns) {
 void Completion::respond_whole() {
   HttpResponse response;
   text_->begin_whole(response.body);
-  for (uint16_t i = 0; i < choices_.size(); ++i) {
-    Choice& choice = choices_[i];
-    text_->append_whole_choice(response.body, i, choice.text, choice.logprobs,
-                               choice.finish.value_or(ipc::FinishReason::kStop));
-    release(choice);
+  size_t told = 0;
+  for (size_t prompt = 0; prompt < prompts_; ++prompt) {
+    const size_t first = prompt * generated_choices_;
+    std::vector<size_t> places;
+    if (shape_.choices < generated_choices_) {
+      places = best_choices(choices_, first, generated_choices_, shape_.choices);
+    } else {
+      for (size_t i = 0; i < generated_choices_; ++i) places.push_back(first + i);
+    }
+    for (const size_t place : places) {
+      Choice& choice = choices_[place];
+      text_->append_whole_choice(response.body, told++, choice.text, choice.logprobs,
+                                 choice.finish.value_or(ipc::FinishReason::kStop));
+      release(choice);
+    }
   }
-  text_->end_whole(response.body, usage_);
+  text_->end_whole(response.body, status_.usage);
   exchange_.respond(std::move(response));
 }
 

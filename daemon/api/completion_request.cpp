@@ -1,69 +1,39 @@
+#include <fmt/format.h>
+
 #include "daemon/api/completion_spec.h"
 #include "daemon/api/json_fields.h"
 
 namespace deepserve::daemon {
 namespace {
 
-namespace json = boost::json;
-
-constexpr uint32_t kTokensMaxDefault = 16;  // OpenAI's for this endpoint
-
-// Adds the token ids; false when there is something else among them.
-bool read_tokens(const json::array& list, std::vector<ipc::TokenId>& tokens) {
-  tokens.reserve(list.size());
-  for (const auto& item : list) {
-    const auto token = integer_in(item, 0, INT32_MAX);
-    if (!token) return false;
-    tokens.push_back(static_cast<ipc::TokenId>(*token));
-  }
-  return true;
-}
+constexpr size_t kPromptsMax = 128;
+constexpr size_t kGeneratedMax = 128;  // choices of all prompts together
 
 void read_tokens_max(Fields& fields, ipc::Generation& generation) {
-  generation.tokens_max = kTokensMaxDefault;
   fields.read_bool("echo", generation.echo);
   fields.read_integer("max_tokens", generation.echo ? 0 : 1, INT32_MAX, generation.tokens_max);
 }
 
-void read_logprobs(Fields& fields, ipc::Generation& generation) {
-  fields.read_integer("logprobs", 0, 20, generation.logprobs);
-  if (generation.logprobs != ipc::kNoLogprobs && generation.echo) {
-    fields.fail_at("logprobs", "together with echo is not supported", Code::kNotSupported);
-  }
+// So many choices are generated, and n of them told. Which those are is known at the end: there is no stream
+// of them.
+void read_best_of(Fields& fields, const CompletionShape& shape, ipc::Generation& generation) {
+  uint16_t best_of = shape.choices;
+  fields.read_integer("best_of", 1, static_cast<int64_t>(kGeneratedMax), best_of);
+  if (best_of < shape.choices) return fields.fail_at("best_of", "must be at least n");
+  if (best_of == shape.choices) return;
+  if (shape.stream) return fields.fail_at("best_of", "above n cannot be streamed");
+  generation.choices = best_of;
+  if (generation.logprobs == ipc::kNoLogprobs) generation.logprobs = 0;  // to compare them by
 }
 
-// Choosing the best of more than are told would need their scores.
-void check_best_of(Fields& fields, const ipc::Generation& generation) {
-  uint16_t best_of = generation.choices;
-  fields.read_integer("best_of", 1, 128, best_of);
-  if (best_of != generation.choices)
-    fields.fail_at("best_of", "other than n is not supported", Code::kNotSupported);
+void check_choices(Fields& fields, const CompletionSpec& spec) {
+  const size_t choices = spec.prompts.size() * spec.request.generation.choices;
+  if (choices <= kGeneratedMax || spec.prompts.size() < 2) return;
+  fields.fail_at("prompt", fmt::format("asks for {} choices with n or best_of: at most {} in one request",
+                                       choices, kGeneratedMax));
 }
 
 }  // namespace
-
-void read_prompt(Fields& fields, ipc::Prompt& prompt) {
-  const auto* value = fields.take("prompt");
-  if (value == nullptr) return fields.fail_at("prompt", "is missing");
-  // A list of one prompt is that prompt.
-  const auto* list = value->if_array();
-  if (list != nullptr && !list->empty() && !(*list)[0].is_number()) {
-    if (list->size() > 1) {
-      return fields.fail_at("prompt", "with several prompts is not supported: send one request for each",
-                            Code::kNotSupported);
-    }
-    value = &(*list)[0];
-    list = value->if_array();
-  }
-  if (const auto* text = value->if_string()) {
-    prompt.kind = ipc::PromptKind::kText;
-    prompt.text = *text;
-  } else if (list != nullptr && !list->empty() && read_tokens(*list, prompt.tokens)) {
-    prompt.kind = ipc::PromptKind::kTokens;
-  } else {
-    fields.fail_at("prompt", "must be a string or a list of token ids that is not empty");
-  }
-}
 
 Parsed<CompletionSpec> parse_completion_request(const HttpRequest& request) {
   const auto body = parse_json_body(request);
@@ -72,11 +42,12 @@ Parsed<CompletionSpec> parse_completion_request(const HttpRequest& request) {
   CompletionSpec spec;
   spec.request.endpoint = "completions";
   fields.refuse_unsupported("suffix");
-  read_prompt(fields, spec.request.prompt);
+  read_prompts(fields, "prompt", kPromptsMax, spec.prompts);
   read_tokens_max(fields, spec.request.generation);
-  read_logprobs(fields, spec.request.generation);
+  fields.read_integer("logprobs", 0, 20, spec.request.generation.logprobs);
   read_common_fields(fields, request, spec);
-  check_best_of(fields, spec.request.generation);
+  read_best_of(fields, spec.shape, spec.request.generation);
+  check_choices(fields, spec);
   fields.finish();
   if (fields.failed()) return tl::unexpected(fields.failure());
   return spec;

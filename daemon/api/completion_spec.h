@@ -2,11 +2,13 @@
 // shape in which the client wants to read it.
 #pragma once
 
-#include <boost/json/fwd.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "daemon/api/field_error.h"
+#include "daemon/api/prompt_fields.h"
 #include "daemon/serving/serving.h"
 
 namespace deepserve::daemon {
@@ -17,12 +19,19 @@ struct CompletionShape {
   bool chat = false;  // chat.completion, else text_completion
   bool stream = false;
   bool include_usage = false;  // of a stream: one more event with the usage
-  std::string model;           // the name that the answer tells
-  std::string fingerprint;     // system_fingerprint; empty: not told
+  bool tell_tier = false;      // the client named a service tier: the answer says which it got
+  uint16_t choices = 1;        // of each prompt that are told; request.generation has how many are generated
+  uint8_t logprobs = ipc::kNoLogprobs;  // how many alternatives are told; kNoLogprobs: none at all
+  std::string constraint_param;         // the field that binds the answer's form; empty: none does
+  std::string model;                    // the name that the answer tells
+  std::string fingerprint;              // system_fingerprint; empty: not told
 };
 
 struct CompletionSpec {
-  RequestSpec request;  // without peer and client
+  RequestSpec request;               // without peer, client and prompt
+  std::vector<ipc::Prompt> prompts;  // at least one; of a chat: one
+  bool seed_given = false;
+  std::optional<uint64_t> timeout_ns;  // for all of the answer; 0: none; nothing: the server's default
   CompletionShape shape;
 };
 
@@ -33,21 +42,25 @@ Parsed<CompletionSpec> parse_completion_request(const HttpRequest& request);
 
 // The `messages` of a chat. Content is a string or a list of {"type": "text"} parts, which are put together.
 void read_messages(Fields& fields, ipc::Prompt& prompt);
-// A prompt as text or as token ids.
-void read_prompt(Fields& fields, ipc::Prompt& prompt);
-
-// The fields that both endpoints have: how tokens are chosen, when to stop, streaming, class, deadline,
-// labels.
+// The fields that both endpoints have: how tokens are chosen, what form the answer is bound to, when to stop,
+// streaming, class, deadline, timeout, labels.
 void read_common_fields(Fields& fields, const HttpRequest& request, CompletionSpec& spec);
 
 // X-Deepserve-Resume is refused: no request outlives its connection yet. Idempotency-Key, which is for the
 // same, is accepted and has no effect: OpenAI's own libraries send it unasked.
 void refuse_resumption(Fields& fields, const HttpRequest& request);
 
-// X-Deepserve-Class, `priority`, `service_tier` and X-Deepserve-Deadline-Ms (see api.h).
-void read_service_class(Fields& fields, const HttpRequest& request, RequestSpec& spec);
+// X-Deepserve-Class, `priority`, `service_tier` and X-Deepserve-Deadline-Ms (see api.h). True when the body
+// names a service tier.
+bool read_service_class(Fields& fields, const HttpRequest& request, RequestSpec& spec);
 
-// Of all text and tokens in it.
-uint64_t prompt_bytes(const ipc::Prompt& prompt);
+// X-Deepserve-Timeout-Ms: how long all of the answer may take.
+void read_timeout(Fields& fields, const HttpRequest& request, std::optional<uint64_t>& timeout_ns);
+
+// OpenAI's word for a class: vip is priority, normal default, batch flex.
+std::string_view service_tier_name(ipc::Class service_class);
+
+// `user` and the like, `metadata`, `store`: what says who asks and why. Checked, and without effect.
+void read_labels(Fields& fields);
 
 }  // namespace deepserve::daemon

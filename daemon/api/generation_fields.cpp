@@ -4,6 +4,7 @@
 
 #include "daemon/api/completion_spec.h"
 #include "daemon/api/json_fields.h"
+#include "daemon/api/response_format.h"
 #include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
@@ -11,6 +12,7 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr uint16_t kChoicesMax = 128;
 constexpr size_t kStopsMax = 16;
 constexpr size_t kStopBytesMax = 512;  // the runner's own limit
 constexpr size_t kStopTokensMax = 64;
@@ -87,12 +89,16 @@ void read_sampling(Fields& fields, ipc::Generation& generation) {
   // Nearer to 0 it would make numbers of the logits that no float holds.
   if (generation.repetition_penalty < 0.01f) fields.fail_at("repetition_penalty", "must be from 0.01 to 10");
   read_logit_bias(fields, generation);
-  if (fields.has("seed")) {
-    fields.read_integer("seed", INT64_MIN, INT64_MAX, generation.seed);
-  } else if (::getrandom(&generation.seed, sizeof generation.seed, 0) != sizeof generation.seed) {
+}
+
+// True when the client names it; else it is random.
+bool read_seed(Fields& fields, ipc::Generation& generation) {
+  const bool is_given = fields.has("seed");
+  fields.read_integer("seed", INT64_MIN, INT64_MAX, generation.seed);
+  if (!is_given && ::getrandom(&generation.seed, sizeof generation.seed, 0) != sizeof generation.seed) {
     generation.seed = monotonic_ns();
   }
-  fields.ignore("seed");
+  return is_given;
 }
 
 void read_stream(Fields& fields, CompletionShape& shape) {
@@ -104,18 +110,12 @@ void read_stream(Fields& fields, CompletionShape& shape) {
   if (!shape.stream) return fields.fail_at("stream_options", "is only allowed with \"stream\": true");
   Fields inner(*object, "stream_options.");
   inner.read_bool("include_usage", shape.include_usage);
+  // OpenAI's padding against eavesdroppers who count bytes; events here are never padded.
+  bool include_obfuscation = false;
+  inner.read_bool("include_obfuscation", include_obfuscation);
+  if (include_obfuscation) inner.fail_at("include_obfuscation", "is not supported", Code::kNotSupported);
   inner.finish();
   fields.adopt(inner);
-}
-
-void read_labels(Fields& fields) {
-  // They say who asks and why; nothing that is generated depends on them.
-  for (const std::string_view name : {"user", "safety_identifier", "prompt_cache_key"}) {
-    std::string text;
-    fields.read_string(name, text);
-  }
-  const auto* metadata = fields.take("metadata");
-  if (metadata != nullptr && !metadata->is_object()) fields.fail_at("metadata", "must be an object");
 }
 
 }  // namespace
@@ -124,34 +124,31 @@ void read_common_fields(Fields& fields, const HttpRequest& request, CompletionSp
   ipc::Generation& generation = spec.request.generation;
   fields.read_string("model", spec.request.model);
   read_sampling(fields, generation);
+  spec.seed_given = read_seed(fields, generation);
+  read_constraint(fields, generation.constraint, spec.shape.constraint_param);
   read_stop(fields, generation);
   read_stop_tokens(fields, generation);
   fields.read_bool("ignore_eos", generation.ignore_eos);
-  fields.read_integer("n", 1, 128, generation.choices);
+  fields.read_integer("n", 1, kChoicesMax, generation.choices);
+  spec.shape.choices = generation.choices;
+  spec.shape.logprobs = generation.logprobs;
   fields.read_integer("min_tokens", 0, INT32_MAX, generation.tokens_min);
   if (generation.tokens_min > generation.tokens_max) fields.fail_at("min_tokens", "is more than max_tokens");
   read_stream(fields, spec.shape);
   read_labels(fields);
   refuse_resumption(fields, request);
-  read_service_class(fields, request, spec.request);
+  spec.shape.tell_tier = read_service_class(fields, request, spec.request);
+  read_timeout(fields, request, spec.timeout_ns);
   for (const std::string_view name :
-       {"use_beam_search", "length_penalty", "prompt_logprobs", "guided_json", "guided_regex",
-        "guided_choice", "guided_grammar", "structured_outputs", "truncate_prompt_tokens",
-        "allowed_token_ids", "bad_words", "logits_processors"}) {
+       {"use_beam_search", "length_penalty", "prompt_logprobs", "truncate_prompt_tokens", "allowed_token_ids",
+        "bad_words", "logits_processors"}) {
     fields.refuse_unsupported(name);
   }
-  spec.request.prompt_bytes = prompt_bytes(spec.request.prompt);
 }
 
 void refuse_resumption(Fields& fields, const HttpRequest& request) {
   if (request.field("x-deepserve-resume") == nullptr) return;
   fields.fail_at("X-Deepserve-Resume", "is not supported", Code::kNotSupported);
-}
-
-uint64_t prompt_bytes(const ipc::Prompt& prompt) {
-  uint64_t bytes = prompt.text.size() + prompt.tokens.size() * sizeof(ipc::TokenId);
-  for (const auto& message : prompt.chat) bytes += message.content.size();
-  return bytes;
 }
 
 }  // namespace deepserve::daemon

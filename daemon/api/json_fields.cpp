@@ -4,25 +4,10 @@
 
 #include <algorithm>
 
-#include "daemon/http/json_text.h"
-
 namespace deepserve::daemon {
 namespace {
 
 namespace json = boost::json;
-
-constexpr size_t kDepthMax = 64;
-
-FieldError body_error(Code code, std::string message) {
-  return {{code, std::move(message)}, ""};
-}
-
-bool is_json(std::string_view content_type) {
-  std::string type(content_type.substr(0, content_type.find(';')));
-  for (char& c : type) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  while (type.ends_with(' ') || type.ends_with('\t')) type.pop_back();
-  return type == "application/json";
-}
 
 std::string_view kind_name(const json::value& value) {
   switch (value.kind()) {
@@ -53,32 +38,6 @@ bool is_empty(const json::value& value) {
 }
 
 }  // namespace
-
-Parsed<json::object> parse_json_body(const HttpRequest& request) {
-  const std::string* type = request.field("content-type");
-  if (type != nullptr && !is_json(*type)) {
-    return tl::unexpected(body_error(Code::kUnsupportedMedia, "Content-Type must be application/json"));
-  }
-  if (const size_t at = find_invalid_utf8(request.body); at != std::string_view::npos) {
-    return tl::unexpected(
-        body_error(Code::kInvalidRequest, fmt::format("the body is not UTF-8 at byte {}", at)));
-  }
-  json::parse_options options;
-  options.max_depth = kDepthMax;
-  json::parser parser({}, options);
-  json::error_code error;
-  const size_t parsed = parser.write(request.body.data(), request.body.size(), error);
-  if (error) {
-    return tl::unexpected(body_error(
-        Code::kInvalidRequest, fmt::format("the body is not JSON at byte {}: {}", parsed, error.message())));
-  }
-  json::value value = parser.release();
-  if (!value.is_object()) {
-    return tl::unexpected(body_error(
-        Code::kInvalidRequest, fmt::format("the body must be a JSON object, not {}", kind_name(value))));
-  }
-  return std::move(value.as_object());
-}
 
 std::optional<int64_t> integer_in(const json::value& value, int64_t min, int64_t max) {
   if (const auto* number = value.if_int64()) {

@@ -18,13 +18,9 @@
 #include <vector>
 
 #include "daemon/api/field_error.h"
-#include "daemon/http/message.h"
+#include "daemon/api/json_body.h"
 
 namespace deepserve::daemon {
-
-// The body as a JSON object. kUnsupportedMedia for another content type, kInvalidRequest (with the byte) for
-// what is not UTF-8, not JSON, nested deeper than 64 levels, or no object.
-Parsed<boost::json::object> parse_json_body(const HttpRequest& request);
 
 // An integer, if `value` is one and in range.
 std::optional<int64_t> integer_in(const boost::json::value& value, int64_t min, int64_t max);

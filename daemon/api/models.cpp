@@ -13,7 +13,8 @@ void append_model(JsonWriter& json, const ModelRow& model, const std::string& na
       .member("object", "model")
       .member("created", model.created_unix)
       .member("owned_by", "deepserve")
-      .member("root", model.name);
+      .member("root", model.name)
+      .member("aliases", model.aliases);
   json.key("max_model_len");
   if (model.facts) {
     json.value(model.facts->context_tokens);

@@ -2,13 +2,30 @@
 // are used.
 #pragma once
 
+#include "daemon/api/answer_log.h"
 #include "daemon/api/api.h"
 
 namespace deepserve::daemon {
 
-void add_completion_routes(Router& router, Serving& serving, Metrics& metrics, const ApiOptions& options);
+// What the routes have in common.
+struct ApiParts {
+  Serving& serving;
+  Metrics& metrics;
+  AnswerLog& log;
+  const ApiOptions& options;
+};
+
+void add_completion_routes(Router& router, const ApiParts& parts);
+void add_embedding_routes(Router& router, const ApiParts& parts);
+void add_request_routes(Router& router, const ApiParts& parts);
 void add_model_routes(Router& router, Serving& serving);
-void add_tokenize_routes(Router& router, Serving& serving);
+void add_tokenize_routes(Router& router, const ApiParts& parts);
 void add_health_routes(Router& router, Serving& serving, Metrics& metrics, const HttpServer* server);
+
+// Of the one who asks: ApiOptions::client_name, or what it says of a peer without it.
+std::string client_name(const Peer& peer, const ApiOptions& options);
+
+// One line on why a request ended, at its error's level.
+void log_end(RequestId id, const Error& error);
 
 }  // namespace deepserve::daemon

@@ -6,6 +6,7 @@
 #include "daemon/api/model_lookup.h"
 #include "daemon/api/routes.h"
 #include "daemon/http/error_response.h"
+#include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
 namespace {
@@ -13,23 +14,32 @@ namespace {
 struct QuerySpec {
   std::string model;
   ipc::Query query;
+  std::optional<uint64_t> timeout_ns;  // as in CompletionSpec
 };
 
 // Waits for a runner's answer to one question.
 class QueryResponder final : public Responder {
  public:
-  QueryResponder(Exchange& exchange, Serving& serving, const ModelRow& model, QuerySpec spec)
+  QueryResponder(Exchange& exchange, const ApiParts& parts, const ModelRow& model, QuerySpec spec)
       : exchange_(exchange),
-        serving_(serving),
+        serving_(parts.serving),
+        started_ns_(monotonic_ns()),
+        timeout_ns_(spec.timeout_ns.value_or(parts.options.request_timeout_ns)),
         kind_(spec.query.kind),
         context_tokens_(model.facts ? model.facts->context_tokens : 0) {
-    id_ = serving.query(model.name, std::move(spec.query), [this](Result<ipc::Answer> answer) {
+    id_ = serving_.query(model.name, std::move(spec.query), [this](Result<ipc::Answer> answer) {
       id_ = 0;
       answered(std::move(answer));
     });
   }
   ~QueryResponder() override {
     if (id_ != 0) serving_.drop_query(id_);
+  }
+
+  void tick(uint64_t now_ns) override {
+    if (id_ == 0 || timeout_ns_ == 0 || now_ns < started_ns_ + timeout_ns_) return;
+    serving_.drop_query(std::exchange(id_, 0));
+    answered(fail(Code::kRequestTimeout, "the answer took longer than {} ms", timeout_ns_ / kMillisecond_ns));
   }
 
  private:
@@ -55,6 +65,8 @@ class QueryResponder final : public Responder {
 
   Exchange& exchange_;
   Serving& serving_;
+  const uint64_t started_ns_;
+  const uint64_t timeout_ns_;  // 0: none
   const ipc::QueryKind kind_;
   const uint32_t context_tokens_;
   uint64_t id_ = 0;
@@ -74,6 +86,7 @@ Parsed<QuerySpec> parse_tokenize(const HttpRequest& request) {
     if (!fields.has("prompt")) fields.fail_at("prompt", "is missing (or messages)");
     fields.read_string("prompt", spec.query.prompt.text);
   }
+  read_timeout(fields, request, spec.timeout_ns);
   fields.finish();
   if (fields.failed()) return tl::unexpected(fields.failure());
   return spec;
@@ -95,32 +108,33 @@ Parsed<QuerySpec> parse_detokenize(const HttpRequest& request) {
     if (!token) fields.fail_at("tokens", "must be a list of token ids");
     spec.query.prompt.tokens.push_back(static_cast<ipc::TokenId>(token.value_or(0)));
   }
+  read_timeout(fields, request, spec.timeout_ns);
   fields.finish();
   if (fields.failed()) return tl::unexpected(fields.failure());
   return spec;
 }
 
-std::unique_ptr<Responder> start_query(Exchange& exchange, Serving& serving, Parsed<QuerySpec> spec) {
+std::unique_ptr<Responder> start_query(Exchange& exchange, const ApiParts& parts, Parsed<QuerySpec> spec) {
   if (!spec) {
     exchange.respond(spec.error().response());
     return nullptr;
   }
-  const auto model = find_model(serving, spec->model);
+  const auto model = find_model(parts.serving, spec->model);
   if (!model) {
     exchange.respond(error_response(model.error(), {.param = "model"}));
     return nullptr;
   }
-  return std::make_unique<QueryResponder>(exchange, serving, *model, std::move(*spec));
+  return std::make_unique<QueryResponder>(exchange, parts, *model, std::move(*spec));
 }
 
 }  // namespace
 
-void add_tokenize_routes(Router& router, Serving& serving) {
-  router.add("POST", "/tokenize", [&serving](Exchange& exchange, const PathParameters&) {
-    return start_query(exchange, serving, parse_tokenize(exchange.request()));
+void add_tokenize_routes(Router& router, const ApiParts& parts) {
+  router.add("POST", "/tokenize", [parts](Exchange& exchange, const PathParameters&) {
+    return start_query(exchange, parts, parse_tokenize(exchange.request()));
   });
-  router.add("POST", "/detokenize", [&serving](Exchange& exchange, const PathParameters&) {
-    return start_query(exchange, serving, parse_detokenize(exchange.request()));
+  router.add("POST", "/detokenize", [parts](Exchange& exchange, const PathParameters&) {
+    return start_query(exchange, parts, parse_detokenize(exchange.request()));
   });
 }
 

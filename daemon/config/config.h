@@ -36,6 +36,7 @@ struct ServerConfig {
   std::vector<ListenAddress> listen;
   ListenAddress control;
   uint64_t drain_limit_ns = 25 * kSecond_ns;  // how long running requests may go on after SIGTERM
+  uint64_t request_timeout_ns = 0;            // of a whole answer, unless the request names its own; 0: none
 };
 
 struct ObserveConfig {

@@ -68,7 +68,8 @@ std::string config_json(const Config& config) {
       {"listen",
        array_of(config.server.listen, [](const auto& address) { return json::value(address.text()); })},
       {"control", config.server.control.text()},
-      {"drain_limit", duration_text(config.server.drain_limit_ns)}};
+      {"drain_limit", duration_text(config.server.drain_limit_ns)},
+      {"request_timeout", duration_text(config.server.request_timeout_ns)}};
   const json::object supervise{{"deaths_max", config.supervise.deaths_max},
                                {"window", duration_text(config.supervise.window_ns)},
                                {"hang_after", duration_text(config.supervise.hang_after_ns)},

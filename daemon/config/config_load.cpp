@@ -188,6 +188,7 @@ void Loader::read_server(Section section) {
     }
   }
   section.read_duration("drain_limit", 0, kHour_ns, config_.server.drain_limit_ns);
+  section.read_duration("request_timeout", 0, 24 * kHour_ns, config_.server.request_timeout_ns);
   section.finish();
 }
 

@@ -144,6 +144,8 @@ class Daemon {
     api_.add_observe_routes(control_routes_);
     api_.add_observe_routes(observe_routes_);
   }
+  // Before the API goes that its connections use.
+  ~Daemon() { server_.close_all(); }
 
   Result<void> listen(Sockets sockets) {
     const auto authorize = [this](const HttpRequest& head, bool is_unix) {
@@ -178,6 +180,7 @@ class Daemon {
       return match_client(config_, {peer.known, peer.uid, peer.gid, peer.key_client}).name;
     };
     options.server = &server_;
+    options.request_timeout_ns = config_.server.request_timeout_ns;
     return options;
   }
   ControlOptions control_options() {

@@ -48,6 +48,7 @@ class Service final : public Serving, private RunnerOwner {
   std::vector<ModelRow> models() const override;
   std::vector<RunnerRow> runners() const override;
   std::vector<RequestRow> requests() const override;
+  std::optional<RequestRow> request(RequestId id) const override;
   QueueCounts counts() const override;
   bool ready() const override;
   bool stopping() const override { return stopping_; }
@@ -115,6 +116,9 @@ class Service final : public Serving, private RunnerOwner {
   void let_go(Record& record);
   void erase(Record& record);
   void shed_expired(uint64_t now_ns);
+
+  // service_rows.cpp
+  RequestRow row_of(const Record& record, uint64_t now_ns) const;
 
   // service_messages.cpp
   Record* find(const Runner& runner, RequestId id);

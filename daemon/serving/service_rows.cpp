@@ -63,25 +63,34 @@ std::vector<RunnerRow> Service::runners() const {
   return rows;
 }
 
+RequestRow Service::row_of(const Record& record, uint64_t now_ns) const {
+  RequestRow row;
+  row.id = record.id;
+  row.state = request_state_name(record.state);
+  row.client = record.spec.client;
+  row.peer = record.spec.peer;
+  row.service_class = record.spec.service_class;
+  row.model = config_.models[record.model].name;
+  if (record.runner != nullptr) row.runner = record.runner->link->id();
+  row.endpoint = record.spec.endpoint;
+  row.age_s = seconds_since(record.started_ns, now_ns);
+  row.prompt_tokens = record.progress.prompt_tokens();
+  row.generated_tokens = record.progress.generated_tokens();
+  return row;
+}
+
 std::vector<RequestRow> Service::requests() const {
   const uint64_t now_ns = monotonic_ns();
   std::vector<RequestRow> rows;
-  for (const auto& [id, record] : records_) {
-    auto& row = rows.emplace_back();
-    row.id = id;
-    row.state = request_state_name(record->state);
-    row.client = record->spec.client;
-    row.peer = record->spec.peer;
-    row.service_class = record->spec.service_class;
-    row.model = config_.models[record->model].name;
-    if (record->runner != nullptr) row.runner = record->runner->link->id();
-    row.endpoint = record->spec.endpoint;
-    row.age_s = seconds_since(record->started_ns, now_ns);
-    row.prompt_tokens = record->progress.prompt_tokens();
-    row.generated_tokens = record->progress.generated_tokens();
-  }
+  for (const auto& [id, record] : records_) rows.push_back(row_of(*record, now_ns));
   std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
   return rows;
+}
+
+std::optional<RequestRow> Service::request(RequestId id) const {
+  const auto found = records_.find(id);
+  if (found == records_.end()) return std::nullopt;
+  return row_of(*found->second, monotonic_ns());
 }
 
 QueueCounts Service::counts() const {

@@ -137,6 +137,8 @@ class Serving {
   virtual std::vector<ModelRow> models() const = 0;
   virtual std::vector<RunnerRow> runners() const = 0;
   virtual std::vector<RequestRow> requests() const = 0;
+  // One of them; nothing when it has ended or never was.
+  virtual std::optional<RequestRow> request(RequestId id) const = 0;
   virtual QueueCounts counts() const = 0;
   // Deep readiness: some runner is ready and its step counter moved within the last three seconds (an idle
   // one turns at least once a second).

@@ -282,7 +282,10 @@ TEST(Completion, LogProbabilitiesCountAsPartOfTheAnswer) {
   for (uint16_t i = 0; i < 1000 && test.serving.forgotten.empty(); ++i) {
     ipc::Delta event = delta("x", {1}, i % 2);
     event.logprobs = {std::vector<ipc::TokenLogprob>(21, {1, -0.5f, "token"})};
-    for (ipc::TokenId token = 0; token < 21; ++token) event.logprobs[0][token].token = token;
+    for (ipc::TokenId token = 0; token < 21; ++token) {
+      event.logprobs[0][token].token = token;
+      event.logprobs[0][token].text += std::to_string(token);
+    }
     sink.on_delta(event);
   }
   EXPECT_EQ(client.answer().status, 413);

@@ -85,14 +85,12 @@ TEST(Control, ShowsAndCancelsRequests) {
   Client running = test.connect();
   ASSERT_TRUE(running.send(post("/v1/completions", R"({"prompt": "a"})")));
   test.sink();
-  test.serving.request_rows.push_back({.id = 1,
-                                       .state = "streaming",
-                                       .client = "uid:0",
-                                       .peer = {},
-                                       .service_class = {},
-                                       .model = "tiny",
-                                       .runner = "tiny@cpu0",
-                                       .endpoint = "chat"});
+  RequestRow row;
+  row.id = 1;
+  row.state = "streaming";
+  row.service_class = ipc::Class::kVip;
+  row.model = "tiny";
+  test.serving.request_rows.push_back(row);
   EXPECT_EQ(get_json(test, "/ctl/requests").at_pointer("/0/id").as_string(), "0000000000000001");
   EXPECT_EQ(get_json(test, "/ctl/requests/0000000000000001").at("class").as_string(), "vip");
   EXPECT_EQ(get_json(test, "/ctl/requests/xyz", 404).at_pointer("/error/code").as_string(), "not_found");

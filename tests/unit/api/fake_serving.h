@@ -76,6 +76,12 @@ class FakeServing final : public Serving {
   std::vector<ModelRow> models() const override { return model_rows; }
   std::vector<RunnerRow> runners() const override { return runner_rows; }
   std::vector<RequestRow> requests() const override { return request_rows; }
+  std::optional<RequestRow> request(RequestId id) const override {
+    for (const RequestRow& row : request_rows) {
+      if (row.id == id) return row;
+    }
+    return std::nullopt;
+  }
   QueueCounts counts() const override { return {.waiting = {1, 2, 3}, .running = 4}; }
   bool ready() const override { return is_ready; }
   bool stopping() const override { return false; }
@@ -87,13 +93,14 @@ class FakeServing final : public Serving {
 class ApiServer : public TestServer {
  public:
   explicit ApiServer(HttpLimits limits = {}, uint64_t keep_alive_ms = 10'000,
-                     size_t answer_bytes_max = ApiOptions().answer_bytes_max)
+                     size_t answer_bytes_max = ApiOptions().answer_bytes_max, uint64_t request_timeout_ns = 0)
       : TestServer(limits),
         api(serving, metrics,
             {.client_name = {},
              .server = &server,
              .keep_alive_ms = keep_alive_ms,
-             .answer_bytes_max = answer_bytes_max}),
+             .answer_bytes_max = answer_bytes_max,
+             .request_timeout_ns = request_timeout_ns}),
         control(serving, {.runtime_dir = "/run/x", .config_path = "/etc/x.toml", .config_json = [] {
                             return std::string("{\"server\":{}}");
                           }}) {

@@ -12,6 +12,15 @@ struct Bad {
   int status = 400;
 };
 
+// So many members of an object.
+std::string pairs(size_t count) {
+  std::string members;
+  for (size_t i = 0; i < count; ++i) {
+    members += (i == 0 ? "\"k" : ", \"k") + std::to_string(i) + R"(": "v")";
+  }
+  return members;
+}
+
 // Sends the request; the error's param, or what came instead.
 std::string param_of(ApiServer& test, const std::string& path, const std::string& body, int status) {
   Client client = test.connect();
@@ -89,6 +98,13 @@ TEST(Fields, ABadFieldOfAChatIsRefusedByItsName) {
           {R"("top_logprobs": 5)", "top_logprobs"},
           {R"("logprobs": true, "top_logprobs": 21)", "top_logprobs"},
           {R"("ignore_eos": 1)", "ignore_eos"},
+      });
+}
+
+TEST(Fields, ABadLabelOrUnknownFieldOfAChatIsRefusedByItsName) {
+  expect_refused(
+      "/v1/chat/completions", kMessages,
+      {
           {R"("stream": "yes")", "stream"},
           {R"("stream_options": {"include_usage": true})", "stream_options"},
           {R"("stream": true, "stream_options": {"include_usage": 1})", "stream_options.include_usage"},
@@ -98,16 +114,27 @@ TEST(Fields, ABadFieldOfAChatIsRefusedByItsName) {
           {R"("service_tier": "gold")", "service_tier"},
           {R"("user": 5)", "user"},
           {R"("metadata": [])", "metadata"},
+          {R"("metadata": {"a": 1})", "metadata"},
+          {R"("metadata": {"a": ")" + std::string(513, 'x') + R"("})", "metadata"},
+          {R"("metadata": {")" + std::string(65, 'x') + R"(": "a"})", "metadata"},
+          {R"("metadata": {)" + pairs(17) + "}", "metadata"},
+          {R"("safety_identifier": [])", "safety_identifier"},
+          {R"("store": true)", "store"},
+          {R"("store": "no")", "store"},
+          {R"("service_tier": "")", "service_tier"},
+          {R"("service_tier": 1)", "service_tier"},
+          {R"("stream": true, "stream_options": {"include_obfuscation": true})",
+           "stream_options.include_obfuscation"},
+          {R"("stream": true, "stream_options": [])", "stream_options"},
           {R"("model": 5)", "model"},
           {R"("model": "huge")", "model", 404},
           {R"("tools": [{"type": "function"}])", "tools"},
           {R"("tool_choice": "auto")", "tool_choice"},
           {R"("functions": [{}])", "functions"},
-          {R"("response_format": {"type": "json_object"})", "response_format"},
           {R"("modalities": ["text", "audio"])", "modalities"},
           {R"("audio": {"voice": "x"})", "audio"},
           {R"("reasoning_effort": "low")", "reasoning_effort"},
-          {R"("guided_json": {"type": "object"})", "guided_json"},
+          {R"("prompt_logprobs": 1)", "prompt_logprobs"},
           {R"("prompt": "hi")", "prompt"},
           {R"("echo": true)", "echo"},
           {R"("no_such_field": 1)", "no_such_field"},
@@ -120,9 +147,15 @@ TEST(Fields, ABadFieldOfACompletionIsRefusedByItsName) {
                      {R"("max_tokens": 0)", "max_tokens"},
                      {R"("logprobs": true)", "logprobs"},
                      {R"("logprobs": 21)", "logprobs"},
-                     {R"("logprobs": 1, "echo": true)", "logprobs"},
+                     {R"("logprobs": -1)", "logprobs"},
+                     {R"("echo": 1)", "echo"},
+                     {R"("echo": true, "max_tokens": -1)", "max_tokens"},
                      {R"("suffix": "x")", "suffix"},
-                     {R"("best_of": 2)", "best_of"},
+                     {R"("best_of": 0)", "best_of"},
+                     {R"("best_of": 129)", "best_of"},
+                     {R"("n": 3, "best_of": 2)", "best_of"},
+                     {R"("stream": true, "best_of": 2)", "best_of"},
+                     {R"("top_logprobs": 2)", "top_logprobs"},
                      {R"("messages": [])", "messages"},
                      {R"("max_completion_tokens": 5)", "max_completion_tokens"},
                  });
@@ -135,7 +168,14 @@ TEST(Fields, ABadPromptIsRefused) {
       {R"({"prompt": 5})", "prompt"},
       {R"({"prompt": []})", "prompt"},
       {R"({"prompt": [[]]})", "prompt"},
-      {R"({"prompt": ["a", "b"]})", "prompt"},
+      {R"({"prompt": ["a", [1]]})", "prompt"},
+      {R"({"prompt": ["a", 1]})", "prompt"},
+      {R"({"prompt": [[1], []]})", "prompt"},
+      {R"({"prompt": [[1], ["a"]]})", "prompt"},
+      {R"({"prompt": {}})", "prompt"},
+      {R"({"prompt": [null]})", "prompt"},
+      {R"({"prompt": ["a", "b"], "n": 65})", "prompt"},
+      {R"({"prompt": ["a", "b"], "n": 1, "best_of": 65})", "prompt"},
       {R"({"prompt": [1, "b"]})", "prompt"},
       {R"({"prompt": [1, -5]})", "prompt"},
       {R"({"prompt": [1, 4294967296]})", "prompt"},
@@ -166,42 +206,6 @@ TEST(Fields, BadMessagesAreRefusedByTheirPlace) {
   };
   for (const auto& [body, param] : bads)
     EXPECT_EQ(param_of(test, "/v1/chat/completions", body, 400), param) << body;
-}
-
-TEST(Fields, ABodyThatIsNotAJsonObjectIsRefused) {
-  ApiServer test;
-  std::string deep = R"({"metadata": )";
-  for (int i = 0; i < 100; ++i) deep += R"({"a": )";
-  const std::string bads[] = {"",
-                              "[]",
-                              "5",
-                              "{",
-                              "{\"a\": }",
-                              "{} {}",
-                              "{'a': 1}",
-                              "nul",
-                              deep,
-                              "{\"prompt\": \"\\ud800\"}",
-                              std::string("{\"prompt\": \"a\0b\"}", 16)};
-  for (const std::string& body : bads)
-    EXPECT_EQ(param_of(test, "/v1/completions", body, 400), "null") << body;
-}
-
-TEST(Fields, ABodyThatIsNotUtf8IsRefusedWithItsByte) {
-  ApiServer test;
-  Client client = test.connect();
-  ASSERT_TRUE(client.send(post("/v1/completions", "{\"prompt\": \"a\xff\"}")));
-  const Answer answer = client.answer();
-  EXPECT_EQ(answer.status, 400);
-  EXPECT_NE(answer.body.find("not UTF-8 at byte 13"), std::string::npos) << answer.body;
-}
-
-TEST(Fields, AnotherContentTypeIsRefused) {
-  ApiServer test;
-  Client client = test.connect();
-  ASSERT_TRUE(client.send(
-      "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"));
-  EXPECT_EQ(client.answer().status, 415);
 }
 
 TEST(Fields, AnUnknownModelListsWhatThereIs) {
@@ -261,12 +265,31 @@ TEST(Fields, PromptsAreTextOrTokens) {
   EXPECT_EQ(text.prompt.text, "abc");
   EXPECT_EQ(text.generation.tokens_max, 0u);
   EXPECT_TRUE(text.generation.echo);
-  EXPECT_EQ(spec_of("/v1/completions", R"({"prompt": ""})").generation.tokens_max, 16u);
   for (const char* prompt : {"[1, 2]", "[[1, 2]]"}) {
     const RequestSpec tokens = spec_of("/v1/completions", std::string(R"({"prompt": )") + prompt + "}");
     EXPECT_EQ(tokens.prompt.kind, ipc::PromptKind::kTokens);
     EXPECT_EQ(tokens.prompt.tokens, (std::vector<ipc::TokenId>{1, 2}));
   }
+}
+
+TEST(Fields, WithoutALimitTheAnswerMayTakeTheRestOfTheContext) {
+  EXPECT_EQ(spec_of("/v1/completions", R"({"prompt": ""})").generation.tokens_max, ipc::kRestOfContext);
+  EXPECT_EQ(spec_of("/v1/chat/completions", "{" + kMessages + "}").generation.tokens_max,
+            ipc::kRestOfContext);
+}
+
+TEST(Fields, LabelsAtTheirLimitsAreTaken) {
+  const std::string body = R"({"prompt": "a", "user": "u", "safety_identifier": "s", "prompt_cache_key": "p",
+      "store": false, "stream": true,
+      "stream_options": {"include_obfuscation": false, "include_usage": true}, "metadata": {)" +
+                           pairs(15) + R"(, ")" + std::string(64, 'k') + R"(": ")" +
+                           [] {
+                             std::string value;
+                             for (int i = 0; i < 512; ++i) value += "\u20ac";
+                             return value;
+                           }() +
+                           "\"}}";
+  EXPECT_EQ(spec_of("/v1/completions", body).prompt.text, "a");
 }
 
 TEST(Fields, AStopStringIsAtMostAsLongAsTheRunnerTakesIt) {

@@ -55,7 +55,7 @@ TEST_F(ConfigFile, TheSmallestOneGetsTheDefaults) {
 TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
   const auto config = load(
       "[server]\nlisten = [\"unix:a.sock\", \"unix:/tmp/b.sock\"]\ncontrol = \"unix:c.sock\"\ndrain_limit = "
-      "\"3s\"\n"
+      "\"3s\"\nrequest_timeout = \"2m\"\n"
       "[observe]\nlisten = \"[::1]:9465\"\n"
       "[supervise]\ndeaths_max = 2\nwindow = \"30s\"\nhang_after = \"2s\"\nload_hang_after = \"20s\"\n" +
       kDevice + "memory_limit = \"8GiB\"\n" + kModel +
@@ -64,6 +64,7 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
       "[[client]]\nname = \"frontend\"\nuid = 1000\nclass = \"vip\"\nweight = 2\n");
   ASSERT_TRUE(config) << problems_text("", config.error());
   EXPECT_EQ(config->server.listen.at(1).unix_path, "/tmp/b.sock");
+  EXPECT_EQ(config->server.request_timeout_ns, 120 * kSecond_ns);
   EXPECT_EQ(config->observe.listen.text(), "[::1]:9465");
   EXPECT_EQ(config->devices.at(0).memory_limit_bytes, 8ull << 30);
   EXPECT_EQ(config->find_model("default"), &config->models.at(0));
@@ -95,7 +96,8 @@ TEST_F(ConfigFile, EveryProblemIsReportedAtOnceWithItsPlace) {
   EXPECT_EQ(config.error()[1].line, 3u);
   EXPECT_EQ(config.error()[1].column, 1u);
   EXPECT_THAT(config.error()[1].message,
-              HasSubstr("unknown key 'server.colour'; known here: listen, control, drain_limit"));
+              HasSubstr("unknown key 'server.colour'; known here: listen, control, drain_limit, "
+                        "request_timeout"));
   EXPECT_THAT(config.error()[2].message,
               HasSubstr("model.context_tokens: expected an integer, found a string"));
 }
