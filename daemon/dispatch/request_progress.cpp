@@ -7,8 +7,7 @@
 namespace deepserve::daemon {
 namespace {
 
-constexpr size_t kChoiceTokensMax = size_t{1} << 24;    // no context is longer: a runner that goes on lies
-constexpr size_t kEmbeddingWidthMax = size_t{1} << 16;  // no model's hidden state is wider
+constexpr size_t kChoiceTokensMax = size_t{1} << 24;  // no context is longer: a runner that goes on lies
 
 size_t choices_of(ipc::Work work, const ipc::Generation& generation) {
   return work == ipc::Work::kEmbed ? 1 : std::max<size_t>(1, generation.choices);
@@ -35,6 +34,7 @@ Heard RequestProgress::on_delta(ipc::Delta& event) {
   auto& choice = choices_[event.choice];
   if (choice.ended) return Heard::kRepeat;
   if (event.echo) return on_echo(choice, event);
+  if (!echo_is_whole(choice)) return Heard::kLie;
   const size_t told = choice.tokens.size();
   const size_t end = size_t{event.index} + event.tokens.size();
   if (event.index > told || end > kChoiceTokensMax) return Heard::kLie;
@@ -51,6 +51,10 @@ Heard RequestProgress::on_delta(ipc::Delta& event) {
   choice.tokens.insert(choice.tokens.end(), event.tokens.begin(), event.tokens.end());
   generated_tokens_ += static_cast<uint32_t>(event.tokens.size());
   return Heard::kNews;
+}
+
+bool RequestProgress::echo_is_whole(const Choice& choice) const {
+  return !echo_wanted_ || choice.echo_told.tokens == prompt_tokens_;
 }
 
 // A replay may cut the prompt into deltas elsewhere, so that only a part of one is news. Tokens and bytes are
@@ -82,7 +86,7 @@ Heard RequestProgress::on_echo(Choice& choice, ipc::Delta& event) const {
 
 Heard RequestProgress::on_embedding(const ipc::Embedding& event) {
   if (!accepted_ || work_ != ipc::Work::kEmbed || embedding_heard_) return Heard::kLie;
-  if (event.values.empty() || event.values.size() > kEmbeddingWidthMax) return Heard::kLie;
+  if (event.values.empty() || event.values.size() > ipc::kEmbeddingWidthMax) return Heard::kLie;
   if (!std::ranges::all_of(event.values, [](float value) { return std::isfinite(value); })) {
     return Heard::kLie;
   }
@@ -94,7 +98,7 @@ Heard RequestProgress::on_finished(ipc::Finished& event) {
   if (event.choice >= choices_.size()) return Heard::kLie;
   auto& choice = choices_[event.choice];
   if (choice.ended) return Heard::kRepeat;
-  if (embedding_told_ != (work_ == ipc::Work::kEmbed)) return Heard::kLie;
+  if (!echo_is_whole(choice) || embedding_told_ != (work_ == ipc::Work::kEmbed)) return Heard::kLie;
   choice.ended = true;
   --open_choices_;
   if (replays_ == 0) {

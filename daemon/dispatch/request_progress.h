@@ -62,6 +62,7 @@ class RequestProgress {
     bool ended = false;
   };
   Heard on_echo(Choice& choice, ipc::Delta& event) const;
+  bool echo_is_whole(const Choice& choice) const;
 
   const ipc::Work work_;
   const bool echo_wanted_;

@@ -195,10 +195,12 @@ struct Accepted {
   static Result<Accepted> decode(std::span<const std::byte> body);
 };
 
+inline constexpr size_t kTokenTextBytesMax = 1024;  // of a TokenLogprob; real vocabularies stay far below
+
 struct TokenLogprob {
   TokenId token = 0;
   float logprob = 0;
-  std::string text;  // the token's own bytes
+  std::string text;  // the token's own bytes, the first kTokenTextBytesMax of them
 };
 
 struct Delta {
@@ -220,10 +222,12 @@ struct Delta {
   static Result<Delta> decode(std::span<const std::byte> body);
 };
 
+inline constexpr size_t kEmbeddingWidthMax = 1u << 16;  // no model's hidden state is wider
+
 // The pooled hidden state of a prompt: the mean over its tokens of the final norm's output, length 1.
 struct Embedding {
   RequestId request = 0;
-  std::vector<float> values;  // [embedding]
+  std::vector<float> values;  // [embedding], at most kEmbeddingWidthMax
 
   std::vector<std::byte> encode() const;
   static Result<Embedding> decode(std::span<const std::byte> body);

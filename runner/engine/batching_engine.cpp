@@ -15,6 +15,35 @@ constexpr bool kDebugBuild = false;
 constexpr bool kDebugBuild = true;
 #endif
 
+constexpr uint32_t kScoredEntriesMax = 65'536;  // log probabilities told of one prompt in one step
+
+// How many positions of the prompt a step may score: each is told to every choice, and all of that waits
+// together on its way out.
+uint32_t scored_rows_max(const ipc::Generation& generation) {
+  return std::max(1u, kScoredEntriesMax / (generation.choices * (1u + generation.logprobs)));
+}
+
+double seconds_since(uint64_t begin_ns) {
+  return static_cast<double>(monotonic_ns() - begin_ns) / static_cast<double>(kSecond_ns);
+}
+
+// Whether `allowed` has a token beside `masked` and `masked_too`; an empty `allowed` has.
+bool allows_more(std::span<const uint64_t> allowed, std::span<const TokenId> masked,
+                 std::span<const TokenId> masked_too) {
+  constexpr size_t kBits = 64;
+  if (allowed.empty()) return true;
+  for (size_t word = 0; word < allowed.size(); ++word) {
+    uint64_t left = allowed[word];
+    for (const auto tokens : {masked, masked_too}) {
+      for (const TokenId token : tokens) {
+        if (token / kBits == word) left &= ~(uint64_t{1} << token % kBits);
+      }
+    }
+    if (left != 0) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::make(Backend& backend, const Tokenizer& tokenizer,
@@ -46,7 +75,10 @@ BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, con
       sink_(sink),
       scheduler_({options.sequences_max, options.step_tokens_max}, backend.info().blocks,
                  backend.info().block_tokens),
-      token_bytes_max_(token_bytes_max(tokenizer)) {
+      teller_(tokenizer, backend.info().vocabulary, sampler_, sink),
+      budget_(options, backend.info().vocabulary),
+      token_bytes_max_(token_bytes_max(tokenizer)),
+      batch_(backend) {
   for (TokenId token = 0; token < backend.info().vocabulary; ++token) {
     if (tokenizer.ends_generation(token)) end_tokens_.push_back(token);
   }
@@ -57,6 +89,7 @@ void BatchingEngine::submit(const ipc::Submit& submit) {
   const BackendInfo& info = backend_.info();
   const RequestLimits limits{.context_tokens = options_.context_tokens,
                              .vocabulary = info.vocabulary,
+                             .embedding = info.embedding,
                              .kv_blocks = info.blocks,
                              .kv_block_tokens = info.block_tokens,
                              .token_bytes_max = token_bytes_max_};
@@ -67,48 +100,63 @@ void BatchingEngine::submit(const ipc::Submit& submit) {
   }
   auto request = std::make_unique<Request>();
   request->id = submit.request;
-  request->generation = submit.generation;
+  request->work = submit.work;
+  if (submit.work == ipc::Work::kGenerate) request->generation = submit.generation;
   request->prompt_tokens = static_cast<uint32_t>(prepared->tokens.size());
-  request->echo_text = std::move(prepared->echo_text);
+  request->tokens_limit = prepared->tokens_limit;
   request->submitted_ns = monotonic_ns();
   prompt_tokens_total_ += request->prompt_tokens;
   Request& placed = *requests_.emplace(submit.request, std::move(request)).first->second;
-  start_choices(placed, submit, *prepared);
+  make_choices(placed, submit, *prepared);
+  start(placed, submit);
   forget_ended();
 }
 
-void BatchingEngine::start_choices(Request& request, const ipc::Submit& submit, PreparedPrompt& prepared) {
-  const uint16_t choices = request.generation.choices;
-  request.choices_open = choices;
-  request.choices.reserve(choices);
-  for (uint16_t choice = 0; choice < choices; ++choice) {
-    request.choices.push_back(
-        Sequence{.request = &request,
-                 .priority = {submit.service_class, arrivals_, choice},
-                 .tokens = prepared.tokens,
-                 .blocks = {},
-                 .counts = TokenCounts(request.generation, prepared.tokens),
-                 .continuation = Continuation(tokenizer_, request.generation,
-                                              std::max(prepared.tokens_limit, 1u), prepared.text_starts)});
+void BatchingEngine::make_choices(Request& request, const ipc::Submit& submit, PreparedPrompt& prepared) {
+  const auto& generation = request.generation;
+  if (generation.echo) {
+    request.echo.emplace(tokenizer_, request.prompt_tokens, generation.logprobs != ipc::kNoLogprobs);
+  }
+  request.choices_open = generation.choices;
+  request.choices.reserve(generation.choices);
+  for (uint16_t choice = 0; choice < generation.choices; ++choice) {
+    request.choices.push_back(Sequence{
+        .request = &request,
+        .priority = {submit.service_class, arrivals_, choice},
+        .tokens = prepared.tokens,
+        .blocks = {},
+        .hears_echo = generation.echo,
+        .counts = TokenCounts(generation, prepared.tokens),
+        .continuation =
+            Continuation(tokenizer_, generation, std::max(prepared.tokens_limit, 1u), prepared.text_starts)});
   }
   ++arrivals_;
-  if (prepared.tokens_limit == 0) {  // nothing to compute: the echo, or nothing, is all of the answer
+}
+
+void BatchingEngine::start(Request& request, const ipc::Submit& submit) {
+  const bool scored = request.echo && request.echo->scored();
+  if (request.work == ipc::Work::kGenerate && request.tokens_limit == 0 && !scored) {
+    // Nothing is to be computed: the echo, or nothing, is all of the answer.
     accept(request);
-    for (auto& sequence : request.choices) {
-      tell_delta(sequence, {}, {});
-      end_choice(sequence, ipc::FinishReason::kLength);
-    }
-    return;
+    if (request.echo) CHECK(teller_.echo(request.choices[0], request.prompt_tokens, {}).has_value());
+    return end_all_choices(request, ipc::FinishReason::kLength);
   }
-  bool resumes = false;
-  for (const auto& resumed : submit.resumed) {
-    resumes = resumes || !resumed.tokens.empty();
-    resume(request.choices[resumed.choice], resumed.tokens);
+  if (request.answers()) {
+    for (const auto& resumed : submit.resumed) resume(request.choices[resumed.choice], resumed.tokens);
   }
-  // Without resumed tokens the choices begin alike: the first one prefills for all of them.
+  // The choices that begin with the prompt alone are alike: the first of them prefills for all.
+  Sequence* leader = nullptr;
   for (auto& sequence : request.choices) {
     if (sequence.phase == SequencePhase::kEnded) continue;
-    sequence.awaits_leader = !resumes && sequence.priority.choice > 0;
+    const bool begins = sequence.size() == request.prompt_tokens;
+    sequence.awaits_leader = begins && leader != nullptr;
+    if (begins && leader == nullptr) {
+      leader = &sequence;
+      if (scored) {
+        sequence.scored_from = request.echo->scored_from();
+        sequence.scored_rows_max = scored_rows_max(request.generation);
+      }
+    }
     scheduler_.add(sequence);
   }
 }
@@ -116,13 +164,12 @@ void BatchingEngine::start_choices(Request& request, const ipc::Submit& submit, 
 // Replays what was generated elsewhere: it was told, so nothing is told again, except the end if they had
 // come to it.
 void BatchingEngine::resume(Sequence& sequence, std::span<const TokenId> tokens) {
-  std::string told;
+  sequence.hears_echo = sequence.hears_echo && tokens.empty();
   for (const TokenId token : tokens) {
-    sequence.tokens.push_back(token);
-    sequence.counts.add_generated(token);
+    sequence.take(token);
     ++sequence.request->completion_tokens;
-    told.clear();
-    const auto reason = sequence.continuation.append(token, told);
+    text_.clear();
+    const auto reason = sequence.continuation.append(token, text_);
     if (!reason) continue;
     accept(*sequence.request);
     end_choice(sequence, *reason);
@@ -140,78 +187,74 @@ void BatchingEngine::accept(Request& request) {
 void BatchingEngine::cancel(ipc::RequestId id) {
   const auto found = requests_.find(id);
   if (found == requests_.end()) return;
-  for (auto& sequence : found->second->choices) {
-    if (sequence.phase != SequencePhase::kEnded) end_choice(sequence, ipc::FinishReason::kCancelled);
-  }
+  end_all_choices(*found->second, ipc::FinishReason::kCancelled);
   forget_ended();
-}
-
-// Of a step. Small until the speed is known: on a slow device one full step may take as long as a hang.
-uint32_t BatchingEngine::prefill_tokens_max() const {
-  if (options_.prefill_seconds_max <= 0) return options_.step_tokens_max;
-  const double affordable = speed_.prefill_tokens_per_second() * options_.prefill_seconds_max;
-  if (affordable >= options_.step_tokens_max) return options_.step_tokens_max;
-  return std::max(SpeedModel::kPrefillTokensMin, static_cast<uint32_t>(affordable));
 }
 
 Result<void> BatchingEngine::step() {
   if (!has_work()) return {};
-  scheduler_.plan(prefill_tokens_max(), plan_);
+  scheduler_.plan(budget_.prefill_tokens(), budget_.scored_rows(), plan_);
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
   CHECK(!plan_.chunks.empty());
   for (const auto& chunk : plan_.chunks) accept(*chunk.sequence->request);
-  build_batch();
+  batch_.build(plan_, scheduler_.pool());
   sink_.model_runs();
   if (auto ran = run_batch(); !ran) {
     for (auto& [id, request] : requests_) fail_request(*request, ran.error());
     forget_ended();
     return ran;
   }
-  const size_t vocabulary = backend_.info().vocabulary;
-  size_t row = 0;
-  for (size_t i = 0; i < plan_.chunks.size(); ++i) {
-    Sequence& sequence = *plan_.chunks[i].sequence;
-    const std::span<const float> logits(logits_.data() + row * vocabulary, vocabulary);
-    row += batch_[i].logits_rows;
-    if (sequence.phase == SequencePhase::kEnded) continue;  // another choice of its request met a fault
-    sequence.computed += plan_.chunks[i].tokens;
-    if (batch_[i].logits_rows > 0) take_logits(sequence, logits);
-  }
+  for (size_t chunk = 0; chunk < plan_.chunks.size(); ++chunk) take_results(chunk);
   forget_ended();
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
   return {};
 }
 
-void BatchingEngine::build_batch() {
-  batch_.clear();
-  size_t rows = 0;
-  for (const auto& chunk : plan_.chunks) {
-    const Sequence& sequence = *chunk.sequence;
-    const uint32_t blocks = scheduler_.pool().blocks_for(uint64_t{sequence.computed} + chunk.tokens);
-    const uint32_t logits_rows = chunk.tokens == sequence.pending() ? 1 : 0;
-    batch_.push_back({.tokens = std::span(sequence.tokens).subspan(sequence.computed, chunk.tokens),
-                      .position = sequence.computed,
-                      .blocks = std::span(sequence.blocks).first(blocks),
-                      .logits_rows = logits_rows});
-    rows += logits_rows;
-  }
-  const size_t values = rows * backend_.info().vocabulary;
-  if (logits_.size() < values) logits_.resize(values);
+Result<void> BatchingEngine::run_batch() {
+  const uint64_t begin_ns = monotonic_ns();
+  TRY(batch_.run(plan_));
+  budget_.add_step(plan_.decodes, batch_.context_tokens(), plan_.prefill_tokens, seconds_since(begin_ns));
+  return {};
 }
 
-Result<void> BatchingEngine::run_batch() {
-  for (const auto& copy : plan_.copies) backend_.copy_block(copy.from, copy.to);
-  size_t rows = 0;
-  uint64_t context_tokens = 0;
-  for (const auto& entry : batch_) {
-    rows += entry.logits_rows;
-    if (entry.tokens.size() == 1) context_tokens += entry.position + 1;
-  }
+void BatchingEngine::take_results(size_t chunk) {
+  Sequence& sequence = *plan_.chunks[chunk].sequence;
+  if (sequence.phase == SequencePhase::kEnded) return;  // another choice of its request met a fault
+  Request& request = *sequence.request;
+  const uint32_t position = sequence.computed;
+  sequence.computed += plan_.chunks[chunk].tokens;
+  if (request.work == ipc::Work::kEmbed) return take_hidden(sequence, position, batch_.hidden(chunk));
+  const auto logits = batch_.logits(chunk);
+  const bool leads = sequence.size() == request.prompt_tokens;
+  if (leads && request.echo && !take_echo(sequence, logits)) return;
+  if (sequence.pending() > 0) return;
+  if (!request.answers()) return end_all_choices(request, ipc::FinishReason::kLength);
+  take_logits(sequence, logits.last(backend_.info().vocabulary));
+}
+
+// False: the request has failed.
+bool BatchingEngine::take_echo(Sequence& leader, std::span<const float> logits) {
+  Request& request = *leader.request;
+  const uint32_t told_before = request.echo->told();
   const uint64_t begin_ns = monotonic_ns();
-  TRY(backend_.step(batch_, std::span(logits_).first(rows * backend_.info().vocabulary), {}));
-  const double seconds = static_cast<double>(monotonic_ns() - begin_ns) / static_cast<double>(kSecond_ns);
-  speed_.add(plan_.decodes, context_tokens, plan_.prefill_tokens, seconds);
-  return {};
+  if (auto told = teller_.echo(leader, request.echo->tellable(leader.computed), logits); !told) {
+    fail_request(request, told.error());
+    return false;
+  }
+  if (request.echo->scored()) {
+    budget_.add_scoring(request.echo->told() - told_before, seconds_since(begin_ns));
+  }
+  return true;
+}
+
+void BatchingEngine::take_hidden(Sequence& sequence, uint32_t position, std::span<const float> hidden) {
+  Request& request = *sequence.request;
+  request.pool.add(position, hidden, backend_.info().embedding);
+  if (sequence.pending() > 0) return;
+  auto embedding = request.pool.embedding();
+  if (!embedding) return fail_request(request, embedding.error());
+  sink_.embedding({request.id, std::move(*embedding)});
+  end_choice(sequence, ipc::FinishReason::kStop);
 }
 
 // `leader` has run all of its tokens. The choices that waited for it to prefill their prompt take the same
@@ -232,58 +275,40 @@ void BatchingEngine::take_logits(Sequence& leader, std::span<const float> logits
 
 void BatchingEngine::sample(Sequence& sequence, std::span<const float> logits) {
   Request& request = *sequence.request;
-  Draw draw{.generation = request.generation,
-            .counts = sequence.counts,
-            .choice = sequence.priority.choice,
-            .index = sequence.continuation.tokens(),
-            .masked = {},
-            .masked_too = {}};
-  if (sequence.continuation.must_go_on()) {
-    draw.masked = request.generation.stop_tokens;
-    draw.masked_too = end_tokens_;
-  }
-  const auto token = sampler_.sample(logits, draw);
-  if (!token) {
-    fail_request(request, token.error());
-    return;
-  }
-  sequence.tokens.push_back(*token);
-  sequence.counts.add_generated(*token);
+  const auto token = choose(sequence, logits);
+  if (!token) return fail_request(request, token.error());
+  sequence.take(*token);
   ++generated_tokens_total_;
   ++request.completion_tokens;
   request.last_token_ns = monotonic_ns();
   if (request.first_token_ns == 0) request.first_token_ns = request.last_token_ns;
 
-  delta_.text.clear();
-  if (draw.index == 0) delta_.text = request.echo_text;
-  const auto reason = sequence.continuation.append(*token, delta_.text);
-  tell_delta(sequence, *token, logits);
+  text_.clear();
+  const auto reason = sequence.continuation.append(*token, text_);
+  teller_.token(sequence, text_, logits);
   if (reason) end_choice(sequence, *reason);
 }
 
-// Tells the token that delta_.text belongs to. Without logits there is none: the text is an echo.
-void BatchingEngine::tell_delta(Sequence& sequence, TokenId token, std::span<const float> logits) {
-  const Request& request = *sequence.request;
-  delta_.request = request.id;
-  delta_.choice = sequence.priority.choice;
-  delta_.tokens.clear();
-  delta_.logprobs.clear();
-  if (logits.empty()) {
-    if (request.echo_text.empty()) return;
-    delta_.index = 0;
-    delta_.text = request.echo_text;
-  } else {
-    delta_.index = sequence.continuation.tokens() - 1;
-    delta_.tokens.push_back(token);
-    if (request.generation.logprobs != ipc::kNoLogprobs) {
-      auto& entry = delta_.logprobs.emplace_back();
-      for (const auto& ranked : sampler_.logprobs(logits, token, request.generation.logprobs)) {
-        entry.push_back(
-            {ranked.token, ranked.logprob, std::string(tokenizer_.token_bytes(ranked.token, true))});
-      }
+Result<TokenId> BatchingEngine::choose(const Sequence& sequence, std::span<const float> logits) {
+  const auto& generation = sequence.request->generation;
+  Draw draw{.generation = generation,
+            .counts = sequence.counts,
+            .choice = sequence.priority.choice,
+            .index = sequence.continuation.tokens(),
+            .masked = {},
+            .masked_too = {},
+            .allowed = sequence.allowed()};
+  if (sequence.continuation.must_go_on()) {
+    const std::span<const TokenId> stop_tokens = generation.stop_tokens;
+    std::span<const TokenId> end_tokens;
+    if (!generation.ignore_eos) end_tokens = end_tokens_;
+    // A constraint that is fulfilled allows nothing but the end: it has the last word over tokens_min.
+    if (allows_more(draw.allowed, stop_tokens, end_tokens)) {
+      draw.masked = stop_tokens;
+      draw.masked_too = end_tokens;
     }
   }
-  sink_.delta(delta_);
+  return sampler_.sample(logits, draw);
 }
 
 void BatchingEngine::end_choice(Sequence& sequence, ipc::FinishReason reason) {
@@ -310,6 +335,12 @@ void BatchingEngine::end_choice(Sequence& sequence, ipc::FinishReason reason) {
   sink_.finished(finished);
 }
 
+void BatchingEngine::end_all_choices(Request& request, ipc::FinishReason reason) {
+  for (auto& sequence : request.choices) {
+    if (sequence.phase != SequencePhase::kEnded) end_choice(sequence, reason);
+  }
+}
+
 void BatchingEngine::fail_request(Request& request, const Error& error) {
   if (request.ended) return;
   for (auto& sequence : request.choices) {
@@ -326,8 +357,9 @@ void BatchingEngine::forget_ended() {
 }
 
 ipc::Gauges BatchingEngine::gauges() const {
-  const StepTimes& times = speed_.step_times();
-  return {.prefill_tokens_per_second = speed_.prefill_tokens_per_second(),
+  const SpeedModel& speed = budget_.speed();
+  const StepTimes& times = speed.step_times();
+  return {.prefill_tokens_per_second = speed.prefill_tokens_per_second(),
           .step_fixed_seconds = times.fixed_seconds,
           .step_per_sequence_seconds = times.per_sequence_seconds,
           .step_per_context_token_seconds = times.per_context_token_seconds,

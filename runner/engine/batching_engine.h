@@ -7,7 +7,9 @@
 #include "runner/engine/prompt.h"
 #include "runner/engine/sampler.h"
 #include "runner/engine/scheduler.h"
-#include "runner/engine/speed_model.h"
+#include "runner/engine/step_batch.h"
+#include "runner/engine/step_budget.h"
+#include "runner/engine/teller.h"
 
 namespace deepserve::runner {
 
@@ -25,16 +27,19 @@ class BatchingEngine final : public Engine {
   uint32_t context_tokens() const override { return options_.context_tokens; }
 
  private:
-  void start_choices(Request& request, const ipc::Submit& submit, PreparedPrompt& prepared);
+  void make_choices(Request& request, const ipc::Submit& submit, PreparedPrompt& prepared);
+  void start(Request& request, const ipc::Submit& submit);
   void resume(Sequence& sequence, std::span<const TokenId> tokens);
   void accept(Request& request);
-  uint32_t prefill_tokens_max() const;
-  void build_batch();
   Result<void> run_batch();
+  void take_results(size_t chunk);
+  bool take_echo(Sequence& leader, std::span<const float> logits);
+  void take_hidden(Sequence& sequence, uint32_t position, std::span<const float> hidden);
   void take_logits(Sequence& leader, std::span<const float> logits);
   void sample(Sequence& sequence, std::span<const float> logits);
-  void tell_delta(Sequence& sequence, TokenId token, std::span<const float> logits);
+  Result<TokenId> choose(const Sequence& sequence, std::span<const float> logits);
   void end_choice(Sequence& sequence, ipc::FinishReason reason);
+  void end_all_choices(Request& request, ipc::FinishReason reason);
   void fail_request(Request& request, const Error& error);
   void forget_ended();
 
@@ -45,7 +50,8 @@ class BatchingEngine final : public Engine {
   EventSink& sink_;
   Scheduler scheduler_;
   Sampler sampler_;
-  SpeedModel speed_;
+  Teller teller_;
+  StepBudget budget_;
   uint32_t token_bytes_max_;
   std::vector<TokenId> end_tokens_;  // all that end a generation, for tokens_min
   std::unordered_map<ipc::RequestId, std::unique_ptr<Request>> requests_;
@@ -56,9 +62,8 @@ class BatchingEngine final : public Engine {
   uint64_t generated_tokens_total_ = 0;
   // Kept from step to step for their memory.
   StepPlan plan_;
-  std::vector<BatchEntry> batch_;
-  std::vector<float> logits_;  // [rows, vocabulary]
-  ipc::Delta delta_;
+  StepBatch batch_;
+  std::string text_;
 };
 
 }  // namespace deepserve::runner

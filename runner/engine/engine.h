@@ -5,8 +5,9 @@
 // sink never calls back into the engine. What is told is borrowed for the call.
 //
 // Files: prompt (what came in, checked), sequence (a request and its choices), scheduler and block_pool (who
-// runs, and where its KV lies), sampler and philox (the next token), continuation and stop_matcher (its text,
-// and the end).
+// runs, and where its KV lies), step_budget and speed_model (how much a step takes in), step_batch (what the
+// model is asked), sampler and philox (the next token), continuation and stop_matcher (its text, and the
+// end), prompt_echo and teller (what is told of prompt and answer), mean_pool (embeddings).
 #pragma once
 
 #include <cstdint>
@@ -53,8 +54,9 @@ class Engine {
 
   // Takes the request: accepted() or failed() follows from here or from a later step(). A resumed choice
   // continues after its tokens, repeating none of them. Deltas hold end tokens (EOS, stop tokens) too,
-  // without text, so that a resumed choice that had come to its end ends again at once. An id that is running
-  // already is ignored.
+  // without text, so that a resumed choice that had come to its end ends again at once. With `echo` each
+  // choice that resumes nothing is told the whole prompt before its first token, as it is computed. An id
+  // that is running already is ignored.
   virtual void submit(const ipc::Submit& request) = 0;
   // Its sequences leave before the next step and their blocks are free; finished(cancelled) follows. Unknown:
   // nothing.

@@ -9,6 +9,7 @@ namespace {
 constexpr uint16_t kChoicesMax = 128;
 constexpr size_t kStopStringsMax = 16;  // each token's text is held against all of them
 constexpr size_t kStopStringBytesMax = 512;
+constexpr uint8_t kLogprobsMax = 20;
 
 Result<void> check_sampling(const ipc::Generation& generation) {
   const auto finite = [](float value) { return std::isfinite(value); };
@@ -55,8 +56,12 @@ Result<void> check_generation(const ipc::Submit& submit, uint32_t vocabulary) {
     if (!std::isfinite(bias))
       return fail(Code::kInvalidRequest, "logit_bias of token {} is not finite", token);
   }
-  if (generation.echo && generation.logprobs != ipc::kNoLogprobs) {
-    return fail(Code::kNotSupported, "logprobs of an echoed prompt are not supported");
+  if (generation.logprobs != ipc::kNoLogprobs && generation.logprobs > kLogprobsMax) {
+    return fail(Code::kInvalidRequest, "logprobs is {}: at most {} alternatives", generation.logprobs,
+                kLogprobsMax);
+  }
+  if (generation.constraint.kind != ipc::ConstraintKind::kNone) {
+    return fail(Code::kNotSupported, "answers bound to JSON, a schema or a grammar are not supported");
   }
   std::vector<bool> seen(generation.choices, false);
   for (const auto& resumed : submit.resumed) {
@@ -70,14 +75,29 @@ Result<void> check_generation(const ipc::Submit& submit, uint32_t vocabulary) {
   return {};
 }
 
+// `needed`: tokens of one sequence that lie in the KV cache together.
+Result<void> check_kv(uint64_t needed, const RequestLimits& limits) {
+  if (needed <= uint64_t{limits.kv_blocks} * limits.kv_block_tokens) return {};
+  return fail(
+      Code::kContextLength,
+      "the request needs {} tokens of KV cache ({} KV blocks of {} tokens), this runner has {} blocks",
+      needed, (needed + limits.kv_block_tokens - 1) / limits.kv_block_tokens, limits.kv_block_tokens,
+      limits.kv_blocks);
+}
+
 // How many tokens each choice may generate; refuses what can never fit.
-Result<uint32_t> limit_tokens(const ipc::Generation& generation, uint64_t prompt_tokens,
+Result<uint32_t> limit_tokens(const ipc::Submit& submit, uint64_t prompt_tokens,
                               const RequestLimits& limits) {
+  const auto& generation = submit.generation;
   if (prompt_tokens > limits.context_tokens) {
     return fail(Code::kContextLength, "the prompt has {} tokens, the context is {} tokens", prompt_tokens,
                 limits.context_tokens);
   }
-  if (generation.tokens_max == 0) return 0;
+  if (submit.work == ipc::Work::kEmbed || generation.tokens_max == 0) {
+    const bool scored = generation.echo && generation.logprobs != ipc::kNoLogprobs;
+    if (submit.work == ipc::Work::kEmbed || scored) TRY(check_kv(prompt_tokens, limits));
+    return 0;
+  }
   if (prompt_tokens == limits.context_tokens) {
     return fail(Code::kContextLength,
                 "the prompt has {} tokens and fills the context of {} tokens: no room to answer",
@@ -89,14 +109,28 @@ Result<uint32_t> limit_tokens(const ipc::Generation& generation, uint64_t prompt
   const uint64_t kv_tokens = uint64_t{limits.kv_blocks} * limits.kv_block_tokens;
   const bool rest_of_context = generation.tokens_max == ipc::kRestOfContext;
   const uint64_t needed = prompt_tokens + (rest_of_context ? 1 : wanted) - 1;
-  if (needed > kv_tokens) {
-    return fail(
-        Code::kContextLength,
-        "the request needs {} tokens of KV cache ({} KV blocks of {} tokens), this runner has {} blocks",
-        needed, (needed + limits.kv_block_tokens - 1) / limits.kv_block_tokens, limits.kv_block_tokens,
-        limits.kv_blocks);
-  }
+  TRY(check_kv(needed, limits));
   return static_cast<uint32_t>(std::min(wanted, kv_tokens - prompt_tokens + 1));
+}
+
+bool is_empty(const ipc::Prompt& prompt) {
+  switch (prompt.kind) {
+    case ipc::PromptKind::kText:
+      return prompt.text.empty();
+    case ipc::PromptKind::kTokens:
+      return prompt.tokens.empty();
+    default:
+      return prompt.chat.empty();
+  }
+}
+
+Result<void> check_embed(const ipc::Submit& submit, const RequestLimits& limits) {
+  if (limits.embedding == 0 || limits.embedding > ipc::kEmbeddingWidthMax) {
+    return fail(Code::kNotSupported, "embeddings of {} values are not supported", limits.embedding);
+  }
+  // Also where the model begins with BOS: alone it says nothing about a text.
+  if (is_empty(submit.prompt)) return fail(Code::kInvalidRequest, "the input is empty: nothing to embed");
+  return {};
 }
 
 }  // namespace
@@ -129,7 +163,8 @@ Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_specia
 
 Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& limits,
                                const Tokenizer& tokenizer, const Result<ChatTemplate>& chat) {
-  TRY(check_generation(submit, limits.vocabulary));
+  TRY(submit.work == ipc::Work::kEmbed ? check_embed(submit, limits)
+                                       : check_generation(submit, limits.vocabulary));
   PreparedPrompt prepared;
   TRY_ASSIGN(prepared.tokens,
              tokenize(submit.prompt, true, tokenizer, chat, {limits.context_tokens, limits.token_bytes_max}));
@@ -140,10 +175,9 @@ Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& l
     prepared.tokens.push_back(*tokenizer.vocabulary().bos);
   }
   TRY(check_ids(prepared.tokens, limits.vocabulary, "the prompt"));
-  TRY_ASSIGN(prepared.tokens_limit, limit_tokens(submit.generation, prepared.tokens.size(), limits));
+  TRY_ASSIGN(prepared.tokens_limit, limit_tokens(submit, prepared.tokens.size(), limits));
   prepared.text_starts = std::ranges::all_of(
       prepared.tokens, [&](TokenId token) { return tokenizer.token_bytes(token).empty(); });
-  if (submit.generation.echo) prepared.echo_text = tokenizer.decode(prepared.tokens);
   return prepared;
 }
 

@@ -3,7 +3,6 @@
 
 #include <limits>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -29,6 +28,7 @@ Result<void> check_ids(std::span<const TokenId> tokens, uint32_t vocabulary, std
 struct RequestLimits {
   uint32_t context_tokens = 0;
   uint32_t vocabulary = 0;
+  uint32_t embedding = 0;  // width of a hidden state
   uint32_t kv_blocks = 0;
   uint32_t kv_block_tokens = 0;
   uint32_t token_bytes_max = std::numeric_limits<uint32_t>::max();  // see TextLimit
@@ -39,11 +39,10 @@ struct PreparedPrompt {
   std::vector<TokenId> tokens;  // never empty
   uint32_t tokens_limit = 0;    // how many a choice may generate: tokens_max within context and KV cache
   bool text_starts = false;     // the prompt stands for no text: the answer's is the first
-  std::string echo_text;        // when asked for
 };
 
-// Checks all that could hurt the runner and clamps tokens_max. kInvalidRequest, kContextLength or
-// kNotSupported name the field or the two numbers at fault.
+// Checks all that could hurt the runner and clamps tokens_max; of the generation of a kEmbed nothing counts.
+// kInvalidRequest, kContextLength or kNotSupported name the field or the two numbers at fault.
 Result<PreparedPrompt> prepare(const ipc::Submit& submit, const RequestLimits& limits,
                                const Tokenizer& tokenizer, const Result<ChatTemplate>& chat);
 

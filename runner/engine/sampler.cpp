@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ipc/base/check.h"
 #include "runner/engine/philox.h"
 
 namespace deepserve::runner {
@@ -35,12 +36,33 @@ Result<float> checked_largest(std::span<const float> logits) {
   return best;
 }
 
+void mask_disallowed(std::span<float> logits, std::span<const uint64_t> allowed) {
+  constexpr size_t kBits = 64;
+  CHECK(allowed.size() == (logits.size() + kBits - 1) / kBits);
+  for (size_t word = 0; word < allowed.size(); ++word) {
+    if (allowed[word] == ~uint64_t{0}) continue;
+    const auto part = logits.subspan(word * kBits, std::min(kBits, logits.size() - word * kBits));
+    if (allowed[word] == 0) {
+      std::ranges::fill(part, -kInfinity);
+      continue;
+    }
+    for (size_t bit = 0; bit < part.size(); ++bit) {
+      if ((allowed[word] >> bit & 1) == 0) part[bit] = -kInfinity;
+    }
+  }
+}
+
 }  // namespace
+
+Result<void> check_logits(std::span<const float> logits) {
+  TRY(checked_largest(logits));
+  return {};
+}
 
 std::span<const float> Sampler::adjust(std::span<const float> logits, const Draw& draw) {
   const auto& generation = draw.generation;
   if (!draw.counts.active() && generation.logit_bias.empty() && draw.masked.empty() &&
-      draw.masked_too.empty()) {
+      draw.masked_too.empty() && draw.allowed.empty()) {
     return logits;
   }
   adjusted_.assign(logits.begin(), logits.end());
@@ -59,6 +81,7 @@ std::span<const float> Sampler::adjust(std::span<const float> logits, const Draw
       if (token < adjusted_.size()) adjusted_[token] = -kInfinity;
     }
   }
+  if (!draw.allowed.empty()) mask_disallowed(adjusted_, draw.allowed);
   return adjusted_;
 }
 
@@ -66,7 +89,11 @@ Result<TokenId> Sampler::sample(std::span<const float> raw, const Draw& draw) {
   TRY_ASSIGN(float logit_max, checked_largest(raw));
   const std::span<const float> logits = adjust(raw, draw);
   if (logits.data() != raw.data()) {
-    TRY_ASSIGN(logit_max, checked_largest(logits));
+    const auto adjusted_max = checked_largest(logits);
+    if (!adjusted_max) {
+      return fail(Code::kInvalidRequest, "penalties, logit_bias and constraint leave no token to choose");
+    }
+    logit_max = *adjusted_max;
   }
   const auto& generation = draw.generation;
   if (generation.temperature == 0.0f) {

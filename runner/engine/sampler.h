@@ -7,7 +7,8 @@
 //      it, a negative one multiplied; then frequency and presence penalty (OpenAI's API reference) over the
 //      answer;
 //   3. logit_bias is added;
-//   4. masked tokens (the end tokens before tokens_min) get -infinity;
+//   4. masked tokens (the end tokens before tokens_min) and those that the answer's constraint does not allow
+//   get -infinity;
 //   5. temperature 0 ends here: the largest logit, of equal ones the lowest id;
 //   6. temperature divides; 7. top-k keeps the k largest; 8. top-p (Holtzman et al. 2019, arXiv:1904.09751)
 //   the fewest
@@ -36,6 +37,9 @@ struct Draw {
   uint32_t index = 0;                   // of the token within the choice
   std::span<const TokenId> masked;      // tokens that may not be chosen
   std::span<const TokenId> masked_too;  // and more of them
+  // A bit for each token that may be chosen, token 0 the lowest of the first word: [ceil(vocabulary / 64)];
+  // empty: all may.
+  std::span<const uint64_t> allowed;
 };
 
 struct RankedToken {
@@ -43,10 +47,15 @@ struct RankedToken {
   float logprob = 0;
 };
 
+// kNumericFault, naming the first token at fault: a NaN or +infinity among the logits, or nothing above
+// -infinity.
+Result<void> check_logits(std::span<const float> logits);
+
 // Holds scratch memory only: one per thread, used for any number of requests in turn.
 class Sampler {
  public:
-  // `logits`: [vocabulary], raw. kNumericFault: a NaN or +infinity among them, or nothing above -infinity.
+  // `logits`: [vocabulary], raw. kNumericFault as check_logits has it; kInvalidRequest: bias, penalties and
+  // masks leave no token to choose.
   Result<TokenId> sample(std::span<const float> logits, const Draw& draw);
 
   // [0] is `chosen`, then the `alternatives` most likely ones, the best first.

@@ -63,10 +63,11 @@ bool Scheduler::fork(const Sequence& leader, Sequence& sibling) {
   return true;
 }
 
-void Scheduler::plan(uint32_t prefill_tokens_max, StepPlan& plan) {
+void Scheduler::plan(uint32_t prefill_tokens_max, uint32_t scored_rows_max, StepPlan& plan) {
   plan.clear();
   const auto decodes = std::ranges::count_if(running_, [](const Sequence* s) { return s->pending() == 1; });
-  admit(std::min(limits_.step_tokens_max - static_cast<uint32_t>(decodes), prefill_tokens_max));
+  admit(std::min(limits_.step_tokens_max - static_cast<uint32_t>(decodes), prefill_tokens_max),
+        scored_rows_max);
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
     if (sequence.pending() != 1) continue;
@@ -75,34 +76,38 @@ void Scheduler::plan(uint32_t prefill_tokens_max, StepPlan& plan) {
     ++plan.decodes;
   }
   uint32_t budget = std::min(limits_.step_tokens_max - plan.decodes, prefill_tokens_max);
+  uint32_t rows = scored_rows_max;
   for (Sequence* sequence : running_) {
     if (budget == 0) break;
     if (sequence->pending() == 1) continue;
-    const uint32_t tokens = std::min(sequence->pending(), budget);
+    const uint32_t tokens = std::min(sequence->chunk_max(rows), budget);
+    if (tokens == 0) continue;  // those before it score all that this step may
     plan.chunks.push_back({sequence, tokens});
     plan.prefill_tokens += tokens;
     budget -= tokens;
+    rows -= sequence->scored_rows(tokens);
   }
 }
 
-// Tokens of prefill that running sequences want ahead of `candidate`.
-uint64_t Scheduler::prefill_tokens_before(const Sequence& candidate) const {
+// Tokens of prefill that running sequences would take of a step ahead of `candidate`.
+uint64_t Scheduler::prefill_tokens_before(const Sequence& candidate, uint32_t scored_rows_max) const {
   uint64_t tokens = 0;
   for (const Sequence* sequence : running_) {
     if (sequence->priority > candidate.priority) break;
-    if (sequence->pending() > 1) tokens += sequence->pending();
+    if (sequence->pending() > 1) tokens += sequence->chunk_max(scored_rows_max);
   }
   return tokens;
 }
 
-void Scheduler::admit(uint32_t prefill_tokens_max) {
+void Scheduler::admit(uint32_t prefill_tokens_max, uint32_t scored_rows_max) {
   for (size_t i = 0; i < waiting_.size();) {
     Sequence& candidate = *waiting_[i];
     if (candidate.awaits_leader) {
       ++i;
       continue;
     }
-    if (prefill_tokens_before(candidate) >= prefill_tokens_max || !make_room(candidate)) return;
+    if (prefill_tokens_before(candidate, scored_rows_max) >= prefill_tokens_max || !make_room(candidate))
+      return;
     erase_from(waiting_, candidate);
     const uint32_t blocks = pool_.blocks_for(candidate.size());
     for (uint32_t block = 0; block < blocks; ++block) candidate.blocks.push_back(pool_.take());

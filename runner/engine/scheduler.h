@@ -54,8 +54,9 @@ class Scheduler {
   // has computed. False when no seat is free.
   bool fork(const Sequence& leader, Sequence& sibling);
 
-  // Fills `plan` with at most step_tokens_max tokens, of which at most `prefill_tokens_max` are not decodes.
-  void plan(uint32_t prefill_tokens_max, StepPlan& plan);
+  // Fills `plan` with at most step_tokens_max tokens, of which at most `prefill_tokens_max` are not decodes;
+  // prefills ask for the logits of at most `scored_rows_max` positions (at least 1).
+  void plan(uint32_t prefill_tokens_max, uint32_t scored_rows_max, StepPlan& plan);
 
   bool empty() const { return running_.empty() && waiting_.empty(); }
   uint32_t running() const { return static_cast<uint32_t>(running_.size()); }
@@ -66,10 +67,10 @@ class Scheduler {
   void check_accounting() const;
 
  private:
-  void admit(uint32_t prefill_tokens_max);
+  void admit(uint32_t prefill_tokens_max, uint32_t scored_rows_max);
   bool make_room(const Sequence& candidate);
   bool fits(const Sequence& candidate, uint32_t running, uint32_t free_blocks) const;
-  uint64_t prefill_tokens_before(const Sequence& candidate) const;
+  uint64_t prefill_tokens_before(const Sequence& candidate, uint32_t scored_rows_max) const;
   bool extend(Sequence& sequence, StepPlan& plan);
   bool free_one_block(const Sequence& sequence);
   void preempt(Sequence& sequence);

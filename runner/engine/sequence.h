@@ -1,15 +1,19 @@
 // A request as the engine runs it, and its choices, each of which is one sequence of tokens.
 #pragma once
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "ipc/wire/messages.h"
 #include "runner/backend/backend.h"
 #include "runner/engine/continuation.h"
+#include "runner/engine/mean_pool.h"
+#include "runner/engine/prompt_echo.h"
 #include "runner/engine/token_counts.h"
 
 namespace deepserve::runner {
@@ -38,21 +42,47 @@ struct Sequence {
   std::vector<TokenId> tokens;  // the prompt, then the answer
   uint32_t computed = 0;        // of these, how many are in the KV cache
   std::vector<BlockId> blocks;  // [ceil(tokens / block_tokens)] while it runs; the last may be shared
-  bool awaits_leader = false;   // its first choice is prefilling the prompt that they share
+  bool awaits_leader = false;   // another choice is prefilling the prompt that they share
+  bool hears_echo = false;      // of the prompt: it was asked for, and no token of the answer was told before
+  uint32_t scored_from = PromptEcho::kNowhere;  // prefill asks for the logits of all positions from here on
+  uint32_t scored_rows_max = 1;                 // of them, in one step
   TokenCounts counts;
   Continuation continuation;
 
   uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }
   // Tokens that are to run before the next one can be sampled: 1 when it decodes.
   uint32_t pending() const { return size() - computed; }
+  // Rows of logits that a chunk of the next `chunk_tokens` asks for to score the prompt.
+  uint32_t scored_rows(uint32_t chunk_tokens) const {
+    const uint32_t begin = std::max(computed, scored_from);
+    return computed + chunk_tokens > begin ? computed + chunk_tokens - begin : 0;
+  }
+  // The longest chunk that asks for at most `rows` of them.
+  uint32_t chunk_max(uint32_t rows) const {
+    if (scored_from == PromptEcho::kNowhere) return pending();
+    const uint64_t unscored = scored_from > computed ? scored_from - computed : 0;
+    return static_cast<uint32_t>(std::min<uint64_t>(pending(), unscored + std::min(rows, scored_rows_max)));
+  }
+
+  // Which tokens the answer's constraint lets come next: a bit for each, [ceil(vocabulary / 64)]; empty: all.
+  // Valid until the next take().
+  std::span<const uint64_t> allowed() const { return {}; }
+  // `token` comes next: just sampled, or generated elsewhere before the choice was resumed here.
+  void take(TokenId token) {
+    tokens.push_back(token);
+    counts.add_generated(token);
+  }
 };
 
 struct Request {
   ipc::RequestId id = 0;
+  ipc::Work work = ipc::Work::kGenerate;
   ipc::Generation generation;
   uint32_t prompt_tokens = 0;
-  std::string echo_text;          // delivered with the first token of each choice
-  std::vector<Sequence> choices;  // never resized after the request was made: sequences are pointed at
+  uint32_t tokens_limit = 0;       // how many each choice may generate; 0: the prompt is all there is
+  std::optional<PromptEcho> echo;  // when asked for
+  MeanPool pool;                   // kEmbed
+  std::vector<Sequence> choices;   // never resized after the request was made: sequences are pointed at
   uint32_t choices_open = 0;
   uint32_t completion_tokens = 0;  // of all choices, resumed ones included
   bool accepted = false;
@@ -61,6 +91,8 @@ struct Request {
   uint64_t scheduled_ns = 0;  // its first prefill
   uint64_t first_token_ns = 0;
   uint64_t last_token_ns = 0;
+
+  bool answers() const { return work == ipc::Work::kGenerate && tokens_limit > 0; }
 };
 
 }  // namespace deepserve::runner

@@ -1,5 +1,6 @@
 // The engine's events as messages of the lane. Nothing is dropped: what the lane refuses waits here, in
-// order, and blocked() tells the loop to produce no more.
+// order, and blocked() tells the loop to produce no more. A delta that is larger than a message may be goes
+// in pieces.
 #pragma once
 
 #include <cstddef>
@@ -40,6 +41,7 @@ class LaneSink final : public EventSink {
 
  private:
   void send(ipc::MessageType type, std::vector<std::byte> body);
+  void send_in_pieces(const ipc::Delta& event, size_t text_bytes_max);
 
   ipc::Lane& lane_;
   bool unflushed_ = false;

@@ -7,7 +7,7 @@ import harness
 from harness import Dsd
 
 LIES = ["gap", "choice", "unaccepted", "finished_unaccepted", "accepted_twice", "garbage",
-        "unknown_type", "our_own_type"]
+        "unknown_type", "our_own_type", "echo_unasked", "embedding_unasked"]
 
 
 class Rogue(unittest.TestCase):

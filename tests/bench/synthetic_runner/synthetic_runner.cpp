@@ -81,6 +81,12 @@ class SyntheticRunner {
       const auto submit = Submit::decode(body);
       if (!submit) return;
       send(MessageType::kAccepted, Accepted{submit->request, kPromptTokens, 0}.encode());
+      if (submit->work == Work::kEmbed) {
+        send(MessageType::kEmbedding, Embedding{submit->request, {1.0f}}.encode());
+        return finish(submit->request, {}, FinishReason::kStop);
+      }
+      if (submit->generation.echo && submit->resumed.empty())
+        echo(submit->request, submit->generation.choices);
       auto& active = active_[submit->request];
       active.choices = submit->generation.choices;
       active.tokens_max = std::min(submit->generation.tokens_max, kContextTokens - kPromptTokens);
@@ -102,6 +108,15 @@ class SyntheticRunner {
       answer.text = " token";
       send(MessageType::kAnswer, answer.encode());
     }
+  }
+
+  void echo(RequestId request, uint16_t choices) {
+    Delta delta;
+    delta.request = request;
+    delta.echo = true;
+    delta.tokens.assign(kPromptTokens, 1);
+    delta.text = " token token token token";
+    for (delta.choice = 0; delta.choice < choices; ++delta.choice) send(MessageType::kDelta, delta.encode());
   }
 
   void finish(RequestId request, const Active& active, FinishReason reason) {

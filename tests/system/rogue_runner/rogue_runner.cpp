@@ -55,11 +55,12 @@ class RogueRunner {
     if (const auto submit = Submit::decode(body)) misbehave(*submit);
   }
 
-  void delta(RequestId request, uint16_t choice, uint32_t index) {
+  void delta(RequestId request, uint16_t choice, uint32_t index, bool echo = false) {
     Delta event;
     event.request = request;
     event.choice = choice;
     event.index = index;
+    event.echo = echo;
     event.tokens = {7};
     event.text.assign(1, 'x');
     send(MessageType::kDelta, event.encode());
@@ -114,6 +115,8 @@ class RogueRunner {
     if (manner_ == "accepted_twice") send(MessageType::kAccepted, Accepted{request, 1, 0}.encode());
     if (manner_ == "gap") delta(request, 0, 5);
     if (manner_ == "choice") delta(request, 9, 0);
+    if (manner_ == "echo_unasked") delta(request, 0, 0, true);
+    if (manner_ == "embedding_unasked") send(MessageType::kEmbedding, Embedding{request, {1.0f}}.encode());
     if (manner_ == "repeats") delta(request, 0, 0);
     const auto index = submit.resumed.empty() ? 0 : static_cast<uint32_t>(submit.resumed[0].tokens.size());
     if (leave(request, index)) return;

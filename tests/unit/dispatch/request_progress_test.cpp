@@ -203,6 +203,15 @@ TEST(RequestProgress, AnEchoThatCannotBeIsALie) {
   EXPECT_EQ(hear(late, echo(10, {}, "b")), Heard::kLie);
 }
 
+TEST(RequestProgress, AnAnswerOrAnEndBeforeTheWholeEchoIsALie) {
+  auto answer = echoing();
+  EXPECT_EQ(hear(answer, echo(0, std::vector<ipc::TokenId>(9), "a")), Heard::kNews);
+  EXPECT_EQ(hear(answer, delta(0, 0, {7})), Heard::kLie);
+  auto ended = echoing();
+  auto end = finished(0, true);
+  EXPECT_EQ(ended.on_finished(end), Heard::kLie);
+}
+
 TEST(RequestProgress, AnEmbeddingIsToldOnceAndAReplaysIsARepeat) {
   auto progress = embedding();
   EXPECT_EQ(embed(progress, {0.6f, 0.8f}), Heard::kNews);

@@ -184,10 +184,12 @@ TEST(Batching, TheTextOfAResumedRequestIsTheRestOfTheWhole) {
     bench.engine->submit(request);
     for (size_t step = 0; step < done; ++step) ASSERT_TRUE(bench.engine->step());
     const std::string before = bench.sink[1].choices[0].text;
+    EXPECT_EQ(bench.sink[1].choices[0].echo_text(), done == 0 ? "" : "abc");
     auto again = request;
     again.resumed = {{0, bench.sink[1].choices[0].tokens}};
     Bench next(reciting_model(3, answer));
-    EXPECT_EQ(before + next.submit_and_run(again).choices.at(0).text, "abca\xe2\x82\xacstx") << done;
+    EXPECT_EQ(before + next.submit_and_run(again).choices.at(0).text, "a\xe2\x82\xacstx") << done;
+    EXPECT_EQ(next.sink[1].choices[0].echo_text(), done == 0 ? "abc" : "");
   }
 }
 

@@ -16,7 +16,7 @@ struct Traffic {
 
   ipc::Submit request(ipc::RequestId id) {
     std::vector<TokenId> prompt(1 + below(40));
-    for (auto& token : prompt) token = 2 + below(kVocabulary - 2);
+    for (auto& token : prompt) token = 2 + below(kPoison - 2);
     auto submit = token_request(id, std::move(prompt), 1 + below(40));
     submit.service_class = static_cast<ipc::Class>(below(3));
     auto& generation = submit.generation;
@@ -28,11 +28,28 @@ struct Traffic {
     if (below(4) == 0) generation.repetition_penalty = 1.2f;
     if (below(4) == 0) generation.tokens_min = below(10);
     if (below(4) == 0) generation.stop = {"ab", "e"};
+    if (below(3) == 0) generation.logprobs = static_cast<uint8_t>(below(4));
+    if (below(3) == 0) generation.echo = true;
+    if (generation.echo && below(4) == 0) generation.tokens_max = 0;
+    if (below(8) == 0) submit.work = ipc::Work::kEmbed;
     return submit;
   }
 
   std::mt19937_64 random;
 };
+
+using Logprobs = std::vector<std::vector<ipc::TokenLogprob>>;
+
+void expect_same_logprobs(const Logprobs& left, const Logprobs& right) {
+  ASSERT_EQ(left.size(), right.size());
+  for (size_t i = 0; i < left.size(); ++i) {
+    ASSERT_EQ(left[i].size(), right[i].size());
+    for (size_t j = 0; j < left[i].size(); ++j) {
+      EXPECT_EQ(left[i][j].token, right[i][j].token);
+      EXPECT_EQ(left[i][j].logprob, right[i][j].logprob);
+    }
+  }
+}
 
 void expect_same(const Told& crowd, const Told& alone, ipc::RequestId id) {
   ASSERT_TRUE(crowd.finished) << id << " " << crowd.failure.message;
@@ -41,7 +58,12 @@ void expect_same(const Told& crowd, const Told& alone, ipc::RequestId id) {
     EXPECT_EQ(crowd.choices.at(number).tokens, choice.tokens) << "request " << id << " choice " << number;
     EXPECT_EQ(crowd.choices.at(number).text, choice.text);
     EXPECT_EQ(crowd.choices.at(number).reason, choice.reason);
+    EXPECT_EQ(crowd.choices.at(number).echo_tokens, choice.echo_tokens);
+    EXPECT_EQ(crowd.choices.at(number).echo_text(), choice.echo_text());
+    expect_same_logprobs(crowd.choices.at(number).echo_logprobs, choice.echo_logprobs);
+    expect_same_logprobs(crowd.choices.at(number).logprobs, choice.logprobs);
   }
+  EXPECT_EQ(crowd.embedding, alone.embedding) << id;
 }
 
 void run_campaign(uint64_t seed) {

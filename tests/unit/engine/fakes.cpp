@@ -1,6 +1,7 @@
 #include "tests/unit/engine/fakes.h"
 
 #include <algorithm>
+#include <limits>
 #include <thread>
 
 namespace deepserve::runner::testing {
@@ -88,7 +89,7 @@ Result<void> FakeBackend::step(std::span<const BatchEntry> batch, std::span<floa
     const uint32_t size = static_cast<uint32_t>(entry.tokens.size());
     CHECK(size > 0 && entry.logits_rows <= size);
     CHECK(entry.blocks.size() == (entry.position + size + info_.block_tokens - 1) / info_.block_tokens);
-    last_step.push_back({entry.position, size});
+    last_step.push_back({entry.position, size, entry.logits_rows});
     tokens += size;
     for (uint32_t i = 0; i < size; ++i) {
       const uint32_t position = entry.position + i;
@@ -118,7 +119,7 @@ Result<void> FakeBackend::step(std::span<const BatchEntry> batch, std::span<floa
   return {};
 }
 
-// A token's hidden state is the token itself, and its position.
+// A token's hidden state is the token itself, and its position; kPoison's is no number.
 void FakeBackend::write_hidden(std::span<const BatchEntry> batch, std::span<float> hidden) {
   size_t at = 0;
   for (const auto& entry : batch) {
@@ -126,6 +127,7 @@ void FakeBackend::write_hidden(std::span<const BatchEntry> batch, std::span<floa
     for (size_t i = 0; i < entry.tokens.size(); ++i) {
       hidden[at++] = static_cast<float>(entry.tokens[i]);
       hidden[at++] = static_cast<float>(entry.position + i);
+      if (entry.tokens[i] == kPoison) hidden[at - 1] = std::numeric_limits<float>::quiet_NaN();
     }
   }
   CHECK(at == hidden.size());
@@ -134,6 +136,12 @@ void FakeBackend::write_hidden(std::span<const BatchEntry> batch, std::span<floa
 void FakeBackend::copy_block(BlockId from, BlockId to) {
   CHECK(from != to);
   for (uint32_t offset = 0; offset < info_.block_tokens; ++offset) slot(to, offset) = slot(from, offset);
+}
+
+std::string Told::Choice::echo_text() const {
+  std::string joined;
+  for (const auto& piece : echo_texts) joined += piece;
+  return joined;
 }
 
 void RecordingSink::accepted(const ipc::Accepted& event) {
@@ -147,10 +155,17 @@ void RecordingSink::accepted(const ipc::Accepted& event) {
 void RecordingSink::delta(const ipc::Delta& event) {
   Told& request = told[event.request];
   CHECK(request.accepted && request.terminal_outcomes == 0);
-  auto [place, fresh] = request.choices.try_emplace(event.choice);
-  Told::Choice& choice = place->second;
-  if (fresh) choice.first_index = event.index;
-  CHECK(!choice.ended && event.index == choice.first_index + choice.tokens.size());
+  Told::Choice& choice = request.choices[event.choice];
+  CHECK(!choice.ended);
+  if (event.echo) {
+    CHECK(choice.tokens.empty() && event.index == choice.echo_tokens.size());
+    choice.echo_tokens.insert(choice.echo_tokens.end(), event.tokens.begin(), event.tokens.end());
+    choice.echo_texts.push_back(event.text);
+    choice.echo_logprobs.insert(choice.echo_logprobs.end(), event.logprobs.begin(), event.logprobs.end());
+    return;
+  }
+  if (choice.tokens.empty()) choice.first_index = event.index;
+  CHECK(event.index == choice.first_index + choice.tokens.size());
   choice.tokens.insert(choice.tokens.end(), event.tokens.begin(), event.tokens.end());
   choice.text += event.text;
   choice.logprobs.insert(choice.logprobs.end(), event.logprobs.begin(), event.logprobs.end());

@@ -21,6 +21,7 @@ inline constexpr TokenId kBos = 0;
 inline constexpr TokenId kEos = 1;
 inline constexpr TokenId kPairAb = 29;
 inline constexpr TokenId kEuro0 = 30;
+inline constexpr TokenId kPoison = 39;  // has no hidden state
 inline TokenId letter(char value) {
   return static_cast<TokenId>(value - 'a') + 2;
 }
@@ -70,10 +71,11 @@ class FakeBackend final : public Backend {
                     std::span<float> hidden) override;
   void copy_block(BlockId from, BlockId to) override;
 
-  // What the last step held: position and number of tokens of each entry.
+  // What the last step held.
   struct Entry {
     uint32_t position;
     uint32_t tokens;
+    uint32_t logits_rows;
   };
   std::vector<Entry> last_step;
   uint64_t steps = 0;
@@ -100,6 +102,10 @@ struct Told {
     std::string text;
     std::vector<std::vector<ipc::TokenLogprob>> logprobs;
     uint32_t first_index = 0;
+    std::vector<TokenId> echo_tokens;
+    std::vector<std::string> echo_texts;  // of each delta
+    std::vector<std::vector<ipc::TokenLogprob>> echo_logprobs;
+    std::string echo_text() const;
     bool ended = false;
     ipc::FinishReason reason{};
   };
@@ -111,7 +117,8 @@ struct Told {
   uint32_t terminal_outcomes = 0;
 };
 
-// Keeps what is told, and CHECKs that it is in order: nothing before accepted, indices without gap, one end.
+// Keeps what is told, and CHECKs that it is in order: nothing before accepted, indices without gap, no echo
+// after the answer has begun, one end.
 class RecordingSink final : public EventSink {
  public:
   void accepted(const ipc::Accepted& event) override;

@@ -92,6 +92,37 @@ TEST(Generation, AStopStringInsideATokenEndsTheTextInsideIt) {
   EXPECT_EQ(bench.submit_and_run(request).choices.at(0).text, "xa");
 }
 
+TEST(Generation, AStopStringMayEndInsideACharactersTokensAndBeAnyOfSixteen) {
+  std::vector<TokenId> answer = letters("ab");
+  answer.insert(answer.end(), {kEuro0, kEuro0 + 1, kEuro0 + 2, letter('c'), letter('d')});
+  auto bench = reciting(answer);
+  auto request = abc_request();
+  for (char first = 'e'; first < 'e' + 15; ++first) request.generation.stop.push_back({first, first});
+  request.generation.stop.push_back(
+      "\xe2\x82\xac"
+      "c");
+  ASSERT_EQ(request.generation.stop.size(), 16u);
+  const auto& told = bench.submit_and_run(request);
+  EXPECT_EQ(told.choices.at(0).text, "ab");
+  EXPECT_EQ(told.choices.at(0).tokens.size(), 6u);
+  EXPECT_EQ(told.choices.at(0).reason, FinishReason::kStop);
+}
+
+TEST(Generation, BeforeTokensMinStopTokensAreNotChosenEitherButAnIgnoredEosIs) {
+  auto bench = reciting({letter('x'), letter('x'), kEos, letter('y')});
+  auto request = abc_request(4);
+  request.generation.tokens_min = 2;
+  request.generation.stop_tokens = {letter('x')};
+  const auto& told = bench.submit_and_run(request);
+  EXPECT_EQ(told.choices.at(0).tokens.size(), 3u);  // two others, then EOS
+  EXPECT_THAT(told.choices.at(0).tokens, ::testing::Not(::testing::Contains(letter('x'))));
+
+  auto ignoring = reciting({kEos, letter('y')});
+  request.generation.stop_tokens.clear();
+  request.generation.ignore_eos = true;
+  EXPECT_EQ(ignoring.submit_and_run(request).choices.at(0).tokens.at(0), kEos);
+}
+
 TEST(Generation, TokenIdsAreToldWhileTheirTextIsHeldBack) {
   auto bench = reciting({kEuro0, kEuro0 + 1, kEuro0 + 2});
   bench.engine->submit(abc_request());
@@ -110,19 +141,6 @@ TEST(Generation, TextThatIsHeldBackAtTheEndIsDelivered) {
   EXPECT_EQ(bench.submit_and_run(request).choices.at(0).text, "a st");
   auto cut = reciting({letter('a'), kEuro0, kEuro0 + 1, kEuro0 + 2});
   EXPECT_EQ(cut.submit_and_run(abc_request(2)).choices.at(0).text, "a\xef\xbf\xbd");
-}
-
-TEST(Generation, EchoGivesThePromptFirstAndAlsoWithoutAnAnswer) {
-  auto bench = reciting(letters("de"));
-  auto request = abc_request();
-  request.generation.echo = true;
-  EXPECT_EQ(bench.submit_and_run(request).choices.at(0).text, "abcde");
-  request.request = 2;
-  request.generation.tokens_max = 0;
-  const auto& told = bench.submit_and_run(request);
-  EXPECT_EQ(told.choices.at(0).text, "abc");
-  EXPECT_EQ(told.choices.at(0).reason, FinishReason::kLength);
-  EXPECT_EQ(told.last.usage.completion_tokens, 0u);
 }
 
 TEST(Generation, LogprobsNameTheChosenTokenAndTheBestAlternatives) {
@@ -180,6 +198,25 @@ TEST(Generation, TheSeedDecidesAndAReplayDrawsTheSame) {
   request.request = 2;
   request.generation.seed = 12;
   EXPECT_NE(first.submit_and_run(request).choices.at(0).tokens, second.sink[1].choices.at(0).tokens);
+}
+
+TEST(Generation, AHundredAndTwentyEightChoicesOfOneSeedAreTheSameAgain) {
+  auto request = abc_request(6);
+  request.generation.temperature = 1;
+  request.generation.seed = 3;
+  request.generation.choices = 128;
+  const FakeBackend::Shape shape{.blocks = 400, .batch_tokens_max = 128};
+  Bench first(hashing_model(), shape, {.sequences_max = 128});
+  Bench second(hashing_model(), shape, {.sequences_max = 7});
+  first.submit_and_run(request);
+  second.submit_and_run(request);
+  std::set<std::vector<TokenId>> answers;
+  for (uint16_t choice = 0; choice < 128; ++choice) {
+    EXPECT_EQ(first.sink[1].choices.at(choice).tokens, second.sink[1].choices.at(choice).tokens) << choice;
+    answers.insert(first.sink[1].choices.at(choice).tokens);
+  }
+  EXPECT_GT(answers.size(), 100u);
+  EXPECT_EQ(first.engine->gauges().kv_blocks_free, first.engine->gauges().kv_blocks_total);
 }
 
 TEST(Generation, PenaltiesChangeWhatAModelThatRepeatsItselfSays) {

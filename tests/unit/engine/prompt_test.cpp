@@ -127,7 +127,9 @@ TEST(Prompt, WhatCouldHurtTheSamplerIsRefusedByName) {
   EXPECT_THAT(refused([](auto& g) { g.choices = 0; }), HasSubstr("n is 0"));
   EXPECT_THAT(refused([](auto& g) { g.stop = {""}; }), HasSubstr("stop string"));
   EXPECT_THAT(refused([](auto& g) { g.logit_bias = {{2, NAN}}; }), HasSubstr("logit_bias"));
-  EXPECT_THAT(refused([](auto& g) { g.echo = true, g.logprobs = 1; }), HasSubstr("logprobs"));
+  EXPECT_THAT(refused([](auto& g) { g.logprobs = 21; }), HasSubstr("logprobs is 21"));
+  EXPECT_THAT(refused([](auto& g) { g.stop.assign(17, "x"); }), HasSubstr("17 stop strings"));
+  EXPECT_THAT(refused([](auto& g) { g.choices = 129; }), HasSubstr("n is 129"));
 }
 
 TEST(Prompt, ChatWithoutATemplateIsRefusedWithTheReasonThatThereIsNone) {

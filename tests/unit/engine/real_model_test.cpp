@@ -45,6 +45,8 @@ std::vector<ipc::Submit> random_requests(std::mt19937_64& random, uint32_t vocab
     request.generation.seed = random();
     request.generation.choices = random() % 3 == 0 ? 3 : 1;
     request.generation.logprobs = 0;
+    request.generation.echo = random() % 2 == 0;
+    if (random() % 4 == 0) request.work = ipc::Work::kEmbed;
     requests.push_back(std::move(request));
   }
   return requests;
@@ -78,7 +80,13 @@ void run_campaign(const TinyModel& tiny, uint64_t seed, uint64_t& preemptions) {
       for (size_t i = 0; i < choice.logprobs.size(); ++i) {
         ASSERT_EQ(other.logprobs[i][0].logprob, choice.logprobs[i][0].logprob);  // to the last bit
       }
+      ASSERT_EQ(other.echo_logprobs.size(), choice.echo_logprobs.size());
+      for (size_t i = 1; i < choice.echo_logprobs.size(); ++i) {
+        ASSERT_EQ(other.echo_logprobs[i][0].logprob, choice.echo_logprobs[i][0].logprob);
+      }
     }
+    ASSERT_EQ(one.embedding.empty(), request.work != ipc::Work::kEmbed);
+    ASSERT_EQ(among_many.embedding, one.embedding) << "request " << request.request;
   }
 }
 

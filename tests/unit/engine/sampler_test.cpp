@@ -23,12 +23,13 @@ struct Chooser {
   std::vector<TokenId> prompt;
   std::vector<TokenId> answer;
   std::vector<TokenId> masked;
+  std::vector<uint64_t> allowed;
   Sampler sampler;
 
   Result<TokenId> choose(std::vector<float> logits, uint32_t index = 0) {
     TokenCounts counts(generation, prompt);
     for (const TokenId token : answer) counts.add_generated(token);
-    return sampler.sample(logits, {generation, counts, 0, index, masked, {}});
+    return sampler.sample(logits, {generation, counts, 0, index, masked, {}, allowed});
   }
   // How often each token comes up in `draws` draws.
   std::map<TokenId, int> histogram(const std::vector<float>& logits, int draws) {
@@ -89,6 +90,42 @@ TEST(Sampler, LogitBiasAndMaskDecideOverTheModel) {
   EXPECT_EQ(chooser.choose({4, 3, 0}).value(), 2u);
   chooser.masked = {2};
   EXPECT_EQ(chooser.choose({4, 3, 0}).value(), 0u);
+}
+
+TEST(Sampler, OnlyWhatIsAllowedIsChosenWhateverElseWasAskedFor) {
+  constexpr TokenId kSize = 200;  // the last word is not whole
+  std::vector<float> logits(kSize);
+  for (TokenId token = 0; token < kSize; ++token) logits[token] = 0.01f * static_cast<float>(token);
+  for (const std::vector<TokenId>& set : {std::vector<TokenId>{0}, {63, 64}, {5, 127, 128, 199}}) {
+    for (const float temperature : {0.0f, 1.0f}) {
+      Chooser chooser;
+      chooser.allowed.assign(4, 0);
+      for (const TokenId token : set) chooser.allowed[token / 64] |= uint64_t{1} << token % 64;
+      chooser.generation.temperature = temperature;
+      chooser.generation.top_k = 3;
+      chooser.generation.logit_bias = {{7, 100.0f}};
+      const auto counts = chooser.histogram(logits, 200);
+      for (const auto& [token, count] : counts) EXPECT_THAT(set, ::testing::Contains(token)) << count;
+      EXPECT_EQ(counts.size(), temperature == 0.0f ? 1 : std::min<size_t>(3, set.size()));
+      EXPECT_EQ(counts.rbegin()->first, set.back());
+    }
+  }
+}
+
+TEST(Sampler, AWholeMaskChangesNothing) {
+  Chooser chooser, masked;
+  masked.allowed.assign(2, ~uint64_t{0});
+  const std::vector<float> logits(100, 0.0f);
+  EXPECT_EQ(chooser.histogram(logits, 300), masked.histogram(logits, 300));
+}
+
+TEST(Sampler, WhenNothingIsLeftToChooseTheModelIsNotToBlame) {
+  auto chooser = greedy();
+  chooser.allowed = {0b010};
+  chooser.masked = {1};
+  const auto chosen = chooser.choose({1, 2, 3});
+  ASSERT_FALSE(chosen);
+  EXPECT_EQ(chosen.error().code, Code::kInvalidRequest);
 }
 
 TEST(Sampler, ADrawFollowsTheSoftmaxOfTheLogits) {

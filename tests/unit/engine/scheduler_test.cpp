@@ -31,8 +31,8 @@ struct Trial {
     return sequences.back();
   }
   // One step; those that have come to the end of their tokens get one more.
-  const StepPlan& step(uint32_t prefill_tokens_max = kNoLimit) {
-    scheduler.plan(prefill_tokens_max, plan);
+  const StepPlan& step(uint32_t prefill_tokens_max = kNoLimit, uint32_t scored_rows_max = kNoLimit) {
+    scheduler.plan(prefill_tokens_max, scored_rows_max, plan);
     scheduler.check_accounting();
     for (const auto& chunk : plan.chunks) {
       chunk.sequence->computed += chunk.tokens;
@@ -163,7 +163,7 @@ TEST(Scheduler, AForkSharesBlocksAndTheFirstToWriteCopiesTheLastOne) {
   auto& leader = trial.add(6);  // a full block and half of one
   auto& sibling = trial.add(6);
   sibling.awaits_leader = true;
-  trial.scheduler.plan(kNoLimit, trial.plan);
+  trial.scheduler.plan(kNoLimit, kNoLimit, trial.plan);
   ASSERT_EQ(trial.plan.chunks.size(), 1u);
   leader.computed = 6;
   ASSERT_TRUE(trial.scheduler.fork(leader, sibling));

@@ -33,10 +33,15 @@ void DaemonEnd::take(ipc::MessageType type, std::span<const std::byte> body) {
       break;
     case ipc::MessageType::kDelta: {
       const auto delta = ipc::Delta::decode(body).value();
-      auto& so_far = tokens[delta.request];
+      auto& so_far = delta.echo ? echo_tokens[delta.request] : tokens[delta.request];
       CHECK(delta.index == so_far.size());
       so_far.insert(so_far.end(), delta.tokens.begin(), delta.tokens.end());
-      text[delta.request] += delta.text;
+      (delta.echo ? echo_text : text)[delta.request] += delta.text;
+      break;
+    }
+    case ipc::MessageType::kEmbedding: {
+      const auto message = ipc::Embedding::decode(body).value();
+      CHECK(embeddings.emplace(message.request, message.values).second);
       break;
     }
     case ipc::MessageType::kFinished: {

@@ -47,6 +47,9 @@ class DaemonEnd {
   std::vector<ipc::Accepted> accepted;
   std::map<ipc::RequestId, std::string> text;
   std::map<ipc::RequestId, std::vector<ipc::TokenId>> tokens;
+  std::map<ipc::RequestId, std::string> echo_text;
+  std::map<ipc::RequestId, std::vector<ipc::TokenId>> echo_tokens;
+  std::map<ipc::RequestId, std::vector<float>> embeddings;
   std::map<ipc::RequestId, ipc::Finished> finished;
   std::map<ipc::RequestId, ipc::Failed> failed;
   std::map<uint64_t, ipc::Answer> answers;

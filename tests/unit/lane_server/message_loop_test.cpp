@@ -71,6 +71,17 @@ TEST_F(LoopTest, ARequestIsAcceptedAnsweredAndFinished) {
   EXPECT_EQ(daemon->lane->read_gauges().prompt_tokens_total, 3u);
 }
 
+TEST_F(LoopTest, AnEmbeddingComesBetweenItsAcceptanceAndItsEnd) {
+  start(hashing_model());
+  auto request = token_request(7, letters("abc"), 0);
+  request.work = ipc::Work::kEmbed;
+  daemon->submit(request);
+  ASSERT_TRUE(daemon->wait_until([&] { return daemon->finished.contains(7); }));
+  EXPECT_EQ(daemon->embeddings[7].size(), kHiddenWidth);
+  EXPECT_THAT(daemon->order, ::testing::ElementsAre(ipc::MessageType::kAccepted, ipc::MessageType::kEmbedding,
+                                                    ipc::MessageType::kFinished));
+}
+
 TEST_F(LoopTest, AcceptedIsHeardBeforeTheModelHasRun) {
   std::promise<void> heard;
   auto was_heard = heard.get_future().share();

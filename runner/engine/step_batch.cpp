@@ -1,0 +1,48 @@
+#include "runner/engine/step_batch.h"
+
+#include <algorithm>
+
+namespace deepserve::runner {
+
+void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
+  entries_.clear();
+  places_.clear();
+  logits_values_ = hidden_values_ = 0;
+  context_tokens_ = 0;
+  for (const auto& chunk : plan.chunks) {
+    const Sequence& sequence = *chunk.sequence;
+    const Request& request = *sequence.request;
+    const uint32_t blocks = pool.blocks_for(uint64_t{sequence.computed} + chunk.tokens);
+    const uint32_t for_answer = request.answers() && chunk.tokens == sequence.pending() ? 1 : 0;
+    const BatchEntry& entry = entries_.emplace_back(
+        BatchEntry{.tokens = std::span(sequence.tokens).subspan(sequence.computed, chunk.tokens),
+                   .position = sequence.computed,
+                   .blocks = std::span(sequence.blocks).first(blocks),
+                   .logits_rows = std::max(for_answer, sequence.scored_rows(chunk.tokens)),
+                   .hidden_rows = request.work == ipc::Work::kEmbed});
+    places_.push_back({logits_values_, hidden_values_});
+    logits_values_ += size_t{entry.logits_rows} * backend_.info().vocabulary;
+    if (entry.hidden_rows) hidden_values_ += entry.tokens.size() * backend_.info().embedding;
+    if (entry.tokens.size() == 1) context_tokens_ += entry.position + 1;
+  }
+  if (logits_.size() < logits_values_) logits_.resize(logits_values_);
+  if (hidden_.size() < hidden_values_) hidden_.resize(hidden_values_);
+}
+
+Result<void> StepBatch::run(const StepPlan& plan) {
+  for (const auto& copy : plan.copies) backend_.copy_block(copy.from, copy.to);
+  return backend_.step(entries_, std::span(logits_).first(logits_values_),
+                       std::span(hidden_).first(hidden_values_));
+}
+
+std::span<const float> StepBatch::logits(size_t i) const {
+  return std::span(logits_).subspan(places_[i].logits_begin,
+                                    size_t{entries_[i].logits_rows} * backend_.info().vocabulary);
+}
+
+std::span<const float> StepBatch::hidden(size_t i) const {
+  const size_t rows = entries_[i].hidden_rows ? entries_[i].tokens.size() : 0;
+  return std::span(hidden_).subspan(places_[i].hidden_begin, rows * backend_.info().embedding);
+}
+
+}  // namespace deepserve::runner

@@ -1,0 +1,80 @@
+#include "runner/engine/teller.h"
+
+#include "ipc/base/check.h"
+
+namespace deepserve::runner {
+namespace {
+
+constexpr size_t kEchoTokensMax = 4096;  // of one delta
+
+}  // namespace
+
+void Teller::begin(const Request& request, bool echo) {
+  delta_.request = request.id;
+  delta_.echo = echo;
+  delta_.tokens.clear();
+  delta_.text.clear();
+  delta_.logprobs.resize(request.generation.logprobs == ipc::kNoLogprobs ? 0 : 1);
+}
+
+// Of the delta's one token; without logits its entry is empty.
+void Teller::write_logprobs(TokenId token, std::span<const float> logits, uint8_t alternatives) {
+  std::span<const RankedToken> ranked;
+  if (!logits.empty()) ranked = sampler_.logprobs(logits, token, alternatives);
+  auto& entry = delta_.logprobs.front();
+  entry.resize(ranked.size());
+  for (size_t i = 0; i < ranked.size(); ++i) {
+    const auto bytes = tokenizer_.token_bytes(ranked[i].token, true);
+    entry[i].token = ranked[i].token;
+    entry[i].logprob = ranked[i].logprob;
+    entry[i].text.assign(bytes.substr(0, ipc::kTokenTextBytesMax));
+  }
+}
+
+void Teller::token(const Sequence& sequence, std::string_view text, std::span<const float> logits) {
+  const Request& request = *sequence.request;
+  begin(request, false);
+  delta_.choice = sequence.priority.choice;
+  delta_.index = sequence.continuation.tokens() - 1;
+  delta_.tokens.push_back(sequence.tokens.back());
+  delta_.text = text;
+  if (request.generation.logprobs != ipc::kNoLogprobs) {
+    write_logprobs(sequence.tokens.back(), logits, request.generation.logprobs);
+  }
+  sink_.delta(delta_);
+}
+
+Result<void> Teller::echo(Sequence& leader, uint32_t end, std::span<const float> logits) {
+  Request& request = *leader.request;
+  PromptEcho& echo = *request.echo;
+  const size_t rows_begin = leader.computed - logits.size() / vocabulary_;  // the first row's position
+  const size_t delta_tokens_max = echo.scored() ? 1 : kEchoTokensMax;
+  while (echo.told() < end) {
+    begin(request, true);
+    delta_.index = echo.told();
+    while (echo.told() < end && delta_.tokens.size() < delta_tokens_max) {
+      const uint32_t position = echo.told();
+      const TokenId token = leader.tokens[position];
+      if (echo.scored()) {
+        std::span<const float> row;
+        if (position > 0) {
+          CHECK(position > rows_begin);
+          row = logits.subspan((position - 1 - rows_begin) * vocabulary_, vocabulary_);
+          TRY(check_logits(row));
+        }
+        write_logprobs(token, row, request.generation.logprobs);
+      }
+      delta_.tokens.push_back(token);
+      echo.tell(token, delta_.text);
+    }
+    for (const auto& choice : request.choices) {
+      if (!choice.hears_echo) continue;
+      delta_.choice = choice.priority.choice;
+      sink_.delta(delta_);
+    }
+  }
+  leader.scored_from = echo.scored_from();
+  return {};
+}
+
+}  // namespace deepserve::runner

@@ -1,0 +1,40 @@
+// Tells a request's listeners its tokens: those of its prompt, and those of its answer.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "runner/engine/engine.h"
+#include "runner/engine/sampler.h"
+#include "runner/engine/sequence.h"
+
+namespace deepserve::runner {
+
+// Builds deltas in memory that is kept from one to the next.
+class Teller {
+ public:
+  // All must outlive the teller.
+  Teller(const Tokenizer& tokenizer, uint32_t vocabulary, Sampler& sampler, EventSink& sink)
+      : tokenizer_(tokenizer), vocabulary_(vocabulary), sampler_(sampler), sink_(sink) {}
+
+  // The newest token of `sequence`, sampled from `logits` [vocabulary], and the text that may be delivered
+  // now.
+  void token(const Sequence& sequence, std::string_view text, std::span<const float> logits);
+
+  // Tells all choices that are to hear it the prompt's tokens before position `end`. For a scored echo
+  // `logits` [rows, vocabulary] are those of the positions up to leader.computed, not included.
+  // kNumericFault: a row is no row of logits.
+  Result<void> echo(Sequence& leader, uint32_t end, std::span<const float> logits);
+
+ private:
+  void begin(const Request& request, bool echo);
+  void write_logprobs(TokenId token, std::span<const float> logits, uint8_t alternatives);
+
+  const Tokenizer& tokenizer_;
+  uint32_t vocabulary_;
+  Sampler& sampler_;
+  EventSink& sink_;
+  ipc::Delta delta_;
+};
+
+}  // namespace deepserve::runner
