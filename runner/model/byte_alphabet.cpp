@@ -1,7 +1,7 @@
 #include "runner/model/byte_alphabet.h"
 
 #include <array>
-#include <cstdint>
+#include <charconv>
 
 #include "runner/model/utf8.h"
 
@@ -51,6 +51,14 @@ std::optional<std::string> bytes_of_spelling(std::string_view spelling) {
     spelling.remove_prefix(step.bytes);
   }
   return bytes;
+}
+
+std::optional<uint8_t> byte_of_piece(std::string_view piece) {
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return std::nullopt;
+  uint8_t byte = 0;
+  const auto [end, error] = std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16);
+  if (error != std::errc{} || end != piece.data() + 5) return std::nullopt;
+  return byte;
 }
 
 }  // namespace deepserve::runner

@@ -1,17 +1,14 @@
 #include "runner/model/byte_level_bpe.h"
 
-#include <algorithm>
-#include <functional>
 #include <utility>
 
-#include "ipc/base/check.h"
 #include "runner/model/byte_alphabet.h"
 
 namespace deepserve::runner {
 namespace {
 
-constexpr size_t kShortPieceBytes = 48;  // up to here looking at every pair anew is faster than a queue
-constexpr uint32_t kNoRank = 0xffffffff;
+constexpr size_t kSymbolsOnStack = 64;
+constexpr size_t kMergesMax = 0xfffffffe;
 
 // A normal token's bytes; a spelling outside of the alphabet stands for itself, as Hugging Face's decoder has
 // it.
@@ -21,11 +18,19 @@ std::string bytes_of_token(const std::string& text, TokenKind kind) {
   return bytes ? *std::move(bytes) : text;
 }
 
+Result<PreTokenizer> make_pre_tokenizer(Vocabulary& vocabulary) {
+  if (vocabulary.split_steps) return PreTokenizer::make(*vocabulary.split_steps);
+  TRY_ASSIGN(const PreTokenizer::Named* named, PreTokenizer::find_named(vocabulary.pre_tokenizer));
+  vocabulary.whole_pieces_first = named->whole_pieces_first;
+  if (named->composed) vocabulary.normalizer = {{.kind = NormalizerStep::Kind::kNfc}};
+  return PreTokenizer::make(*named);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Tokenizer>> ByteLevelBpe::make(Vocabulary vocabulary) {
   TRY(check_and_correct(vocabulary));
-  TRY_ASSIGN(PreTokenizer pre_tokenizer, PreTokenizer::make(vocabulary.pre_tokenizer));
+  TRY_ASSIGN(PreTokenizer pre_tokenizer, make_pre_tokenizer(vocabulary));
   TokenBytes bytes(vocabulary.tokens.size());
   for (TokenId token = 0; token < vocabulary.tokens.size(); ++token) {
     bytes.append(bytes_of_token(vocabulary.tokens[token], vocabulary.kinds[token]));
@@ -45,6 +50,9 @@ ByteLevelBpe::ByteLevelBpe(Vocabulary vocabulary, TokenBytes token_bytes, PreTok
   for (TokenId token = 0; token < bytes().size(); ++token) {
     if (this->vocabulary().kinds[token] != TokenKind::kNormal) continue;
     const std::string_view text = bytes()[token];
+    const std::string& spelling = this->vocabulary().tokens[token];
+    // What is not spelt in the alphabet is never made of text, which is.
+    if (text == spelling && !bytes_of_spelling(spelling)) continue;
     texts_.add(text, token);
     if (text.size() != 1) continue;
     TokenId& byte_token = byte_tokens_[static_cast<uint8_t>(text[0])];
@@ -53,10 +61,17 @@ ByteLevelBpe::ByteLevelBpe(Vocabulary vocabulary, TokenBytes token_bytes, PreTok
 }
 
 Result<void> ByteLevelBpe::read_merges() {
+  if (vocabulary().split_steps) {
+    merger_ = PairMerger(vocabulary().token_merges.size());
+    for (const TokenMerge& merge : vocabulary().token_merges) {
+      merger_.add(merge.left, merge.right, merge.merged);
+    }
+    return {};
+  }
   const std::vector<std::string>& merges = vocabulary().merges;
-  if (merges.size() >= kNoRank)
+  if (merges.size() > kMergesMax)
     return fail(Code::kBadModelFile, "{} merges are more than can be", merges.size());
-  merges_ = PairTable(merges.size());
+  merger_ = PairMerger(merges.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const std::string_view merge = merges[rank];
     const size_t space = merge.find(' ', 1);
@@ -75,12 +90,14 @@ Result<void> ByteLevelBpe::read_merges() {
       const std::string_view side = !left_token ? "left side" : !right_token ? "right side" : "result";
       return fail(Code::kBadModelFile, "merge {}: its {} is no token", rank, side);
     }
-    merges_.add(*left_token, *right_token, {static_cast<uint32_t>(rank), *merged});
+    merger_.add(*left_token, *right_token, *merged);
   }
   return {};
 }
 
-void ByteLevelBpe::encode_plain(std::string_view text, bool, std::vector<TokenId>& ids) const {
+void ByteLevelBpe::encode_plain(std::string_view text, bool at_start, std::vector<TokenId>& ids) const {
+  std::string changed;
+  text = with_prefix(text, at_start, changed);
   std::vector<std::string_view> pieces;
   pieces.reserve(text.size() / 4 + 1);
   pre_tokenizer_.split(text, pieces);
@@ -89,7 +106,7 @@ void ByteLevelBpe::encode_plain(std::string_view text, bool, std::vector<TokenId
 
 void ByteLevelBpe::encode_piece(std::string_view piece, std::vector<TokenId>& ids) const {
   if (const std::optional<TokenId> token = texts_.find(piece)) {
-    if (pre_tokenizer_.whole_pieces_first() || is_own_encoding(*token)) return ids.push_back(*token);
+    if (vocabulary().whole_pieces_first || is_own_encoding(*token)) return ids.push_back(*token);
   }
   merge(piece, ids);
 }
@@ -107,83 +124,22 @@ bool ByteLevelBpe::is_own_encoding(TokenId token) const {
 }
 
 void ByteLevelBpe::merge(std::string_view piece, std::vector<TokenId>& ids) const {
-  std::array<TokenId, kShortPieceBytes> short_symbols;
+  std::array<TokenId, kSymbolsOnStack> short_symbols;
   std::vector<TokenId> long_symbols;
-  if (piece.size() > kShortPieceBytes) long_symbols.resize(piece.size());
-  TokenId* symbols = piece.size() > kShortPieceBytes ? long_symbols.data() : short_symbols.data();
+  if (piece.size() > short_symbols.size()) long_symbols.resize(piece.size());
+  TokenId* symbols = piece.size() > short_symbols.size() ? long_symbols.data() : short_symbols.data();
+  // A byte that the vocabulary cannot say is the unknown token where a tokenizer.json names one, else it is
+  // left out.
+  const TokenId unknown = vocabulary().split_steps && vocabulary().unknown ? *vocabulary().unknown : kNoToken;
   size_t count = 0;
   for (char byte : piece) {
-    // A byte that the vocabulary cannot say is left out, as Hugging Face does without an unknown token.
-    const TokenId token = byte_tokens_[static_cast<uint8_t>(byte)];
-    if (token != kNoToken) symbols[count++] = token;
+    TokenId token = byte_tokens_[static_cast<uint8_t>(byte)];
+    if (token == kNoToken) token = unknown;
+    const bool is_fused =
+        token == unknown && vocabulary().fuse_unknown && count > 0 && symbols[count - 1] == unknown;
+    if (token != kNoToken && !is_fused) symbols[count++] = token;
   }
-  if (count <= kShortPieceBytes) return merge_short({symbols, count}, ids);
-  merge_long({symbols, count}, ids);
-}
-
-void ByteLevelBpe::merge_short(std::span<TokenId> symbols, std::vector<TokenId>& ids) const {
-  std::array<PairTable::Merge, kShortPieceBytes> merges;  // [i]: of the symbols i and i + 1
-  size_t count = symbols.size();
-  const auto look_up = [&](size_t i) {
-    const PairTable::Merge* found = i + 1 < count ? merges_.find(symbols[i], symbols[i + 1]) : nullptr;
-    merges[i] = found ? *found : PairTable::Merge{kNoRank, kNoToken};
-  };
-  for (size_t i = 0; i < count; ++i) look_up(i);
-  while (count > 1) {
-    size_t best = 0;
-    for (size_t i = 1; i + 1 < count; ++i) {
-      if (merges[i].rank < merges[best].rank) best = i;
-    }
-    if (merges[best].rank == kNoRank) break;
-    symbols[best] = merges[best].merged;
-    std::move(symbols.begin() + best + 2, symbols.begin() + count, symbols.begin() + best + 1);
-    std::move(merges.begin() + best + 2, merges.begin() + count, merges.begin() + best + 1);
-    --count;
-    look_up(best);
-    if (best > 0) look_up(best - 1);
-  }
-  ids.insert(ids.end(), symbols.begin(), symbols.begin() + count);
-}
-
-// A linked list of symbols and a heap of candidate merges: n log n, also for a megabyte without a space.
-void ByteLevelBpe::merge_long(std::span<TokenId> symbols, std::vector<TokenId>& ids) const {
-  CHECK(symbols.size() < kNoRank);
-  const auto end = static_cast<uint32_t>(symbols.size());
-  std::vector<uint32_t> previous(end), next(end);
-  // A candidate is its rank above its left symbol's index, so that the least one is to be merged first.
-  std::vector<uint64_t> candidates;
-  const auto look_up = [&](uint32_t left) { return merges_.find(symbols[left], symbols[next[left]]); };
-  const auto candidate = [](uint32_t rank, uint32_t left) { return uint64_t{rank} << 32 | left; };
-  const auto propose = [&](uint32_t left) {
-    const PairTable::Merge* found = next[left] == end ? nullptr : look_up(left);
-    if (!found) return;
-    candidates.push_back(candidate(found->rank, left));
-    std::push_heap(candidates.begin(), candidates.end(), std::greater<>());
-  };
-  for (uint32_t i = 0; i < end; ++i) {
-    previous[i] = i - 1;
-    next[i] = i + 1;
-    const PairTable::Merge* found = i + 1 < end ? look_up(i) : nullptr;
-    if (found) candidates.push_back(candidate(found->rank, i));
-  }
-  std::make_heap(candidates.begin(), candidates.end(), std::greater<>());
-  while (!candidates.empty()) {
-    std::pop_heap(candidates.begin(), candidates.end(), std::greater<>());
-    const auto left = static_cast<uint32_t>(candidates.back());
-    const auto rank = static_cast<uint32_t>(candidates.back() >> 32);
-    candidates.pop_back();
-    if (symbols[left] == kNoToken || next[left] == end) continue;
-    const PairTable::Merge* found = look_up(left);
-    if (!found || found->rank != rank) continue;  // one of the two was merged meanwhile
-    const uint32_t right = next[left];
-    symbols[left] = found->merged;
-    symbols[right] = kNoToken;
-    next[left] = next[right];
-    if (next[right] != end) previous[next[right]] = left;
-    propose(left);
-    if (left > 0) propose(previous[left]);
-  }
-  for (uint32_t i = 0; i < end; i = next[i]) ids.push_back(symbols[i]);
+  merger_.merge({symbols, count}, ids);
 }
 
 }  // namespace deepserve::runner

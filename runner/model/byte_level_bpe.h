@@ -3,9 +3,10 @@
 // of the lowest rank, of equal ones the leftmost.
 #pragma once
 
+#include <array>
 #include <atomic>
 
-#include "runner/model/pair_table.h"
+#include "runner/model/pair_merger.h"
 #include "runner/model/pre_tokenizer.h"
 #include "runner/model/text_table.h"
 #include "runner/model/tokenizer_base.h"
@@ -19,19 +20,17 @@ class ByteLevelBpe final : public TokenizerBase {
  private:
   ByteLevelBpe(Vocabulary vocabulary, TokenBytes bytes, PreTokenizer pre_tokenizer);
   Result<void> read_merges();
-  void encode_plain(std::string_view text, bool after_special, std::vector<TokenId>& ids) const override;
+  void encode_plain(std::string_view text, bool at_start, std::vector<TokenId>& ids) const override;
   void encode_piece(std::string_view piece, std::vector<TokenId>& ids) const;
   bool is_own_encoding(TokenId token) const;
   void merge(std::string_view piece, std::vector<TokenId>& ids) const;
-  void merge_short(std::span<TokenId> symbols, std::vector<TokenId>& ids) const;
-  void merge_long(std::span<TokenId> symbols, std::vector<TokenId>& ids) const;
 
   static constexpr TokenId kNoToken = 0xffffffff;
   enum class OwnEncoding : uint8_t { kNotTried, kYes, kNo };
 
   PreTokenizer pre_tokenizer_;
-  TextTable texts_;                       // bytes of every normal token -> the first id with them
-  PairTable merges_;                      // (left, right) -> (rank, merged)
+  TextTable texts_;  // bytes of every normal token -> the first id with them
+  PairMerger merger_;
   std::array<TokenId, 256> byte_tokens_;  // kNoToken: the vocabulary cannot say this byte
   // Whether merging a token's bytes gives that token, found out when its text first comes as a piece: then
   // the piece needs no merging. Any thread that finds out writes the same value.

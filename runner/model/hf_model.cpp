@@ -2,6 +2,7 @@
 
 #include "runner/model/content_hash.h"
 #include "runner/model/hf_config.h"
+#include "runner/model/hf_vocabulary.h"
 #include "runner/model/safetensors.h"
 #include "runner/model/safetensors_index.h"
 #include "runner/model/text_file.h"
@@ -74,10 +75,6 @@ Result<void> open_weights(const fs::path& directory, ModelFiles& files, ModelTen
               kIndexFile);
 }
 
-Result<Vocabulary> read_vocabulary(const fs::path& directory) {
-  return fail(Code::kNotSupported, "{}: a tokenizer.json is not supported", directory.string());
-}
-
 // What generation_config.json says of special tokens, and where it says nothing, config.json.
 Result<void> add_special_tokens(const fs::path& directory, const std::string& config_text,
                                 Vocabulary& vocabulary) {
@@ -110,7 +107,7 @@ Result<void> pad_vocabulary(const fs::path& directory, uint64_t rows, Vocabulary
 }
 
 Result<Vocabulary> make_vocabulary(const fs::path& directory, const std::string& config_text, uint64_t rows) {
-  TRY_ASSIGN(Vocabulary vocabulary, read_vocabulary(directory));
+  TRY_ASSIGN(Vocabulary vocabulary, read_hf_vocabulary(directory));
   TRY(add_special_tokens(directory, config_text, vocabulary));
   TRY(pad_vocabulary(directory, rows, vocabulary));
   return vocabulary;

@@ -1,132 +1,80 @@
 #include "runner/model/pre_tokenizer.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
+#include <algorithm>
 #include <array>
-#include <span>
 
-#include "ipc/base/check.h"
 #include "runner/model/utf8.h"
-
-// Unicode's White_Space. Not PCRE2's \s, which counts U+180E that Hugging Face's engine does not.
-#define WHITE                                                                                              \
-  "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{" \
-  "3000}"
-#define SPACE "[" WHITE "]"
-#define SPACES_TAIL SPACE "+(?![^" WHITE "])|" SPACE "+"
 
 namespace deepserve::runner {
 namespace {
 
-constexpr const char* kDigit = "\\p{N}";
-
-constexpr const char* kGpt2 =
-    "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^" WHITE "\\p{L}\\p{N}]+|" SPACES_TAIL;
-
-#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define WORDS "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"
-#define MARKS_AND_SPACES " ?[^" WHITE "\\p{L}\\p{N}]+[\\r\\n]*|" SPACE "*[\\r\\n]+|" SPACES_TAIL
-
-constexpr const char* kQwen2 = CONTRACTIONS "|" WORDS "|\\p{N}|" MARKS_AND_SPACES;
-constexpr const char* kLlama3 = CONTRACTIONS "|" WORDS "|\\p{N}{1,3}|" MARKS_AND_SPACES;
+constexpr size_t kStepsMax = 32;                 // of one pre-tokeniser
+constexpr uint64_t kPatternStepsPerByte = 2000;  // well-behaved expressions take some ten
+constexpr uint64_t kPatternStepsAtLeast = 1'000'000;
 
 // The cased letters of the Unicode version that DeepSeek's first tokeniser was made with, range by range.
-#define CASED_LETTERS                                                                                        \
-  "A-Za-z\\x{B5}\\x{C0}-\\x{D6}\\x{D8}-\\x{F6}\\x{F8}-\\x{1BA}\\x{1BC}-\\x{1BF}\\x{1C4}-\\x{293}"            \
-  "\\x{295}-\\x{2AF}\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37B}-\\x{37D}\\x{37F}\\x{386}\\x{388}-\\x{38A}"     \
-  "\\x{38C}\\x{38E}-\\x{3A1}\\x{3A3}-\\x{3F5}\\x{3F7}-\\x{481}\\x{48A}-\\x{52F}\\x{531}-\\x{556}"            \
-  "\\x{10A0}-\\x{10C5}\\x{13A0}-\\x{13F5}\\x{13F8}-\\x{13FD}\\x{1C90}-\\x{1CBA}\\x{1CBD}-\\x{1CBF}"          \
-  "\\x{1D00}-\\x{1D2B}\\x{1D6B}-\\x{1D77}\\x{1D79}-\\x{1D9A}\\x{1E00}-\\x{1F15}\\x{1F18}-\\x{1F1D}"          \
-  "\\x{1F20}-\\x{1F45}\\x{1F48}-\\x{1F4D}\\x{1F50}-\\x{1F57}\\x{1F59}\\x{1F5B}\\x{1F5D}\\x{1F5F}-\\x{1F7D}"  \
-  "\\x{1F80}-\\x{1FB4}\\x{1FB6}-\\x{1FBC}\\x{1FBE}\\x{1FC2}-\\x{1FC4}\\x{1FC6}-\\x{1FCC}\\x{1FD0}-\\x{1FD3}" \
-  "\\x{1FD6}-\\x{1FDB}\\x{1FE0}-\\x{1FEC}\\x{1FF2}-\\x{1FF4}\\x{1FF6}-\\x{1FFC}\\x{2102}\\x{2107}"           \
-  "\\x{210A}-\\x{2113}\\x{2115}\\x{2119}-\\x{211D}\\x{2124}\\x{2126}\\x{2128}\\x{212A}-\\x{212D}"            \
-  "\\x{212F}-\\x{2134}\\x{2139}\\x{213C}-\\x{213F}\\x{2145}-\\x{2149}\\x{214E}\\x{2183}\\x{2184}"            \
-  "\\x{2C00}-\\x{2C7B}\\x{2C7E}-\\x{2CE4}\\x{2CEB}-\\x{2CEE}\\x{2CF2}\\x{2CF3}\\x{A640}-\\x{A66D}"           \
-  "\\x{A680}-\\x{A69B}\\x{A722}-\\x{A76F}\\x{A771}-\\x{A787}\\x{A78B}-\\x{A78E}\\x{AB70}-\\x{ABBF}"          \
-  "\\x{FB00}-\\x{FB06}\\x{FB13}-\\x{FB17}\\x{FF21}-\\x{FF3A}\\x{FF41}-\\x{FF5A}\\x{10400}-\\x{1044F}"        \
-  "\\x{104B0}-\\x{104D3}\\x{104D8}-\\x{104FB}\\x{10C80}-\\x{10CB2}\\x{10CC0}-\\x{10CF2}\\x{118A0}-\\x{"      \
-  "118DF}"                                                                                                   \
-  "\\x{1E900}-\\x{1E943}"
+#define CASED_LETTERS                                                                                     \
+  R"(A-Za-z\u00B5\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u01BA\u01BC-\u01BF\u01C4-\u0293\u0295-\u02AF\u0370-)"  \
+  R"(\u0373\u0376\u0377\u037B-\u037D\u037F\u0386\u0388-\u038A\u038C\u038E-\u03A1\u03A3-\u03F5\u03F7-)"    \
+  R"(\u0481\u048A-\u052F\u0531-\u0556\u10A0-\u10C5\u13A0-\u13F5\u13F8-\u13FD\u1C90-\u1CBA\u1CBD-\u1CBF)"  \
+  R"(\u1D00-\u1D2B\u1D6B-\u1D77\u1D79-\u1D9A\u1E00-\u1F15\u1F18-\u1F1D\u1F20-\u1F45\u1F48-\u1F4D\u1F50-)" \
+  R"(\u1F57\u1F59\u1F5B\u1F5D\u1F5F-\u1F7D\u1F80-\u1FB4\u1FB6-\u1FBC\u1FBE\u1FC2-\u1FC4\u1FC6-\u1FCC)"    \
+  R"(\u1FD0-\u1FD3\u1FD6-\u1FDB\u1FE0-\u1FEC\u1FF2-\u1FF4\u1FF6-\u1FFC\u2102\u2107\u210A-\u2113\u2115)"   \
+  R"(\u2119-\u211D\u2124\u2126\u2128\u212A-\u212D\u212F-\u2134\u2139\u213C-\u213F\u2145-\u2149\u214E)"    \
+  R"(\u2183\u2184\u2C00-\u2C7B\u2C7E-\u2CE4\u2CEB-\u2CEE\u2CF2\u2CF3\uA640-\uA66D\uA680-\uA69B\uA722-)"   \
+  R"(\uA76F\uA771-\uA787\uA78B-\uA78E\uAB70-\uABBF\uFB00-\uFB06\uFB13-\uFB17\uFF21-\uFF3A\uFF41-\uFF5A)"  \
+  R"(\x{10400}-\x{1044F}\x{104B0}-\x{104D3}\x{104D8}-\x{104FB}\x{10C80}-\x{10CB2}\x{10CC0}-\x{10CF2})"    \
+  R"(\x{118A0}-\x{118DF}\x{1E900}-\x{1E943})"
 
-constexpr const char* kLineBreak = "[\\r\\n]";
-// The lookbehind changes no match, it only keeps long runs of spaces from being scanned once per start.
-constexpr const char* kTrailingSpaces = "(?<!" SPACE ")" SPACE "++$";
-constexpr const char* kEastAsian = "[\\x{4E00}-\\x{9FA5}\\x{800}-\\x{4E00}\\x{AC00}-\\x{D7FF}]+";
+constexpr std::string_view kLineBreak = R"([\r\n])";
+constexpr std::string_view kEastAsian = R"([\u4E00-\u9FA5\u0800-\u4E00\uAC00-\uD7FF]+)";
 
-constexpr auto kDefaultSteps = std::to_array({kGpt2});
-constexpr auto kQwen2Steps = std::to_array({kQwen2});
-constexpr auto kLlama3Steps = std::to_array({kLlama3});
-constexpr auto kSingleDigitSteps = std::to_array({kDigit, kGpt2});
-constexpr auto kDeepSeekLlmSteps = std::to_array<const char*>({
+using Expressions = std::string_view;
+constexpr auto kDefaultSteps = std::to_array<Expressions>({kGpt2Expression});
+constexpr auto kQwen2Steps = std::to_array<Expressions>({kQwen2Expression});
+constexpr auto kLlama3Steps = std::to_array<Expressions>({kLlama3Expression});
+constexpr auto kSingleDigitSteps = std::to_array<Expressions>({kDigitExpression, kGpt2Expression});
+constexpr auto kDeepSeekLlmSteps = std::to_array<Expressions>({
     kLineBreak,
-    SPACE "?[" CASED_LETTERS "]+",
-    SPACE "?[!-/:-~\\x{FF01}-\\x{FF0F}\\x{FF1A}-\\x{FF5E}\\x{2018}-\\x{201F}\\x{3000}-\\x{3002}]+",
-    kTrailingSpaces,
+    R"(\s?[)" CASED_LETTERS "]+",
+    R"(\s?[!-/:-~\uFF01-\uFF0F\uFF1A-\uFF5E\u2018-\u201F\u3000-\u3002]+)",
+    kTrailingSpacesExpression,
     kEastAsian,
-    kDigit,
+    kDigitExpression,
 });
 constexpr auto kDeepSeekCoderSteps =
-    std::to_array<const char*>({kLineBreak, SPACE "?\\p{L}+", SPACE "?\\p{P}+", kEastAsian, kDigit});
-constexpr auto kDeepSeekV3Steps = std::to_array<const char*>({
-    "\\p{N}{1,3}",
-    "[\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{309F}\\x{30A0}-\\x{30FF}]+",
-    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"
-    " ?[\\p{P}\\p{S}]+[\\r\\n]*|" SPACE "*[\\r\\n]+|" SPACES_TAIL,
-});
+    std::to_array<Expressions>({kLineBreak, R"(\s?\p{L}+)", R"(\s?\p{P}+)", kEastAsian, kDigitExpression});
+constexpr auto kDeepSeekV3Steps =
+    std::to_array<Expressions>({kThreeDigitsExpression, kCjkExpression, kDeepSeekV3Expression});
 
-struct NamedPreTokenizer {
-  std::string_view name;
-  std::span<const char* const> steps;
-  bool whole_pieces_first = false;
+const PreTokenizer::Named kNamed[] = {
+    {.name = "", .expressions = kDefaultSteps},
+    {.name = "default", .expressions = kDefaultSteps},
+    {.name = "gpt-2", .expressions = kDefaultSteps},
+    {.name = "qwen2", .expressions = kQwen2Steps, .composed = true},
+    {.name = "deepseek-r1-qwen", .expressions = kQwen2Steps, .composed = true},
+    {.name = "llama-bpe", .expressions = kLlama3Steps, .whole_pieces_first = true},
+    {.name = "llama3", .expressions = kLlama3Steps, .whole_pieces_first = true},
+    {.name = "llama-v3", .expressions = kLlama3Steps, .whole_pieces_first = true},
+    {.name = "smollm", .expressions = kSingleDigitSteps},
+    {.name = "starcoder", .expressions = kSingleDigitSteps},
+    {.name = "refact", .expressions = kSingleDigitSteps},
+    {.name = "deepseek-llm", .expressions = kDeepSeekLlmSteps},
+    {.name = "deepseek-coder", .expressions = kDeepSeekCoderSteps},
+    {.name = "deepseek-v3", .expressions = kDeepSeekV3Steps},
 };
 
-const NamedPreTokenizer kPreTokenizers[] = {
-    {"", kDefaultSteps},
-    {"default", kDefaultSteps},
-    {"gpt-2", kDefaultSteps},
-    {"qwen2", kQwen2Steps},
-    {"deepseek-r1-qwen", kQwen2Steps},
-    {"llama-bpe", kLlama3Steps, true},
-    {"llama3", kLlama3Steps, true},
-    {"llama-v3", kLlama3Steps, true},
-    {"smollm", kSingleDigitSteps},
-    {"starcoder", kSingleDigitSteps},
-    {"refact", kSingleDigitSteps},
-    {"deepseek-llm", kDeepSeekLlmSteps},
-    {"deepseek-coder", kDeepSeekCoderSteps},
-    {"deepseek-v3", kDeepSeekV3Steps},
-};
+size_t character_bytes(std::string_view text, size_t at) {
+  const auto lead = static_cast<uint8_t>(text[at]);
+  return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
 
-struct FreeMatch {
-  void operator()(pcre2_match_data* match) const noexcept { pcre2_match_data_free(match); }
-};
-using Match = std::unique_ptr<pcre2_match_data, FreeMatch>;
-
-// Cuts every match of `pattern` out of `text`; what lies between matches stays whole.
-void cut(const pcre2_code* pattern, pcre2_match_data* match, std::string_view text,
-         std::vector<std::string_view>& pieces) {
-  const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-  const PCRE2_SIZE* range = pcre2_get_ovector_pointer(match);
-  size_t done = 0;  // everything before is in `pieces`
-  size_t from = 0;
-  while (from < text.size()) {
-    int found = pcre2_match(pattern, subject, text.size(), from, PCRE2_NO_UTF_CHECK, match, nullptr);
-    if (found < 0 &&
-        found != PCRE2_ERROR_NOMATCH) {  // the JIT's stack did not do: the interpreter uses the heap
-      found =
-          pcre2_match(pattern, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match, nullptr);
-    }
-    if (found < 0) break;
-    const size_t begin = range[0];
-    const size_t end = range[1];
-    CHECK(end > from);  // no pattern of the table matches nothing
-    if (begin > done) pieces.push_back(text.substr(done, begin - done));
-    pieces.push_back(text.substr(begin, end - begin));
-    done = from = end;
-  }
-  if (done < text.size()) pieces.push_back(text.substr(done));
+// All of ASCII's marks, symbols too, and punctuation beyond.
+size_t punctuation(const CategoryTable& table, std::string_view text, size_t at) {
+  const size_t bytes = character_bytes(text, at);
+  const char32_t c = utf8_code_point(text.substr(at, bytes));
+  const CategorySet wanted = c < 0x80 ? kPunctuation | kSymbol : kPunctuation;
+  return (table[c] & wanted) != 0 ? at + bytes : at;
 }
 
 // The bytes at the beginning of `text` that are no UTF-8.
@@ -140,64 +88,145 @@ size_t invalid_prefix(std::string_view text) {
   return bytes;
 }
 
-}  // namespace
+struct Stretch {
+  std::string_view text;
+  bool is_match;
+};
 
-void PreTokenizer::FreeCode::operator()(pcre2_real_code_8* code) const noexcept {
-  pcre2_code_free(code);
+// Pieces out of the matches and what lies between them.
+std::vector<Stretch> joined(const std::vector<Stretch>& stretches, SplitBehavior behavior) {
+  std::vector<Stretch> pieces;
+  const auto append = [&](std::string_view text) {
+    std::string_view& last = pieces.back().text;
+    last = {last.data(), last.size() + text.size()};
+  };
+  for (size_t i = 0; i < stretches.size(); ++i) {
+    const Stretch& stretch = stretches[i];
+    const bool after_other = i > 0 && stretches[i - 1].is_match != stretch.is_match;
+    const bool after_same = i > 0 && !after_other;
+    bool joins = false;
+    if (behavior == SplitBehavior::kRemoved && stretch.is_match) continue;
+    if (behavior == SplitBehavior::kContiguous) joins = after_same;
+    if (behavior == SplitBehavior::kMergedWithPrevious) joins = stretch.is_match && after_other;
+    if (behavior == SplitBehavior::kMergedWithNext) joins = !stretch.is_match && after_other;
+    if (joins)
+      append(stretch.text);
+    else
+      pieces.push_back(stretch);
+  }
+  return pieces;
 }
 
-PreTokenizer::~PreTokenizer() = default;
-PreTokenizer::PreTokenizer(PreTokenizer&&) noexcept = default;
-PreTokenizer& PreTokenizer::operator=(PreTokenizer&&) noexcept = default;
+}  // namespace
 
-Result<PreTokenizer> PreTokenizer::make(std::string_view name) {
-  for (const NamedPreTokenizer& row : kPreTokenizers) {
-    if (row.name != name) continue;
-    PreTokenizer made;
-    made.whole_pieces_first_ = row.whole_pieces_first;
-    for (const char* step : row.steps) {
-      int error = 0;
-      PCRE2_SIZE offset = 0;
-      Pattern pattern(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(step), PCRE2_ZERO_TERMINATED,
-                                    PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr));
-      CHECK(pattern != nullptr);
-      // Without executable memory this fails, and pcre2_match() interprets.
-      static_cast<void>(pcre2_jit_compile(pattern.get(), PCRE2_JIT_COMPLETE));
-      made.patterns_.push_back(std::move(pattern));
+// One text on its way through the steps.
+class PreTokenizer::Cutter {
+ public:
+  Cutter(const std::vector<Step>& steps, size_t bytes, std::vector<std::string_view>& pieces)
+      : steps_(steps),
+        table_(CategoryTable::get()),
+        pieces_(pieces),
+        pattern_steps_(kPatternStepsAtLeast + kPatternStepsPerByte * bytes) {}
+
+  void cut(size_t step_index, std::string_view text) {
+    if (text.empty()) return;
+    if (step_index == steps_.size()) return pieces_.push_back(text);
+    const Step& step = steps_[step_index];
+    if (step.rule.behavior == SplitBehavior::kIsolated) {
+      return for_each(step, text, [&](std::string_view part, bool) { cut(step_index + 1, part); });
     }
-    return made;
+    std::vector<Stretch> stretches;
+    for_each(step, text, [&](std::string_view part, bool is_match) {
+      if (!part.empty()) stretches.push_back({part, is_match != step.rule.inverted});
+    });
+    for (const Stretch& piece : joined(stretches, step.rule.behavior)) cut(step_index + 1, piece.text);
+  }
+
+ private:
+  // Visits the step's matches in `text` and what lies between them, from front to back.
+  template <typename Visit>
+  void for_each(const Step& step, std::string_view text, Visit&& visit) {
+    size_t done = 0;
+    while (done < text.size()) {
+      const SplitPattern::Match match = next(step, text, done);
+      if (match.begin > done) visit(text.substr(done, match.begin - done), false);
+      if (match.begin == text.size()) break;
+      visit(text.substr(match.begin, match.end - match.begin), true);
+      done = match.end;
+    }
+  }
+
+  // The first match at `from` or later; at the end of the text when there is none.
+  SplitPattern::Match next(const Step& step, std::string_view text, size_t from) {
+    const SplitPattern::Match none{text.size(), text.size()};
+    if (step.scanner) {
+      for (size_t at = from; at < text.size(); at += character_bytes(text, at)) {
+        const size_t end = step.scanner(table_, text, at);
+        if (end > at) return {at, end};
+      }
+      return none;
+    }
+    if (step.pattern) return step.pattern->find(text, from, pattern_steps_).value_or(none);
+    const size_t begin = text.find(step.rule.pattern, from);
+    return begin == text.npos ? none : SplitPattern::Match{begin, begin + step.rule.pattern.size()};
+  }
+
+  const std::vector<Step>& steps_;
+  const CategoryTable& table_;
+  std::vector<std::string_view>& pieces_;
+  uint64_t pattern_steps_;
+};
+
+Result<const PreTokenizer::Named*> PreTokenizer::find_named(std::string_view name) {
+  for (const Named& row : kNamed) {
+    if (row.name == name) return &row;
   }
   std::string known;
-  for (const NamedPreTokenizer& row : kPreTokenizers) {
+  for (const Named& row : kNamed) {
     if (!row.name.empty()) known.append(known.empty() ? "" : ", ").append(row.name);
   }
   return fail(Code::kNotSupported, "pre-tokeniser \"{}\" is not supported (known: {})", name.substr(0, 64),
               known);
 }
 
+Result<PreTokenizer> PreTokenizer::make(const Named& named) {
+  std::vector<SplitStep> steps;
+  for (std::string_view expression : named.expressions) steps.push_back({.pattern = std::string(expression)});
+  return make(steps);
+}
+
+Result<PreTokenizer> PreTokenizer::make(std::span<const SplitStep> steps) {
+  if (steps.size() > kStepsMax)
+    return fail(Code::kNotSupported, "{} steps of pre-tokenising, at most {} are", steps.size(), kStepsMax);
+  PreTokenizer made;
+  for (const SplitStep& rule : steps) {
+    Step step;
+    step.rule = rule;
+    if (rule.kind == SplitStep::Kind::kDigit) step.scanner = scanner_for(kDigitExpression);
+    if (rule.kind == SplitStep::Kind::kPunctuationMark) step.scanner = punctuation;
+    if (rule.kind == SplitStep::Kind::kExpression) {
+      step.scanner = scanner_for(rule.pattern);
+      if (!step.scanner) {
+        TRY_ASSIGN(step.pattern, SplitPattern::make(rule.pattern));
+      }
+    }
+    if (rule.kind == SplitStep::Kind::kText && rule.pattern.empty())
+      return fail(Code::kNotSupported, "a text that is empty cannot be cut at");
+    made.steps_.push_back(std::move(step));
+  }
+  return made;
+}
+
 void PreTokenizer::split(std::string_view text, std::vector<std::string_view>& pieces) const {
+  Cutter cutter(steps_, text.size(), pieces);
   while (!text.empty()) {
     const size_t valid_bytes = utf8_valid_prefix(text);
-    if (valid_bytes > 0) split_valid(text.substr(0, valid_bytes), pieces);
+    cutter.cut(0, text.substr(0, valid_bytes));
     text.remove_prefix(valid_bytes);
     const size_t invalid_bytes = invalid_prefix(text);
     if (invalid_bytes > 0) pieces.push_back(text.substr(0, invalid_bytes));
     text.remove_prefix(invalid_bytes);
   }
-}
-
-void PreTokenizer::split_valid(std::string_view text, std::vector<std::string_view>& pieces) const {
-  const Match match(pcre2_match_data_create(1, nullptr));
-  CHECK(match != nullptr);
-  if (patterns_.size() == 1) return cut(patterns_[0].get(), match.get(), text, pieces);
-  std::vector<std::string_view> whole = {text};
-  std::vector<std::string_view> parts;
-  for (const Pattern& pattern : patterns_) {
-    parts.clear();
-    for (std::string_view piece : whole) cut(pattern.get(), match.get(), piece, parts);
-    whole.swap(parts);
-  }
-  pieces.insert(pieces.end(), whole.begin(), whole.end());
 }
 
 }  // namespace deepserve::runner

@@ -1,47 +1,56 @@
-// Cuts text into the pieces that byte-level BPE merges within, by the regular expressions of the model's
-// tokeniser.
-//
-// The expressions are those of the models' published tokenizer.json files, run by PCRE2 (JIT where the
-// process may have executable pages, else its interpreter: slower, the same result).
+// Cuts text into the pieces that BPE merges within, step by step: each step cuts the pieces that the one
+// before it left.
 #pragma once
 
-#include <memory>
+#include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "ipc/base/result.h"
-
-struct pcre2_real_code_8;
+#include "runner/model/piece_scanner.h"
+#include "runner/model/split_pattern.h"
+#include "runner/model/text_pipeline.h"
 
 namespace deepserve::runner {
 
 class PreTokenizer {
  public:
-  // `name` is GGUF's tokenizer.ggml.pre. An empty one and "default" are GPT-2's. kNotSupported names an
-  // unknown one.
-  static Result<PreTokenizer> make(std::string_view name);
-  ~PreTokenizer();
-  PreTokenizer(PreTokenizer&&) noexcept;
-  PreTokenizer& operator=(PreTokenizer&&) noexcept;
+  // What a GGUF file's tokenizer.ggml.pre stands for.
+  struct Named {
+    std::string_view name;
+    std::span<const std::string_view> expressions;  // matches are isolated
+    bool whole_pieces_first = false;                // "ignore_merges" of Llama 3
+    bool composed = false;                          // the published tokeniser brings text to NFC first
+  };
+  // An empty name and "default" are GPT-2's. kNotSupported names an unknown one, and lists those that are
+  // known.
+  static Result<const Named*> find_named(std::string_view name);
 
-  // Appends the pieces of `text` to `pieces`; together they are `text`, none is empty. A run of bytes that
-  // are no UTF-8 is a piece of its own. They view `text`. Any number of threads.
+  // kNotSupported: an expression that is not supported (split_pattern.h).
+  static Result<PreTokenizer> make(std::span<const SplitStep> steps);
+  static Result<PreTokenizer> make(const Named& named);
+
+  // Appends the pieces of `text` to `pieces`; none is empty, and together they are `text` but for what a step
+  // removes. A run of bytes that are no UTF-8 is a piece of its own. They view `text`. Any number of threads.
+  //
+  // Takes time linear in `text`, but for expressions that are not of a well-known model: those get a number
+  // of steps that is linear in it, and when they are used up the rest of a piece stays whole.
   void split(std::string_view text, std::vector<std::string_view>& pieces) const;
 
-  // A piece that is a token is that token, whatever the merges would make of it ("ignore_merges" of Llama 3).
-  bool whole_pieces_first() const { return whole_pieces_first_; }
+  bool is_empty() const { return steps_.empty(); }
 
  private:
-  struct FreeCode {
-    void operator()(pcre2_real_code_8* code) const noexcept;
+  struct Step {
+    SplitStep rule;
+    MatchEnd scanner = nullptr;           // else
+    std::optional<SplitPattern> pattern;  // else the rule's text is looked for
   };
-  using Pattern = std::unique_ptr<pcre2_real_code_8, FreeCode>;
+  class Cutter;
 
   PreTokenizer() = default;
-  void split_valid(std::string_view text, std::vector<std::string_view>& pieces) const;
 
-  std::vector<Pattern> patterns_;  // each cuts the pieces that the one before it left
-  bool whole_pieces_first_ = false;
+  std::vector<Step> steps_;
 };
 
 }  // namespace deepserve::runner

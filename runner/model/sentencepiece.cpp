@@ -1,10 +1,10 @@
 #include "runner/model/sentencepiece.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <utility>
 
+#include "runner/model/byte_alphabet.h"
 #include "runner/model/utf8.h"
 
 namespace deepserve::runner {
@@ -13,21 +13,7 @@ namespace {
 constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
 
 std::string with_spaces(std::string_view piece) {
-  std::string text;
-  for (size_t mark = piece.find(kSpaceMark); mark != piece.npos; mark = piece.find(kSpaceMark)) {
-    text.append(piece.substr(0, mark)).append(" ");
-    piece.remove_prefix(mark + kSpaceMark.size());
-  }
-  return text.append(piece);
-}
-
-// The byte that "<0xNN>" stands for.
-std::optional<uint8_t> byte_of_piece(std::string_view piece) {
-  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return std::nullopt;
-  uint8_t byte = 0;
-  const auto [end, error] = std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16);
-  if (error != std::errc{} || end != piece.data() + 5) return std::nullopt;
-  return byte;
+  return with_replaced(piece, kSpaceMark, " ");
 }
 
 Result<std::string> bytes_of_token(const std::string& text, TokenKind kind, size_t token) {
@@ -94,6 +80,7 @@ Result<std::unique_ptr<Tokenizer>> SentencePiece::make(Vocabulary vocabulary) {
                bytes_of_token(vocabulary.tokens[token], vocabulary.kinds[token], token));
     bytes.append(text);
   }
+  vocabulary.leading_space = vocabulary.add_space_prefix ? LeadingSpace::kOneDropped : LeadingSpace::kKept;
   return std::unique_ptr<Tokenizer>(new SentencePiece(std::move(vocabulary), std::move(bytes)));
 }
 
@@ -113,9 +100,9 @@ SentencePiece::SentencePiece(Vocabulary vocabulary, TokenBytes token_bytes)
   }
 }
 
-void SentencePiece::encode_plain(std::string_view text, bool after_special, std::vector<TokenId>& ids) const {
+void SentencePiece::encode_plain(std::string_view text, bool, std::vector<TokenId>& ids) const {
   std::string changed;
-  if (after_special && vocabulary().add_space_prefix) {
+  if (vocabulary().add_space_prefix) {
     changed.reserve(text.size() + 1);
     text = changed.append(" ").append(text);
   }

@@ -23,7 +23,7 @@ class SentencePiece final : public TokenizerBase {
   struct Symbols;
 
   SentencePiece(Vocabulary vocabulary, TokenBytes bytes);
-  void encode_plain(std::string_view text, bool after_special, std::vector<TokenId>& ids) const override;
+  void encode_plain(std::string_view text, bool at_start, std::vector<TokenId>& ids) const override;
   void merge(std::string_view text, Symbols& symbols, std::vector<TokenId>& ids) const;
   void append_symbol(std::string_view symbol, std::vector<TokenId>& ids) const;
 

@@ -32,8 +32,9 @@ class Tokenizer {
   };
 
   // Ids of `text` (any bytes; invalid UTF-8 is kept byte for byte where the vocabulary can say it). No BOS or
-  // EOS. Text is not normalised, also where Hugging Face's tokeniser brings it to NFC (Qwen): what was sent
-  // is what the model reads, and what decode() gives back.
+  // EOS. Text is normalised where the published tokeniser does it: by what a tokenizer.json says, and for the
+  // GGUF pre-tokenisers of Qwen2 to NFC (llama.cpp does not, Hugging Face's tokeniser, which the model was
+  // trained with, does). Then decode() gives back the normalised text.
   virtual std::vector<TokenId> encode(std::string_view text, Specials specials) const = 0;
 
   // Ids of the parts' texts joined: words merge across the borders, as if it were one text, but only kParse

@@ -38,17 +38,25 @@ bool looks_like_control(std::string_view text) {
          (text.size() > 8 && text.starts_with("<\xef\xbd\x9c") && text.ends_with("\xef\xbd\x9c>"));
 }
 
-TokenKind corrected_kind(TokenKind kind, std::string_view text, size_t token) {
+// `is_gguf`: control tokens and padding are often called user-defined there. A tokenizer.json calls few of
+// its markers special; what it does not is shown in text.
+TokenKind corrected_kind(TokenKind kind, std::string_view text, size_t token, bool is_gguf) {
   if (kind == TokenKind::kNormal && (text == "<|im_start|>" || text == "<|im_end|>"))
     return TokenKind::kControl;
   if (kind != TokenKind::kUserDefined) return kind;
-  if (looks_like_control(text) || is_end_marker(text)) return TokenKind::kControl;
-  if (text == fmt::format("[PAD{}]", token)) return TokenKind::kUnused;
+  if (looks_like_control(text) || is_end_marker(text))
+    return is_gguf ? TokenKind::kControl : TokenKind::kMarker;
+  if (is_gguf && text == fmt::format("[PAD{}]", token)) return TokenKind::kUnused;
   return kind;
 }
 
 bool stands_for_text(TokenKind kind) {
-  return kind == TokenKind::kNormal || kind == TokenKind::kUserDefined || kind == TokenKind::kByte;
+  return kind == TokenKind::kNormal || kind == TokenKind::kUserDefined || kind == TokenKind::kByte ||
+         kind == TokenKind::kMarker;
+}
+
+bool is_only_parsed(TokenKind kind) {
+  return kind == TokenKind::kControl || kind == TokenKind::kUnknown || kind == TokenKind::kMarker;
 }
 
 Result<void> check_id(const std::optional<TokenId>& id, size_t tokens, std::string_view name) {
@@ -77,13 +85,20 @@ std::string_view TokenBytes::operator[](TokenId token) const {
   return std::string_view(bytes_).substr(begin, ends_[token] - begin);
 }
 
+std::string without_leading_space(std::string_view bytes, LeadingSpace rule) {
+  if (rule == LeadingSpace::kFirstTokensAllDropped) return with_replaced(bytes, " ", "");
+  if (rule == LeadingSpace::kOneDropped && bytes.starts_with(' ')) bytes.remove_prefix(1);
+  return std::string(bytes);
+}
+
 // Plain text that goes on over the borders of parts; copied only when it does.
 class TokenizerBase::Run {
  public:
   Run(const TokenizerBase& tokenizer, std::vector<TokenId>& ids) : tokenizer_(tokenizer), ids_(ids) {}
 
-  void add(std::string_view text) {
+  void add(std::string_view text, Specials specials) {
     if (text.empty()) return;
+    is_parsed_ = is_parsed_ && specials == Specials::kParse;
     if (run_.empty()) {
       run_ = text;
       return;
@@ -96,52 +111,95 @@ class TokenizerBase::Run {
   void add_special(TokenId token) {
     flush();
     ids_.push_back(token);
-    after_special_ = true;
+    at_start_ = false;
   }
 
   void flush() {
-    size_t done = 0;
-    while (const auto match = tokenizer_.user_defined_.find(run_, done)) {
-      encode(run_.substr(done, match->begin - done));
-      ids_.push_back(match->token);
-      after_special_ = true;
-      done = match->begin + match->bytes;
-    }
-    encode(run_.substr(done));
+    each_between(tokenizer_.typed_.raw, run_, [&](std::string_view text) { encode_raw(text); });
     run_ = {};
     joined_.clear();
+    is_parsed_ = true;
   }
 
  private:
-  void encode(std::string_view text) {
-    if (text.empty()) return;
-    tokenizer_.encode_plain(text, after_special_, ids_);
-    after_special_ = false;
+  // Pushes the tokens of `set` in `text`, and visits what lies between them.
+  template <typename Visit>
+  void each_between(const AddedTokens& set, std::string_view text, Visit&& visit) {
+    size_t done = 0;
+    while (const auto match = set.find(text, done)) {
+      if (match->begin > done) visit(text.substr(done, match->begin - done));
+      ids_.push_back(match->token);
+      at_start_ = false;
+      done = match->end;
+    }
+    if (done < text.size()) visit(text.substr(done));
+  }
+
+  void encode_raw(std::string_view text) {
+    const TokensInText& tokens = is_parsed_ ? tokenizer_.parsed_ : tokenizer_.typed_;
+    each_between(tokens.normalized, tokenizer_.normalizer_.apply(text, normalized_),
+                 [&](std::string_view between) {
+                   tokenizer_.encode_plain(between, at_start_, ids_);
+                   at_start_ = false;
+                 });
   }
 
   const TokenizerBase& tokenizer_;
   std::vector<TokenId>& ids_;
   std::string_view run_;
   std::string joined_;
-  bool after_special_ = true;
+  std::string normalized_;
+  bool is_parsed_ = true;  // all of the run is to be parsed
+  bool at_start_ = true;
 };
 
 TokenizerBase::TokenizerBase(Vocabulary vocabulary, TokenBytes bytes)
-    : vocabulary_(std::move(vocabulary)), bytes_(std::move(bytes)) {
+    : vocabulary_(std::move(vocabulary)), bytes_(std::move(bytes)), normalizer_(vocabulary_.normalizer) {
   CHECK(bytes_.size() == vocabulary_.tokens.size());
   ends_generation_.resize(vocabulary_.tokens.size());
+  std::vector<bool> is_added(vocabulary_.tokens.size());
+  for (const AddedToken& token : vocabulary_.added_tokens) {
+    is_added[token.id] = true;
+    add_to_text(token, vocabulary_.kinds[token.id]);
+  }
   for (TokenId token = 0; token < vocabulary_.tokens.size(); ++token) {
-    const std::string& text = vocabulary_.tokens[token];
     const TokenKind kind = vocabulary_.kinds[token];
-    const bool control = kind == TokenKind::kControl || kind == TokenKind::kUnknown;
-    if (control && is_end_marker(text)) ends_generation_[token] = true;
-    if (text.empty()) continue;
-    if (control || kind == TokenKind::kUserDefined) control_user_defined_.add(text, token);
-    if (kind == TokenKind::kUserDefined) user_defined_.add(text, token);
+    if (is_only_parsed(kind) && is_end_marker(vocabulary_.tokens[token])) ends_generation_[token] = true;
+    if (!is_added[token]) add_to_text({.id = token}, kind);
   }
   if (vocabulary_.eos) ends_generation_[*vocabulary_.eos] = true;
   if (vocabulary_.eot) ends_generation_[*vocabulary_.eot] = true;
   for (const TokenId token : vocabulary_.end_tokens) ends_generation_[token] = true;
+}
+
+void TokenizerBase::add_to_text(const AddedToken& token, TokenKind kind) {
+  const std::string& text = vocabulary_.tokens[token.id];
+  if (text.empty() || (!is_only_parsed(kind) && kind != TokenKind::kUserDefined)) return;
+  std::string changed;
+  const std::string_view normalized = token.normalized ? normalizer_.apply(text, changed) : text;
+  if (normalized.empty()) return;
+  // A control token that normalising does not touch is found before it: then also in text that is only parsed
+  // in part, as a chat's is.
+  const bool is_raw = !token.normalized || (is_only_parsed(kind) && normalized == text);
+  (is_raw ? parsed_.raw : parsed_.normalized).add(normalized, token);
+  if (kind == TokenKind::kUserDefined) (is_raw ? typed_.raw : typed_.normalized).add(normalized, token);
+}
+
+std::string_view TokenizerBase::with_prefix(std::string_view text, bool at_start,
+                                            std::string& changed) const {
+  const PrefixRule& rule = vocabulary_.prefix;
+  if (rule.when == PrefixRule::When::kNever && !rule.replaces_spaces) return text;
+  std::string made;
+  if (rule.replaces_spaces && text.find(' ') != text.npos) text = made = with_replaced(text, " ", rule.text);
+  const bool wanted =
+      rule.when == PrefixRule::When::kAlways || (rule.when == PrefixRule::When::kAtStart && at_start);
+  if (wanted && !text.starts_with(rule.text)) {
+    changed.assign(rule.text).append(text);
+    return changed;
+  }
+  if (text.data() != made.data()) return text;
+  changed.swap(made);
+  return changed;
 }
 
 Result<void> TokenizerBase::check_and_correct(Vocabulary& vocabulary) {
@@ -156,11 +214,12 @@ Result<void> TokenizerBase::check_and_correct(Vocabulary& vocabulary) {
   TRY(check_id(vocabulary.eot, tokens, "end-of-turn"));
   TRY(check_id(vocabulary.unknown, tokens, "unknown"));
   for (const TokenId token : vocabulary.end_tokens) TRY(check_id(token, tokens, "end"));
+  for (const AddedToken& token : vocabulary.added_tokens) TRY(check_id(token.id, tokens, "added"));
   size_t special_bytes = 0;
   for (size_t token = 0; token < tokens; ++token) {
     const std::string& text = vocabulary.tokens[token];
     TokenKind& kind = vocabulary.kinds[token];
-    kind = corrected_kind(kind, text, token);
+    kind = corrected_kind(kind, text, token, vocabulary.added_tokens.empty());
     if (text.empty() && stands_for_text(kind))
       return fail(Code::kBadModelFile, "token {} has no text", token);
     if (kind != TokenKind::kNormal && kind != TokenKind::kUnused) special_bytes += text.size();
@@ -183,13 +242,13 @@ std::vector<TokenId> TokenizerBase::encode_parts(std::span<const Part> parts) co
   for (const Part& part : parts) {
     size_t done = 0;
     while (part.specials == Specials::kParse) {
-      const auto match = control_user_defined_.find(part.text, done);
+      const auto match = parsed_.raw.find(part.text, done);
       if (!match) break;
-      run.add(part.text.substr(done, match->begin - done));
+      run.add(part.text.substr(done, match->begin - done), part.specials);
       run.add_special(match->token);
-      done = match->begin + match->bytes;
+      done = match->end;
     }
-    run.add(part.text.substr(done));
+    run.add(part.text.substr(done), part.specials);
   }
   run.flush();
   return ids;
@@ -203,15 +262,18 @@ std::string_view TokenizerBase::token_bytes(TokenId token, bool show_control) co
 
 std::string TokenizerBase::decode(std::span<const TokenId> tokens) const {
   std::string joined;
-  for (TokenId token : tokens) joined.append(token_bytes(token, false));
-  std::string_view text = joined;
-  const bool leading_space =
-      vocabulary_.kind == TokenizerKind::kSentencePiece && vocabulary_.add_space_prefix;
-  if (leading_space && text.starts_with(' ')) text.remove_prefix(1);
-  if (utf8_valid_prefix(text) == text.size()) {
-    joined.erase(0, joined.size() - text.size());
-    return joined;
+  bool is_first = true;
+  for (TokenId token : tokens) {
+    const std::string_view bytes = token_bytes(token, false);
+    if (bytes.empty()) continue;
+    if (is_first)
+      joined = without_leading_space(bytes, vocabulary_.leading_space);
+    else
+      joined.append(bytes);
+    is_first = false;
   }
+  const std::string_view text = joined;
+  if (utf8_valid_prefix(text) == text.size()) return joined;
   std::string whole;
   if (append_whole_characters(whole, text) > 0) whole.append(kReplacementCharacter);
   return whole;

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "runner/model/special_tokens.h"
+#include "runner/model/added_tokens.h"
+#include "runner/model/normalizer.h"
 #include "runner/model/tokenizer.h"
 
 namespace deepserve::runner {
@@ -22,6 +23,9 @@ class TokenBytes {
   std::string bytes_;
   std::vector<size_t> ends_;  // of each token's bytes in bytes_
 };
+
+// The bytes of a text's first token without the spaces that decoding leaves out there.
+std::string without_leading_space(std::string_view bytes, LeadingSpace rule);
 
 class TokenizerBase : public Tokenizer {
  public:
@@ -40,20 +44,31 @@ class TokenizerBase : public Tokenizer {
  protected:
   TokenizerBase(Vocabulary vocabulary, TokenBytes bytes);
 
-  // Appends the ids of text that holds no special token. `after_special`: nothing or a special token precedes
-  // it.
-  virtual void encode_plain(std::string_view text, bool after_special, std::vector<TokenId>& ids) const = 0;
+  // Appends the ids of text that holds no special token, and that is normalised: it lies between two of them.
+  // `at_start`: nothing precedes it.
+  virtual void encode_plain(std::string_view text, bool at_start, std::vector<TokenId>& ids) const = 0;
+
+  // `text` as the vocabulary's PrefixRule has it: itself, or a view of `changed`.
+  std::string_view with_prefix(std::string_view text, bool at_start, std::string& changed) const;
 
   const TokenBytes& bytes() const { return bytes_; }
 
  private:
   class Run;
 
+  // The tokens that are looked for in text as it came, and those that are looked for when it is normalised.
+  struct TokensInText {
+    AddedTokens raw;
+    AddedTokens normalized;
+  };
+  void add_to_text(const AddedToken& token, TokenKind kind);
+
   Vocabulary vocabulary_;
-  TokenBytes bytes_;                    // [vocabulary]; of control, unknown and unused tokens: their text
-  SpecialTokens user_defined_;          // found in every text
-  SpecialTokens control_user_defined_;  // found in text that is to be parsed
-  std::vector<bool> ends_generation_;   // [vocabulary]
+  TokenBytes bytes_;  // [vocabulary]; of control, unknown and unused tokens: their text
+  Normalizer normalizer_;
+  TokensInText typed_;                 // found in every text
+  TokensInText parsed_;                // found in text that is to be parsed
+  std::vector<bool> ends_generation_;  // [vocabulary]
 };
 
 }  // namespace deepserve::runner

@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
 import dequantized
 from chat import render
@@ -68,6 +68,7 @@ def main():
     given = arguments.parse_args()
     torch.set_num_threads(1)
     tokenizer = Tokenizer.from_file(str(given.work / "tokenizer.json"))
+    tokenizer.normalizer = normalizers.NFC()  # what readers of a GGUF file take "qwen2" to mean
     model = dequantized.load(given.gguf)
     record = {
         "note": "Made by etc/models/tiny/expected.py. top: per position, the five largest logits as "

@@ -1,7 +1,7 @@
 """Trains the byte-level BPE on the training documents and writes tokenizer.json (the `tokenizers` format).
 
-The split into words is Qwen2's (GGUF: tokenizer.ggml.pre = "qwen2"). There is no normaliser: a GGUF file
-cannot name one, so its readers apply none.
+The split into words is Qwen2's (GGUF: tokenizer.ggml.pre = "qwen2"), whose readers bring text to NFC as Qwen2
+does. Training does without: the corpus is in that form.
 """
 import argparse
 import json

@@ -99,7 +99,7 @@ TEST(ByteLevelBpe, AMegabyteWithoutASpaceIsMergedWithoutASquare) {
 }
 
 TEST(ByteLevelBpe, EveryByteStringComesBack) {
-  const auto tokenizer = made(byte_vocabulary("qwen2"));
+  const auto tokenizer = made(byte_vocabulary("llama-bpe"));
   std::mt19937 random(11);
   for (int round = 0; round < 200; ++round) {
     std::string text(random() % 64, '\0');
@@ -108,6 +108,13 @@ TEST(ByteLevelBpe, EveryByteStringComesBack) {
     for (TokenId token : plain(*tokenizer, text)) back.append(tokenizer->token_bytes(token));
     ASSERT_EQ(back, text) << "round " << round;
   }
+}
+
+TEST(ByteLevelBpe, QwensTextIsBroughtToNfcAsHuggingFaceDoesAlsoFromGguf) {
+  const auto tokenizer = made(byte_vocabulary("qwen2"));
+  EXPECT_EQ(tokenizer->decode(plain(*tokenizer, "cafe\u0301")), "caf\u00e9");
+  const auto other = made(byte_vocabulary("llama-bpe"));
+  EXPECT_EQ(other->decode(plain(*other, "cafe\u0301")), "cafe\u0301");
 }
 
 TEST(ByteLevelBpe, DecodingReplacesWhatIsNoUtf8) {

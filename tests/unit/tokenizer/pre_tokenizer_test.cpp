@@ -7,8 +7,13 @@
 namespace deepserve::runner {
 namespace {
 
+Result<PreTokenizer> named(std::string_view name) {
+  TRY_ASSIGN(const PreTokenizer::Named* found, PreTokenizer::find_named(name));
+  return PreTokenizer::make(*found);
+}
+
 std::string pieces_of(std::string_view name, std::string_view text) {
-  const Result<PreTokenizer> made = PreTokenizer::make(name);
+  const Result<PreTokenizer> made = named(name);
   EXPECT_TRUE(made);
   std::vector<std::string_view> pieces;
   made->split(text, pieces);
@@ -81,22 +86,22 @@ TEST(PreTokenizer, BytesThatAreNoUtf8ArePiecesOfTheirOwn) {
 }
 
 TEST(PreTokenizer, AnUnknownNameIsRefusedByName) {
-  const Result<PreTokenizer> made = PreTokenizer::make("viking");
+  const auto made = PreTokenizer::find_named("viking");
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().code, Code::kNotSupported);
   EXPECT_NE(made.error().message.find("\"viking\""), std::string::npos);
 }
 
 TEST(PreTokenizer, OnlyLlama3PutsWholePiecesFirst) {
-  EXPECT_TRUE(PreTokenizer::make("llama-bpe")->whole_pieces_first());
-  EXPECT_FALSE(PreTokenizer::make("qwen2")->whole_pieces_first());
+  EXPECT_TRUE((*PreTokenizer::find_named("llama-bpe"))->whole_pieces_first);
+  EXPECT_FALSE((*PreTokenizer::find_named("qwen2"))->whole_pieces_first);
 }
 
 // Runs that a backtracking engine could scan once per start: with a square each would take minutes.
 TEST(PreTokenizer, LongRunsAreCutInLinearTime) {
   for (std::string_view name :
        {"gpt-2", "smollm", "qwen2", "llama-bpe", "deepseek-llm", "deepseek-coder", "deepseek-v3"}) {
-    const Result<PreTokenizer> made = PreTokenizer::make(name);
+    const Result<PreTokenizer> made = named(name);
     for (std::string_view unit : {" ", "a", "\n", "!", "1", "中", "\u0301", " \n", "' ", "\xff"}) {
       std::string text;
       while (text.size() < (1 << 18)) text.append(unit);
