@@ -1,3 +1,7 @@
+#ifdef DEEPSERVE_AVX2
+#include <cpuid.h>
+#endif
+
 #include "kernels/cpu/kernels.h"
 
 namespace deepserve::kernels {
@@ -6,8 +10,13 @@ namespace deepserve::kernels {
 const Kernels& avx2_kernels();
 
 namespace {
+// Asked by number: clang's builtin does not know the name "f16c".
+bool cpu_has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
 bool cpu_has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c();
 }
 }  // namespace
 #endif

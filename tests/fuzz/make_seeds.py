@@ -1,0 +1,197 @@
+"""Writes the seeds of the fuzz targets: small valid inputs, and ones that are wrong in one way.
+
+    python3 tests/fuzz/make_seeds.py
+
+Run it again after a format grows; what a campaign finds is added to seeds/ by hand, under a name that says
+what it broke.
+"""
+import json
+import struct
+from pathlib import Path
+
+SEEDS = Path(__file__).parent / "seeds"
+
+# GGUF's type numbers.
+U32, I32, F32, BOOL, STRING, ARRAY, U64 = 4, 5, 6, 7, 8, 9, 10
+
+
+def text(value):
+    data = value.encode() if isinstance(value, str) else value
+    return struct.pack("<Q", len(data)) + data
+
+
+def gguf_value(kind, value):
+    if kind == STRING:
+        return text(value)
+    if kind == ARRAY:
+        element, items = value
+        return struct.pack("<IQ", element, len(items)) + b"".join(gguf_value(element, item) for item in items)
+    return struct.pack({U32: "<I", I32: "<i", F32: "<f", BOOL: "<?", U64: "<Q"}[kind], value)
+
+
+def gguf(metadata, tensors, version=3, tensor_count=None):
+    """tensors: (name, dimensions, type number, bytes)."""
+    head = struct.pack("<4sIQQ", b"GGUF", version, len(tensors) if tensor_count is None else tensor_count,
+                       len(metadata))
+    for key, (kind, value) in metadata.items():
+        head += text(key) + struct.pack("<I", kind) + gguf_value(kind, value)
+    offset, data = 0, b""
+    for name, dimensions, number, content in tensors:
+        head += text(name) + struct.pack(f"<I{len(dimensions)}QIQ", len(dimensions), *dimensions, number, offset)
+        padded = content + bytes(-len(content) % 32)
+        data += padded
+        offset += len(padded)
+    return head + bytes(-len(head) % 32) + data
+
+
+def byte_alphabet():
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = (b for b in range(256) if b not in plain)
+    table = {b: chr(b) for b in plain}
+    table.update({b: chr(256 + i) for i, b in enumerate(others)})
+    return [table[b] for b in range(256)]
+
+
+def byte_level_vocabulary():
+    tokens = byte_alphabet() + ["he", "ll", "hell", "<|im_end|>"]
+    return {"tokenizer.ggml.model": (STRING, "gpt2"), "tokenizer.ggml.pre": (STRING, "qwen2"),
+            "tokenizer.ggml.tokens": (ARRAY, (STRING, tokens)),
+            "tokenizer.ggml.token_type": (ARRAY, (I32, [1] * 259 + [3])),
+            "tokenizer.ggml.merges": (ARRAY, (STRING, ["h e", "l l", "he ll"])),
+            "tokenizer.ggml.eos_token_id": (U32, 259), "tokenizer.ggml.add_bos_token": (BOOL, False),
+            "tokenizer.chat_template": (STRING, "{% for m in messages %}<|im_start|>{{ m.role }}{% endfor %}")}
+
+
+def sentencepiece_vocabulary():
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), "\u2581", "a", "\u2581a", "ab"]
+    kinds = [2, 3, 3] + [6] * 256 + [1] * 4
+    scores = [0.0] * 259 + [-1.0, -2.0, -1.5, -3.0]
+    return {"tokenizer.ggml.model": (STRING, "llama"), "tokenizer.ggml.tokens": (ARRAY, (STRING, tokens)),
+            "tokenizer.ggml.token_type": (ARRAY, (I32, kinds)), "tokenizer.ggml.scores": (ARRAY, (F32, scores)),
+            "tokenizer.ggml.bos_token_id": (U32, 1), "tokenizer.ggml.eos_token_id": (U32, 2),
+            "tokenizer.ggml.unknown_token_id": (U32, 0)}
+
+
+def tiny_llama(vocabulary, extra=None):
+    """One layer of width 32 in Q8_0, whose blocks of 32 take 34 bytes."""
+    tokens = len(vocabulary["tokenizer.ggml.tokens"][1][1])
+    metadata = {"general.architecture": (STRING, "llama"), "llama.block_count": (U32, 1),
+                "llama.context_length": (U32, 64), "llama.embedding_length": (U32, 32),
+                "llama.feed_forward_length": (U32, 32), "llama.attention.head_count": (U32, 2),
+                "llama.attention.head_count_kv": (U32, 1), "llama.rope.freq_base": (F32, 10000.0),
+                "llama.attention.layer_norm_rms_epsilon": (F32, 1e-5), **vocabulary, **(extra or {})}
+    norm = lambda name: (name, [32], 0, struct.pack("<32f", *[1.0] * 32))
+    matrix = lambda name, rows: (name, [32, rows], 8, (b"\x00\x3c" + bytes(range(32))) * rows)
+    tensors = [matrix("token_embd.weight", tokens), norm("output_norm.weight"), norm("blk.0.attn_norm.weight"),
+               matrix("blk.0.attn_q.weight", 32), matrix("blk.0.attn_k.weight", 16),
+               matrix("blk.0.attn_v.weight", 16), matrix("blk.0.attn_output.weight", 32),
+               norm("blk.0.ffn_norm.weight"), matrix("blk.0.ffn_gate.weight", 32),
+               matrix("blk.0.ffn_up.weight", 32), matrix("blk.0.ffn_down.weight", 32)]
+    return metadata, tensors
+
+
+def gguf_seeds():
+    metadata, tensors = tiny_llama(byte_level_vocabulary())
+    whole = gguf(metadata, tensors)
+    yarn = {"llama.rope.scaling.type": (STRING, "yarn"), "llama.rope.scaling.factor": (F32, 4.0),
+            "llama.rope.scaling.original_context_length": (U32, 16)}
+    return {"byte_level": whole, "sentencepiece": gguf(*tiny_llama(sentencepiece_vocabulary())),
+            "yarn": gguf(*tiny_llama(byte_level_vocabulary(), yarn)), "truncated": whole[:-40],
+            "version_2": gguf(metadata, tensors, version=2), "no_tensors": gguf(metadata, []),
+            "more_tensors_than_there_are": gguf(metadata, tensors, tensor_count=1 << 40),
+            "split": gguf({**metadata, "split.no": (U32, 0), "split.count": (U32, 3)}, tensors),
+            "array_of_arrays": gguf({"a": (ARRAY, (ARRAY, [(U32, [1]), (U32, [2])]))}, [])}
+
+
+def safetensors(header, data=b"", header_bytes=None):
+    body = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(body) if header_bytes is None else header_bytes) + body + data
+
+
+def safetensors_seeds():
+    two = {"__metadata__": {"format": "pt"}, "a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
+           "b": {"dtype": "BF16", "shape": [3], "data_offsets": [16, 22]}}
+    one = lambda **fields: {"a": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8], **fields}}
+    index = {"metadata": {"total_size": 22}, "weight_map": {"a": "model-00001-of-00002.safetensors",
+                                                            "b": "model-00002-of-00002.safetensors"}}
+    return {"two": safetensors(two, bytes(22)), "empty": safetensors({}), "hole": safetensors(two, bytes(23)),
+            "overlap": safetensors({**one(), "b": one()["a"]}, bytes(8)),
+            "outside": safetensors(one(data_offsets=[0, 1 << 62]), bytes(8)),
+            "dtype_lie": safetensors(one(dtype="F64"), bytes(8)),
+            "shape_bomb": safetensors(one(shape=[1 << 32, 1 << 32]), bytes(8)),
+            "deep": safetensors(b"[" * 10_000), "header_beyond_the_file": safetensors({}, header_bytes=1 << 63),
+            "index": json.dumps(index).encode(),
+            "index_outside": json.dumps({"weight_map": {"a": "../x.safetensors"}}).encode()}
+
+
+def config_seeds():
+    llama = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 256, "hidden_size": 64,
+             "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
+             "hidden_act": "silu", "rope_theta": 10000.0, "tie_word_embeddings": False,
+             "attention_bias": False, "mlp_bias": False, "bos_token_id": 1, "eos_token_id": [2, 3]}
+    scaled = lambda **scaling: {**llama, "rope_scaling": scaling}
+    qwen = {**llama, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "use_sliding_window": False,
+            "sliding_window": 131072, "max_window_layers": 28}
+    seeds = {"llama": llama, "linear": scaled(rope_type="linear", factor=4.0),
+             "llama3": scaled(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                              original_max_position_embeddings=64),
+             "yarn": scaled(type="yarn", factor=4.0, original_max_position_embeddings=128, beta_fast=32.0,
+                            beta_slow=1.0, attention_factor=1.2),
+             "rope_parameters": {**llama, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
+             "longrope": scaled(rope_type="longrope", short_factor=[1.0], long_factor=[2.0]), "qwen2": qwen,
+             "qwen3": {**qwen, "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3"},
+             "negative": {**llama, "num_hidden_layers": -1}, "huge": {**llama, "hidden_size": 1 << 62},
+             "quantised": {**llama, "quantization_config": {"quant_method": "fp8"}}, "list": [llama],
+             "generation": {"eos_token_id": [151645, 151643], "bos_token_id": 151643, "temperature": 0.7}}
+    return {name: json.dumps(seed).encode() for name, seed in seeds.items()}
+
+
+def api_seeds():
+    message = {"role": "user", "content": "Hi \u00e9"}
+    weather = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": {
+        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{\"city\":\"x\"}"}}
+    chat = {"model": "tiny", "messages": [message]}
+    sampling = {"temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.1, "seed": -1, "n": 2,
+                "presence_penalty": -1, "frequency_penalty": 1.5, "repetition_penalty": 1.1,
+                "logit_bias": {"1": -100, "2": 3.5}, "stop": ["a", "b", "\n"], "stop_token_ids": [1, 2],
+                "max_tokens": 4, "min_tokens": 1, "ignore_eos": True}
+    labels = {"user": "u", "metadata": {"k": "v"}, "service_tier": "flex", "priority": "batch", "store": False,
+              "stream": True, "stream_options": {"include_usage": True}}
+    bodies = {
+        "c chat": chat, "c sampling": {**chat, **sampling}, "c labels": {**chat, **labels},
+        "c parts": {"messages": [{"role": "system", "content": [{"type": "text", "text": "a"}]}, message]},
+        "c tools": {"messages": [message, {"role": "assistant", "content": None, "tool_calls": [call]},
+                                 {"role": "tool", "tool_call_id": "call_1", "content": "21"}],
+                    "tools": [weather], "tool_choice": "auto"},
+        "c schema": {**chat, "response_format": {"type": "json_schema", "json_schema": {
+            "name": "n", "strict": True, "schema": {"type": "object", "properties": {"a": {"type": "integer"}},
+                                                    "required": ["a"], "additionalProperties": False}}}},
+        "c json": {**chat, "response_format": {"type": "json_object"}},
+        "c grammar": {**chat, "grammar": "root ::= [a-z]+"},
+        "c logprobs": {**chat, "logprobs": True, "top_logprobs": 3},
+        "c unknown": {**chat, "frobnicate": 1}, "c wrong types": {"messages": "hi", "n": "two"},
+        "t text": {"prompt": "a", **sampling}, "t tokens": {"prompt": [1, 2, 3], "echo": True, "logprobs": 2},
+        "t several": {"prompt": ["a", "b"], "best_of": 3, "n": 2}, "t lists": {"prompt": [[1], [2, 3]]},
+        "t suffix": {"prompt": "a", "suffix": "b"}, "e text": {"input": "a", "model": "tiny"},
+        "e list": {"input": ["a", "b"], "dimensions": 8, "encoding_format": "base64"},
+        "e tokens": {"input": [[1, 2], [3]], "user": "u"}}
+    seeds = {name.replace(" ", "_"): name[0].encode() + json.dumps(body).encode() for name, body in bodies.items()}
+    seeds["c_deep"] = b"c" + b"[" * 5000
+    seeds["c_repeated_key"] = b'c{"n":1,"n":2,"messages":[]}'
+    return seeds
+
+
+def main():
+    for target, seeds in {"gguf": gguf_seeds(), "safetensors": safetensors_seeds(),
+                          "config_json": config_seeds(), "api_request": api_seeds()}.items():
+        folder = SEEDS / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in seeds.items():
+            (folder / name).write_bytes(data)
+        print(f"{target}: {len(seeds)} seeds")
+
+
+if __name__ == "__main__":
+    main()
