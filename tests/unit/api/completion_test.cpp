@@ -361,5 +361,24 @@ TEST(Completion, TellsLogProbabilitiesOfText) {
   EXPECT_EQ(body.at_pointer("/choices/0/logprobs/top_logprobs/0/z").as_double(), -0.25);
 }
 
+TEST(Completion, TokensThatAreNoTextAreToldByTheirBytesAndNoNameComesTwice) {
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(text(R"(, "logprobs": 3)")));
+  ResponseSink& sink = test.sink();
+  sink.on_accepted({});
+  ipc::Delta event = delta("\u20ac", {1, 2});
+  event.logprobs = {{{1, -0.5f, "\xe2"}, {1, -0.5f, "\xe2"}, {3, -1, "b"}, {4, -2, "b"}},
+                    {{2, -1, "\x82\xac"}}};
+  sink.on_delta(event);
+  sink.on_finished(finished());
+  const std::string body = client.answer().body;
+  EXPECT_NE(body.find(R"("tokens":["bytes:\\xe2","bytes:\\x82\\xac"])"), std::string::npos) << body;
+  EXPECT_NE(body.find(R"("top_logprobs":[{"bytes:\\xe2":-0.5,"b":-1},{"bytes:\\x82\\xac":-1}])"),
+            std::string::npos)
+      << body;
+  EXPECT_NE(body.find(R"("text_offset":[0,1])"), std::string::npos) << body;
+}
+
 }  // namespace
 }  // namespace deepserve::daemon

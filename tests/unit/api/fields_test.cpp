@@ -353,5 +353,27 @@ TEST(Fields, ADeadlineIsAnIntegerOfMilliseconds) {
   }
 }
 
+TEST(Fields, TheServiceTierInForceIsToldToWhoNamesOne) {
+  const auto tier_of = [](const std::string& member, ipc::Class in_force) {
+    ApiServer test;
+    RequestRow row;
+    row.id = 1;
+    row.service_class = in_force;
+    test.serving.request_rows.push_back(row);
+    Client client = test.connect();
+    EXPECT_TRUE(client.send(post("/v1/chat/completions", "{" + kMessages + member + "}")));
+    test.sink().on_accepted({});
+    test.sink().on_finished(finished());
+    const auto body = json_of(client.answer().body);
+    const auto* tier = body.as_object().if_contains("service_tier");
+    return tier == nullptr ? std::string("none") : std::string(tier->as_string());
+  };
+  EXPECT_EQ(tier_of("", ipc::Class::kVip), "none");
+  EXPECT_EQ(tier_of(R"(, "service_tier": "priority")", ipc::Class::kVip), "priority");
+  EXPECT_EQ(tier_of(R"(, "service_tier": "priority")", ipc::Class::kNormal), "default");  // its ceiling
+  EXPECT_EQ(tier_of(R"(, "service_tier": "flex")", ipc::Class::kBatch), "flex");
+  EXPECT_EQ(tier_of(R"(, "service_tier": "auto")", ipc::Class::kNormal), "default");
+}
+
 }  // namespace
 }  // namespace deepserve::daemon
