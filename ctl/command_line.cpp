@@ -3,6 +3,8 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <cmath>
+#include <cstdlib>
 #include <memory>
 #include <sstream>
 
@@ -29,6 +31,12 @@ std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
   return text;
+}
+
+// CLI11 reads "nan" and "inf" as numbers; JSON has no word for them.
+std::string complain_unless_finite(const std::string& text) {
+  const double number = std::strtod(text.c_str(), nullptr);
+  return std::isfinite(number) ? std::string() : text + " is no finite number";
 }
 
 class Commands {
@@ -106,10 +114,13 @@ class Commands {
     GenerationOptions& generation = arguments_->generation;
     sub.add_option("-m,--model", generation.model, "Which model; without it the daemon's first");
     sub.add_option("-n,--max-tokens", generation.max_tokens, "At most so many tokens of answer");
-    sub.add_option("--temperature", generation.temperature, "0 takes the likeliest token, up to 2");
-    sub.add_option("--top-p", generation.top_p, "Only the likeliest tokens of this total probability");
+    sub.add_option("--temperature", generation.temperature, "0 takes the likeliest token, up to 2")
+        ->check(complain_unless_finite);
+    sub.add_option("--top-p", generation.top_p, "Only the likeliest tokens of this total probability")
+        ->check(complain_unless_finite);
     sub.add_option("--top-k", generation.top_k, "Only the so many likeliest tokens");
-    sub.add_option("--min-p", generation.min_p, "Only tokens at least so likely relative to the likeliest");
+    sub.add_option("--min-p", generation.min_p, "Only tokens at least so likely relative to the likeliest")
+        ->check(complain_unless_finite);
     sub.add_option("--seed", generation.seed, "The same seed gives the same answer");
     sub.add_option("--stop", generation.stop, "End before this text (may be repeated)")
         ->allow_extra_args(false);

@@ -55,6 +55,16 @@ TEST(Chat, OptionsBecomeTheFieldsAndHeadersOfTheRequest) {
   EXPECT_THAT(request.head, HasSubstr("X-Deepserve-Deadline-Ms: 250"));
 }
 
+TEST(Chat, ANumberThatJsonCannotSayIsAMistakeOfUsage) {
+  for (const char* option : {"--temperature", "--top-p", "--min-p"}) {
+    for (const char* number : {"nan", "inf", "-Infinity", "1e999", "warm"}) {
+      const Outcome outcome = run_dsctl({"chat", option, number, "hi"});
+      EXPECT_EQ(outcome.exit_code, 2) << option << " " << number;
+      EXPECT_THAT(outcome.err, HasSubstr(option)) << number;
+    }
+  }
+}
+
 TEST(Chat, WhatIsNotSaidIsNotSent) {
   FakeDaemon daemon(in_turn({stream_answer_of({kDone})}));
   run_at(daemon, {"chat"}, "piped\nmessage\n");
