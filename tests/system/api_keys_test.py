@@ -29,7 +29,8 @@ class ApiKeys(unittest.TestCase):
         self.dsd = self.enterContext(Dsd(
             f'[server]\nlisten = ["unix:api.sock", "127.0.0.1:{self.port}"]\n' + harness.DEVICE +
             harness.model_toml() +
-            f'[[client]]\nname = "web"\nclass = "normal"\napi_key_sha256 = ["{digest(KEY)}", "{digest(OTHER_KEY)}"]\n'
+            f'[[client]]\nname = "web"\nclass = "normal"\n'
+            f'api_key_sha256 = ["{digest(KEY)}", "{digest(OTHER_KEY)}"]\n'
             f'[[client]]\nname = "local"\nuid = {os.getuid()}\nclass = "vip"\n'))
         self.dsd.wait_ready()
 
