@@ -25,8 +25,7 @@ def gguf_value(kind, value):
         return text(value)
     if kind == ARRAY:
         element, items = value
-        return struct.pack("<IQ", element, len(items)) + b"".join(gguf_value(element, item)
-                           for item in items)
+        return struct.pack("<IQ", element, len(items)) + b"".join(gguf_value(element, item) for item in items)
     return struct.pack({U32: "<I", I32: "<i", F32: "<f", BOOL: "<?", U64: "<Q"}[kind], value)
 
 
@@ -38,8 +37,8 @@ def gguf(metadata, tensors, version=3, tensor_count=None):
         head += text(key) + struct.pack("<I", kind) + gguf_value(kind, value)
     offset, data = 0, b""
     for name, dimensions, number, content in tensors:
-        head += text(name) + struct.pack(f"<I{len(dimensions)}QIQ",
-                     len(dimensions), *dimensions, number, offset)
+        head += text(name) + struct.pack(f"<I{len(dimensions)}Q", len(dimensions), *dimensions)
+        head += struct.pack("<IQ", number, offset)
         padded = content + bytes(-len(content) % 32)
         data += padded
         offset += len(padded)
@@ -56,32 +55,23 @@ def byte_alphabet():
 
 def byte_level_vocabulary():
     tokens = byte_alphabet() + ["he", "ll", "hell", "<|im_end|>"]
-    return {
-    "tokenizer.ggml.model": (
-        STRING, "gpt2"), "tokenizer.ggml.pre": (
-            STRING, "qwen2"), "tokenizer.ggml.tokens": (
-                ARRAY, (STRING, tokens)), "tokenizer.ggml.token_type": (
-                    ARRAY, (I32, [1] * 259 + [3])), "tokenizer.ggml.merges": (
-                        ARRAY, (STRING, [
-                            "h e", "l l", "he ll"])), "tokenizer.ggml.eos_token_id": (
-                                U32, 259), "tokenizer.ggml.add_bos_token": (
-                                    BOOL, False), "tokenizer.chat_template": (
-                                        STRING, "{% for m in messages %}{{ m.role }}{% endfor %}")}
+    return {"tokenizer.ggml.model": (STRING, "gpt2"), "tokenizer.ggml.pre": (STRING, "qwen2"),
+            "tokenizer.ggml.tokens": (ARRAY, (STRING, tokens)),
+            "tokenizer.ggml.token_type": (ARRAY, (I32, [1] * 259 + [3])),
+            "tokenizer.ggml.merges": (ARRAY, (STRING, ["h e", "l l", "he ll"])),
+            "tokenizer.ggml.eos_token_id": (U32, 259), "tokenizer.ggml.add_bos_token": (BOOL, False),
+            "tokenizer.chat_template": (STRING, "{% for m in messages %}{{ m.role }}{% endfor %}")}
 
 
 def sentencepiece_vocabulary():
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), "\u2581", "a", "\u2581a", "ab"]
     kinds = [2, 3, 3] + [6] * 256 + [1] * 4
     scores = [0.0] * 259 + [-1.0, -2.0, -1.5, -3.0]
-    return {
-    "tokenizer.ggml.model": (
-        STRING, "llama"), "tokenizer.ggml.tokens": (
-            ARRAY, (STRING, tokens)), "tokenizer.ggml.token_type": (
-                ARRAY, (I32, kinds)), "tokenizer.ggml.scores": (
-                    ARRAY, (F32, scores)), "tokenizer.ggml.bos_token_id": (
-                        U32, 1), "tokenizer.ggml.eos_token_id": (
-                            U32, 2), "tokenizer.ggml.unknown_token_id": (
-                                U32, 0)}
+    return {"tokenizer.ggml.model": (STRING, "llama"), "tokenizer.ggml.tokens": (ARRAY, (STRING, tokens)),
+            "tokenizer.ggml.token_type": (ARRAY, (I32, kinds)),
+            "tokenizer.ggml.scores": (ARRAY, (F32, scores)),
+            "tokenizer.ggml.bos_token_id": (U32, 1), "tokenizer.ggml.eos_token_id": (U32, 2),
+            "tokenizer.ggml.unknown_token_id": (U32, 0)}
 
 
 def tiny_llama(vocabulary, extra=None):
@@ -94,16 +84,11 @@ def tiny_llama(vocabulary, extra=None):
                 "llama.attention.layer_norm_rms_epsilon": (F32, 1e-5), **vocabulary, **(extra or {})}
     norm = lambda name: (name, [32], 0, struct.pack("<32f", *[1.0] * 32))
     matrix = lambda name, rows: (name, [32, rows], 8, (b"\x00\x3c" + bytes(range(32))) * rows)
-    tensors = [
-    matrix(
-        "token_embd.weight", tokens), norm("output_norm.weight"), norm("blk.0.attn_norm.weight"), matrix(
-            "blk.0.attn_q.weight", 32), matrix(
-                "blk.0.attn_k.weight", 16), matrix(
-                    "blk.0.attn_v.weight", 16), matrix(
-                        "blk.0.attn_output.weight", 32), norm("blk.0.ffn_norm.weight"), matrix(
-                            "blk.0.ffn_gate.weight", 32), matrix(
-                                "blk.0.ffn_up.weight", 32), matrix(
-                                    "blk.0.ffn_down.weight", 32)]
+    tensors = [matrix("token_embd.weight", tokens), norm("output_norm.weight"),
+               norm("blk.0.attn_norm.weight"), matrix("blk.0.attn_q.weight", 32), matrix("blk.0.attn_k.weight", 16),
+               matrix("blk.0.attn_v.weight", 16), matrix("blk.0.attn_output.weight", 32),
+               norm("blk.0.ffn_norm.weight"), matrix("blk.0.ffn_gate.weight", 32),
+               matrix("blk.0.ffn_up.weight", 32), matrix("blk.0.ffn_down.weight", 32)]
     return metadata, tensors
 
 
@@ -143,35 +128,14 @@ def safetensors_seeds():
 
 
 def config_seeds():
-    llama = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "vocab_size": 256,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "max_position_embeddings": 512,
-    "rms_norm_eps": 1e-5,
-    "hidden_act": "silu",
-    "rope_theta": 10000.0,
-    "tie_word_embeddings": False,
-    "attention_bias": False,
-    "mlp_bias": False,
-    "bos_token_id": 1,
-    "eos_token_id": [
-        2,
-         3]}
+    llama = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 256,
+             "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
+             "hidden_act": "silu", "rope_theta": 10000.0, "tie_word_embeddings": False,
+             "attention_bias": False, "mlp_bias": False, "bos_token_id": 1, "eos_token_id": [2, 3]}
     scaled = lambda **scaling: {**llama, "rope_scaling": scaling}
-    qwen = {
-    **llama,
-    "architectures": ["Qwen2ForCausalLM"],
-    "model_type": "qwen2",
-    "use_sliding_window": False,
-    "sliding_window": 131072,
-     "max_window_layers": 28}
+    qwen = {**llama, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2",
+            "use_sliding_window": False, "sliding_window": 131072, "max_window_layers": 28}
     seeds = {"llama": llama, "linear": scaled(rope_type="linear", factor=4.0),
              "llama3": scaled(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                               original_max_position_embeddings=64),
@@ -190,23 +154,15 @@ def api_seeds():
     message = {"role": "user", "content": "Hi \u00e9"}
     weather = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": {
         "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
-    call = {"id": "call_1", "type": "function", "function": {
-        "name": "weather", "arguments": "{\"city\":\"x\"}"}}
+    call = {"id": "call_1", "type": "function",
+            "function": {"name": "weather", "arguments": "{\"city\":\"x\"}"}}
     chat = {"model": "tiny", "messages": [message]}
     sampling = {"temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.1, "seed": -1, "n": 2,
                 "presence_penalty": -1, "frequency_penalty": 1.5, "repetition_penalty": 1.1,
                 "logit_bias": {"1": -100, "2": 3.5}, "stop": ["a", "b", "\n"], "stop_token_ids": [1, 2],
                 "max_tokens": 4, "min_tokens": 1, "ignore_eos": True}
-    labels = {
-    "user": "u",
-    "metadata": {
-        "k": "v"},
-        "service_tier": "flex",
-        "priority": "batch",
-        "store": False,
-        "stream": True,
-        "stream_options": {
-            "include_usage": True}}
+    labels = {"user": "u", "metadata": {"k": "v"}, "service_tier": "flex", "priority": "batch",
+              "store": False, "stream": True, "stream_options": {"include_usage": True}}
     bodies = {
         "c chat": chat, "c sampling": {**chat, **sampling}, "c labels": {**chat, **labels},
         "c parts": {"messages": [{"role": "system", "content": [{"type": "text", "text": "a"}]}, message]},
@@ -226,12 +182,8 @@ def api_seeds():
         "t suffix": {"prompt": "a", "suffix": "b"}, "e text": {"input": "a", "model": "tiny"},
         "e list": {"input": ["a", "b"], "dimensions": 8, "encoding_format": "base64"},
         "e tokens": {"input": [[1, 2], [3]], "user": "u"}}
-    seeds = {
-    name.replace(
-        " ",
-        "_"): name[0].encode() +
-        json.dumps(body).encode() for name,
-         body in bodies.items()}
+    seeds = {name.replace(" ", "_"): name[0].encode() + json.dumps(body).encode()
+             for name, body in bodies.items()}
     seeds["c_deep"] = b"c" + b"[" * 5000
     seeds["c_repeated_key"] = b'c{"n":1,"n":2,"messages":[]}'
     return seeds
