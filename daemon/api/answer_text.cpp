@@ -1,6 +1,7 @@
 #include "daemon/api/answer_text.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "daemon/http/json_text.h"
 
@@ -18,9 +19,12 @@ void append_bytes(std::string& out, std::string_view text) {
   out += ']';
 }
 
-// JSON has no minus infinity; OpenAI's stand-in for "impossible" is -9999.
+// JSON has no minus infinity; OpenAI's stand-in for "impossible" is -9999. The shortest text that reads back
+// as the same float.
 void append_logprob(std::string& out, float logprob) {
-  append_number(out, std::max(-9999.0, static_cast<double>(logprob)));
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, std::max(-9999.0f, logprob)).ptr;
+  out.append(text, static_cast<size_t>(end - text));
 }
 
 void append_chat_token(std::string& out, const ipc::TokenLogprob& token) {

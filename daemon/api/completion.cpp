@@ -121,7 +121,7 @@ void Completion::give_up(Error error) {
 }
 
 Error Completion::too_large() const {
-  if (shape_.stream) {
+  if (shape_.stream && all_accepted()) {
     return {Code::kSlowReader, fmt::format("more than {} bytes of the answer waited for the client to read "
                                            "them",
                                            answer_bytes_max_)};

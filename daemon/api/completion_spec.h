@@ -19,6 +19,7 @@ struct CompletionShape {
   bool chat = false;  // chat.completion, else text_completion
   bool stream = false;
   bool include_usage = false;  // of a stream: one more event with the usage
+  bool reads_tool_calls = false;  // the prompt has tools: their calls are told apart from the text
   bool tell_tier = false;      // the client named a service tier: the answer says which it got
   uint16_t choices = 1;        // of each prompt that are told; request.generation has how many are generated
   uint8_t logprobs = ipc::kNoLogprobs;  // how many alternatives are told; kNoLogprobs: none at all
@@ -40,8 +41,6 @@ struct CompletionSpec {
 Parsed<CompletionSpec> parse_chat_request(const HttpRequest& request);
 Parsed<CompletionSpec> parse_completion_request(const HttpRequest& request);
 
-// The `messages` of a chat. Content is a string or a list of {"type": "text"} parts, which are put together.
-void read_messages(Fields& fields, ipc::Prompt& prompt);
 // The fields that both endpoints have: how tokens are chosen, what form the answer is bound to, when to stop,
 // streaming, class, deadline, timeout, labels.
 void read_common_fields(Fields& fields, const HttpRequest& request, CompletionSpec& spec);

@@ -1,5 +1,6 @@
 #include <boost/json.hpp>
 
+#include "daemon/api/chat_fields.h"
 #include "daemon/api/completion_spec.h"
 #include "daemon/api/json_fields.h"
 #include "daemon/api/json_writer.h"
@@ -81,7 +82,7 @@ Parsed<QuerySpec> parse_tokenize(const HttpRequest& request) {
   fields.read_bool("add_special_tokens", spec.query.add_special);
   if (fields.has("messages")) {
     if (fields.has("prompt")) fields.fail_at("prompt", "and messages exclude each other");
-    read_messages(fields, spec.query.prompt);
+    read_chat(fields, request.body, spec.query.prompt);
   } else {
     if (!fields.has("prompt")) fields.fail_at("prompt", "is missing (or messages)");
     fields.read_string("prompt", spec.query.prompt.text);

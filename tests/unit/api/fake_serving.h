@@ -96,7 +96,10 @@ class ApiServer : public TestServer {
                      size_t answer_bytes_max = ApiOptions().answer_bytes_max, uint64_t request_timeout_ns = 0)
       : TestServer(limits),
         api(serving, metrics,
-            {.client_name = {},
+            {.client_name =
+                 [this](const Peer& peer) {
+                   return client.empty() ? "uid:" + std::to_string(peer.uid) : client;
+                 },
              .server = &server,
              .keep_alive_ms = keep_alive_ms,
              .answer_bytes_max = answer_bytes_max,
@@ -116,6 +119,7 @@ class ApiServer : public TestServer {
   }
   const RequestSpec& spec(RequestId id = 1) { return serving.started.at(id).spec; }
 
+  std::string client;  // whom every connection's requests are from; empty: their peers' uid
   FakeServing serving;
   Metrics metrics;
   Api api;

@@ -122,7 +122,13 @@ TEST(Requests, ThatAreNoneOrAnotherClientsAllLookAlike) {
       EXPECT_EQ(boost::json::serialize(ask(test, request, 404)), expected);
     }
   }
+  test.client = "somebody else";
+  for (const auto& request : {get(kId), del(kId)}) {
+    EXPECT_EQ(boost::json::serialize(ask(test, request, 404)), expected);
+  }
   EXPECT_TRUE(test.serving.forgotten.empty());
+  test.client.clear();
+  ask(test, get(kId));
 }
 
 TEST(Requests, ThatWereRefusedAreNotKept) {

@@ -115,6 +115,16 @@ TEST(SeveralPrompts, AFailureOfOneEndsTheStreamOfAll) {
   EXPECT_EQ(answer.body.find("[DONE]"), std::string::npos);
 }
 
+TEST(SeveralPrompts, TooMuchBeforeAllAreAcceptedIsAnAnswerTooLarge) {
+  ApiServer test({}, 10'000, 1000);
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(completions(kTwoPrompts + R"(, "stream": true)")));
+  test.sink(1).on_accepted({});
+  test.sink(1).on_delta(delta(std::string(1001, 'x')));
+  EXPECT_EQ(client.answer().status, 413);
+  EXPECT_EQ(test.serving.forgotten, (std::vector<RequestId>{1, 2}));
+}
+
 TEST(SeveralPrompts, AHangUpForgetsAllThatRun) {
   ApiServer test;
   Client client = test.connect();
