@@ -101,7 +101,7 @@ Result<int> run_generate(std::vector<std::string> words) {
   auto& generation = arguments.generation;
   generation.tokens_max = 256;
   CLI::App app("One answer from a model file, without a daemon", "ds-runner generate");
-  app.add_option("MODEL", arguments.model, "A GGUF file")->required();
+  app.add_option("MODEL", arguments.model, "A GGUF file or a Hugging Face directory")->required();
   app.add_option("--prompt,-p", arguments.prompt, "What comes first")->required();
   app.add_flag("--chat", arguments.chat,
                "The prompt is a user's message, put into the model's chat template");

@@ -119,7 +119,7 @@ Result<void> print_all(const Arguments& arguments, const LoadedModel& model) {
 Result<int> run_logits(std::vector<std::string> words) {
   Arguments arguments;
   CLI::App app("The raw top logits after each token of a sequence", "ds-runner logits");
-  app.add_option("MODEL", arguments.model, "A GGUF file")->required();
+  app.add_option("MODEL", arguments.model, "A GGUF file or a Hugging Face directory")->required();
   app.add_option("--tokens", arguments.tokens, "Token ids, separated by commas")->required()->delimiter(',');
   app.add_option("--top", arguments.top, "How many logits to print at each position")
       ->check(CLI::Range(1u, kTopMax));

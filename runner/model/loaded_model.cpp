@@ -4,6 +4,7 @@
 #include "runner/model/gguf_model.h"
 #include "runner/model/hf_model.h"
 #include "runner/model/model_weights.h"
+#include "runner/model/weight_reader.h"
 
 namespace deepserve::runner {
 namespace {
@@ -24,7 +25,10 @@ Result<LoadedModel> load_model(const std::filesystem::path& path, const BackendO
     loaded.vocabulary = std::move(*model.vocabulary);
   else
     loaded.vocabulary_error = of_file(path, std::move(model.vocabulary.error()));
-  const uint64_t content_hash = model.files.read_and_hash(model.config_hash, options.on_bytes_loaded);
+  TRY_ASSIGN(const uint64_t content_hash, read_weights(model.files, model.tensors,
+                                                       {.seed = model.config_hash,
+                                                        .threads = options.threads,
+                                                        .on_bytes = options.on_bytes_loaded}));
   TRY(model.files.verify_unchanged());
   TRY_ASSIGN(
       loaded.backend,

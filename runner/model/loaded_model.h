@@ -1,4 +1,5 @@
-// A model file opened: everything that the runner needs to know of it, apart from how a device computes it.
+// A model's files opened: everything that the runner needs to know of it, apart from how a device computes
+// it.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +15,13 @@ namespace deepserve::runner {
 
 struct LoadedModel {
   std::unique_ptr<Backend> backend;
-  std::optional<Vocabulary> vocabulary;  // none: the file carries no usable one (logits can still be had)
+  std::optional<Vocabulary> vocabulary;  // none: the files carry no usable one (logits can still be had)
   Error vocabulary_error;                // then: why
 };
 
-// Opens `path` (a GGUF file), checks all of it, builds the backend for `kind` "cpu". The file stays mapped as
-// long as the backend lives. kBadModelFile names file, tensor and offset; kNotSupported an unknown
-// architecture or type.
+// Opens `path` (a GGUF file, any shard of a split one, or a Hugging Face directory), checks all of it, looks
+// at every weight, builds the backend for `kind` "cpu". The files stay mapped as long as the backend lives.
+// kBadModelFile names file, tensor and offset; kNotSupported an unknown architecture or type.
 Result<LoadedModel> load_model(const std::filesystem::path& path, const BackendOptions& options);
 
 // An error that a later part found in the file (tokeniser, chat template, warm-up), with the file's path

@@ -3,8 +3,8 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <utility>
@@ -13,8 +13,6 @@
 
 namespace deepserve::runner {
 namespace {
-
-constexpr size_t kPieceBytes = 8u << 20;
 
 // What a signal handler may look at. A slot is taken while `end` is not 0; `begin` is written before `end`.
 struct MappedRange {
@@ -95,19 +93,20 @@ Result<void> MappedFile::verify_unchanged() const {
               path_.string());
 }
 
-void MappedFile::read_through(
-    const std::function<void(std::span<const uint8_t> piece, uint64_t bytes_so_far)>& visit) const {
-  auto* address = const_cast<uint8_t*>(bytes_.data());
-  madvise(address, bytes_.size(), MADV_WILLNEED);
-  for (size_t begin = 0; begin < bytes_.size(); begin += kPieceBytes) {
-    const size_t size = std::min(kPieceBytes, bytes_.size() - begin);
+void MappedFile::expect_reading() const {
+  madvise(const_cast<uint8_t*>(bytes_.data()), bytes_.size(), MADV_WILLNEED);
+}
+
+void MappedFile::bring_in(std::span<const uint8_t> piece) const {
 #ifdef MADV_POPULATE_READ
-    // Maps a piece's pages in one call; where the kernel cannot (before 5.14), visit() faults them in one by
-    // one.
-    madvise(address + begin, size, MADV_POPULATE_READ);
+  // Where the kernel cannot (before 5.14), whoever reads the pages faults them in one by one.
+  static const auto page_bytes = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(piece.data()) & ~(page_bytes - 1);
+  const auto end = reinterpret_cast<uintptr_t>(piece.data()) + piece.size();
+  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_READ);
+#else
+  static_cast<void>(piece);
 #endif
-    visit(bytes_.subspan(begin, size), begin + size);
-  }
 }
 
 bool address_in_mapped_model(const void* address) {

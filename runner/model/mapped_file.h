@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <span>
 
 #include "ipc/base/fd.h"
@@ -41,10 +40,11 @@ class MappedFile {
   // A file that was replaced by rename is another file: this mapping keeps the old one, whole.
   Result<void> verify_unchanged() const;
 
-  // Brings the file into memory piece by piece, from front to back; `visit` gets each piece with the bytes so
-  // far.
-  void read_through(
-      const std::function<void(std::span<const uint8_t> piece, uint64_t bytes_so_far)>& visit) const;
+  // All of the file will be read soon, from front to back: the system begins to read ahead.
+  void expect_reading() const;
+  // Maps the pages of `piece`, a part of bytes(), in one call, reading what is not in memory. Faster than
+  // touching them one by one; a failure to read shows only when they are touched.
+  void bring_in(std::span<const uint8_t> piece) const;
 
  private:
   MappedFile() = default;

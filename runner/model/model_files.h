@@ -1,8 +1,6 @@
 // The weight files of one model, all of them mapped: one GGUF or safetensors file, or all of its shards.
 #pragma once
 
-#include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "ipc/base/result.h"
@@ -20,10 +18,6 @@ class ModelFiles {
 
   // kBadModelFile naming the first file whose size or modification time is not what it was.
   Result<void> verify_unchanged() const;
-
-  // Brings all files into memory, and gives a fingerprint of their contents, in order, that begins with
-  // `seed`. `on_bytes` (may be empty) hears of the bytes of all files read so far.
-  uint64_t read_and_hash(uint64_t seed, const std::function<void(uint64_t bytes_so_far)>& on_bytes) const;
 
  private:
   std::vector<MappedFile> files_;

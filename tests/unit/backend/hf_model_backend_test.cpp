@@ -110,6 +110,24 @@ TEST(HfBackend, NumericsIdCoversEveryShardAndTheConfig) {
   EXPECT_NE(numerics_id(same.path()), id);
 }
 
+TEST(HfBackend, AModelWithANanIsRefusedWithItsTensor) {
+  const TinyModel model{.seed = 40, .type = WeightType::kBF16};
+  auto tensors = hf_tensors(model);
+  for (NamedTensor& tensor : tensors) {
+    if (tensor.name != "model.layers.1.mlp.gate_proj.weight") continue;
+    tensor.bytes[2 * 100] = 0xc0;
+    tensor.bytes[2 * 100 + 1] = 0x7f;
+  }
+  const TemporaryDirectory directory;
+  write_hf(directory, model);
+  directory.write("model.safetensors", safetensors_file(tensors));
+  const auto loaded = load_model(directory.path(), {});
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().code, Code::kBadModelFile);
+  EXPECT_THAT(loaded.error().message, HasSubstr("tensor \"model.layers.1.mlp.gate_proj.weight\" at offset"));
+  EXPECT_THAT(loaded.error().message, HasSubstr("element 100 is not a finite number"));
+}
+
 TEST(HfBackend, AShardThatChangesUnderUsFailsTheNextStep) {
   const TemporaryDirectory directory;
   write_hf(directory, {.seed = 39}, 3);

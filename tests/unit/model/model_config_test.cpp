@@ -119,6 +119,33 @@ TEST(ModelConfig, AFactorCountsUnlessScalingIsNone) {
   EXPECT_EQ(read(off)->rope_scaling.kind, RopeScalingKind::kNone);
 }
 
+TEST(ModelConfig, YarnIsReadAsLlamaCppWritesIt) {
+  GgufWriter writer = config_without("");
+  writer.put_string("llama.rope.scaling.type", "yarn");
+  writer.put_f32("llama.rope.scaling.factor", 4);
+  const auto defaults = read(writer)->rope_scaling;
+  EXPECT_EQ(defaults.kind, RopeScalingKind::kYarn);
+  EXPECT_EQ(defaults.original_context_tokens, 64u);
+  EXPECT_EQ(defaults.beta_fast, 32);
+  EXPECT_EQ(defaults.beta_slow, 1);
+  EXPECT_NEAR(defaults.attention_factor, 1.138629436111989, 1e-12);
+  writer.put_u32("llama.rope.scaling.original_context_length", 16);
+  writer.put_f32("llama.rope.scaling.attn_factor", 0.5);
+  writer.put_f32("llama.rope.scaling.yarn_beta_fast", 8);
+  const auto stated = read(writer)->rope_scaling;
+  EXPECT_EQ(stated.original_context_tokens, 16u);
+  EXPECT_NEAR(stated.attention_factor, 1.138629436111989 / 2, 1e-12);
+  EXPECT_EQ(stated.beta_fast, 8);
+  GgufWriter base = writer;
+  base.put_f32("llama.rope.freq_base", 1);
+  expect_refused(base, Code::kBadModelFile, "llama.rope.freq_base");
+  GgufWriter extrapolation = writer;
+  extrapolation.put_f32("llama.rope.scaling.yarn_ext_factor", 0.5);
+  expect_refused(extrapolation, Code::kNotSupported, "yarn_ext_factor");
+  writer.put_f32("llama.rope.scaling.yarn_log_multiplier", 0.1f);
+  expect_refused(writer, Code::kNotSupported, "yarn_log_multiplier");
+}
+
 Result<ModelWeights> bind_weights(const std::vector<uint8_t>& bytes) {
   const auto file = Gguf::parse(bytes, "m.gguf");
   EXPECT_TRUE(file) << file.error().message;

@@ -21,7 +21,8 @@ std::string refusal(std::string_view text) {
 
 TEST(SafetensorsIndex, FilesAreDistinctAndSorted) {
   const auto index = parse_safetensors_index(
-      R"({"metadata": {"total_size": 3}, "weight_map": {"x": "b.safetensors", "y": "a.safetensors", "z": "b.safetensors"}})",
+      R"({"metadata": {"total_size": 3},
+          "weight_map": {"x": "b.safetensors", "y": "a.safetensors", "z": "b.safetensors"}})",
       "i.json");
   ASSERT_TRUE(index) << index.error().message;
   EXPECT_THAT(index->files, ElementsAre("a.safetensors", "b.safetensors"));
