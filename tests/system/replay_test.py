@@ -69,6 +69,30 @@ class Replay(unittest.TestCase):
         self.assertIsNone(stream.error)
         self.assertEqual(texts, expected)
 
+    def test_a_scored_echo_is_told_once_when_the_runner_dies_in_the_middle_of_it(self):
+        body = greedy("Once upon a time there was a bird. " * 60, tokens=40, n=2, echo=True, logprobs=2)
+        answer = self.dsd.api("POST", "/v1/completions", body)
+        self.assertEqual(answer.status, 200, answer.text)
+        expected = answer.json["choices"]
+        stream = self.dsd.stream(body)
+        texts, logprobs = ["", ""], [{}, {}]
+        killed = False
+        for event in stream.events():
+            for choice in event["choices"]:
+                texts[choice["index"]] += choice["text"]
+                for name, values in (choice["logprobs"] or {}).items():
+                    logprobs[choice["index"]].setdefault(name, []).extend(values)
+            if not killed:
+                killed = True
+                self.assertLess(len(texts[0]), len(body["prompt"]), "the echo was over before the kill")
+                os.kill(self.dsd.runner_row()["pid"], signal.SIGKILL)
+        self.assertIsNone(stream.error)
+        self.assertTrue(texts[0].startswith(body["prompt"]))
+        self.assertEqual(self.dsd.runner_row()["restarts"], 1)
+        for index, choice in enumerate(expected):
+            self.assertEqual(texts[index], choice["text"])
+            self.assertEqual(logprobs[index], choice["logprobs"])
+
     def test_concurrent_streams_all_survive(self):
         prompts = ["Once upon a time", "In the morning", "The bird said", "There was a king"]
         expected = {prompt: self.undisturbed(greedy(prompt, tokens=400))[0] for prompt in prompts}
