@@ -148,7 +148,7 @@ Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_specia
   std::vector<TokenId> tokens;
   if (prompt.kind == ipc::PromptKind::kChat) {
     if (!chat) return tl::unexpected<Error>(chat.error());
-    TRY_ASSIGN(tokens, chat->render(prompt.chat, tokenizer, limit));
+    TRY_ASSIGN(tokens, chat->render(prompt, tokenizer, limit));
   } else {
     TRY(limit.check(prompt.text.size()));
     tokens = tokenizer.encode(prompt.text, Tokenizer::Specials::kParse);

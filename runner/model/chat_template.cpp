@@ -1,23 +1,23 @@
 #include "runner/model/chat_template.h"
 
 #include <algorithm>
-#include <deque>
-#include <tuple>
 
-#include "runner/model/utf8.h"
+#include "runner/model/chat_variables.h"
+#include "runner/model/jinja/text_functions.h"
 
 namespace deepserve::runner {
 namespace {
 
-constexpr std::string_view kEndOfSentence =
-    "<\xef\xbd\x9c"
-    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>";
-constexpr std::string_view kBeginOfSentence =
-    "<\xef\xbd\x9c"
-    "begin\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>";
-constexpr std::string_view kThinkEnd = "</think>";
+using jinja::Author;
+using jinja::MarkedText;
+using jinja::Value;
 
-using Messages = std::span<const ipc::ChatMessage>;
+constexpr std::string_view kRoles[] = {"system", "user", "assistant", "tool"};
+constexpr std::string_view kHowToName =
+    "chat_template = \"chatml\" | \"llama3\" | \"deepseek-r1\" in the model's config section names one";
+
+// Stands at the end of a message that is to be continued while it is rendered, as in transformers.
+constexpr std::string_view kContinueMark = "CONTINUE_FINAL_MESSAGE_TAG ";
 
 std::vector<std::string_view> control_tokens(ChatFamily family) {
   switch (family) {
@@ -26,226 +26,165 @@ std::vector<std::string_view> control_tokens(ChatFamily family) {
     case ChatFamily::kLlama3:
       return {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"};
     case ChatFamily::kDeepSeekR1:
-      return {kDeepSeekUser, kDeepSeekAssistant, kEndOfSentence};
-    case ChatFamily::kCount:
-      break;
+      return {"<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"};
+    default:
+      return {};
+  }
+}
+
+bool has_token(const Vocabulary& vocabulary, std::string_view text) {
+  return std::find(vocabulary.tokens.begin(), vocabulary.tokens.end(), text) != vocabulary.tokens.end();
+}
+
+// What the template may call bos_token, eos_token and unk_token.
+jinja::Variables special_tokens(const Vocabulary& vocabulary, ChatFamily family) {
+  jinja::Variables specials;
+  const auto add = [&](std::string name, std::string_view text) {
+    specials.emplace_back(std::move(name), Value(text, Author::kTemplate));
+  };
+  const auto add_token = [&](std::string name, const std::optional<TokenId>& token) {
+    if (token && *token < vocabulary.tokens.size()) add(std::move(name), vocabulary.tokens[*token]);
+  };
+  add_token("bos_token", vocabulary.bos);
+  if (!vocabulary.bos) {
+    const bool deepseek = family == ChatFamily::kDeepSeekR1 || family == ChatFamily::kDeepSeek;
+    const std::string_view text = deepseek ? "<｜begin▁of▁sentence｜>" : "<|begin_of_text|>";
+    if (has_token(vocabulary, text)) add("bos_token", text);
+  }
+  add_token("eos_token", vocabulary.eos);
+  add_token("unk_token", vocabulary.unknown);
+  return specials;
+}
+
+Result<void> check_messages(const ipc::Prompt& prompt) {
+  if (prompt.chat.empty()) return fail(Code::kInvalidRequest, "a conversation needs at least one message");
+  for (size_t i = 0; i < prompt.chat.size(); ++i) {
+    if (std::find(std::begin(kRoles), std::end(kRoles), prompt.chat[i].role) != std::end(kRoles)) continue;
+    return fail(Code::kInvalidRequest,
+                "messages[{}] has an unknown role (known: system, user, assistant, tool)", i);
   }
   return {};
 }
 
-std::optional<TokenId> token_with_text(const Vocabulary& vocabulary, std::string_view text) {
-  const auto found = std::find(vocabulary.tokens.begin(), vocabulary.tokens.end(), text);
-  if (found == vocabulary.tokens.end()) return std::nullopt;
-  return static_cast<TokenId>(found - vocabulary.tokens.begin());
-}
-
-std::string_view without_leading_breaks(std::string_view text) {
-  return text.substr(std::min(text.find_first_not_of('\n'), text.size()));
-}
-
-std::string_view without_trailing_breaks(std::string_view text) {
-  return text.substr(0, text.find_last_not_of('\n') + 1);
-}
-
-std::string_view after_last(std::string_view text, std::string_view mark) {
-  const size_t at = text.rfind(mark);
-  return at == text.npos ? text : text.substr(at + mark.size());
-}
-
-// The prompt in parts; texts that are made here live as long as it.
-class Prompt {
- public:
-  void own(std::string_view text) { add(text, Tokenizer::Specials::kParse); }
-  void users(std::string_view text) { add(text, Tokenizer::Specials::kPlainText); }
-  std::string_view keep(std::string text) { return kept_.emplace_back(std::move(text)); }
-  std::span<const Tokenizer::Part> parts() const { return parts_; }
-  uint64_t bytes() const { return bytes_; }
-
- private:
-  void add(std::string_view text, Tokenizer::Specials specials) {
-    parts_.push_back({text, specials});
-    bytes_ += text.size();
-  }
-
-  uint64_t bytes_ = 0;
-  std::vector<Tokenizer::Part> parts_;
-  std::deque<std::string> kept_;
-};
-
-// The message that asked for what follows; the last one when no user spoke. Tool results do not count as
-// questions.
-size_t last_question(Messages messages) {
-  for (size_t i = messages.size(); i-- > 0;) {
-    const std::string& content = messages[i].content;
-    const bool tool_result = content.starts_with("<tool_response>") && content.ends_with("</tool_response>");
-    if (messages[i].role == "user" && !tool_result) return i;
-  }
-  return messages.size() - 1;
-}
-
-void add_qwen3_answer(Prompt& prompt, std::string_view whole, bool after_question, bool last) {
-  std::string_view answer = whole;
-  std::string_view reasoning;
-  if (const size_t end = whole.find(kThinkEnd); end != whole.npos) {
-    answer = without_leading_breaks(after_last(whole, kThinkEnd));
-    const std::string_view before = without_trailing_breaks(whole.substr(0, end));
-    reasoning = without_leading_breaks(after_last(before, "<think>"));
-  }
-  if (after_question && (last || !reasoning.empty())) {
-    prompt.own("<think>\n");
-    prompt.users(without_trailing_breaks(reasoning));
-    prompt.own("\n</think>\n\n");
-    answer = without_leading_breaks(answer);
-  }
-  prompt.users(answer);
-}
-
-void render_chatml(Prompt& prompt, Messages messages, const ChatStyle& style) {
-  if (!style.default_system.empty() && messages[0].role != "system") {
-    prompt.own("<|im_start|>system\n");
-    prompt.own(style.default_system);
-    prompt.own("<|im_end|>\n");
-  }
-  const size_t question = last_question(messages);
-  for (size_t i = 0; i < messages.size(); ++i) {
-    const auto& [role, content] = std::tie(messages[i].role, messages[i].content);
-    const bool last = i + 1 == messages.size();
-    prompt.own("<|im_start|>");
-    prompt.own(role);
-    prompt.own("\n");
-    if (role == "assistant" && style.history == ChatHistory::kQwen3) {
-      add_qwen3_answer(prompt, content, i > question, last);
-    } else if (role == "assistant" && style.history == ChatHistory::kLastVerbatim && !last) {
-      prompt.users(without_leading_breaks(after_last(content, kThinkEnd)));
-    } else {
-      prompt.users(content);
-    }
-    prompt.own("<|im_end|>\n");
-  }
-  prompt.own("<|im_start|>assistant\n");
-}
-
-void render_llama3(Prompt& prompt, Messages messages, const ChatStyle& style) {
-  if (style.dates_system) {
-    prompt.own("<|start_header_id|>system<|end_header_id|>\n\n");
-    prompt.own("Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
-    if (messages[0].role == "system") {
-      prompt.users(trim_like_python(messages[0].content));
-      messages = messages.subspan(1);
-    }
-    prompt.own("<|eot_id|>");
-  }
-  for (const auto& message : messages) {
-    const auto& [role, content] = std::tie(message.role, message.content);
-    prompt.own("<|start_header_id|>");
-    prompt.own(role);
-    prompt.own("<|end_header_id|>\n\n");
-    prompt.users(trim_like_python(content));
-    prompt.own("<|eot_id|>");
-  }
-  prompt.own("<|start_header_id|>assistant<|end_header_id|>\n\n");
-}
-
-void render_deepseek(Prompt& prompt, Messages messages, const ChatStyle& style) {
-  std::string system;
-  bool first_system = true;
-  for (const auto& message : messages) {
-    const auto& [role, content] = std::tie(message.role, message.content);
-    if (role != "system") continue;
-    if (!style.joins_systems) system.clear();
-    if (style.joins_systems && !first_system) system.append("\n\n");
-    system.append(content);
-    first_system = false;
-  }
-  prompt.users(prompt.keep(std::move(system)));
-  bool open = false;  // the answer's mark is there already
-  for (const auto& message : messages) {
-    const auto& [role, content] = std::tie(message.role, message.content);
-    if (role == "user") {
-      prompt.own(kDeepSeekUser);
-      prompt.users(content);
-      if (style.question_opens_answer) prompt.own(kDeepSeekAssistant);
-      open = style.question_opens_answer;
-    } else if (role == "assistant") {
-      if (!style.question_opens_answer) prompt.own(kDeepSeekAssistant);
-      prompt.users(style.history == ChatHistory::kAnswersOnly ? after_last(content, kThinkEnd) : content);
-      prompt.own(kEndOfSentence);
-      open = false;
-    }
-  }
-  if (!open) prompt.own(kDeepSeekAssistant);
-}
-
-Result<void> check_roles(Messages messages) {
-  if (messages.empty()) return fail(Code::kInvalidRequest, "a conversation needs at least one message");
-  for (size_t i = 0; i < messages.size(); ++i) {
-    const std::string& role = messages[i].role;
-    if (role == "system" || role == "user" || role == "assistant") continue;
-    return fail(Code::kInvalidRequest, "messages[{}] has an unknown role (known: system, user, assistant)",
-                i);
+// What a template does not read it would leave out without a word.
+Result<void> check_places(const ipc::Prompt& prompt, const jinja::Template& chat) {
+  if (!prompt.tools.empty() && !chat.reads("tools"))
+    return fail(Code::kNotSupported, "tools: this model's chat template has no place for tools");
+  for (size_t i = 0; i < prompt.chat.size(); ++i) {
+    if (!prompt.chat[i].tool_calls.empty() && !chat.mentions("tool_calls"))
+      return fail(Code::kNotSupported,
+                  "messages[{}].tool_calls: this model's chat template has no place for tool calls", i);
   }
   return {};
 }
 
-Result<TokenId> bos_of(const ChatStyle& style, const Vocabulary& vocabulary) {
-  if (vocabulary.bos) return *vocabulary.bos;
-  const std::string_view text =
-      style.family == ChatFamily::kDeepSeekR1 ? kBeginOfSentence : std::string_view("<|begin_of_text|>");
-  if (const std::optional<TokenId> token = token_with_text(vocabulary, text)) return *token;
-  return fail(Code::kNotSupported, "the chat template begins with a BOS token, the vocabulary has none");
+bool is_option_set(const jinja::Variables& options, std::string_view name) {
+  return std::any_of(options.begin(), options.end(),
+                     [&](const auto& option) { return option.first == name && option.second.truth(); });
 }
 
-Result<void> check_control_tokens(ChatFamily family, const Vocabulary& vocabulary) {
-  for (std::string_view text : control_tokens(family)) {
-    if (token_with_text(vocabulary, text)) continue;
-    return fail(Code::kNotSupported, "chat template {} needs the token {}, the vocabulary has none",
-                chat_family_name(family), text);
+// `text` up to where the last message ends in it.
+Result<MarkedText> up_to_continue_mark(const MarkedText& text) {
+  const std::string_view bytes = text.bytes();
+  const std::string_view word = kContinueMark.substr(0, kContinueMark.size() - 1);
+  const size_t at = bytes.rfind(word);
+  if (at == bytes.npos) {
+    return fail(Code::kInvalidRequest,
+                "continue_final_message: this model's chat template does not end with the last message");
   }
-  return {};
+  MarkedText kept = text.slice(0, at);
+  if (bytes.substr(at).starts_with(kContinueMark)) return kept;
+  return strip(kept, jinja::Side::kRight, std::nullopt);
+}
+
+Error of_template(Error error) {
+  error.message = "the model's chat template, " + error.message;
+  return error;
 }
 
 }  // namespace
 
 Result<ChatTemplate> ChatTemplate::detect(const Vocabulary& vocabulary) {
-  TRY_ASSIGN(ChatStyle style, detect_chat_style(vocabulary.chat_template));
-  return of_style(std::move(style), vocabulary);
+  const std::string& source = vocabulary.chat_template;
+  if (source.empty())
+    return fail(Code::kNotSupported, "the model file carries no chat template; {}", kHowToName);
+  auto parsed = jinja::Template::parse(source);
+  if (!parsed) {
+    return fail(parsed.error().code, "the model file's chat template cannot be used: {}; {}",
+                parsed.error().message, kHowToName);
+  }
+  const ChatFamily family = family_of_template(source);
+  return ChatTemplate(std::move(*parsed), family, special_tokens(vocabulary, family));
 }
 
 Result<ChatTemplate> ChatTemplate::of_family(ChatFamily family, const Vocabulary& vocabulary) {
-  return of_style(plain_chat_style(family), vocabulary);
-}
-
-Result<ChatTemplate> ChatTemplate::of_style(ChatStyle style, const Vocabulary& vocabulary) {
-  TRY(check_control_tokens(style.family, vocabulary));
-  TokenId bos = 0;
-  if (style.begins_with_bos) {
-    TRY_ASSIGN(bos, bos_of(style, vocabulary));
+  for (std::string_view text : control_tokens(family)) {
+    if (has_token(vocabulary, text)) continue;
+    return fail(Code::kNotSupported, "chat template {} needs the token {}, the vocabulary has none",
+                chat_family_name(family), text);
   }
-  return ChatTemplate(std::move(style), bos);
+  TRY_ASSIGN(jinja::Template parsed, jinja::Template::parse(plain_template(family)));
+  jinja::Variables specials = special_tokens(vocabulary, family);
+  const bool has_bos = std::any_of(specials.begin(), specials.end(),
+                                   [](const auto& special) { return special.first == "bos_token"; });
+  if (parsed.reads("bos_token") && !has_bos)
+    return fail(Code::kNotSupported, "the chat template begins with a BOS token, the vocabulary has none");
+  return ChatTemplate(std::move(parsed), family, std::move(specials));
 }
 
-Result<std::vector<TokenId>> ChatTemplate::render(Messages messages, const Tokenizer& tokenizer,
+Result<MarkedText> ChatTemplate::rendered(const ipc::Prompt& prompt, const jinja::Variables& options,
+                                          bool arguments_as_text) const {
+  jinja::Variables variables = specials_;
+  TRY_ASSIGN(Value messages, messages_variable(prompt, arguments_as_text));
+  TRY_ASSIGN(Value tools, tools_variable(prompt));
+  variables.emplace_back("messages", std::move(messages));
+  variables.emplace_back("tools", std::move(tools));
+  variables.emplace_back("documents", Value(jinja::None()));
+  variables.emplace_back("add_generation_prompt", Value(true));
+  variables.insert(variables.end(), options.begin(), options.end());
+  auto text = template_.render(variables);
+  if (!text) return tl::unexpected(of_template(std::move(text.error())));
+  return text;
+}
+
+Result<MarkedText> ChatTemplate::text(const ipc::Prompt& prompt) const {
+  TRY(check_messages(prompt));
+  TRY(check_places(prompt, template_));
+  TRY_ASSIGN(const jinja::Variables options, option_variables(prompt));
+  const bool continues = is_option_set(options, "continue_final_message");
+  if (continues && is_option_set(options, "add_generation_prompt"))
+    return fail(Code::kInvalidRequest, "continue_final_message and add_generation_prompt exclude each other");
+  jinja::Variables variables = options;
+  ipc::Prompt marked;
+  if (continues) {
+    marked = prompt;
+    marked.chat.back().content += kContinueMark;
+    variables.emplace_back("add_generation_prompt", Value(false));
+  }
+  const ipc::Prompt& source = continues ? marked : prompt;
+  auto text = rendered(source, variables, false);
+  const bool has_calls = std::any_of(prompt.chat.begin(), prompt.chat.end(),
+                                     [](const auto& message) { return !message.tool_calls.empty(); });
+  if (!text && has_calls) {
+    if (auto with_texts = rendered(source, variables, true)) text = std::move(with_texts);
+  }
+  if (!text || !continues) return text;
+  return up_to_continue_mark(*text);
+}
+
+Result<std::vector<TokenId>> ChatTemplate::render(const ipc::Prompt& prompt, const Tokenizer& tokenizer,
                                                   const TextLimit& limit) const {
-  TRY(check_roles(messages));
-  Prompt prompt;
-  switch (style_.family) {
-    case ChatFamily::kChatMl:
-      render_chatml(prompt, messages, style_);
-      break;
-    case ChatFamily::kLlama3:
-      render_llama3(prompt, messages, style_);
-      break;
-    case ChatFamily::kDeepSeekR1:
-      render_deepseek(prompt, messages, style_);
-      break;
-    case ChatFamily::kCount:
-      break;
+  TRY_ASSIGN(const MarkedText text, this->text(prompt));
+  TRY(limit.check(text.size()));
+  std::vector<Tokenizer::Part> parts;
+  size_t begin = 0;
+  for (const MarkedText::Run& run : text.runs()) {
+    parts.push_back({text.bytes().substr(begin, run.end - begin), run.author == Author::kTemplate
+                                                                      ? Tokenizer::Specials::kParse
+                                                                      : Tokenizer::Specials::kPlainText});
+    begin = run.end;
   }
-  prompt.own(style_.answer_begins);
-  TRY(limit.check(prompt.bytes()));
-  std::vector<TokenId> tokens = tokenizer.encode_parts(prompt.parts());
-  if (style_.begins_with_bos) tokens.insert(tokens.begin(), bos_);
-  return tokens;
+  return tokenizer.encode_parts(parts);
 }
 
 }  // namespace deepserve::runner

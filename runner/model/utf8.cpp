@@ -1,15 +1,12 @@
 #include "runner/model/utf8.h"
 
 namespace deepserve::runner {
-namespace {
 
 bool is_python_space(char32_t c) {
   return (c >= 0x9 && c <= 0xd) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
          (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
          c == 0x3000;
 }
-
-}  // namespace
 
 size_t append_whole_characters(std::string& out, std::string_view text) {
   while (!text.empty()) {

@@ -13,6 +13,8 @@ namespace deepserve::runner {
 // unfinished and were left out (0 to 3).
 size_t append_whole_characters(std::string& out, std::string_view text);
 
+// What Python's str.strip() and str.split() take for white space.
+bool is_python_space(char32_t c);
 // Without the white space at both ends, by Python's str.strip(), which is what Jinja's `trim` does.
 std::string_view trim_like_python(std::string_view text);
 

@@ -1,180 +1,27 @@
 #!/usr/bin/env python3
-"""Renders conversations with Jinja, for the unit test of runner/model/chat_template to compare with.
+"""Renders conversations with transformers, for the unit test of runner/model/chat_template to compare with.
 
     chat_templates.py                    writes chat_templates.json beside this file
     chat_templates.py --check            fails when that file is not what would be written
-    chat_templates.py --published DIR    also renders DIR/<name>.jinja, the template as its maker published
-                                         it, where there is one, and fails when it says anything else
+    chat_templates.py --published DIR --output FILE
+                                         writes the same for every DIR/*.jinja, templates as their makers
+                                         published them; CHAT_TEMPLATE_FIXTURES=FILE has the test read it
 
-The templates below say what the published ones say of plain conversations; what those say of tools is
-left out. Jinja runs as Hugging Face's apply_chat_template runs it (trim_blocks, lstrip_blocks, sandbox),
-without a date. Needs: jinja2.
+The templates below use what published ones use, in words of their own. transformers renders them, but for
+`strftime_now`, which is taken away: the fallback date is the same on every day. Arguments of tool calls are
+given as dictionaries, and as text where a template cannot do with dictionaries. A case whose rendering
+raises says so instead of a text. Needs: transformers, jinja2.
 """
 
 import argparse
+import copy
 import json
 import pathlib
 import sys
 
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from transformers.utils import chat_template_utils
 
-BOS = {
-    "llama3": "<|begin_of_text|>",
-    "llama3.1": "<|begin_of_text|>",
-    "llama3.2": "<|begin_of_text|>",
-    "deepseek-r1": "<｜begin▁of▁sentence｜>",
-    "deepseek-r1-distill": "<｜begin▁of▁sentence｜>",
-    "deepseek-r1-0528": "<｜begin▁of▁sentence｜>",
-}
-
-LLAMA3_DATED = """{{- bos_token }}
-{%- if not date_string is defined %}
-    {%- set date_string = "26 Jul 2024" %}
-{%- endif %}
-{%- if messages[0]['role'] == 'system' %}
-    {%- set system_message = messages[0]['content']|trim %}
-    {%- set messages = messages[1:] %}
-{%- else %}
-    {%- set system_message = "" %}
-{%- endif %}
-{{- "<|start_header_id|>system<|end_header_id|>\\n\\n" }}
-{{- "Cutting Knowledge Date: December 2023\\n" }}
-{{- "Today Date: " + date_string + "\\n\\n" }}
-{{- system_message }}
-{{- "<|eot_id|>" }}
-{%- for message in messages %}
-    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'
-        + message['content'] | trim + '<|eot_id|>' }}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
-{%- endif %}
-"""
-
-DEEPSEEK_LAST_SYSTEM = """{%- for message in messages %}{%- if message['role'] == 'system' %}
-{%- set ns.system_prompt = message['content'] %}{%- endif %}{%- endfor %}"""
-
-DEEPSEEK_ALL_SYSTEMS = """{%- for message in messages %}{%- if message['role'] == 'system' %}
-{%- if ns.is_first_sp %}
-{%- set ns.system_prompt = ns.system_prompt + message['content'] %}
-{%- set ns.is_first_sp = false %}{%- else %}
-{%- set ns.system_prompt = ns.system_prompt + '\\n\\n' + message['content'] %}
-{%- endif %}{%- endif %}{%- endfor %}"""
-
-DEEPSEEK_TURNS = """{{- bos_token }}{{- ns.system_prompt }}{%- for message in messages %}
-{%- if message['role'] == 'user' %}{{- '<｜User｜>' + message['content'] }}{%- endif %}
-{%- if message['role'] == 'assistant' %}{%- set content = message['content'] %}
-{%- if '</think>' in content %}{%- set content = content.split('</think>')[-1] %}{%- endif %}
-{{- '<｜Assistant｜>' + content + '<｜end▁of▁sentence｜>' }}{%- endif %}{%- endfor %}
-{%- if add_generation_prompt %}{{- '<｜Assistant｜><think>\\n' }}{%- endif %}"""
-
-TEMPLATES = {
-    "chatml": """{% for message in messages %}{{ '<|im_start|>' + message['role'] """
-    """+ '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"""
-    """{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}""",
-    "smollm2": """{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"""
-    """{{ '<|im_start|>system
-You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>
-' }}{% endif %}{{'<|im_start|>' + message['role'] + '
-' + message['content'] + '<|im_end|>' + '
-'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant
-' }}{% endif %}""",
-    "qwen2.5": """{%- if messages[0]['role'] == 'system' %}
-    {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
-{%- else %}
-    {{- '<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. """
-    """You are a helpful assistant.<|im_end|>\\n' }}
-{%- endif %}
-{%- for message in messages %}
-    {%- if message.role != "system" or not loop.first %}
-        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n' }}
-{%- endif %}
-""",
-    "qwen3": """{%- if messages[0].role == 'system' %}
-    {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
-{%- endif %}
-{%- set ns = namespace(searching=true, last_query_index=messages|length - 1) %}
-{%- for message in messages[::-1] %}
-    {%- set text = message.content %}
-    {%- set result = text.startswith('<tool_response>') and text.endswith('</tool_response>') %}
-    {%- if ns.searching and message.role == "user" and not result %}
-        {%- set ns.searching = false %}
-        {%- set ns.last_query_index = (messages|length - 1) - loop.index0 %}
-    {%- endif %}
-{%- endfor %}
-{%- for message in messages %}
-    {%- if (message.role == "user") or (message.role == "system" and not loop.first) %}
-        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
-    {%- elif message.role == "assistant" %}
-        {%- set content = message.content %}
-        {%- set reasoning = '' %}
-        {%- if '</think>' in message.content %}
-            {%- set before = content.split('</think>')[0].rstrip('\\n') %}
-            {%- set reasoning = before.split('<think>')[-1].lstrip('\\n') %}
-            {%- set content = content.split('</think>')[-1].lstrip('\\n') %}
-        {%- endif %}
-        {%- if loop.index0 > ns.last_query_index and (loop.last or reasoning) %}
-            {{- '<|im_start|>assistant\\n<think>\\n' + reasoning.strip('\\n') }}
-            {{- '\\n</think>\\n\\n' + content.lstrip('\\n') }}
-        {%- else %}
-            {{- '<|im_start|>assistant\\n' + content }}
-        {%- endif %}
-        {{- '<|im_end|>\\n' }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n' }}
-    {%- if enable_thinking is defined and enable_thinking is false %}
-        {{- '<think>\\n\\n</think>\\n\\n' }}
-    {%- endif %}
-{%- endif %}
-""",
-    "qwq": """{%- if messages[0]['role'] == 'system' %}
-    {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
-{%- endif %}
-{%- for message in messages %}
-    {%- if (message.role == "user") or (message.role == "system" and not loop.first) %}
-        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
-    {%- elif message.role == "assistant" %}
-        {%- set content = message.content %}
-        {%- if not loop.last %}
-            {%- set content = message.content.split('</think>')[-1].lstrip('\\n') %}
-        {%- endif %}
-        {{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>' + '\\n' }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n<think>\\n' }}
-{%- endif %}
-""",
-    "llama3": """{% set loop_messages = messages %}{% for message in loop_messages %}"""
-    """{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'"""
-    """+ message['content'] | trim + '<|eot_id|>' %}"""
-    """{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}"""
-    """{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}""",
-    "llama3.1": LLAMA3_DATED,
-    "llama3.2": LLAMA3_DATED.replace(
-        '{%- set date_string = "26 Jul 2024" %}',
-        '{%- if strftime_now is defined %}{%- set date_string = strftime_now("%d %b %Y") %}'
-        '{%- else %}{%- set date_string = "26 Jul 2024" %}{%- endif %}'),
-    "deepseek-r1-distill": "{%- set ns = namespace(system_prompt='') %}" + DEEPSEEK_LAST_SYSTEM
-    + DEEPSEEK_TURNS,
-    "deepseek-r1": "{%- set ns = namespace(system_prompt='', is_first_sp=true) %}" + DEEPSEEK_ALL_SYSTEMS
-    + DEEPSEEK_TURNS,
-    "deepseek-r1-0528": "{%- set ns = namespace(system_prompt='', is_first_sp=true, is_last_user=false) %}"
-    + DEEPSEEK_ALL_SYSTEMS + """{{- bos_token }}{{- ns.system_prompt }}{%- for message in messages %}
-{%- set content = message['content'] %}
-{%- if message['role'] == 'user' %}{%- set ns.is_last_user = true %}
-{{- '<｜User｜>' + content + '<｜Assistant｜>' }}{%- endif %}
-{%- if message['role'] == 'assistant' %}{%- set ns.is_last_user = false %}
-{%- if '</think>' in content %}{%- set content = content.split('</think>')[-1] %}{%- endif %}
-{{- content + '<｜end▁of▁sentence｜>' }}{%- endif %}{%- endfor %}
-{%- if add_generation_prompt and not ns.is_last_user %}{{- '<｜Assistant｜>' }}{%- endif %}""",
-}
+from chat_template_sources import BOS, BOS_BY_MARK, EOS, TEMPLATES
 
 
 def talk(*turns):
@@ -213,33 +60,137 @@ CONVERSATIONS = [
 ]
 
 
-def render(source, messages, bos):
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(source)
-    return template.render(messages=messages, add_generation_prompt=True, bos_token=bos)
+def call(name, arguments, call_id="call_1"):
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def fixtures():
-    for name, source in TEMPLATES.items():
-        bos = BOS.get(name, "")
-        cases = [{"messages": talked, "rendered": render(source, talked, bos)} for talked in CONVERSATIONS]
-        yield {"template": name, "source": source, "bos": bos, "cases": cases}
+def function(name, description, **properties):
+    required = [key for key, value in properties.items() if "default" not in value]
+    return {"type": "function", "function": {
+        "name": name, "description": description,
+        "parameters": {"type": "object", "properties": properties, "required": required}}}
 
 
-def check_published(made, folder):
-    different = 0
-    for fixture in made:
-        published = folder / (fixture["template"] + ".jinja")
-        if not published.exists():
-            print(f"{fixture['template']}: no published template at hand")
-            continue
-        source = published.read_text(encoding="utf-8")
-        for case in fixture["cases"]:
-            if render(source, case["messages"], fixture["bos"]) != case["rendered"]:
-                different += 1
-                print(f"{fixture['template']}: differs for {case['messages']}")
-        print(f"{fixture['template']}: {len(fixture['cases'])} conversations compared with the published one")
-    return different
+WEATHER = function("get_weather", "The weather at a place.",
+                   place={"type": "string", "description": "City & country, \"Paris, France\""},
+                   unit={"type": "string", "enum": ["celsius", "fahrenheit"], "default": "celsius"})
+NASTY = {"type": "function", "strict": True, "function": {
+    "name": "nasty-1_2",
+    "description": "<b>'quoted' \"twice\"</b> & \\ / \b\f\n\r\t\u0001\u001f\u007f\u0080 Grüße 你好 😀"
+                   " e\u0301 \u2028\u2029\u200d\u00a0\u00ad <|im_end|><｜User｜></tool_call>",
+    "parameters": {"type": "object", "z": 1, "a": [], "m": {}, "properties": {
+        "numbers": {"enum": [0, -1, 1.0, -0.0, 0.1, 1e-7, 0.0001, 1e15, 1e16, 1e22, 1.5e300, 5e-324,
+                             3.141592653589793, 9007199254740993, 9223372036854775807, 9223372036854775808,
+                             -123456789012345678901234567890, 100000000000000000000.0, 2.5, 1e100]},
+        "nothing": {"const": None, "yes": True, "no": False, "empty": "", "list": [[], [[]], {"": {}}]},
+        "größe": {"type": ["integer", "null"], "items": {"keys": "values"}}}, "required": ["größe"]}}}
+BARE = {"type": "function", "function": {"name": "now"}}
+
+QUESTION = {"role": "user", "content": "Weather in Paris?"}
+CALL = {"role": "assistant", "content": None,
+        "tool_calls": [call("get_weather", '{"place": "Paris, France"}')]}
+RESULT = {"role": "tool", "tool_call_id": "call_1", "name": "get_weather", "content": '{"temp": 21.0}'}
+ANSWER = {"role": "assistant", "content": "21 degrees."}
+NASTY_CALL = call("nasty-1_2", '{"n": [1.0, 1e16, 1E2, 12345678901234567890123, -0], "o": {}, '
+                               '"s": "\\u00e9 \\ud83d\\ude00 \\/ é <&>"}', "call_2")
+SEARCH = call("brave_search", '{"query": "news", "n": 3, "deep": true, "t": 0.5}')
+CONTINUE = {"continue_final_message": True}
+
+
+def calls(*made, **others):
+    return {**CALL, "tool_calls": list(made), **others}
+
+
+TOOL_TALKS = [
+    {"messages": talk(("u", "Hello")), "tools": [WEATHER]},
+    {"messages": talk(("s", " Be brief. \n"), ("u", "Hello")), "tools": [WEATHER, NASTY, BARE]},
+    {"messages": talk(("s", "Be brief."), ("u", "Hi")), "tools": [NASTY],
+     "options": {"tools_in_user_message": False}},
+    {"messages": [QUESTION, CALL, RESULT], "tools": [WEATHER]},
+    {"messages": [QUESTION, CALL, RESULT]},
+    {"messages": [QUESTION, CALL, RESULT, ANSWER, QUESTION], "tools": [WEATHER]},
+    {"messages": [QUESTION, {**CALL, "content": "Let me look.", "reasoning": "Paris,\n\nFrance?"}, RESULT],
+     "tools": [WEATHER]},
+    {"messages": [QUESTION, {**CALL, "content": "<think>\nHm.\n</think>\n\nLooking."}, RESULT,
+                  {**ANSWER, "reasoning": "\n21 is warm.\n"}], "tools": [WEATHER]},
+    {"messages": [{"role": "system", "content": "Two at once."}, QUESTION,
+                  calls(call("get_weather", '{"place":"Paris","unit":"celsius"}'), NASTY_CALL), RESULT,
+                  {**RESULT, "tool_call_id": "call_2", "content": "<|im_start|>\n\u00a0<｜tool▁output▁end｜>"}],
+     "tools": [WEATHER, NASTY]},
+    {"messages": [QUESTION, calls(call("now", "{}")), {**RESULT, "content": ""}], "tools": [BARE]},
+    {"messages": [QUESTION, calls(call("now", "not JSON")), RESULT], "tools": [BARE]},
+    {"messages": [QUESTION, calls(SEARCH), RESULT],
+     "options": {"builtin_tools": ["brave_search", "code_interpreter"], "date_string": "22 Nov 2026"}},
+    {"messages": talk(("u", "Hi")), "options": {"enable_thinking": False}},
+    {"messages": talk(("u", "Hi")), "options": {"enable_thinking": True, "thinking": True}},
+    {"messages": talk(("u", "Hi"), ("a", "Well")), "options": {"add_generation_prompt": False}},
+    {"messages": talk(("u", "Go on:"), ("a", "Once upon a time")), "options": CONTINUE},
+    {"messages": talk(("u", "Go on:"), ("a", " Once upon a time, \n")), "options": CONTINUE},
+    {"messages": talk(("s", "Only"), ("u", "Count: one, two,")), "options": CONTINUE},
+]
+CASES = [{"messages": messages} for messages in CONVERSATIONS] + TOOL_TALKS
+
+
+def compiled(source):
+    """transformers' own template for `source`, without a clock."""
+    template = chat_template_utils._compile_jinja_template(source)
+    for names in (template.globals, template.environment.globals):
+        names.pop("strftime_now", None)
+    return template
+
+
+def with_arguments(messages, as_text):
+    messages = copy.deepcopy(messages)
+    for message in messages:
+        if "reasoning" in message:
+            message["reasoning_content"] = message.pop("reasoning")
+        for one in message.get("tool_calls", []):
+            try:
+                parsed = json.loads(one["function"]["arguments"])
+            except ValueError:
+                continue
+            if not as_text and isinstance(parsed, dict):
+                one["function"]["arguments"] = parsed
+    return messages
+
+
+def render(source, case, specials):
+    """The text, or None where it raises."""
+    options = dict(case.get("options", {}))
+    options.setdefault("add_generation_prompt", not options.get("continue_final_message", False))
+    compiled(source)
+    for as_text in (False, True):
+        try:
+            rendered, _ = chat_template_utils.render_jinja_template(
+                conversations=[with_arguments(case["messages"], as_text)], tools=case.get("tools"),
+                chat_template=source, **options, **specials)
+            return rendered[0]
+        except Exception:  # a template may fail in any way
+            if not any("tool_calls" in message for message in case["messages"]):
+                break
+    return None
+
+
+def fixture(name, source, bos, eos):
+    specials = {key: value for key, value in (("bos_token", bos), ("eos_token", eos)) if value}
+    cases = []
+    for case in CASES:
+        made = {"messages": [dict(message) for message in case["messages"]]}
+        for message in made["messages"]:
+            if "tool_calls" in message:
+                message["tool_calls"] = json.dumps(message["tool_calls"], ensure_ascii=False)
+        for key in ("tools", "options"):
+            if key in case:
+                made[key] = json.dumps(case[key], ensure_ascii=False)
+        cases.append({**made, "rendered": render(source, case, specials)})
+    return {"template": name, "source": source, "bos": bos, "eos": eos, "cases": cases}
+
+
+def published(folder):
+    for path in sorted(folder.glob("*.jinja")):
+        source = path.read_text(encoding="utf-8")
+        bos = next((text for mark, text in BOS_BY_MARK.items() if mark in source), "<s>")
+        yield fixture(path.stem, source, bos, "</s>" if bos == "<s>" else "<|im_end|>")
 
 
 def main():
@@ -247,15 +198,23 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     arguments.add_argument("--check", action="store_true")
     arguments.add_argument("--published", type=pathlib.Path)
+    arguments.add_argument("--output", type=pathlib.Path,
+                           default=pathlib.Path(__file__).with_suffix(".json"))
     options = arguments.parse_args()
-    made = list(fixtures())
-    text = json.dumps(made, ensure_ascii=True, indent=1) + "\n"
-    target = pathlib.Path(__file__).with_suffix(".json")
-    if options.published and check_published(made, options.published):
-        sys.exit(1)
+    if options.published:
+        made = list(published(options.published))
+    else:
+        made = [fixture(name, source, BOS.get(name, ""), EOS.get(name, ""))
+                for name, source in TEMPLATES.items()]
+    text = json.dumps(made, ensure_ascii=True, indent=None, separators=(",", ":")) + "\n"
+    text = text.replace('},{"messages"', '},\n{"messages"').replace('},{"template"', '},\n{"template"')
     if options.check:
-        sys.exit(0 if target.read_text(encoding="utf-8") == text else f"{target} is out of date")
-    target.write_text(text, encoding="utf-8")
+        is_made = options.output.read_text(encoding="utf-8") == text
+        sys.exit(0 if is_made else f"{options.output} is out of date")
+    options.output.write_text(text, encoding="utf-8")
+    cases = [case for one in made for case in one["cases"]]
+    raising = sum(case["rendered"] is None for case in cases)
+    print(f"{len(made)} templates, {len(cases)} cases, {raising} of them raising")
 
 
 main()

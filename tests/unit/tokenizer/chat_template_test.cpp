@@ -14,6 +14,7 @@ namespace {
 using Messages = std::vector<ipc::ChatMessage>;
 
 constexpr std::string_view kControlTokens[] = {
+    "<s>",
     "<|im_start|>",
     "<|im_end|>",
     "<|begin_of_text|>",
@@ -27,7 +28,7 @@ constexpr std::string_view kControlTokens[] = {
 };
 
 Vocabulary vocabulary_with(std::string_view source, std::string_view bos = {}) {
-  Vocabulary vocabulary = byte_vocabulary("qwen2");
+  Vocabulary vocabulary = byte_vocabulary("llama-bpe");  // Qwen's brings text to NFC
   for (std::string_view text : kControlTokens) {
     const TokenId token = add_token(vocabulary, std::string(text), TokenKind::kControl);
     if (text == bos) vocabulary.bos = token;
@@ -42,40 +43,116 @@ std::string shown(const Tokenizer& tokenizer, const std::vector<TokenId>& tokens
   return text;
 }
 
-std::string rendered(const ChatTemplate& chat, const Vocabulary& vocabulary, const Messages& messages) {
+ipc::Prompt prompt_of(const Messages& messages) {
+  ipc::Prompt prompt;
+  prompt.kind = ipc::PromptKind::kChat;
+  prompt.chat = messages;
+  return prompt;
+}
+
+std::string rendered(const ChatTemplate& chat, const Vocabulary& vocabulary, const ipc::Prompt& prompt) {
   const auto tokenizer = *Tokenizer::make(vocabulary);
-  const auto tokens = chat.render(messages, *tokenizer);
+  const auto tokens = chat.render(prompt, *tokenizer);
   EXPECT_TRUE(tokens) << (tokens ? "" : tokens.error().message);
   return tokens ? shown(*tokenizer, *tokens) : std::string();
 }
 
-boost::json::array fixtures() {
-  std::ifstream file(CHAT_TEMPLATE_FIXTURES);
+boost::json::array fixtures(const std::string& path) {
+  std::ifstream file(path);
   std::stringstream text;
   text << file.rdbuf();
   return boost::json::parse(text.str()).as_array();
 }
 
-TEST(ChatTemplate, RendersEveryConversationAsJinjaDoes) {
-  size_t cases = 0;
-  for (const boost::json::value& fixture : fixtures()) {
-    const std::string_view name = fixture.at("template").as_string();
-    const Vocabulary vocabulary =
-        vocabulary_with(fixture.at("source").as_string(), fixture.at("bos").as_string());
-    const Result<ChatTemplate> chat = ChatTemplate::detect(vocabulary);
-    ASSERT_TRUE(chat) << name << ": " << chat.error().message;
-    for (const boost::json::value& one : fixture.at("cases").as_array()) {
-      Messages messages;
-      for (const boost::json::value& message : one.at("messages").as_array()) {
-        messages.push_back(
-            {std::string(message.at("role").as_string()), std::string(message.at("content").as_string())});
-      }
-      EXPECT_EQ(rendered(*chat, vocabulary, messages), std::string_view(one.at("rendered").as_string()))
-          << name << ": " << boost::json::serialize(one.at("messages"));
-      ++cases;
+std::string text_at(const boost::json::object& object, std::string_view key) {
+  const boost::json::value* value = object.if_contains(key);
+  return value == nullptr || value->is_null() ? std::string() : std::string(value->as_string());
+}
+
+ipc::Prompt fixed_prompt(const boost::json::object& fixture) {
+  ipc::Prompt prompt = prompt_of(Messages());
+  for (const boost::json::value& value : fixture.at("messages").as_array()) {
+    const boost::json::object& message = value.as_object();
+    prompt.chat.push_back({text_at(message, "role"), text_at(message, "content"), text_at(message, "name"),
+                           text_at(message, "reasoning"), text_at(message, "tool_calls"),
+                           text_at(message, "tool_call_id")});
+  }
+  prompt.tools = text_at(fixture, "tools");
+  prompt.template_options = text_at(fixture, "options");
+  return prompt;
+}
+
+struct Compared {
+  size_t equal = 0;
+  size_t refused_by_both = 0;
+  size_t without_place = 0;  // we refuse tools that the template leaves out without a word
+};
+
+// The text, and the tokens that its bytes become. An expected null says that transformers raised.
+void compare(const boost::json::object& fixture, const ChatTemplate& chat, const Vocabulary& vocabulary,
+             Compared& compared) {
+  const auto tokenizer = *Tokenizer::make(vocabulary);
+  for (const boost::json::value& one : fixture.at("cases").as_array()) {
+    const ipc::Prompt prompt = fixed_prompt(one.as_object());
+    const auto text = chat.text(prompt);
+    const std::string about = text_at(fixture, "template") + ": " +
+                              boost::json::serialize(one.at("messages")) + prompt.tools +
+                              prompt.template_options;
+    if (!text && text.error().message.find("has no place for") != std::string::npos) {
+      ++compared.without_place;
+    } else if (one.at("rendered").is_null()) {
+      EXPECT_FALSE(text) << about;
+      ++compared.refused_by_both;
+    } else {
+      const std::string_view expected = one.at("rendered").as_string();
+      ASSERT_TRUE(text) << about << ": " << text.error().message;
+      EXPECT_EQ(text->bytes(), expected) << about;
+      EXPECT_EQ(shown(*tokenizer, *chat.render(prompt, *tokenizer)), expected) << about;
+      ++compared.equal;
     }
   }
-  EXPECT_GE(cases, 200u);
+}
+
+Vocabulary vocabulary_of(const boost::json::object& fixture) {
+  Vocabulary vocabulary = vocabulary_with(text_at(fixture, "source"), text_at(fixture, "bos"));
+  const std::string eos = text_at(fixture, "eos");
+  if (!eos.empty()) vocabulary.eos = add_token(vocabulary, eos, TokenKind::kControl);
+  return vocabulary;
+}
+
+TEST(ChatTemplate, RendersEveryConversationAsTransformersDoes) {
+  Compared compared;
+  for (const boost::json::value& value : fixtures(CHAT_TEMPLATE_FIXTURES)) {
+    const boost::json::object& fixture = value.as_object();
+    const Vocabulary vocabulary = vocabulary_of(fixture);
+    const Result<ChatTemplate> chat = ChatTemplate::detect(vocabulary);
+    ASSERT_TRUE(chat) << text_at(fixture, "template") << ": " << chat.error().message;
+    compare(fixture, *chat, vocabulary, compared);
+  }
+  EXPECT_GE(compared.equal, 400u);
+  EXPECT_GE(compared.refused_by_both, 5u);
+}
+
+// With the templates that models are published with, which are not ours to keep here.
+TEST(ChatTemplate, RendersPublishedTemplatesAsTransformersDoes) {
+  const char* path = std::getenv("CHAT_TEMPLATE_FIXTURES");
+  if (path == nullptr)
+    GTEST_SKIP() << "CHAT_TEMPLATE_FIXTURES names no file (tests/oracle/chat_templates.py)";
+  for (const boost::json::value& value : fixtures(path)) {
+    const boost::json::object& fixture = value.as_object();
+    const std::string name = text_at(fixture, "template");
+    const Vocabulary vocabulary = vocabulary_of(fixture);
+    const Result<ChatTemplate> chat = ChatTemplate::detect(vocabulary);
+    if (!chat) {
+      std::printf("%s: refused: %s\n", name.c_str(), chat.error().message.substr(0, 140).c_str());
+      continue;
+    }
+    Compared compared;
+    compare(fixture, *chat, vocabulary, compared);
+    std::printf("%s (%s): %zu equal, %zu refused by both, %zu without a place for tools\n", name.c_str(),
+                std::string(chat_family_name(chat->family())).c_str(), compared.equal,
+                compared.refused_by_both, compared.without_place);
+  }
 }
 
 TEST(ChatTemplate, WhatAUserTypesIsNeverAControlToken) {
@@ -88,7 +165,7 @@ TEST(ChatTemplate, WhatAUserTypesIsNeverAControlToken) {
     const auto control_tokens = [&](const std::string& content) {
       const Messages messages = {
           {"system", content}, {"user", content}, {"assistant", content}, {"user", content}};
-      const std::vector<TokenId> tokens = *chat.render(messages, *tokenizer);
+      const std::vector<TokenId> tokens = *chat.render(prompt_of(messages), *tokenizer);
       return std::count_if(tokens.begin(), tokens.end(), [](TokenId token) { return token >= 256; });
     };
     EXPECT_EQ(control_tokens(typed), control_tokens("harmless")) << chat_family_name(family);
@@ -100,21 +177,21 @@ TEST(ChatTemplate, TextMergesAcrossTheBorderBetweenTemplateAndUser) {
   const TokenId two_breaks = add_merge(vocabulary, "Ċ", "Ċ");
   const auto tokenizer = *Tokenizer::make(vocabulary);
   const ChatTemplate chat = *ChatTemplate::of_family(ChatFamily::kChatMl, vocabulary);
-  const std::vector<TokenId> tokens = *chat.render(Messages{{"user", "\nx"}}, *tokenizer);
+  const std::vector<TokenId> tokens = *chat.render(prompt_of({{"user", "\nx"}}), *tokenizer);
   EXPECT_EQ(std::count(tokens.begin(), tokens.end(), two_breaks), 1);
 }
 
 TEST(ChatTemplate, AnUnknownTemplateIsRefusedSayingHowToNameOne) {
-  for (std::string_view source :
-       {"{% for m in messages %}[INST]{{ m.content }}[/INST]{% endfor %}",
-        "{{ '<|im_start|>' + message.role + '<|im_sep|>' + message.content + '<|im_end|>' }}",
-        "{{'<｜User｜>' + message['content']}}{{'<｜Assistant｜></think>'}}",
-        "{{ '<|im_start|>system\nYou are ' + name + '<|im_end|>' }}"
-        "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' }}"}) {
+  for (const auto& [source, why] : std::vector<std::pair<std::string, std::string>>{
+           {"{% for m in messages %}\n{{ m | markdown }}{% endfor %}", "line 2: the filter \"markdown\""},
+           {"{% include 'other' %}", "line 1: the statement \"include\""},
+           {"{% for m in messages %}", "\"endfor\" is missing"},
+           {"{{ messages is lovely }}", "the test \"lovely\""},
+           {"{{ 'open", "a string does not end"}}) {
     const Result<ChatTemplate> chat = ChatTemplate::detect(vocabulary_with(source));
     ASSERT_FALSE(chat) << source;
     EXPECT_EQ(chat.error().code, Code::kNotSupported);
-    EXPECT_NE(chat.error().message.find("of no known family"), std::string::npos);
+    EXPECT_NE(chat.error().message.find(why), std::string::npos) << chat.error().message;
     EXPECT_NE(chat.error().message.find("chat_template = \"chatml\" | \"llama3\" | \"deepseek-r1\""),
               std::string::npos);
   }
@@ -122,17 +199,15 @@ TEST(ChatTemplate, AnUnknownTemplateIsRefusedSayingHowToNameOne) {
             std::string::npos);
 }
 
-// Quadratic recognition would take a quarter of an hour for these.
-TEST(ChatTemplate, MegabytesOfOneMarkAreReadInLinearTime) {
-  constexpr std::string_view kChatMl =
-      "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' }}";
-  for (std::string_view mark : {"\\n", "[role]", "<|im_start|>system", "<|im_start|>system\\n"}) {
-    std::string source(kChatMl);
-    for (size_t bytes = 0; bytes < size_t{4} << 20; bytes += mark.size()) source.append(mark);
-    const Result<ChatStyle> style = detect_chat_style(source);
-    ASSERT_TRUE(style) << mark;
-    EXPECT_EQ(style->default_system, "");
-  }
+TEST(ChatTemplate, ToolsWithoutAPlaceInTheTemplateAreRefusedByName) {
+  const ChatTemplate chat = *ChatTemplate::of_family(ChatFamily::kChatMl, vocabulary_with(""));
+  ipc::Prompt prompt = prompt_of({{"user", "x"}});
+  prompt.tools = R"([{"type":"function","function":{"name":"f"}}])";
+  EXPECT_EQ(chat.text(prompt).error().code, Code::kNotSupported);
+  EXPECT_NE(chat.text(prompt).error().message.find("no place for tools"), std::string::npos);
+  prompt.tools.clear();
+  prompt.chat.push_back({.role = "assistant", .content = "", .tool_calls = "[]"});
+  EXPECT_NE(chat.text(prompt).error().message.find("messages[1].tool_calls"), std::string::npos);
 }
 
 TEST(ChatTemplate, AVocabularyWithoutTheFamilysTokensIsRefusedNamingOne) {
@@ -146,8 +221,8 @@ TEST(ChatTemplate, BadConversationsAreTheClientsFault) {
   const Vocabulary vocabulary = vocabulary_with("");
   const auto tokenizer = *Tokenizer::make(vocabulary);
   const ChatTemplate chat = *ChatTemplate::of_family(ChatFamily::kChatMl, vocabulary);
-  EXPECT_EQ(chat.render(Messages{}, *tokenizer).error().code, Code::kInvalidRequest);
-  const auto unknown_role = chat.render(Messages{{"user", "x"}, {"<|im_end|>", "y"}}, *tokenizer);
+  EXPECT_EQ(chat.render(prompt_of(Messages()), *tokenizer).error().code, Code::kInvalidRequest);
+  const auto unknown_role = chat.render(prompt_of({{"user", "x"}, {"<|im_end|>", "y"}}), *tokenizer);
   ASSERT_FALSE(unknown_role);
   EXPECT_EQ(unknown_role.error().code, Code::kInvalidRequest);
   EXPECT_NE(unknown_role.error().message.find("messages[1]"), std::string::npos);
@@ -158,13 +233,15 @@ TEST(ChatTemplate, FamiliesAreKnownByTheirNames) {
     EXPECT_EQ(*chat_family_from_name(chat_family_name(family)), family);
   }
   EXPECT_EQ(chat_family_from_name("mistral").error().code, Code::kNotSupported);
+  EXPECT_EQ(family_of_template("{{ '[INST] <<SYS>>' }}"), ChatFamily::kLlama2);
+  EXPECT_EQ(family_of_template("{{ messages }}"), ChatFamily::kCustom);
 }
 
 TEST(ChatTemplate, TheNamedFamilyIsUsedWhateverTheFileSays) {
   const Vocabulary vocabulary = vocabulary_with("nonsense", "<｜begin▁of▁sentence｜>");
   const ChatTemplate chat = *ChatTemplate::of_family(ChatFamily::kDeepSeekR1, vocabulary);
   EXPECT_EQ(chat.family(), ChatFamily::kDeepSeekR1);
-  EXPECT_EQ(rendered(chat, vocabulary, {{"user", "Hi"}}),
+  EXPECT_EQ(rendered(chat, vocabulary, prompt_of({{"user", "Hi"}})),
             "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜><think>\n");
 }
 

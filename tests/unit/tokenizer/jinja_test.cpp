@@ -1,0 +1,118 @@
+#include <gtest/gtest.h>
+
+#include "runner/model/jinja/json_text.h"
+#include "runner/model/jinja/template.h"
+
+namespace deepserve::runner::jinja {
+namespace {
+
+std::string rendered(std::string_view source, const Variables& variables = {}) {
+  const auto parsed = Template::parse(source);
+  if (!parsed) return "refused: " + parsed.error().message;
+  const auto text = parsed->render(variables);
+  return text ? std::string(text->bytes()) : "failed: " + text.error().message;
+}
+
+Value user_text(std::string_view text) {
+  return Value(text, Author::kUser);
+}
+
+// Each byte of a rendering as the letter of its author.
+std::string authors(std::string_view source, const Variables& variables) {
+  const MarkedText text = *Template::parse(source)->render(variables);
+  std::string letters;
+  for (const MarkedText::Run& run : text.runs())
+    letters.append(run.end - letters.size(), run.author == Author::kUser ? 'u' : 't');
+  return letters;
+}
+
+TEST(Jinja, WhoWroteAByteIsKnownWhateverBecomesOfIt) {
+  const Variables variables = {{"x", user_text(" a-B ")}};
+  EXPECT_EQ(authors("<{{ x }}>", variables), "tuuuuut");
+  EXPECT_EQ(authors("{{ '<' + x | trim + '>' }}", variables), "tuuut");
+  EXPECT_EQ(authors("{{ x.strip().upper().replace('-', '+++') }}", variables), "utttu");
+  EXPECT_EQ(authors("{{ x.split('-') | join('__') }}", variables), "uuttuu");
+  EXPECT_EQ(authors("{{ ('[' ~ x ~ ']')[::-1] }}", variables), "tuuuuut");
+  EXPECT_EQ(authors("{% set y %}({{ x | length }}{{ x[1:2] }}){% endset %}{{ y }}", variables), "tuut");
+  EXPECT_EQ(authors("{{ {'k': x} | tojson }}", variables), std::string(14, 'u'));
+  EXPECT_EQ(authors("{% macro m(a) %}<{{ a }}>{% endmacro %}{{ m(x) }}", variables), "tuuuuut");
+}
+
+TEST(Jinja, WhiteSpaceGoesAsTagsSay) {
+  EXPECT_EQ(rendered("a\n  {% if true %}\n b\n  {% endif %}\nc\n"), "a\n b\nc");
+  EXPECT_EQ(rendered("a \n {%- if true -%} \n b {%- endif %}\n\nc"), "ab\nc");
+  EXPECT_EQ(rendered("a\n  {%+ if true +%}\n b{% endif %}"), "a\n  \n b");
+  EXPECT_EQ(rendered("a {# note #}\n  {#- more -#} b\r\n{{ 1 }}\r{{ 2 }}"), "a b\n1\n2");
+  EXPECT_EQ(rendered("  {{ 1 }}\n  {{- 2 -}}  \n3"), "  123");
+}
+
+TEST(Jinja, SetInsideALoopStaysThereAndANamespaceDoesNot) {
+  EXPECT_EQ(rendered("{% set x = 1 %}{% for i in [1, 2] %}{% set x = x + i %}{{ x }}{% endfor %}{{ x }}"),
+            "231");
+  EXPECT_EQ(
+      rendered(
+          "{% set n = namespace(x=1) %}{% for i in [1, 2] %}{% set n.x = n.x + i %}{% endfor %}{{ n.x }}"),
+      "4");
+}
+
+TEST(Jinja, WhatATemplateCannotDoNamesTheLineAndNotTheUsersWords) {
+  const Variables variables = {{"x", user_text("secret")}};
+  EXPECT_EQ(rendered("\n\n{{ raise_exception('No ' + x + '!') }}", variables),
+            "failed: line 3: the model does not take this conversation: No ...!");
+  EXPECT_EQ(rendered("{{ x + 1 }}", variables), "failed: line 1: str + int");
+  EXPECT_EQ(rendered("{{ nothing.at_all }}"), "failed: line 1: \"at_all\" of something that is undefined");
+  EXPECT_EQ(rendered("\n{{ strftime_now('%d') }}"),
+            "failed: line 2: \"strftime_now\", which it calls, is not supported");
+  EXPECT_EQ(rendered("{{ [1].append(2) }}"),
+            "failed: line 1: the method append() of a list is not supported");
+}
+
+TEST(Jinja, HostileTemplatesAreStopped) {
+  const auto repeated = [](std::string_view text, size_t count) {
+    std::string made;
+    for (size_t i = 0; i < count; ++i) made += text;
+    return made;
+  };
+  EXPECT_EQ(rendered(repeated("x", kSourceBytesMax + 1)).substr(0, 8), "refused:");
+  EXPECT_EQ(rendered("{{ " + repeated("(", 5000) + "1" + repeated(")", 5000) + " }}").substr(0, 8),
+            "refused:");
+  EXPECT_EQ(rendered("{{ x" + repeated(".a", 5000) + " }}").substr(0, 8), "refused:");
+  EXPECT_EQ(rendered("{{ 1" + repeated("+1", 5000) + " }}").substr(0, 8), "refused:");
+  EXPECT_EQ(rendered("{{ " + repeated("not ", 5000) + "1 }}").substr(0, 8), "refused:");
+  EXPECT_EQ(rendered(repeated("{% if 1 %}", 5000)).substr(0, 8), "refused:");
+  EXPECT_EQ(rendered(repeated("{% if 1 %}{% elif 1 %}", 5000)).substr(0, 8), "refused:");
+  EXPECT_EQ(rendered("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}").substr(0, 7), "failed:");
+  const std::string loops = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
+  EXPECT_EQ(rendered(loops).substr(0, 7), "failed:");
+  const std::string doubling =
+      "{% set n = namespace(x='0123456789') %}{% for a in range(64) %}{% set n.x = n.x + n.x %}{% endfor %}";
+  EXPECT_EQ(rendered(doubling).substr(0, 7), "failed:");
+  const std::string nesting =
+      "{% set n = namespace(x=[]) %}{% for a in range(9999) %}{% set n.x = [n.x] %}{% endfor %}";
+  EXPECT_EQ(rendered(nesting).substr(0, 7), "failed:");
+  const std::string widening =
+      "{% set n = namespace(x=[1]) %}{% for a in range(64) %}{% set n.x = [n.x, n.x] %}{% endfor %}";
+  EXPECT_EQ(rendered(widening).substr(0, 7), "failed:");
+  EXPECT_EQ(rendered("{{ 9223372036854775807 + 1 }}{{ -9223372036854775807 - 9 }}").substr(0, 7), "failed:");
+  EXPECT_EQ(rendered("{{ 1 // 0 }}").substr(0, 7), "failed:");
+  EXPECT_EQ(rendered("{{ 'x' * 9223372036854775807 }}").substr(0, 7), "failed:");
+}
+
+TEST(Jinja, JsonComesBackAsPythonWritesIt) {
+  const auto again = [](std::string_view text) {
+    const auto value = parse_json(text);
+    return value ? *dump_json(*value, {}) : value.error().message;
+  };
+  EXPECT_EQ(again(R"({"b":1,"a":[true,null,{}],"b":2})"), R"({"b": 2, "a": [true, null, {}]})");
+  EXPECT_EQ(again("[1.0,-0.0,1e-7,1E16,12345678901234567890123,0.1,1e-400,5e-324]"),
+            "[1.0, -0.0, 1e-07, 1e+16, 12345678901234567890123, 0.1, 0.0, 5e-324]");
+  EXPECT_EQ(again(R"("\u0041\ud83d\ude00\/\u0007\u007f")"), "\"A\xf0\x9f\x98\x80/\\u0007\x7f\"");
+  for (std::string_view bad : {"", "{", "[1,]", "{\"a\" 1}", "01", "1.", "-", "\"\\x\"", "\"\\ud800\"", "nul",
+                               "1 2", "1e999", "\"\n\"", "{1:2}", "\"\xff\""}) {
+    EXPECT_FALSE(parse_json(bad)) << bad;
+  }
+  EXPECT_FALSE(parse_json(std::string(100'000, '[')));
+}
+
+}  // namespace
+}  // namespace deepserve::runner::jinja
