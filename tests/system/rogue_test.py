@@ -9,6 +9,9 @@ from harness import Dsd
 LIES = ["gap", "choice", "unaccepted", "finished_unaccepted", "accepted_twice", "garbage",
         "unknown_type", "our_own_type", "echo_unasked", "embedding_unasked"]
 
+EMBEDDING_LIES = ["embedding_wide", "embedding_no_number", "embedding_missing", "embedding_twice",
+                  "embedding_with_tokens"]
+
 
 class Rogue(unittest.TestCase):
     def start(self, manner, supervise="", more=""):
@@ -25,21 +28,32 @@ class Rogue(unittest.TestCase):
         dsd.wait_ready()
         return dsd
 
+    def embed(self, dsd, model):
+        return dsd.api("POST", "/v1/embeddings", {"model": model, "input": "go"})
+
     def ask(self, dsd, model):
         return dsd.api("POST", "/v1/completions", {"model": model, "prompt": "go", "max_tokens": 1})
+
+    def expect_the_end_of_the_liar(self, manner, ask):
+        dsd = self.start(manner, "deaths_max = 1")
+        dsd.wait_state("ready", index=1)
+        answer = ask(dsd, manner)
+        self.assertIn(answer.status, (502, 503), answer.text)
+        self.assertIn(answer.json["error"]["code"], ("runner_lost", "model_failed"))
+        row = dsd.wait_state("failed", index=1)
+        self.assertIn("broke the lane's rules", row["last_error"])
+        self.assertEqual(ask(dsd, "good").status, 200)
+        self.assertEqual(dsd.runner_row(0)["restarts"], 0)
 
     def test_each_lie_ends_the_runner_and_only_that_one(self):
         for manner in LIES:
             with self.subTest(manner):
-                dsd = self.start(manner, "deaths_max = 1")
-                dsd.wait_state("ready", index=1)
-                answer = self.ask(dsd, manner)
-                self.assertIn(answer.status, (502, 503), answer.text)
-                self.assertIn(answer.json["error"]["code"], ("runner_lost", "model_failed"))
-                row = dsd.wait_state("failed", index=1)
-                self.assertIn("broke the lane's rules", row["last_error"])
-                self.assertEqual(self.ask(dsd, "good").status, 200)
-                self.assertEqual(dsd.runner_row(0)["restarts"], 0)
+                self.expect_the_end_of_the_liar(manner, self.ask)
+
+    def test_each_lie_about_an_embedding_does_so_as_well(self):
+        for manner in EMBEDDING_LIES:
+            with self.subTest(manner):
+                self.expect_the_end_of_the_liar(manner, self.embed)
 
     def test_repeats_and_strangers_requests_are_ignored(self):
         for manner in ("repeats", "strangers"):

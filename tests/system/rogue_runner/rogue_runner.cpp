@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <string>
 
 #include "ipc/base/clock.h"
@@ -72,6 +73,16 @@ class RogueRunner {
     send(MessageType::kFinished, event.encode());
   }
 
+  void embed(RequestId request) {
+    Embedding event{request, {0.6f, 0.8f}};
+    if (manner_ == "embedding_wide") event.values.resize(200'000);
+    if (manner_ == "embedding_no_number") event.values[0] = std::numeric_limits<float>::quiet_NaN();
+    if (manner_ != "embedding_missing") send(MessageType::kEmbedding, event.encode());
+    if (manner_ == "embedding_twice") send(MessageType::kEmbedding, event.encode());
+    if (manner_ == "embedding_with_tokens") delta(request, 0, 0);
+    finished(request);
+  }
+
   void phase(RunnerPhase phase, Code code = Code::kInternal) {
     RunnerState state;
     state.phase = phase;
@@ -113,6 +124,7 @@ class RogueRunner {
     }
     send(MessageType::kAccepted, Accepted{request, 1, 0}.encode());
     if (manner_ == "accepted_twice") send(MessageType::kAccepted, Accepted{request, 1, 0}.encode());
+    if (submit.work == Work::kEmbed) return embed(request);
     if (manner_ == "gap") delta(request, 0, 5);
     if (manner_ == "choice") delta(request, 9, 0);
     if (manner_ == "echo_unasked") delta(request, 0, 0, true);
