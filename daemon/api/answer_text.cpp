@@ -78,6 +78,10 @@ void append_usage(std::string& out, const ipc::Usage& usage) {
       "\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}}";
 }
 
+std::string_view finish_reason(ipc::FinishReason reason, bool called) {
+  return called && reason == ipc::FinishReason::kStop ? "tool_calls" : ipc::finish_reason_name(reason);
+}
+
 }  // namespace
 
 void clear_keeping_little(std::string& text) {
@@ -169,6 +173,8 @@ AnswerText::AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t 
     : chat_(shape.chat) {
   id_ = chat_ ? "chatcmpl-" : "cmpl-";
   append_hex16(id_, id);
+  call_id_prefix_ = "call_";
+  append_hex16(call_id_prefix_, id);
   envelope_ = "\",\"created\":";
   append_number(envelope_, static_cast<uint64_t>(created_unix));
   envelope_ += ",\"model\":";
@@ -216,13 +222,50 @@ void AnswerText::append_text_event(std::string& out, size_t choice, std::string_
   out += event_suffix_;
 }
 
-void AnswerText::append_finish_event(std::string& out, size_t choice, ipc::FinishReason reason) const {
+// The members of a list of calls; their ids are the request's, the choice's and their own number.
+void AnswerText::append_tool_calls(std::string& out, size_t choice, const std::vector<ToolCall>& calls,
+                                   size_t first_call, bool numbered) const {
+  for (size_t i = 0; i < calls.size(); ++i) {
+    if (i != 0) out += ',';
+    out += '{';
+    if (numbered) {
+      out += "\"index\":";
+      append_number(out, uint64_t{first_call + i});
+      out += ',';
+    }
+    out += "\"id\":\"";
+    out += call_id_prefix_;
+    out += '_';
+    append_number(out, uint64_t{choice});
+    out += '_';
+    append_number(out, uint64_t{first_call + i});
+    out += "\",\"type\":\"function\",\"function\":{\"name\":";
+    append_json_string(out, calls[i].name);
+    out += ",\"arguments\":";
+    append_json_string(out, calls[i].arguments);
+    out += "}}";
+  }
+}
+
+void AnswerText::append_tool_calls_event(std::string& out, size_t choice, const std::vector<ToolCall>& calls,
+                                         size_t first_call) const {
+  out += event_prefix_;
+  out += "{\"index\":";
+  append_number(out, uint64_t{choice});
+  out += ",\"delta\":{\"tool_calls\":[";
+  append_tool_calls(out, choice, calls, first_call, true);
+  out += "]},\"logprobs\":null,\"finish_reason\":null";
+  out += event_suffix_;
+}
+
+void AnswerText::append_finish_event(std::string& out, size_t choice, ipc::FinishReason reason,
+                                     bool called) const {
   out += event_prefix_;
   out += "{\"index\":";
   append_number(out, uint64_t{choice});
   out += chat_ ? ",\"delta\":{},\"logprobs\":null,\"finish_reason\":\""
                : ",\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"";
-  out += ipc::finish_reason_name(reason);
+  out += finish_reason(reason, called);
   out += '"';
   out += event_suffix_;
 }
@@ -239,15 +282,25 @@ void AnswerText::begin_whole(std::string& out) const {
 }
 
 void AnswerText::append_whole_choice(std::string& out, size_t choice, std::string_view text,
-                                     const LogprobText& logprobs, ipc::FinishReason reason) const {
+                                     const std::vector<ToolCall>& calls, const LogprobText& logprobs,
+                                     ipc::FinishReason reason) const {
   out += choice == 0 ? "{\"index\":" : ",{\"index\":";
   append_number(out, uint64_t{choice});
-  out += chat_ ? ",\"message\":{\"role\":\"assistant\",\"content\":\"" : ",\"text\":\"";
-  append_json_escaped(out, text);
-  out += chat_ ? "\",\"refusal\":null},\"logprobs\":" : "\",\"logprobs\":";
+  out += chat_ ? ",\"message\":{\"role\":\"assistant\",\"content\":" : ",\"text\":";
+  if (text.empty() && !calls.empty()) {
+    out += "null";
+  } else {
+    append_json_string(out, text);
+  }
+  if (!calls.empty()) {
+    out += ",\"tool_calls\":[";
+    append_tool_calls(out, choice, calls, 0, false);
+    out += ']';
+  }
+  out += chat_ ? ",\"refusal\":null},\"logprobs\":" : ",\"logprobs\":";
   logprobs.append_to(out, chat_);
   out += ",\"finish_reason\":\"";
-  out += ipc::finish_reason_name(reason);
+  out += finish_reason(reason, !calls.empty());
   out += "\"}";
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/api/completion_spec.h"
+#include "daemon/api/tool_call_reader.h"
 #include "ipc/wire/messages.h"
 
 namespace deepserve::daemon {
@@ -52,20 +53,28 @@ class AnswerText {
   void append_role_event(std::string& out, size_t choice) const;
   void append_text_event(std::string& out, size_t choice, std::string_view text,
                          const LogprobText& logprobs) const;
-  void append_finish_event(std::string& out, size_t choice, ipc::FinishReason reason) const;
+  // Whole calls; the first has the number `first_call` within its choice.
+  void append_tool_calls_event(std::string& out, size_t choice, const std::vector<ToolCall>& calls,
+                               size_t first_call) const;
+  // `called`: the choice has tool calls.
+  void append_finish_event(std::string& out, size_t choice, ipc::FinishReason reason, bool called) const;
   void append_usage_event(std::string& out, const ipc::Usage& usage) const;
 
   // The answer in one piece: begin, each choice, end.
   void begin_whole(std::string& out) const;
   void append_whole_choice(std::string& out, size_t choice, std::string_view text,
-                           const LogprobText& logprobs, ipc::FinishReason reason) const;
+                           const std::vector<ToolCall>& calls, const LogprobText& logprobs,
+                           ipc::FinishReason reason) const;
   void end_whole(std::string& out, const ipc::Usage& usage) const;
 
  private:
   void append_envelope(std::string& out, std::string_view object) const;
+  void append_tool_calls(std::string& out, size_t choice, const std::vector<ToolCall>& calls,
+                         size_t first_call, bool numbered) const;
 
   const bool chat_;
   std::string id_;
+  std::string call_id_prefix_;
   std::string envelope_;      // what follows the object's name, up to the choices
   std::string event_prefix_;  // "data: {" up to the first choice's index
   std::string event_suffix_;  // after the choice

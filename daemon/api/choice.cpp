@@ -26,7 +26,7 @@ std::string_view first_token_text(const ipc::Delta& event) {
 }  // namespace
 
 void Choice::take(const ipc::Delta& event, bool chat, uint8_t top) {
-  text += event.text;
+  reader.take(event.text, text, calls);
   if (!event.echo) {
     tokens += static_cast<uint32_t>(event.tokens.size());
     for (const auto& alternatives : event.logprobs) {
@@ -44,8 +44,21 @@ void Choice::take(const ipc::Delta& event, bool chat, uint8_t top) {
   }
 }
 
+size_t Choice::held_bytes() const {
+  size_t bytes = text.size() + logprobs.bytes() + reader.held_bytes();
+  for (const ToolCall& call : calls) bytes += sizeof(ToolCall) + call.name.size() + call.arguments.size();
+  return bytes;
+}
+
+void Choice::finish_with(ipc::FinishReason reason) {
+  reader.finish(text, calls);
+  finish = reason;
+}
+
 void Choice::release() {
   clear_keeping_little(text);
+  calls_told += calls.size();
+  calls.clear();
   logprobs.clear();
 }
 

@@ -7,11 +7,15 @@
 #include <vector>
 
 #include "daemon/api/answer_text.h"
+#include "daemon/api/tool_call_reader.h"
 
 namespace deepserve::daemon {
 
 struct Choice {
   std::string text;  // not told yet; of an answer in one piece: all of it
+  ToolCallReader reader;
+  std::vector<ToolCall> calls;  // as `text`: not told yet, or all of them
+  size_t calls_told = 0;        // before `calls`
   LogprobText logprobs;
   uint32_t tokens = 0;       // received; a prompt that is echoed does not count
   uint32_t tokens_told = 0;  // whose text has been told as well
@@ -20,10 +24,13 @@ struct Choice {
   std::optional<ipc::FinishReason> finish;
   bool finish_told = false;
 
-  size_t held_bytes() const { return text.size() + logprobs.bytes(); }
+  size_t held_bytes() const;
+  bool has_called() const { return calls_told + calls.size() != 0; }
   // Takes over the text and tokens of `event`; its log probabilities for the client where it asked for them
   // (`top` alternatives of each token; kNoLogprobs: it did not).
   void take(const ipc::Delta& event, bool chat, uint8_t top);
+  // Nothing more will come: what was held back becomes text or calls.
+  void finish_with(ipc::FinishReason reason);
   void release();  // what has been told, or never will be
 };
 

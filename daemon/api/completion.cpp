@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/api/model_lookup.h"
 #include "daemon/api/routes.h"
 #include "daemon/http/error_response.h"
 #include "daemon/http/json_text.h"
@@ -35,6 +36,7 @@ void log_end(RequestId id, const Error& error) {
 
 Completion::Completion(Exchange& exchange, const ApiParts& parts, CompletionSpec spec)
     : exchange_(exchange),
+      serving_(parts.serving),
       metrics_(parts.metrics),
       log_(parts.log),
       shape_(std::move(spec.shape)),
@@ -86,12 +88,21 @@ void Completion::on_accepted(size_t, const ipc::Accepted& event) {
   metrics_.count_accepted(status_.service_class, seconds(now_ns - status_.started_ns), event.prompt_tokens);
   status_.usage.prompt_tokens += event.prompt_tokens;
   status_.usage.cached_tokens += event.cached_tokens;
+  if (shape_.reads_tool_calls) begin_reading_calls();
   if (!all_accepted()) return;
   last_event_ns_ = status_.accepted_ns = now_ns;
   status_.state = AnswerState::kRunning;
   if (!shape_.stream) return;
   exchange_.start_stream({.content_type = "text/event-stream; charset=utf-8",
                           .fields = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+}
+
+// How the model writes its calls is known at the latest when one of its runners has accepted the prompt.
+void Completion::begin_reading_calls() {
+  const auto model = find_model(serving_, status_.model);
+  if (!model || !model->facts) return;
+  const ToolCallFormat format = tool_call_format(model->facts->chat_template);
+  for (Choice& choice : choices_) choice.reader = ToolCallReader(format);
 }
 
 void Completion::on_delta(size_t prompt, const ipc::Delta& event) {
@@ -147,7 +158,10 @@ void Completion::observe_delta(Choice& choice, uint32_t tokens) {
 
 void Completion::on_finished(size_t prompt, const ipc::Finished& event) {
   if (event.choice < generated_choices_) {
-    choices_[prompt * generated_choices_ + event.choice].finish = event.reason;
+    Choice& choice = choices_[prompt * generated_choices_ + event.choice];
+    const size_t old_bytes = choice.held_bytes();
+    choice.finish_with(event.reason);
+    held_bytes_ += choice.held_bytes() - old_bytes;
   }
   metrics_.count_finished(event.reason);
   if (event.last) {
@@ -242,17 +256,24 @@ void Completion::produce_choice(std::string& out, size_t index) {
   Choice& choice = choices_[index];
   const bool finishes = choice.finish.has_value() && !choice.finish_told;
   // Log probabilities of tokens without text wait for the next text, or for the end.
-  if (!choice.text.empty() || (finishes && !choice.logprobs.empty())) {
+  const bool has_text = !choice.text.empty() || (finishes && !choice.logprobs.empty());
+  if (has_text || !choice.calls.empty()) {
     choice.tokens_told = choice.tokens;
-    append_id(out);
-    text_->append_text_event(out, index, choice.text, choice.logprobs);
+    if (has_text) {
+      append_id(out);
+      text_->append_text_event(out, index, choice.text, choice.logprobs);
+    }
+    if (!choice.calls.empty()) {
+      append_id(out);
+      text_->append_tool_calls_event(out, index, choice.calls, choice.calls_told);
+    }
     release(choice);
   }
   if (!finishes) return;
   choice.finish_told = true;
   choice.tokens_told = choice.tokens;
   append_id(out);
-  text_->append_finish_event(out, index, *choice.finish);
+  text_->append_finish_event(out, index, *choice.finish, choice.has_called());
 }
 
 // "id: <request>:<t0>.<t1>": from where a client that lost its connection would go on.
@@ -294,7 +315,7 @@ void Completion::respond_whole() {
     }
     for (const size_t place : places) {
       Choice& choice = choices_[place];
-      text_->append_whole_choice(response.body, told++, choice.text, choice.logprobs,
+      text_->append_whole_choice(response.body, told++, choice.text, choice.calls, choice.logprobs,
                                  choice.finish.value_or(ipc::FinishReason::kStop));
       release(choice);
     }

@@ -53,6 +53,7 @@ class Completion final : public Responder, private RequestGroup::Listener, priva
   void cancel() override;
 
   void start(RequestSpec request, std::vector<ipc::Prompt> prompts, bool seed_given);
+  void begin_reading_calls();
   void observe_delta(Choice& choice, uint32_t tokens);
   void append_id(std::string& out) const;
   void produce_choice(std::string& out, size_t index);
@@ -65,6 +66,7 @@ class Completion final : public Responder, private RequestGroup::Listener, priva
   bool all_accepted() const { return requests_.accepted() == prompts_; }
 
   Exchange& exchange_;
+  Serving& serving_;
   Metrics& metrics_;
   AnswerLog& log_;
   const CompletionShape shape_;

@@ -18,10 +18,10 @@ class Fields;
 struct CompletionShape {
   bool chat = false;  // chat.completion, else text_completion
   bool stream = false;
-  bool include_usage = false;  // of a stream: one more event with the usage
+  bool include_usage = false;     // of a stream: one more event with the usage
   bool reads_tool_calls = false;  // the prompt has tools: their calls are told apart from the text
-  bool tell_tier = false;      // the client named a service tier: the answer says which it got
-  uint16_t choices = 1;        // of each prompt that are told; request.generation has how many are generated
+  bool tell_tier = false;         // the client named a service tier: the answer says which it got
+  uint16_t choices = 1;  // of each prompt that are told; request.generation has how many are generated
   uint8_t logprobs = ipc::kNoLogprobs;  // how many alternatives are told; kNoLogprobs: none at all
   std::string constraint_param;         // the field that binds the answer's form; empty: none does
   std::string model;                    // the name that the answer tells

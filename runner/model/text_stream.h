@@ -18,7 +18,8 @@ class TextStream {
   explicit TextStream(const Tokenizer& tokenizer, bool at_start)
       : tokenizer_(&tokenizer), at_start_(at_start) {}
 
-  // The characters that `token` completed; may be empty.
+  // The characters that `token` completed; may be empty. Control tokens have none, but for the marks that
+  // models put around tool calls.
   std::string append(TokenId token);
   // What was still held back, as U+FFFD where it is no character.
   std::string finish();

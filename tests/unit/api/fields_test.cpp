@@ -128,7 +128,7 @@ TEST(Fields, ABadLabelOrUnknownFieldOfAChatIsRefusedByItsName) {
           {R"("stream": true, "stream_options": [])", "stream_options"},
           {R"("model": 5)", "model"},
           {R"("model": "huge")", "model", 404},
-          {R"("tools": [{"type": "function"}])", "tools"},
+          {R"("tools": [{"type": "function"}])", "tools[0].function"},
           {R"("tool_choice": "auto")", "tool_choice"},
           {R"("functions": [{}])", "functions"},
           {R"("modalities": ["text", "audio"])", "modalities"},
@@ -194,7 +194,7 @@ TEST(Fields, BadMessagesAreRefusedByTheirPlace) {
       {R"({"messages": [{"role": "user"}]})", "messages[0].content"},
       {R"({"messages": [{"content": "hi"}]})", "messages[0].role"},
       {R"({"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]})",
-       "messages[1].role"},
+       "messages[1].tool_call_id"},
       {R"({"messages": [{"role": "robot", "content": "b"}]})", "messages[0].role"},
       {R"({"messages": [{"role": "user", "content": 5}]})", "messages[0].content"},
       {R"({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]})",
@@ -202,7 +202,7 @@ TEST(Fields, BadMessagesAreRefusedByTheirPlace) {
       {R"({"messages": [{"role": "user", "content": "a", "name": "bob"}]})", "messages[0].name"},
       {R"({"messages": [{"role": "user", "content": "a", "mood": "good"}]})", "messages[0].mood"},
       {R"({"messages": [{"role": "assistant", "content": "a", "tool_calls": [{}]}]})",
-       "messages[0].tool_calls"},
+       "messages[0].tool_calls[0].id"},
   };
   for (const auto& [body, param] : bads)
     EXPECT_EQ(param_of(test, "/v1/chat/completions", body, 400), param) << body;
