@@ -32,8 +32,13 @@ Result<std::unique_ptr<Tokenizer>> ByteLevelBpe::make(Vocabulary vocabulary) {
   TRY(check_and_correct(vocabulary));
   TRY_ASSIGN(PreTokenizer pre_tokenizer, make_pre_tokenizer(vocabulary));
   TokenBytes bytes(vocabulary.tokens.size());
+  const auto normalized = normalized_added_tokens(vocabulary);
   for (TokenId token = 0; token < vocabulary.tokens.size(); ++token) {
-    bytes.append(bytes_of_token(vocabulary.tokens[token], vocabulary.kinds[token]));
+    const auto changed = normalized.find(token);
+    if (changed == normalized.end())
+      bytes.append(bytes_of_token(vocabulary.tokens[token], vocabulary.kinds[token]));
+    else
+      bytes.append(changed->second);
   }
   std::unique_ptr<ByteLevelBpe> made(
       new ByteLevelBpe(std::move(vocabulary), std::move(bytes), std::move(pre_tokenizer)));

@@ -10,8 +10,7 @@
 namespace deepserve::runner {
 namespace {
 
-Result<std::string> bytes_of_token(const Vocabulary& vocabulary, TokenId token) {
-  const std::string& text = vocabulary.tokens[token];
+Result<std::string> bytes_of_token(const Vocabulary& vocabulary, TokenId token, const std::string& text) {
   if (vocabulary.kinds[token] == TokenKind::kByte) {
     const std::optional<uint8_t> byte = byte_of_piece(text);
     if (!byte) return fail(Code::kBadModelFile, "token {} is a byte but not spelt <0xNN>", token);
@@ -35,8 +34,11 @@ Result<std::unique_ptr<Tokenizer>> CharacterBpe::make(Vocabulary vocabulary) {
     return fail(Code::kInternal, "character BPE is made of a tokenizer.json alone");
   TRY_ASSIGN(PreTokenizer pre_tokenizer, PreTokenizer::make(*vocabulary.split_steps));
   TokenBytes bytes(vocabulary.tokens.size());
+  const auto normalized = normalized_added_tokens(vocabulary);
   for (TokenId token = 0; token < vocabulary.tokens.size(); ++token) {
-    TRY_ASSIGN(const std::string text, bytes_of_token(vocabulary, token));
+    const auto changed = normalized.find(token);
+    const std::string& spelling = changed == normalized.end() ? vocabulary.tokens[token] : changed->second;
+    TRY_ASSIGN(const std::string text, bytes_of_token(vocabulary, token, spelling));
     bytes.append(text);
   }
   return std::unique_ptr<Tokenizer>(

@@ -15,7 +15,12 @@ namespace json = boost::json;
 constexpr uint32_t kNestedMax = 8;
 
 tl::unexpected<Error> not_supported(const JsonFields& component, std::string_view what) {
-  return fail(Code::kNotSupported, "{}: {} is not supported", component.where(), printable(what));
+  return fail(Code::kNotSupported, "{}: {} is not supported", component.where(), what);
+}
+
+// "normalizer \"Nmt\"".
+std::string named(std::string_view what, std::string_view name) {
+  return fmt::format("{} \"{}\"", what, printable(name.substr(0, 64)));
 }
 
 Result<std::string> type_of(const JsonFields& component) {
@@ -80,7 +85,7 @@ Result<SplitBehavior> read_behavior(const JsonFields& component) {
   for (const auto& [known, behavior] : kBehaviors) {
     if (known == name) return behavior;
   }
-  return not_supported(component, fmt::format("behavior \"{}\"", name));
+  return not_supported(component, named("behavior", name));
 }
 
 Result<void> read_normalizer_step(const JsonFields& component, const std::string& type,
@@ -94,20 +99,23 @@ Result<void> read_normalizer_step(const JsonFields& component, const std::string
       return {};
     }
   }
+  NormalizerStep step;
   if (type == "Prepend") {
-    TRY_ASSIGN(std::string content, required_string(component, "prepend"));
-    steps.push_back({.kind = Kind::kPrepend, .content = std::move(content)});
+    step.kind = Kind::kPrepend;
+    TRY_ASSIGN(step.content, required_string(component, "prepend"));
+    steps.push_back(std::move(step));
     return {};
   }
   if (type == "Replace") {
     TRY_ASSIGN(Pattern pattern, read_pattern(component));
     if (pattern.is_expression) return not_supported(component, "normalizer Replace with a Regex");
-    TRY_ASSIGN(std::string content, required_string(component, "content"));
-    steps.push_back(
-        {.kind = Kind::kReplace, .pattern = std::move(pattern.text), .content = std::move(content)});
+    step.kind = Kind::kReplace;
+    step.pattern = std::move(pattern.text);
+    TRY_ASSIGN(step.content, required_string(component, "content"));
+    steps.push_back(std::move(step));
     return {};
   }
-  return not_supported(component, fmt::format("normalizer \"{}\"", type));
+  return not_supported(component, named("normalizer", type));
 }
 
 // One after the other; what changes text must come before what cuts it.
@@ -136,7 +144,7 @@ class PreTokenizerReader {
         TRY_ASSIGN(step.behavior, read_behavior(component));
       }
     } else {
-      return not_supported(component, fmt::format("pre_tokenizer \"{}\"", type));
+      return not_supported(component, named("pre_tokenizer", type));
     }
     steps_.push_back(std::move(step));
     return {};
@@ -175,7 +183,7 @@ class PreTokenizerReader {
       else if (*scheme == "never")
         rule.when = When::kNever;
       else
-        return not_supported(component, fmt::format("prepend_scheme \"{}\"", *scheme));
+        return not_supported(component, named("prepend_scheme", *scheme));
     }
     if (mark.empty()) return component.bad("replacement", "it is empty");
     if (cuts) {
@@ -199,7 +207,7 @@ Result<TokenId> special_token_id(const JsonFields& template_processing, const Js
   TRY_ASSIGN(const auto token, tokens->find_object(name));
   const json::value* list = token ? token->find("ids") : nullptr;
   const json::array* ids = list ? list->if_array() : nullptr;
-  if (!ids || ids->size() != 1) return not_supported(part, fmt::format("\"{}\" that is not one token", name));
+  if (!ids || ids->size() != 1) return not_supported(part, named("more than one token,", name));
   const int64_t* id = (*ids)[0].if_int64();
   if (!id || *id < 0 || *id >= 0xffffffff) return part.bad("id", "it has no token id");
   return static_cast<TokenId>(*id);
@@ -231,7 +239,7 @@ Result<void> read_template(const JsonFields& component, Vocabulary& vocabulary) 
 }
 
 Result<void> read_strip(const JsonFields& component, Vocabulary& vocabulary) {
-  TRY_ASSIGN(const std::string content, required_string(component, "content"));
+  TRY_ASSIGN(const auto content, component.find_string("content"));
   TRY_ASSIGN(const auto start, component.find_unsigned("start"));
   TRY_ASSIGN(const auto stop, component.find_unsigned("stop"));
   if (content != " " || start.value_or(0) > 1 || stop.value_or(0) > 0)
@@ -269,7 +277,7 @@ Result<void> read_hf_post_processor(const JsonFields& tokenizer, Vocabulary& voc
                        [&](const JsonFields& step, const std::string& type) -> Result<void> {
                          if (type == "ByteLevel") return {};  // only moves offsets
                          if (type == "TemplateProcessing") return read_template(step, vocabulary);
-                         return not_supported(step, fmt::format("post_processor \"{}\"", type));
+                         return not_supported(step, named("post_processor", type));
                        });
 }
 
@@ -288,7 +296,7 @@ Result<void> read_hf_decoder(const JsonFields& tokenizer, bool byte_fallback, Vo
     }
     if (!is_byte_level && type == "Replace") {
       TRY_ASSIGN(Pattern pattern, read_pattern(step));
-      TRY_ASSIGN(const std::string content, required_string(step, "content"));
+      TRY_ASSIGN(const auto content, step.find_string("content"));
       if (pattern.is_expression || content != " " || !vocabulary.space_mark.empty())
         return not_supported(step, "decoder Replace of anything but one mark by a space");
       vocabulary.space_mark = std::move(pattern.text);
@@ -302,7 +310,7 @@ Result<void> read_hf_decoder(const JsonFields& tokenizer, bool byte_fallback, Vo
         vocabulary.leading_space = LeadingSpace::kFirstTokensAllDropped;
       return {};
     }
-    return not_supported(step, fmt::format("decoder \"{}\"", type));
+    return not_supported(step, named("decoder", type));
   };
   TRY(for_each_step(*decoder, "decoders", 0, read_step));
   if (byte_fallback && !has_bytes)

@@ -27,7 +27,7 @@ constexpr JsonLimits kSmallFileLimits{
     .text_bytes_max = kSmallFileBytesMax, .memory_bytes_max = uint64_t{64} << 20, .depth_max = 32};
 
 tl::unexpected<Error> not_supported(const JsonFields& fields, std::string_view key, std::string_view what) {
-  return fail(Code::kNotSupported, "{}: {}: {} is not supported", fields.where(), key, printable(what));
+  return fail(Code::kNotSupported, "{}: {}: {} is not supported", fields.where(), key, what);
 }
 
 // A token's text for messages.
@@ -71,7 +71,7 @@ Result<void> ModelReader::read_options() {
   TRY_ASSIGN(const auto type, model_.find_string("type"));
   const bool looks_like_bpe = model_.has("merges") && model_.has("vocab");
   if (type ? *type != "BPE" : !looks_like_bpe)
-    return not_supported(model_, "type", fmt::format("\"{}\" (BPE is)", type.value_or("none")));
+    return not_supported(model_, "type", in_quotes(type.value_or("none")) + " (BPE is)");
   if (model_.has("dropout")) {
     TRY_ASSIGN(const auto dropout, model_.find_number("dropout"));
     if (dropout.value_or(0) != 0) return not_supported(model_, "dropout", "a dropout");

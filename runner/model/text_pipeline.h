@@ -33,9 +33,9 @@ enum class SplitBehavior : uint8_t {
 
 struct SplitStep {
   enum class Kind : uint8_t {
-    kExpression,   // `pattern` is a regular expression
-    kText,         // `pattern` is the text itself
-    kDigit,        // one character of a number
+    kExpression,       // `pattern` is a regular expression
+    kText,             // `pattern` is the text itself
+    kDigit,            // one character of a number
     kPunctuationMark,  // one character of punctuation, and every ASCII mark
   };
   Kind kind = Kind::kExpression;

@@ -29,7 +29,7 @@ std::string TextStream::append(TokenId token) {
   const std::string_view bytes = shown_bytes(*tokenizer_, token);
   if (bytes.empty()) return {};
   if (at_start_)
-    pending_.append(without_leading_space(bytes, tokenizer_->vocabulary().leading_space));
+    pending_.append(first_token_bytes(tokenizer_->vocabulary(), token, bytes));
   else
     pending_.append(bytes);
   at_start_ = false;

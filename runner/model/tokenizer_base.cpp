@@ -85,10 +85,25 @@ std::string_view TokenBytes::operator[](TokenId token) const {
   return std::string_view(bytes_).substr(begin, ends_[token] - begin);
 }
 
-std::string without_leading_space(std::string_view bytes, LeadingSpace rule) {
-  if (rule == LeadingSpace::kFirstTokensAllDropped) return with_replaced(bytes, " ", "");
-  if (rule == LeadingSpace::kOneDropped && bytes.starts_with(' ')) bytes.remove_prefix(1);
+std::string first_token_bytes(const Vocabulary& vocabulary, TokenId token, std::string_view bytes) {
+  const std::string_view spelling = vocabulary.tokens[token];
+  if (vocabulary.leading_space == LeadingSpace::kFirstTokensAllDropped && !vocabulary.space_mark.empty() &&
+      spelling.find(vocabulary.space_mark) != spelling.npos)
+    return with_replaced(spelling, vocabulary.space_mark, "");
+  if (vocabulary.leading_space == LeadingSpace::kOneDropped && bytes.starts_with(' ')) bytes.remove_prefix(1);
   return std::string(bytes);
+}
+
+std::unordered_map<TokenId, std::string> normalized_added_tokens(const Vocabulary& vocabulary) {
+  const Normalizer normalizer(vocabulary.normalizer);
+  std::unordered_map<TokenId, std::string> texts;
+  std::string changed;
+  for (const AddedToken& token : vocabulary.added_tokens) {
+    const std::string& text = vocabulary.tokens[token.id];
+    const std::string_view normalized = normalizer.apply(text, changed);
+    if (token.normalized && normalized != text) texts.emplace(token.id, normalized);
+  }
+  return texts;
 }
 
 // Plain text that goes on over the borders of parts; copied only when it does.
@@ -267,7 +282,7 @@ std::string TokenizerBase::decode(std::span<const TokenId> tokens) const {
     const std::string_view bytes = token_bytes(token, false);
     if (bytes.empty()) continue;
     if (is_first)
-      joined = without_leading_space(bytes, vocabulary_.leading_space);
+      joined = first_token_bytes(vocabulary_, token, bytes);
     else
       joined.append(bytes);
     is_first = false;

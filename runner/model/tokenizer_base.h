@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "runner/model/added_tokens.h"
@@ -24,8 +25,13 @@ class TokenBytes {
   std::vector<size_t> ends_;  // of each token's bytes in bytes_
 };
 
-// The bytes of a text's first token without the spaces that decoding leaves out there.
-std::string without_leading_space(std::string_view bytes, LeadingSpace rule);
+// The bytes of a text's first token without the spaces that decoding leaves out there. `bytes` are all of the
+// token's, which stands for text.
+std::string first_token_bytes(const Vocabulary& vocabulary, TokenId token, std::string_view bytes);
+
+// What an added token that is looked for in normalised text decodes to, as the `tokenizers` library has it:
+// its text, normalised. Only where that is another.
+std::unordered_map<TokenId, std::string> normalized_added_tokens(const Vocabulary& vocabulary);
 
 class TokenizerBase : public Tokenizer {
  public:

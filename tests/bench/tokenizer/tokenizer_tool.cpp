@@ -3,15 +3,15 @@
 //
 //   parse HEX   the ids of a text, control tokens in it found, then a tab and what they decode to in hex
 //   plain HEX   the same of a text that a user typed
-//   text HEX    keeps a text
-//   pass        encodes the kept text once: the ids' number, and nanoseconds
+//   text HEX    keeps a text beside those before: how many there are
+//   pass        encodes the kept texts, one after the other: the ids' number, and the processor's nanoseconds
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <ctime>
 #include <iostream>
 #include <string>
 
-#include "ipc/base/clock.h"
 #include "runner/model/gguf.h"
 #include "runner/model/gguf_vocabulary.h"
 #include "runner/model/hf_vocabulary.h"
@@ -32,6 +32,13 @@ Result<Vocabulary> read_vocabulary(const std::filesystem::path& path) {
   return read_gguf_vocabulary(gguf, tokens ? tokens->size() : 0);
 }
 
+// Of this thread: what a core gave it, however many others wanted it.
+int64_t processor_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+}
+
 int digit(char c) {
   return c <= '9' ? c - '0' : c - 'a' + 10;
 }
@@ -50,18 +57,20 @@ std::string hex_of_bytes(std::string_view bytes) {
 }
 
 void answer(const Tokenizer& tokenizer) {
-  std::string line, text;
+  std::string line;
+  std::vector<std::string> texts;
   while (std::getline(std::cin, line)) {
     const size_t space = std::min(line.find(' '), line.size());
     const std::string word = line.substr(0, space);
     const std::string bytes = bytes_of_hex(std::string_view(line).substr(std::min(space + 1, line.size())));
     if (word == "text") {
-      text = bytes;
-      fmt::print("{}\n", text.size());
+      texts.push_back(bytes);
+      fmt::print("{}\n", texts.size());
     } else if (word == "pass") {
-      const int64_t begin_ns = monotonic_ns();
-      const size_t ids = tokenizer.encode(text, Specials::kParse).size();
-      fmt::print("{} {}\n", ids, monotonic_ns() - begin_ns);
+      const int64_t begin_ns = processor_ns();
+      size_t ids = 0;
+      for (const std::string& text : texts) ids += tokenizer.encode(text, Specials::kParse).size();
+      fmt::print("{} {}\n", ids, processor_ns() - begin_ns);
     } else {
       const auto ids = tokenizer.encode(bytes, word == "plain" ? Specials::kPlainText : Specials::kParse);
       fmt::print("{}\t{}\n", fmt::join(ids, " "), hex_of_bytes(tokenizer.decode(ids)));
@@ -71,16 +80,16 @@ void answer(const Tokenizer& tokenizer) {
 }
 
 int run(const std::filesystem::path& path) {
-  const int64_t begin_ns = monotonic_ns();
+  const int64_t begin_ns = processor_ns();
   Result<Vocabulary> vocabulary = read_vocabulary(path);
-  const int64_t read_ns = monotonic_ns();
+  const int64_t read_ns = processor_ns();
   auto tokenizer = vocabulary ? Tokenizer::make(*std::move(vocabulary))
                               : tl::unexpected<Error>(std::move(vocabulary.error()));
   if (!tokenizer) {
     fmt::print("refused: {}\n", tokenizer.error().message);
     return 1;
   }
-  fmt::print("ready {} {}\n", read_ns - begin_ns, monotonic_ns() - read_ns);
+  fmt::print("ready {} {}\n", read_ns - begin_ns, processor_ns() - read_ns);
   std::fflush(stdout);
   answer(**tokenizer);
   return 0;
