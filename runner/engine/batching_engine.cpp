@@ -78,6 +78,7 @@ BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, con
       teller_(tokenizer, backend.info().vocabulary, sampler_, sink),
       budget_(options, backend.info().vocabulary),
       token_bytes_max_(token_bytes_max(tokenizer)),
+      constraints_(tokenizer, backend.info().vocabulary),
       batch_(backend) {
   for (TokenId token = 0; token < backend.info().vocabulary; ++token) {
     if (tokenizer.ends_generation(token)) end_tokens_.push_back(token);
@@ -98,6 +99,11 @@ void BatchingEngine::submit(const ipc::Submit& submit) {
     sink_.failed({submit.request, prepared.error().code, std::move(prepared.error().message)});
     return;
   }
+  auto matcher = matcher_of(submit);
+  if (!matcher) {
+    sink_.failed({submit.request, matcher.error().code, std::move(matcher.error().message)});
+    return;
+  }
   auto request = std::make_unique<Request>();
   request->id = submit.request;
   request->work = submit.work;
@@ -107,12 +113,21 @@ void BatchingEngine::submit(const ipc::Submit& submit) {
   request->submitted_ns = monotonic_ns();
   prompt_tokens_total_ += request->prompt_tokens;
   Request& placed = *requests_.emplace(submit.request, std::move(request)).first->second;
-  make_choices(placed, submit, *prepared);
+  make_choices(placed, submit, *prepared, *matcher);
   start(placed, submit);
   forget_ended();
 }
 
-void BatchingEngine::make_choices(Request& request, const ipc::Submit& submit, PreparedPrompt& prepared) {
+// Of the answer's constraint, if it has one. What ends an answer is allowed where the constraint is complete.
+Result<std::optional<GrammarMatcher>> BatchingEngine::matcher_of(const ipc::Submit& submit) {
+  if (submit.work != ipc::Work::kGenerate) return std::optional<GrammarMatcher>();
+  std::vector<TokenId> ends = submit.generation.stop_tokens;
+  if (!submit.generation.ignore_eos) ends.insert(ends.end(), end_tokens_.begin(), end_tokens_.end());
+  return constraints_.matcher(submit.generation.constraint, std::move(ends));
+}
+
+void BatchingEngine::make_choices(Request& request, const ipc::Submit& submit, PreparedPrompt& prepared,
+                                  const std::optional<GrammarMatcher>& matcher) {
   const auto& generation = request.generation;
   if (generation.echo) {
     request.echo.emplace(tokenizer_, request.prompt_tokens, generation.logprobs != ipc::kNoLogprobs);
@@ -128,7 +143,8 @@ void BatchingEngine::make_choices(Request& request, const ipc::Submit& submit, P
         .hears_echo = generation.echo,
         .counts = TokenCounts(generation, prepared.tokens),
         .continuation =
-            Continuation(tokenizer_, generation, std::max(prepared.tokens_limit, 1u), prepared.text_starts)});
+            Continuation(tokenizer_, generation, std::max(prepared.tokens_limit, 1u), prepared.text_starts),
+        .matcher = matcher});
   }
   ++arrivals_;
 }
@@ -142,7 +158,10 @@ void BatchingEngine::start(Request& request, const ipc::Submit& submit) {
     return end_all_choices(request, ipc::FinishReason::kLength);
   }
   if (request.answers()) {
-    for (const auto& resumed : submit.resumed) resume(request.choices[resumed.choice], resumed.tokens);
+    for (const auto& resumed : submit.resumed) {
+      resume(request.choices[resumed.choice], resumed.tokens);
+      if (request.ended) return;
+    }
   }
   // The choices that begin with the prompt alone are alike: the first of them prefills for all.
   Sequence* leader = nullptr;
@@ -166,15 +185,23 @@ void BatchingEngine::start(Request& request, const ipc::Submit& submit) {
 void BatchingEngine::resume(Sequence& sequence, std::span<const TokenId> tokens) {
   sequence.hears_echo = sequence.hears_echo && tokens.empty();
   for (const TokenId token : tokens) {
-    sequence.take(token);
+    if (auto taken = sequence.take(token); !taken) return fail_request(*sequence.request, taken.error());
     ++sequence.request->completion_tokens;
-    text_.clear();
-    const auto reason = sequence.continuation.append(token, text_);
+    const auto reason = append(sequence, token);
     if (!reason) continue;
     accept(*sequence.request);
     end_choice(sequence, *reason);
     return;
   }
+}
+
+// The text of a token that was taken is in text_. Returns why the choice has ended, if it has.
+std::optional<ipc::FinishReason> BatchingEngine::append(Sequence& sequence, TokenId token) {
+  text_.clear();
+  const auto reason = sequence.continuation.append(token, text_);
+  if (!sequence.fulfils_constraint()) return reason;
+  if (!reason) sequence.continuation.finish(text_);
+  return ipc::FinishReason::kStop;
 }
 
 void BatchingEngine::accept(Request& request) {
@@ -277,27 +304,27 @@ void BatchingEngine::sample(Sequence& sequence, std::span<const float> logits) {
   Request& request = *sequence.request;
   const auto token = choose(sequence, logits);
   if (!token) return fail_request(request, token.error());
-  sequence.take(*token);
+  if (auto taken = sequence.take(*token); !taken) return fail_request(request, taken.error());
   ++generated_tokens_total_;
   ++request.completion_tokens;
   request.last_token_ns = monotonic_ns();
   if (request.first_token_ns == 0) request.first_token_ns = request.last_token_ns;
 
-  text_.clear();
-  const auto reason = sequence.continuation.append(*token, text_);
+  const auto reason = append(sequence, *token);
   teller_.token(sequence, text_, logits);
   if (reason) end_choice(sequence, *reason);
 }
 
-Result<TokenId> BatchingEngine::choose(const Sequence& sequence, std::span<const float> logits) {
+Result<TokenId> BatchingEngine::choose(Sequence& sequence, std::span<const float> logits) {
   const auto& generation = sequence.request->generation;
+  TRY_ASSIGN(const auto allowed, sequence.allowed());
   Draw draw{.generation = generation,
             .counts = sequence.counts,
             .choice = sequence.priority.choice,
             .index = sequence.continuation.tokens(),
             .masked = {},
             .masked_too = {},
-            .allowed = sequence.allowed()};
+            .allowed = allowed};
   if (sequence.continuation.must_go_on()) {
     const std::span<const TokenId> stop_tokens = generation.stop_tokens;
     std::span<const TokenId> end_tokens;

@@ -10,6 +10,7 @@
 #include "runner/engine/step_batch.h"
 #include "runner/engine/step_budget.h"
 #include "runner/engine/teller.h"
+#include "runner/grammar/constraints.h"
 
 namespace deepserve::runner {
 
@@ -27,9 +28,12 @@ class BatchingEngine final : public Engine {
   uint32_t context_tokens() const override { return options_.context_tokens; }
 
  private:
-  void make_choices(Request& request, const ipc::Submit& submit, PreparedPrompt& prepared);
+  Result<std::optional<GrammarMatcher>> matcher_of(const ipc::Submit& submit);
+  void make_choices(Request& request, const ipc::Submit& submit, PreparedPrompt& prepared,
+                    const std::optional<GrammarMatcher>& matcher);
   void start(Request& request, const ipc::Submit& submit);
   void resume(Sequence& sequence, std::span<const TokenId> tokens);
+  std::optional<ipc::FinishReason> append(Sequence& sequence, TokenId token);
   void accept(Request& request);
   Result<void> run_batch();
   void take_results(size_t chunk);
@@ -37,7 +41,7 @@ class BatchingEngine final : public Engine {
   void take_hidden(Sequence& sequence, uint32_t position, std::span<const float> hidden);
   void take_logits(Sequence& leader, std::span<const float> logits);
   void sample(Sequence& sequence, std::span<const float> logits);
-  Result<TokenId> choose(const Sequence& sequence, std::span<const float> logits);
+  Result<TokenId> choose(Sequence& sequence, std::span<const float> logits);
   void end_choice(Sequence& sequence, ipc::FinishReason reason);
   void end_all_choices(Request& request, ipc::FinishReason reason);
   void fail_request(Request& request, const Error& error);
@@ -53,6 +57,7 @@ class BatchingEngine final : public Engine {
   Teller teller_;
   StepBudget budget_;
   uint32_t token_bytes_max_;
+  Constraints constraints_;
   std::vector<TokenId> end_tokens_;  // all that end a generation, for tokens_min
   std::unordered_map<ipc::RequestId, std::unique_ptr<Request>> requests_;
   std::vector<ipc::RequestId>

@@ -30,4 +30,8 @@ std::optional<ipc::FinishReason> Continuation::append(TokenId token, std::string
   return ipc::FinishReason::kLength;
 }
 
+void Continuation::finish(std::string& text) {
+  if (!matcher_.append(stream_.finish(), text)) matcher_.flush(text);
+}
+
 }  // namespace deepserve::runner

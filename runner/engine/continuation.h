@@ -26,6 +26,9 @@ class Continuation {
   // a choice.
   std::optional<ipc::FinishReason> append(TokenId token, std::string& text);
 
+  // The choice ends although append() did not say so: appends all of the rest to `text`.
+  void finish(std::string& text);
+
   uint32_t tokens() const { return tokens_; }
   // True when the next token must not end the choice.
   bool must_go_on() const { return tokens_ < generation_.tokens_min; }

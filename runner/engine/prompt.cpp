@@ -60,9 +60,6 @@ Result<void> check_generation(const ipc::Submit& submit, uint32_t vocabulary) {
     return fail(Code::kInvalidRequest, "logprobs is {}: at most {} alternatives", generation.logprobs,
                 kLogprobsMax);
   }
-  if (generation.constraint.kind != ipc::ConstraintKind::kNone) {
-    return fail(Code::kNotSupported, "answers bound to JSON, a schema or a grammar are not supported");
-  }
   std::vector<bool> seen(generation.choices, false);
   for (const auto& resumed : submit.resumed) {
     if (resumed.choice >= generation.choices || seen[resumed.choice]) {
@@ -154,7 +151,8 @@ Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_specia
     tokens = tokenizer.encode(prompt.text, Tokenizer::Specials::kParse);
   }
   const auto& vocabulary = tokenizer.vocabulary();
-  if (add_special && vocabulary.add_bos && vocabulary.bos &&
+  const bool is_chat = prompt.kind == ipc::PromptKind::kChat;
+  if (add_special && !is_chat && vocabulary.add_bos && vocabulary.bos &&
       (tokens.empty() || tokens.front() != *vocabulary.bos)) {
     tokens.insert(tokens.begin(), *vocabulary.bos);
   }

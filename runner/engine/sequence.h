@@ -15,6 +15,7 @@
 #include "runner/engine/mean_pool.h"
 #include "runner/engine/prompt_echo.h"
 #include "runner/engine/token_counts.h"
+#include "runner/grammar/matcher.h"
 
 namespace deepserve::runner {
 
@@ -48,6 +49,7 @@ struct Sequence {
   uint32_t scored_rows_max = 1;                 // of them, in one step
   TokenCounts counts;
   Continuation continuation;
+  std::optional<GrammarMatcher> matcher = {};  // of the answer's constraint, if it has one
 
   uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }
   // Tokens that are to run before the next one can be sampled: 1 when it decodes.
@@ -65,13 +67,25 @@ struct Sequence {
   }
 
   // Which tokens the answer's constraint lets come next: a bit for each, [ceil(vocabulary / 64)]; empty: all.
-  // Valid until the next take().
-  std::span<const uint64_t> allowed() const { return {}; }
-  // `token` comes next: just sampled, or generated elsewhere before the choice was resumed here.
-  void take(TokenId token) {
+  // Valid until any sequence is asked again. An error is the request's: nothing can come.
+  Result<std::span<const uint64_t>> allowed() {
+    if (!matcher) return std::span<const uint64_t>();
+    return matcher->allowed();
+  }
+  // `token` comes next: just sampled, or generated elsewhere before the choice was resumed here. An error is
+  // the request's.
+  Result<void> take(TokenId token) {
+    if (matcher && !matcher->accept(token)) {
+      return fail(Code::kNotSupported,
+                  "token {} of the answer does not follow its grammar, or that is too ambiguous to tell",
+                  continuation.tokens());
+    }
     tokens.push_back(token);
     counts.add_generated(token);
+    return {};
   }
+  // The answer has a constraint, and is all that it admits.
+  bool fulfils_constraint() const { return matcher && matcher->finished(); }
 };
 
 struct Request {

@@ -29,7 +29,7 @@ Result<std::shared_ptr<const GrammarAutomaton>> AutomatonWriter::write(const Exp
                                                                        RuleId root) {
   const RuleAnalysis analysis(expressions, root);
   if (const auto rule = analysis.left_recursive()) {
-    return fail(Code::kNotSupported, "rule {} is left-recursive: it can begin with itself",
+    return fail(Code::kNotSupported, "the grammar's rule {} is left-recursive: it can begin with itself",
                 expressions.rule(*rule).name);
   }
   if (!analysis.is_productive(*expressions.rule(root).expression))

@@ -8,7 +8,7 @@ namespace deepserve::runner {
 namespace {
 
 // A part of more states is called, not copied, when it is repeated.
-constexpr uint32_t kCopiedStatesMax = 96;
+constexpr uint32_t kCopiedStatesMax = 192;
 // What takes more states than this when it is copied for each repetition is made of chunks.
 constexpr uint64_t kChunkedStatesMin = 8192;
 constexpr uint32_t kChunk = 64;
@@ -144,7 +144,9 @@ ExpressionId Expressions::reference(RuleId rule) {
   Expression expression;
   expression.kind = ExpressionKind::kRule;
   expression.parts_begin = rule;
-  expression.states = 1;
+  const Rule& referred = rules_[rule];
+  const bool copied = referred.expression && !referred.apart;
+  expression.states = copied ? nodes_[*referred.expression].states : 1;
   return add(expression);
 }
 

@@ -34,7 +34,7 @@ struct Expression {
   uint32_t parts_count = 0;  // kSequence, kChoice
   uint32_t at_least = 0;     // kRepeat
   uint32_t at_most = 0;      // kRepeat; kUnlimited
-  uint32_t states = 0;       // about so many states it takes, rules counted as one; saturates
+  uint32_t states = 0;       // about so many it takes; rules that are not defined yet count as one; saturates
 };
 
 struct Rule {

@@ -127,12 +127,21 @@ ExpressionId JsonText::string_character() {
 }
 
 ExpressionId JsonText::spelled(const CodePointSet& set) {
-  std::vector<ExpressionId> parts;
+  std::vector<ExpressionId> parts, letters;
   const CodePointSet plain = set.intersection(unescaped());
   if (!plain.empty()) parts.push_back(out_.characters(plain));
+  // The last digits of \u000. and \u001.
+  std::vector<ExpressionId> digits[2];
   for (char32_t character = 0; character <= '\\'; ++character) {
-    if (set.contains(character) && !plain.contains(character))
-      parts.push_back(out_.literal(escape_of(character)));
+    if (!set.contains(character) || plain.contains(character)) continue;
+    const std::string escape = escape_of(character);
+    const auto last = static_cast<uint8_t>(escape.back());
+    (escape.size() == 2 ? letters : digits[character / 16]).push_back(out_.byte_range(last, last));
+  }
+  if (!letters.empty()) parts.push_back(out_.sequence({out_.literal("\\"), out_.choice(letters)}));
+  for (const size_t row : {0, 1}) {
+    if (digits[row].empty()) continue;
+    parts.push_back(out_.sequence({out_.literal(row == 0 ? "\\u000" : "\\u001"), out_.choice(digits[row])}));
   }
   return out_.choice(parts);
 }
