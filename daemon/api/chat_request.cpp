@@ -43,10 +43,11 @@ Parsed<CompletionSpec> parse_chat_request(const HttpRequest& request) {
   CompletionSpec spec;
   spec.shape.chat = true;
   spec.request.endpoint = "chat";
-  for (const std::string_view name : {"functions", "function_call", "audio", "prediction", "reasoning_effort",
-                                      "web_search_options", "verbosity"}) {
+  for (const std::string_view name :
+       {"functions", "function_call", "audio", "prediction", "reasoning_effort", "verbosity"}) {
     fields.refuse_unsupported(name);
   }
+  fields.refuse_any("web_search_options");
   read_modalities(fields);
   read_chat(fields, request.body, spec.prompts.emplace_back());
   spec.shape.reads_tool_calls = !spec.prompts[0].tools.empty();

@@ -101,6 +101,10 @@ void Fields::refuse_unsupported(std::string_view name) {
   if (field != nullptr && !is_empty(*field)) fail_at(name, "is not supported", Code::kNotSupported);
 }
 
+void Fields::refuse_any(std::string_view name) {
+  if (take(name) != nullptr) fail_at(name, "is not supported", Code::kNotSupported);
+}
+
 void Fields::finish() {
   for (const auto& [name, value] : object_) {
     if (failure_) return;

@@ -46,6 +46,8 @@ class Fields {
   void ignore(std::string_view name) { take(name); }
   // Known, and refused by name unless it is absent, null, false or empty.
   void refuse_unsupported(std::string_view name);
+  // The same where even an empty object asks for something.
+  void refuse_any(std::string_view name);
   // Refuses every field that was not asked for.
   void finish();
 
