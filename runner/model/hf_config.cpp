@@ -150,8 +150,8 @@ Result<void> ConfigReader::read_shape() {
 
 Result<void> ConfigReader::read_heads() {
   TRY_ASSIGN(config_.heads, count("num_attention_heads", ModelLimits::kHeadsMax));
-  // Only Llama's default is the same for all of its models: every query head has its own.
-  if (class_ != &kClasses[0] && !fields_.has("num_key_value_heads"))
+  // Only Llama's default is the same for all of its models: every query head has its own, as null says.
+  if (class_ != &kClasses[0] && !fields_.is_written("num_key_value_heads"))
     return fields_.bad("num_key_value_heads", "it is missing");
   TRY_ASSIGN(config_.kv_heads, count_or("num_key_value_heads", ModelLimits::kHeadsMax, config_.heads));
   if (config_.heads % config_.kv_heads != 0) {

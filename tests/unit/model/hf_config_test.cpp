@@ -103,6 +103,8 @@ TEST(HfConfig, MissingFieldsAreNamed) {
   auto qwen3 = kQwen3;
   qwen3["num_key_value_heads"] = "";
   expect_refused(qwen3, Code::kBadModelFile, "num_key_value_heads: it is missing");
+  qwen3["num_key_value_heads"] = "null";
+  EXPECT_EQ(read(qwen3).kv_heads, 4u);
 }
 
 TEST(HfConfig, NumbersOutOfRangeAreNamed) {

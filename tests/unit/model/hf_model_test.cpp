@@ -5,12 +5,14 @@
 
 #include "runner/model/model_paths.h"
 #include "runner/model/model_weights.h"
+#include "runner/model/tokenizer.h"
 #include "tests/unit/model/hf_directory.h"
 
 namespace deepserve::runner {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::UnorderedElementsAre;
 
@@ -142,6 +144,58 @@ TEST(HfModel, WeightsThatDoNotFitTheConfigAreNamed) {
   auto turned = tensors;
   std::swap(turned[0].shape[0], turned[0].shape[1]);
   EXPECT_THAT(refusal_of_tensors({}, turned), HasSubstr("50x24, not 24x50"));
+}
+
+// Byte-level BPE whose tokens are the letters a, b, c, ...
+std::string tokenizer_of_letters(size_t tokens) {
+  std::string vocabulary;
+  for (size_t i = 0; i < tokens; ++i)
+    vocabulary += fmt::format("{}\"{}\": {}", i == 0 ? "" : ", ", static_cast<char>('a' + i), i);
+  return fmt::format(R"({{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+      "normalizer": null, "post_processor": null,
+      "pre_tokenizer": {{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}},
+      "decoder": {{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}},
+      "model": {{"type": "BPE", "vocab": {{{}}}, "merges": []}}}})",
+                     vocabulary);
+}
+
+TEST(HfModel, EndTokensAreGenerationConfigsAndElseConfigs) {
+  const TemporaryDirectory directory;
+  write_hf(directory, {});
+  directory.write("tokenizer.json", tokenizer_of_letters(20));
+  const auto vocabulary = [&] {
+    const auto opened = open_hf_model(directory.path());
+    EXPECT_TRUE(opened && opened->vocabulary) << opened->vocabulary.error().message;
+    return *opened->vocabulary;
+  };
+  EXPECT_THAT(vocabulary().end_tokens, ElementsAre(2));
+  EXPECT_EQ(vocabulary().bos, 1u);
+  directory.write("generation_config.json", R"({"eos_token_id": [7, 9], "temperature": 0.6})");
+  EXPECT_THAT(vocabulary().end_tokens, ElementsAre(7, 9));
+  const auto tokenizer = Tokenizer::make(vocabulary());
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_TRUE((*tokenizer)->ends_generation(7));
+  EXPECT_TRUE((*tokenizer)->ends_generation(9));
+  EXPECT_FALSE((*tokenizer)->ends_generation(2));
+  directory.write("generation_config.json", R"({"eos_token_id": 50})");
+  const auto beyond = Tokenizer::make(vocabulary());
+  ASSERT_FALSE(beyond);
+  EXPECT_THAT(beyond.error().message, HasSubstr("50"));
+}
+
+TEST(HfModel, TheVocabularyHasAsManyTokensAsTheEmbeddingHasRows) {
+  const TemporaryDirectory directory;
+  write_hf(directory, {});
+  directory.write("tokenizer.json", tokenizer_of_letters(20));
+  const auto opened = open_hf_model(directory.path());
+  ASSERT_TRUE(opened && opened->vocabulary);
+  EXPECT_EQ(opened->vocabulary->tokens.size(), 50u);
+  EXPECT_EQ(opened->vocabulary->kinds[49], TokenKind::kUnused);
+  write_hf(directory, {.vocabulary = 19});
+  const auto fewer = open_hf_model(directory.path());
+  ASSERT_TRUE(fewer);
+  ASSERT_FALSE(fewer->vocabulary);
+  EXPECT_THAT(fewer->vocabulary.error().message, HasSubstr("20 tokens, the embedding 19 rows"));
 }
 
 TEST(HfModel, FrequenciesThatOldVersionsStoredAreNoWeights) {
