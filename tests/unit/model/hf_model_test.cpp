@@ -153,7 +153,8 @@ std::string tokenizer_of_letters(size_t tokens) {
     vocabulary += fmt::format("{}\"{}\": {}", i == 0 ? "" : ", ", static_cast<char>('a' + i), i);
   return fmt::format(R"({{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
       "normalizer": null, "post_processor": null,
-      "pre_tokenizer": {{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}},
+      "pre_tokenizer": {{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+                         "use_regex": true}},
       "decoder": {{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}},
       "model": {{"type": "BPE", "vocab": {{{}}}, "merges": []}}}})",
                      vocabulary);
