@@ -242,7 +242,7 @@ Result<void> read_strip(const JsonFields& component, Vocabulary& vocabulary) {
   TRY_ASSIGN(const auto content, component.find_string("content"));
   TRY_ASSIGN(const auto start, component.find_unsigned("start"));
   TRY_ASSIGN(const auto stop, component.find_unsigned("stop"));
-  if (content != " " || start.value_or(0) > 1 || stop.value_or(0) > 0)
+  if (content.value_or("") != " " || start.value_or(0) > 1 || stop.value_or(0) > 0)
     return not_supported(component, "decoder Strip of more than one space before");
   if (start.value_or(0) == 1) vocabulary.leading_space = LeadingSpace::kOneDropped;
   return {};
@@ -297,7 +297,7 @@ Result<void> read_hf_decoder(const JsonFields& tokenizer, bool byte_fallback, Vo
     if (!is_byte_level && type == "Replace") {
       TRY_ASSIGN(Pattern pattern, read_pattern(step));
       TRY_ASSIGN(const auto content, step.find_string("content"));
-      if (pattern.is_expression || content != " " || !vocabulary.space_mark.empty())
+      if (pattern.is_expression || content.value_or("") != " " || !vocabulary.space_mark.empty())
         return not_supported(step, "decoder Replace of anything but one mark by a space");
       vocabulary.space_mark = std::move(pattern.text);
       return {};

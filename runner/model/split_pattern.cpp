@@ -5,7 +5,7 @@
 namespace deepserve::runner {
 namespace {
 
-constexpr size_t kWaysBackMax = size_t{1} << 20;  // 24 MiB
+constexpr size_t kWaysBackMax = size_t{1} << 20;  // of 32 bytes each
 
 size_t character_bytes(std::string_view text, size_t at) {
   const auto lead = static_cast<uint8_t>(text[at]);

@@ -237,6 +237,30 @@ TEST(HfVocabulary, HugeTokensAreHeldAndHugeAddedOnesRefused) {
   EXPECT_EQ(tokenizer.error().code, Code::kBadModelFile);
 }
 
+// A prompt is refused by its bytes before it is encoded: the limit must hold for the most that one token
+// takes.
+TEST(HfVocabulary, ATokenTakesNoMoreBytesOfTextThanTheLimitSays) {
+  const auto limit_of = [](const json::object& file) {
+    const auto tokenizer = Tokenizer::make(parse(file).value());
+    EXPECT_TRUE(tokenizer);
+    return token_bytes_max(**tokenizer);
+  };
+  constexpr uint32_t kNoLimit = 0xffffffff;
+  EXPECT_EQ(limit_of(small()), 7u) << "<think>";
+  EXPECT_EQ(limit_of(with("normalizer", R"({"type": "NFC"})")), 21u);
+  EXPECT_EQ(
+      limit_of(with("normalizer", R"({"type": "Replace", "pattern": {"String": "aaaa"}, "content": "a"})")),
+      35u);
+  EXPECT_EQ(limit_of(with("normalizer", R"({"type": "Replace", "pattern": {"String": "a"}, "content": ""})")),
+            kNoLimit);
+  EXPECT_EQ(limit_of(with("model/fuse_unk", "true")), kNoLimit);
+  EXPECT_EQ(limit_of(with("added_tokens", R"([{"id": 7, "content": "<s>", "lstrip": true}])")), kNoLimit);
+  EXPECT_EQ(limit_of(with("pre_tokenizer", R"({"type": "Sequence", "pretokenizers": [
+                              {"type": "Split", "pattern": {"String": "x"}, "behavior": "Removed"},
+                              {"type": "ByteLevel", "add_prefix_space": false}]})")),
+            kNoLimit);
+}
+
 TEST(HfVocabulary, TextThatIsNoJsonIsRefusedWithItsOffset) {
   HfTokenizerFiles files{.directory = "D", .tokenizer = R"({"model": )"};
   EXPECT_EQ(parse_hf_vocabulary(files).error().code, Code::kBadModelFile);
