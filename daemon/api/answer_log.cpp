@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::array<std::string_view, static_cast<size_t>(AnswerState::kCount)> kStateNames = {
     "queued", "running", "finished", "failed", "cancelled"};
+constexpr size_t kMessageBytesMax = 1000;  // a runner may say more, and its client was told all of it
 
 }  // namespace
 
@@ -21,6 +22,9 @@ void AnswerLog::end(AnswerStatus status) {
   while (!ended_.empty() &&
          (ended_.size() >= kEndedMax || ended_.front().ended_ns + kEndedKept_ns < now_ns)) {
     ended_.pop_front();
+  }
+  if (status.error && status.error->message.size() > kMessageBytesMax) {
+    status.error->message.resize(kMessageBytesMax);
   }
   ended_.push_back(std::move(status));
 }

@@ -182,5 +182,13 @@ TEST(AnswerLog, KeepsNoMoreThanItsCap) {
   EXPECT_TRUE(log.find(6, "alice", 2000));
 }
 
+TEST(AnswerLog, KeepsNoLongErrors) {
+  AnswerLog log;
+  AnswerStatus status = ended_status(1, "alice", kSecond_ns);
+  status.error = Error{Code::kInternal, std::string(1 << 20, 'x')};
+  log.end(status);
+  EXPECT_EQ(log.find(1, "alice", kSecond_ns)->error->message.size(), 1000u);
+}
+
 }  // namespace
 }  // namespace deepserve::daemon
