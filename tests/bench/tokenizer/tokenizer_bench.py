@@ -1,4 +1,4 @@
-"""Tokenising speed on one core, ours beside Hugging Face's `tokenizers` in pairs of passes over the same text.
+"""Tokenising speed on one core, ours beside Hugging Face's `tokenizers`, in pairs of passes over one text.
 
     python3 tests/bench/tokenizer/tokenizer_bench.py BUILD/bin/tokenizer_tool DIRECTORY [DIRECTORY...]
 
@@ -114,7 +114,7 @@ def measure(tool, path, documents):
     process.wait()
     ratio = statistics.median(mine / other for mine, other in zip(ours, theirs))
     print(
-        f"{os.path.basename(path)}: {library.get_vocab_size()} tokens, {size / 1e6:.1f} MB of text, {ids} ids; "
+        f"{os.path.basename(path)}: {library.get_vocab_size()} tokens; {size / 1e6:.1f} MB, {ids} ids; "
         f"ours {min(ours):.1f} to {max(ours):.1f}, the library's {min(theirs):.1f} to {max(theirs):.1f} MB/s"
     )
     start_ms = (read_ns + make_ns) / 1e6
