@@ -230,7 +230,8 @@ void Completion::cancel() {
 
 bool Completion::produce(std::string& out) {
   const size_t old_bytes = out.size();
-  if (std::exchange(keep_alive_due_, false)) out += ": keep-alive\n\n";
+  // A line alone: OpenAI's Python client takes the empty line after a comment for the end of an event.
+  if (std::exchange(keep_alive_due_, false)) out += ": keep-alive\n";
   if (!roles_told_ && shape_.chat) {
     for (size_t i = 0; i < choices_.size(); ++i) {
       append_id(out);
