@@ -1,5 +1,6 @@
 #include "runner/grammar/mask_walk.h"
 
+#include "runner/grammar/free_characters.h"
 #include "runner/grammar/limits.h"
 
 namespace deepserve::runner {
@@ -8,8 +9,15 @@ Result<std::shared_ptr<const StateMask>> MaskWalk::mask_of(StateId state) {
   auto mask = std::make_shared<StateMask>();
   mask->allowed.resize(trie_.mask_words());
   StackPool stacks;  // its bottom stands for a caller that is not known
-  list_.assign(1, {state, StackPool::kBottom});
-  TRY(walk(TokenVocabularyTrie::kRoot, stacks, mask->allowed, &mask->exits));
+  const uint32_t free = free_characters(automaton_, state);
+  for (const TokenVocabularyTrie::Tree& tree : trie_.trees()) {
+    if (tree.characters_max > 0 && tree.characters_max <= free) {
+      for (size_t word = 0; word < tree.tokens.size(); ++word) mask->allowed[word] |= tree.tokens[word];
+      continue;
+    }
+    list_.assign(1, {state, StackPool::kBottom});
+    TRY(walk(tree.root, stacks, mask->allowed, &mask->exits));
+  }
   return mask;
 }
 

@@ -1,15 +1,15 @@
 #include "runner/grammar/token_trie.h"
 
 #include <algorithm>
+#include <array>
+
+#include "runner/grammar/free_characters.h"
 
 namespace deepserve::runner {
 namespace {
 
-struct Entry {
-  uint64_t prefix;  // its first 8 bytes: most comparisons need no more
-  std::string_view text;
-  TokenId token;
-};
+// Trees of plain tokens, by their characters; the last one has all other tokens.
+constexpr std::array<uint32_t, 6> kTreeCharacters = {2, 4, 8, 16, kFreeCharactersMax, 0};
 
 uint64_t prefix_of(std::string_view text) {
   uint64_t prefix = 0;
@@ -18,21 +18,14 @@ uint64_t prefix_of(std::string_view text) {
   return prefix;
 }
 
-std::vector<Entry> sorted_entries(const Tokenizer& tokenizer, uint32_t vocabulary) {
-  std::vector<Entry> entries;
-  entries.reserve(vocabulary);
-  for (TokenId token = 0; token < vocabulary; ++token) {
-    const std::string_view text = tokenizer.token_bytes(token);
-    const bool too_long = text.size() > std::numeric_limits<uint16_t>::max();
-    if (text.empty() || too_long || tokenizer.ends_generation(token)) continue;
-    entries.push_back({prefix_of(text), text, token});
+size_t tree_of(std::string_view text) {
+  const uint32_t characters = plain_characters(text);
+  const size_t last = kTreeCharacters.size() - 1;
+  if (characters == 0) return last;
+  for (size_t tree = 0; tree < last; ++tree) {
+    if (characters <= kTreeCharacters[tree]) return tree;
   }
-  std::ranges::sort(entries, [](const Entry& a, const Entry& b) {
-    if (a.prefix != b.prefix) return a.prefix < b.prefix;
-    const int order = a.text.compare(b.text);
-    return order != 0 ? order < 0 : a.token < b.token;
-  });
-  return entries;
+  return last;
 }
 
 size_t common_bytes(std::string_view a, std::string_view b) {
@@ -41,18 +34,58 @@ size_t common_bytes(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+struct TokenVocabularyTrie::Entry {
+  size_t tree;
+  uint64_t prefix;  // its first 8 bytes: most comparisons need no more
+  std::string_view text;
+  TokenId token;
+};
+
 TokenVocabularyTrie::TokenVocabularyTrie(const Tokenizer& tokenizer, uint32_t vocabulary)
     : tokenizer_(tokenizer), vocabulary_(vocabulary) {
-  const auto add_node = [this](uint8_t byte, size_t depth) {
-    bytes_.push_back(byte);
-    depths_.push_back(static_cast<uint16_t>(depth));
-    ends_.push_back(0);
-    tokens_.push_back(kNoToken);
-    return static_cast<Node>(bytes_.size() - 1);
-  };
-  std::vector<Node> path = {add_node(0, 0)};  // [depth]
+  const std::vector<Entry> entries = sorted_entries();
+  auto begin = entries.begin();
+  for (size_t tree = 0; tree < kTreeCharacters.size(); ++tree) {
+    const auto end =
+        std::find_if(begin, entries.end(), [=](const Entry& entry) { return entry.tree != tree; });
+    add_tree({begin, end}, kTreeCharacters[tree]);
+    begin = end;
+  }
+}
+
+std::vector<TokenVocabularyTrie::Entry> TokenVocabularyTrie::sorted_entries() const {
+  std::vector<Entry> entries;
+  entries.reserve(vocabulary_);
+  for (TokenId token = 0; token < vocabulary_; ++token) {
+    const std::string_view text = tokenizer_.token_bytes(token);
+    const bool too_long = text.size() > std::numeric_limits<uint16_t>::max();
+    if (text.empty() || too_long || tokenizer_.ends_generation(token)) continue;
+    entries.push_back({tree_of(text), prefix_of(text), text, token});
+  }
+  std::ranges::sort(entries, [](const Entry& a, const Entry& b) {
+    if (a.tree != b.tree) return a.tree < b.tree;
+    if (a.prefix != b.prefix) return a.prefix < b.prefix;
+    const int order = a.text.compare(b.text);
+    return order != 0 ? order < 0 : a.token < b.token;
+  });
+  return entries;
+}
+
+TokenVocabularyTrie::Node TokenVocabularyTrie::add_node(uint8_t byte, size_t depth) {
+  bytes_.push_back(byte);
+  depths_.push_back(static_cast<uint16_t>(depth));
+  ends_.push_back(0);
+  tokens_.push_back(kNoToken);
+  return static_cast<Node>(bytes_.size() - 1);
+}
+
+// `entries` in the order of their texts.
+void TokenVocabularyTrie::add_tree(std::span<const Entry> entries, uint32_t characters_max) {
+  Tree tree{add_node(0, 0), characters_max, {}};
+  if (characters_max > 0) tree.tokens.resize(mask_words());
+  std::vector<Node> path = {tree.root};  // [depth]
   std::string_view last;
-  for (const Entry& entry : sorted_entries(tokenizer, vocabulary)) {
+  for (const Entry& entry : entries) {
     const size_t common = common_bytes(last, entry.text);
     for (; path.size() > common + 1; path.pop_back()) ends_[path.back()] = static_cast<Node>(nodes());
     for (size_t i = common; i < entry.text.size(); ++i)
@@ -60,13 +93,15 @@ TokenVocabularyTrie::TokenVocabularyTrie(const Tokenizer& tokenizer, uint32_t vo
     last = entry.text;
     TokenId& first = tokens_[path.back()];
     if (first != kNoToken) {
-      if (same_text_.empty()) same_text_.assign(vocabulary, kNoToken);
+      if (same_text_.empty()) same_text_.assign(vocabulary_, kNoToken);
       same_text_[entry.token] = first;
     }
     first = entry.token;
+    if (characters_max > 0) tree.tokens[entry.token / 64] |= uint64_t{1} << entry.token % 64;
     if (std::ranges::count(entry.text, '"') >= 2) with_quotes_.push_back(entry.token);
   }
   for (const Node node : path) ends_[node] = static_cast<Node>(nodes());
+  trees_.push_back(std::move(tree));
 }
 
 TokenVocabularyTrie::Node TokenVocabularyTrie::child(Node node, uint8_t byte) const {
@@ -74,7 +109,7 @@ TokenVocabularyTrie::Node TokenVocabularyTrie::child(Node node, uint8_t byte) co
     if (bytes_[child] == byte) return child;
     if (bytes_[child] > byte) break;
   }
-  return kRoot;
+  return kNoNode;
 }
 
 }  // namespace deepserve::runner

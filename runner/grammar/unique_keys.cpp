@@ -122,10 +122,10 @@ void UniqueKeys::restrict(const TokenVocabularyTrie& trie, std::span<uint64_t> m
 
 void UniqueKeys::clear_branch(const TokenVocabularyTrie& trie, std::string_view bytes,
                               std::span<uint64_t> mask) const {
-  TokenVocabularyTrie::Node node = TokenVocabularyTrie::kRoot;
+  TokenVocabularyTrie::Node node = trie.last_root();  // whatever ends a key has a quotation mark
   for (const char byte : bytes) {
     node = trie.child(node, static_cast<uint8_t>(byte));
-    if (node == TokenVocabularyTrie::kRoot) return;
+    if (node == TokenVocabularyTrie::kNoNode) return;
   }
   for (TokenVocabularyTrie::Node at = node; at < trie.end(node); ++at) {
     for (TokenId token = trie.token(at); token != TokenVocabularyTrie::kNoToken;

@@ -237,7 +237,7 @@ void print_masks(const Tokenizer& tokenizer, uint32_t vocabulary, const char* wh
 }  // namespace
 
 int main(int count, char** arguments) {
-  uint32_t pairs = 15;
+  uint32_t pairs = 25;
   const char* vocabulary = nullptr;
   for (int i = 1; i + 1 < count; i += 2) {
     if (std::strcmp(arguments[i], "--pairs") == 0) pairs = static_cast<uint32_t>(std::atoi(arguments[i + 1]));
