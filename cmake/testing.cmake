@@ -1,4 +1,5 @@
 find_package(GTest REQUIRED)
+pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)  # what our own matcher is held to
 include(GoogleTest)
 
 # deepserve_test(NAME SOURCES... LIBRARIES... [LABELS...]): one GoogleTest binary, every TEST a ctest case.

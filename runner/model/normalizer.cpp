@@ -33,6 +33,11 @@ std::string with_replaced(std::string_view text, std::string_view pattern, std::
   return replaced.append(text);
 }
 
+Normalizer::Normalizer(std::vector<NormalizerStep> steps) : steps_(std::move(steps)) {
+  std::string changed;
+  apply("\u0301", changed);  // makes the forms' tables now, not under the first request
+}
+
 std::string_view Normalizer::apply(std::string_view text, std::string& changed) const {
   std::string next;
   for (const NormalizerStep& step : steps_) {

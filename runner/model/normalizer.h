@@ -13,7 +13,7 @@ namespace deepserve::runner {
 class Normalizer {
  public:
   Normalizer() = default;
-  explicit Normalizer(std::vector<NormalizerStep> steps) : steps_(std::move(steps)) {}
+  explicit Normalizer(std::vector<NormalizerStep> steps);  // takes some milliseconds the first time
 
   bool is_empty() const { return steps_.empty(); }
 

@@ -198,6 +198,7 @@ Result<PreTokenizer> PreTokenizer::make(const Named& named) {
 Result<PreTokenizer> PreTokenizer::make(std::span<const SplitStep> steps) {
   if (steps.size() > kStepsMax)
     return fail(Code::kNotSupported, "{} steps of pre-tokenising, at most {} are", steps.size(), kStepsMax);
+  CategoryTable::get();  // is made now, not under the first request
   PreTokenizer made;
   for (const SplitStep& rule : steps) {
     Step step;

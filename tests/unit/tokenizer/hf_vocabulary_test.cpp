@@ -30,7 +30,7 @@ json::object small() {
 }
 
 Result<Vocabulary> parse(const json::object& tokenizer, HfTokenizerFiles files = {}) {
-  files.directory = "D";
+  files.directory.assign(1, 'D');
   files.tokenizer = json::serialize(tokenizer);
   return parse_hf_vocabulary(files);
 }
