@@ -1,6 +1,7 @@
 #include "runner/model/gguf_model.h"
 
 #include <algorithm>
+#include <future>
 #include <optional>
 
 #include "runner/model/gguf.h"
@@ -93,9 +94,12 @@ uint64_t vocabulary_size(const ModelTensors& tensors) {
   return embedding == nullptr ? 0 : embedding->dimensions[1];
 }
 
-Result<OpenedModel> read_model(const Gguf& metadata, ModelTensors tensors, ModelFiles files) {
+Result<OpenedModel> read_model(Gguf metadata, ModelTensors tensors, ModelFiles files) {
   TRY_ASSIGN(const ModelConfig config, read_gguf_config(metadata));
-  auto vocabulary = read_gguf_vocabulary(metadata, vocabulary_size(tensors));
+  auto vocabulary =
+      std::async(std::launch::async, [gguf = std::move(metadata), size = vocabulary_size(tensors)] {
+        return read_gguf_vocabulary(gguf, size);
+      });
   return OpenedModel{std::move(files), std::move(tensors), config, 0, std::move(vocabulary)};
 }
 
@@ -103,16 +107,16 @@ Result<OpenedModel> read_model(const Gguf& metadata, ModelTensors tensors, Model
 
 Result<OpenedModel> open_gguf_model(const std::filesystem::path& path) {
   ModelFiles files;
-  TRY_ASSIGN(const Gguf file, open_file(path, files));
+  TRY_ASSIGN(Gguf file, open_file(path, files));
   TRY_ASSIGN(const ShardFacts facts, read_shard_facts(file));
   if (facts.count > 1) {
     ModelFiles shards;
     TRY_ASSIGN(ShardedFile sharded, open_shards(path, file, shards));
-    return read_model(sharded.first, std::move(sharded.tensors), std::move(shards));
+    return read_model(std::move(sharded.first), std::move(sharded.tensors), std::move(shards));
   }
   ModelTensors tensors(path.string(), TensorNaming::kGguf);
   TRY(tensors.add_file(file.name(), file.tensors()));
-  return read_model(file, std::move(tensors), std::move(files));
+  return read_model(std::move(file), std::move(tensors), std::move(files));
 }
 
 }  // namespace deepserve::runner

@@ -1,5 +1,7 @@
 #include "runner/model/hf_model.h"
 
+#include <future>
+
 #include "runner/model/content_hash.h"
 #include "runner/model/hf_config.h"
 #include "runner/model/hf_vocabulary.h"
@@ -132,9 +134,10 @@ Result<OpenedModel> open_hf_model(const fs::path& directory) {
   ModelFiles files;
   ModelTensors tensors(directory.string(), TensorNaming::kHuggingFace);
   TRY(open_weights(directory, files, tensors));
-  auto vocabulary = make_vocabulary(directory, config_text, config.vocabulary);
-  return OpenedModel{std::move(files), std::move(tensors), config, hash_of(config_text),
-                     std::move(vocabulary)};
+  const uint64_t config_hash = hash_of(config_text);
+  auto vocabulary =
+      std::async(std::launch::async, make_vocabulary, directory, config_text, config.vocabulary);
+  return OpenedModel{std::move(files), std::move(tensors), config, config_hash, std::move(vocabulary)};
 }
 
 }  // namespace deepserve::runner

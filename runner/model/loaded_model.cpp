@@ -20,15 +20,16 @@ Result<OpenedModel> open_model(const std::filesystem::path& path) {
 Result<LoadedModel> load_model(const std::filesystem::path& path, const BackendOptions& options) {
   TRY_ASSIGN(OpenedModel model, open_model(path));
   TRY_ASSIGN(ModelWeights weights, bind_model_weights(model.tensors, model.config));
-  LoadedModel loaded;
-  if (model.vocabulary)
-    loaded.vocabulary = std::move(*model.vocabulary);
-  else
-    loaded.vocabulary_error = of_file(path, std::move(model.vocabulary.error()));
   TRY_ASSIGN(const uint64_t content_hash, read_weights(model.files, model.tensors,
                                                        {.seed = model.config_hash,
                                                         .threads = options.threads,
                                                         .on_bytes = options.on_bytes_loaded}));
+  LoadedModel loaded;
+  Result<Vocabulary> vocabulary = model.vocabulary.get();
+  if (vocabulary)
+    loaded.vocabulary = std::move(*vocabulary);
+  else
+    loaded.vocabulary_error = of_file(path, std::move(vocabulary.error()));
   TRY(model.files.verify_unchanged());
   TRY_ASSIGN(
       loaded.backend,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
 
 #include "ipc/base/result.h"
 #include "runner/model/model_config.h"
@@ -15,8 +16,10 @@ struct OpenedModel {
   ModelFiles files;  // what the tensors' bytes lie in
   ModelTensors tensors;
   ModelConfig config;
-  uint64_t config_hash = 0;       // of what `config` was read from, where that is none of `files`
-  Result<Vocabulary> vocabulary;  // an error leaves a model that can still compute
+  uint64_t config_hash = 0;  // of what `config` was read from, where that is none of `files`
+  // Read by a thread of its own while the weights come into memory: 150,000 tokens take some 0.1 s. An error
+  // leaves a model that can still compute.
+  std::future<Result<Vocabulary>> vocabulary;
 };
 
 }  // namespace deepserve::runner

@@ -165,9 +165,9 @@ TEST(HfModel, EndTokensAreGenerationConfigsAndElseConfigs) {
   write_hf(directory, {});
   directory.write("tokenizer.json", tokenizer_of_letters(20));
   const auto vocabulary = [&] {
-    const auto opened = open_hf_model(directory.path());
-    EXPECT_TRUE(opened && opened->vocabulary) << opened->vocabulary.error().message;
-    return *opened->vocabulary;
+    auto read = open_hf_model(directory.path())->vocabulary.get();
+    EXPECT_TRUE(read) << read.error().message;
+    return read.value_or(Vocabulary{});
   };
   EXPECT_THAT(vocabulary().end_tokens, ElementsAre(2));
   EXPECT_EQ(vocabulary().bos, 1u);
@@ -188,15 +188,14 @@ TEST(HfModel, TheVocabularyHasAsManyTokensAsTheEmbeddingHasRows) {
   const TemporaryDirectory directory;
   write_hf(directory, {});
   directory.write("tokenizer.json", tokenizer_of_letters(20));
-  const auto opened = open_hf_model(directory.path());
-  ASSERT_TRUE(opened && opened->vocabulary);
-  EXPECT_EQ(opened->vocabulary->tokens.size(), 50u);
-  EXPECT_EQ(opened->vocabulary->kinds[49], TokenKind::kUnused);
+  const auto vocabulary = open_hf_model(directory.path())->vocabulary.get();
+  ASSERT_TRUE(vocabulary);
+  EXPECT_EQ(vocabulary->tokens.size(), 50u);
+  EXPECT_EQ(vocabulary->kinds[49], TokenKind::kUnused);
   write_hf(directory, {.vocabulary = 19});
-  const auto fewer = open_hf_model(directory.path());
-  ASSERT_TRUE(fewer);
-  ASSERT_FALSE(fewer->vocabulary);
-  EXPECT_THAT(fewer->vocabulary.error().message, HasSubstr("20 tokens, the embedding 19 rows"));
+  const auto fewer = open_hf_model(directory.path())->vocabulary.get();
+  ASSERT_FALSE(fewer);
+  EXPECT_THAT(fewer.error().message, HasSubstr("20 tokens, the embedding 19 rows"));
 }
 
 TEST(HfModel, FrequenciesThatOldVersionsStoredAreNoWeights) {
