@@ -279,7 +279,7 @@ struct RunnerState {
   std::string message;          // kFailed: why, naming file, tensor, offset where that is the cause
   std::string architecture;     // "llama", "qwen2", ...
   std::string weights_type;     // "Q8_0", "F32", "mixed ..."
-  std::string chat_template;    // "chatml", "llama3", "deepseek-r1" or "none"
+  std::string chat_template;    // its family: "chatml", "llama3", "deepseek", ...; "custom" or "none"
   std::string numerics_id;      // results are bit-equal between runners with the same id (DESIGN 8)
   std::string isa;              // "scalar", "avx2", ...
   uint64_t weight_bytes = 0;

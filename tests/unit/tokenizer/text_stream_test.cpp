@@ -73,5 +73,15 @@ TEST(TextStream, TheFirstSpaceOfSentencePieceGoesOnlyAtTheStart) {
   EXPECT_EQ(inside.append(a), " a");
 }
 
+TEST(TextStream, ControlTokensAreLeftOutButForTheMarksOfToolCalls) {
+  Vocabulary vocabulary = byte_vocabulary("gpt-2");
+  const TokenId end = add_token(vocabulary, "<|eom_id|>", TokenKind::kControl);
+  const TokenId call = add_token(vocabulary, "<|python_tag|>", TokenKind::kControl);
+  const auto tokenizer = *Tokenizer::make(vocabulary);
+  TextStream stream(*tokenizer, true);
+  EXPECT_EQ(stream.append(end), "");
+  EXPECT_EQ(stream.append(call), "<|python_tag|>");
+}
+
 }  // namespace
 }  // namespace deepserve::runner
