@@ -137,6 +137,7 @@ TEST(Fields, ABadLabelOrUnknownFieldOfAChatIsRefusedByItsName) {
           {R"("prompt_logprobs": 1)", "prompt_logprobs"},
           {R"("prompt": "hi")", "prompt"},
           {R"("echo": true)", "echo"},
+          {R"("web_search_options": {})", "web_search_options"},
           {R"("no_such_field": 1)", "no_such_field"},
       });
 }
