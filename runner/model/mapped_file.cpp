@@ -94,7 +94,9 @@ Result<void> MappedFile::verify_unchanged() const {
 }
 
 void MappedFile::expect_reading() const {
-  madvise(const_cast<uint8_t*>(bytes_.data()), bytes_.size(), MADV_WILLNEED);
+  // Doubles the window of the system's own read-ahead; asking for all of it at once (MADV_WILLNEED) fetches
+  // only the beginning, and asking piece by piece was slower.
+  posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
 }
 
 void MappedFile::bring_in(std::span<const uint8_t> piece) const {

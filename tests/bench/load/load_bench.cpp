@@ -35,7 +35,7 @@ constexpr double kStillThereMax = 0.01;  // of a file that counts as cold
 struct Options {
   fs::path directory = fs::temp_directory_path();
   uint64_t bytes = 1'000'000'000;
-  size_t pairs = 7;
+  size_t pairs = 11;
 };
 
 [[noreturn]] void give_up(const std::string& why) {
