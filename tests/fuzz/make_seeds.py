@@ -85,7 +85,8 @@ def tiny_llama(vocabulary, extra=None):
     norm = lambda name: (name, [32], 0, struct.pack("<32f", *[1.0] * 32))
     matrix = lambda name, rows: (name, [32, rows], 8, (b"\x00\x3c" + bytes(range(32))) * rows)
     tensors = [matrix("token_embd.weight", tokens), norm("output_norm.weight"),
-               norm("blk.0.attn_norm.weight"), matrix("blk.0.attn_q.weight", 32), matrix("blk.0.attn_k.weight", 16),
+               norm("blk.0.attn_norm.weight"), matrix("blk.0.attn_q.weight", 32),
+               matrix("blk.0.attn_k.weight", 16),
                matrix("blk.0.attn_v.weight", 16), matrix("blk.0.attn_output.weight", 32),
                norm("blk.0.ffn_norm.weight"), matrix("blk.0.ffn_gate.weight", 32),
                matrix("blk.0.ffn_up.weight", 32), matrix("blk.0.ffn_down.weight", 32)]
@@ -150,6 +151,93 @@ def config_seeds():
     return {name: json.dumps(seed).encode() for name, seed in seeds.items()}
 
 
+def tokenizer_seeds():
+    alphabet = {character: number for number, character in enumerate(byte_alphabet())}
+    special = {"id": 260, "content": "<|im_end|>", "special": True, "lstrip": False, "rstrip": False,
+               "single_word": False, "normalized": False}
+    split = {"type": "Split", "behavior": "Isolated", "invert": False,
+             "pattern": {"Regex": "(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|\\s+(?!\\S)|\\s+"}}
+    bytes_alone = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+    qwen = {"version": "1.0", "added_tokens": [special], "normalizer": {"type": "NFC"},
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, bytes_alone]},
+            "post_processor": bytes_alone, "decoder": bytes_alone,
+            "model": {"type": "BPE", "byte_fallback": False, "ignore_merges": False,
+                      "vocab": {**alphabet, "he": 256, "ll": 257, "hell": 258},
+                      "merges": ["h e", ["l", "l"], "he ll"]}}
+    llama_vocab = {"<unk>": 0, "<s>": 1, "</s>": 2, **{f"<0x{b:02X}>": 3 + b for b in range(256)},
+                   "\u2581": 259, "a": 260, "\u2581a": 261}
+    llama = {"added_tokens": [{**special, "id": i, "content": text} 
+                              for i, text in enumerate(["<unk>", "<s>"])],
+             "normalizer": {"type": "Sequence", "normalizers": [
+                 {"type": "Prepend", "prepend": "\u2581"},
+                 {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]},
+             "pre_tokenizer": None,
+             "post_processor": {"type": "TemplateProcessing", "pair": [], "single": [
+                 {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                 "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
+             "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]},
+             "model": {"type": "BPE", "byte_fallback": True, "fuse_unk": True, "unk_token": "<unk>",
+                       "vocab": llama_vocab, "merges": ["\u2581 a"]}}
+    metaspace = {**llama, "normalizer": None, "pre_tokenizer": {
+        "type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": False}}
+    config = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "chat_template": "{{ messages }}"}
+    bad = lambda **model: json.dumps({**qwen, "model": {**qwen["model"], **model}}).encode()
+    return {"qwen": json.dumps(qwen).encode(), "llama": json.dumps(llama).encode(),
+            "metaspace": json.dumps(metaspace).encode() + b"\0" + json.dumps(config).encode(),
+            "merge_of_nothing": bad(merges=["x y"]), "hole": bad(vocab={**alphabet, "z": 4000}),
+            "same_id": bad(vocab={**alphabet, "he": 0}), "unigram": bad(type="Unigram"),
+            "hostile_pattern": json.dumps({**qwen, "pre_tokenizer": {
+                **split, "pattern": {"Regex": "(a*)*(a*)*(a*)*b"}}}).encode()}
+
+
+def template_seeds():
+    chatml = ("{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message.content }}"
+              "{{ '<|im_end|>\\n' }}{% endfor %}"
+              "{% if add_generation_prompt %}<|im_start|>assistant\\n{% endif %}")
+    tools = ("{%- if tools %}{{- '# Tools\\n' }}{%- for tool in tools %}"
+             "{{- tool | tojson(indent=2) }}{%- endfor %}"
+             "{%- endif %}{%- set ns = namespace(last=messages|length - 1) %}{%- for m in messages[::-1] %}"
+             "{%- if loop.first and m.content is string and not m.content.startswith('<x>') %}"
+             "{%- set ns.last = loop.index0 %}{%- endif %}{%- endfor %}{{- ns.last }}"
+             "{%- for m in messages if m.tool_calls %}{%- for c in m.tool_calls %}{{- c.function.name }}"
+             "{{- c.function.arguments | tojson }}{%- endfor %}{%- else %}none{%- endfor %}")
+    macro = ("{% macro say(x, y='d') %}[{{ x | trim | upper }}:{{ y }}]{% endmacro %}"
+             "{{ say(messages[0].content) }}"
+             "{{ raise_exception('no') if messages | length > 99 else bos_token }}{{ 'a,b'.split(',')[-1] }}")
+    bomb = "{% for i in range(100000) %}{% for j in range(100000) %}{{ i * j }}{% endfor %}{% endfor %}"
+    grow = ("{% set ns = namespace(s='a') %}{% for i in range(64) %}"
+            "{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}")
+    return {name: source.encode() for name, source in {
+        "chatml": chatml, "tools": tools, "macro": macro, "loop_bomb": bomb, "growing_text": grow,
+        "deep": "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "unclosed": "{% for m in messages %}"}.items()}
+
+
+def grammar_seeds():
+    json_like = ('root ::= object\nobject ::= "{" ws (pair ("," ws pair)*)? "}"\n'
+                 'pair ::= string ":" ws value\n'
+                 'value ::= object | string | [0-9]+ # a number\n'
+                 'string ::= "\\"" [^"\\\\\\x00-\\x1F]{0,9} "\\""\n'
+                 'ws ::= [ \\t\\n]?\n')
+    schema = {"type": "object", "properties": {
+        "a": {"type": "integer", "minimum": -5, "maximum": 120},
+        "b": {"type": ["string", "null"], "maxLength": 4},
+        "c": {"enum": ["x", 1, None, True]},
+        "d": {"type": "array", "items": {"$ref": "#/$defs/e"}, "minItems": 1},
+        "f": {"type": "string", "pattern": "^[a-z]{2,3}-[0-9]+$"}, "g": {"type": "string", "format": "date"},
+        "h": {"anyOf": [{"type": "number"}, {"const": "none"}]}},
+        "$defs": {"e": {"type": "object", "properties": {"e": {"$ref": "#/$defs/e"}},
+                        "additionalProperties": False}}, "required": ["a", "d"]}
+    refused = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}
+    sources = {"g json": json_like, "g left recursion": "root ::= root \"a\" | \"b\"",
+               "g repetition bomb": "root ::= ((\"a\"{1,1000}){1,1000}){1,1000}", "g escapes":
+               'root ::= "\\n\\x41\\u00e9\\U0001F600" [^\\u4e00-\\u9fff] .',
+               "g undefined": "root ::= missing",
+               "s object": json.dumps(schema), "s refused": json.dumps(refused), "s true": "true",
+               "s all of": json.dumps({"allOf": [{"type": "integer"}, {"minimum": 3}, {"maximum": 9}]}),
+               "s loop": json.dumps({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}})}
+    return {name.replace(" ", "_"): name[0].encode() + source.encode() for name, source in sources.items()}
+
+
 def api_seeds():
     message = {"role": "user", "content": "Hi \u00e9"}
     weather = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": {
@@ -191,7 +279,9 @@ def api_seeds():
 
 def main():
     for target, seeds in {"gguf": gguf_seeds(), "safetensors": safetensors_seeds(),
-                          "config_json": config_seeds(), "api_request": api_seeds()}.items():
+                          "config_json": config_seeds(), "tokenizer_json": tokenizer_seeds(),
+                          "chat_template": template_seeds(), "grammar": grammar_seeds(),
+                          "api_request": api_seeds()}.items():
         folder = SEEDS / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():
