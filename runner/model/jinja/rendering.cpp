@@ -9,10 +9,10 @@
 namespace deepserve::runner::jinja {
 namespace {
 
-// A step takes some hundred nanoseconds, and what is made in it at most some hundred bytes.
-constexpr uint64_t kStepsMax = 2'000'000;
-constexpr uint64_t kBytesPerStep = 64;
-constexpr uint32_t kCallsMax = 8;  // of macros in each other
+constexpr uint64_t kStepsMax = 8'000'000;            // of some hundred nanoseconds each
+constexpr uint64_t kBytesMax = uint64_t{256} << 20;  // of all texts that are read and made
+constexpr size_t kKeptMax = 10'000;                  // macros and namespaces, which are kept to the end
+constexpr uint32_t kCallsMax = 8;                    // of macros in each other
 constexpr int64_t kRangeMax = 100'000;
 
 Error with_line(Error error, uint32_t line) {
@@ -71,7 +71,7 @@ void Scope::set(std::string_view name, Value value) {
   variables.emplace_back(name, std::move(value));
 }
 
-Rendering::Rendering(const Variables& variables) : steps_left_(kStepsMax) {
+Rendering::Rendering(const Variables& variables) : steps_left_(kStepsMax), bytes_left_(kBytesMax) {
   Scope& scope = scopes_.emplace_back();
   for (const auto& [name, value] : variables) scope.set(name, value);
 }
@@ -89,8 +89,14 @@ Result<void> Rendering::charge(uint64_t steps) {
 }
 
 Result<void> Rendering::charge(const Value& value) {
-  const MarkedText* text = value.if_text();
-  return charge(1 + (text != nullptr ? text->size() / kBytesPerStep : value.values() / 8));
+  if (const MarkedText* text = value.if_text()) return charge_bytes(text->size());
+  return charge(1 + value.values() / 8);
+}
+
+Result<void> Rendering::charge_bytes(uint64_t bytes) {
+  if (bytes > bytes_left_) return fail(Code::kInvalidRequest, "the template makes too much text");
+  bytes_left_ -= bytes;
+  return charge(1);
 }
 
 Result<Rendering::Flow> Rendering::execute(const Block& block, Scope& scope, MarkedText& out) {
@@ -106,7 +112,7 @@ Result<Rendering::Flow> Rendering::execute(const Block& block, Scope& scope, Mar
 Result<Rendering::Flow> Rendering::execute(const Statement& statement, Scope& scope, MarkedText& out) {
   switch (statement.kind) {
     case StatementKind::kText:
-      TRY(charge(statement.text.size() / kBytesPerStep));
+      TRY(charge_bytes(statement.text.size()));
       out.append(statement.text);
       break;
     case StatementKind::kOutput:
@@ -128,6 +134,7 @@ Result<Rendering::Flow> Rendering::execute(const Statement& statement, Scope& sc
       break;
     }
     case StatementKind::kMacro:
+      if (macros_.size() == kKeptMax) return fail(Code::kInvalidRequest, "more than {} macros", kKeptMax);
       scope.set(
           statement.macro->name,
           Value(static_cast<const Macro*>(&macros_.emplace_back(Macro{statement.macro.get(), &scope}))));
@@ -378,6 +385,7 @@ Result<Value> Rendering::evaluate_call(const Expression& expression, Scope& scop
 }
 
 Result<Value> Rendering::make_namespace(const Arguments& arguments) {
+  if (namespaces_.size() == kKeptMax) return fail(Code::kInvalidRequest, "more than {} namespaces", kKeptMax);
   Namespace& space = namespaces_.emplace_back();
   for (const Value& value : arguments.positional) {
     if (value.if_dict() == nullptr) return fail(Code::kInvalidRequest, "namespace() of no dictionary");

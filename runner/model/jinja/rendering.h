@@ -63,6 +63,7 @@ class Rendering {
 
   Result<void> charge(uint64_t steps);
   Result<void> charge(const Value& value);
+  Result<void> charge_bytes(uint64_t bytes);
 
   // What values borrow lives as long as the rendering: namespaces and macros may refer to each other.
   std::deque<Scope> scopes_;
@@ -70,6 +71,7 @@ class Rendering {
   std::deque<Loop> loops_;
   std::deque<Macro> macros_;
   uint64_t steps_left_;
+  uint64_t bytes_left_;
   uint32_t calls_ = 0;
 };
 

@@ -106,7 +106,8 @@ TEST(ToolCalls, WhatIsWrongWithThemIsNamed) {
        "messages[0].tool_calls[0].function.arguments"},
       {R"("messages": [{"role": "tool", "content": "a"}])", "messages[0].tool_call_id"},
       {R"("messages": [{"role": "user", "content": "a", "tool_calls": [{}]}])", "messages[0].tool_calls"},
-      {R"("messages": [{"role": "assistant", "content": "a", "prefix": true}, {"role": "user", "content": "a"}])",
+      {R"("messages": [{"role": "assistant", "content": "a", "prefix": true}, )"
+       R"({"role": "user", "content": "a"}])",
        "messages[0].prefix"},
       {user + R"("tools": {})", "tools"},
       {user + R"("tools": [7])", "tools[0]"},

@@ -98,6 +98,22 @@ TEST(Jinja, HostileTemplatesAreStopped) {
   EXPECT_EQ(rendered("{{ 'x' * 9223372036854775807 }}").substr(0, 7), "failed:");
 }
 
+TEST(Jinja, AConversationAsLongAsARequestMayBeIsRendered) {
+  std::vector<Value> messages;
+  for (int i = 0; i < 16'384; ++i) {
+    messages.emplace_back(
+        *Dict::make({{MarkedText("role", Author::kUser), user_text("user")},
+                     {MarkedText("content", Author::kUser), user_text(std::string(512, 'x'))}}));
+  }
+  const Variables variables = {{"messages", Value(*List::make(std::move(messages)))}};
+  const std::string text = rendered(
+      "{% for m in messages %}{% if m.role == 'user' and (loop.last or messages[loop.index0 + 1].role != "
+      "'tool') %}"
+      "{{ '<' + m.role + '>' + m.content.split('</think>')[-1].lstrip('\\n') }}{% endif %}{% endfor %}",
+      variables);
+  EXPECT_EQ(text.size(), 16'384u * 518);
+}
+
 TEST(Jinja, JsonComesBackAsPythonWritesIt) {
   const auto again = [](std::string_view text) {
     const auto value = parse_json(text);
