@@ -8,8 +8,8 @@
 namespace deepserve::runner {
 namespace {
 
-constexpr size_t kStepsMax = 32;                 // of one pre-tokeniser
-constexpr uint64_t kPatternStepsPerByte = 2000;  // well-behaved expressions take some ten
+constexpr size_t kStepsMax = 32;                // of one pre-tokeniser
+constexpr uint64_t kPatternStepsPerByte = 500;  // those of published tokenisers take some thirty
 constexpr uint64_t kPatternStepsAtLeast = 1'000'000;
 
 // The cased letters of the Unicode version that DeepSeek's first tokeniser was made with, range by range.

@@ -115,5 +115,20 @@ TEST(PreTokenizer, LongRunsAreCutInLinearTime) {
   }
 }
 
+// A model's file chooses the expression, a client the text: together they must not hold the runner.
+TEST(PreTokenizer, AHostileExpressionLeavesTextWholeWhenItsStepsAreUsedUp) {
+  for (std::string_view expression : {"(?:a+a+)+b", "a*a*a*a*b", "[a-z]+[0-9]"}) {
+    const SplitStep step{.pattern = std::string(expression)};
+    const Result<PreTokenizer> made = PreTokenizer::make({&step, 1});
+    ASSERT_TRUE(made);
+    const std::string text(1 << 18, 'a');
+    std::vector<std::string_view> pieces;
+    const auto begin = std::chrono::steady_clock::now();
+    made->split(text, pieces);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20)) << expression;
+    EXPECT_EQ(pieces, std::vector<std::string_view>{text});
+  }
+}
+
 }  // namespace
 }  // namespace deepserve::runner
