@@ -11,7 +11,7 @@ namespace deepserve::runner {
 namespace {
 
 // What even a nondeterministic automaton may take.
-constexpr size_t kWorkMax = 5 * kSubsetWorkMax;
+constexpr size_t kWorkMax = 3 * kSubsetWorkMax;
 constexpr uint32_t kEnd = 0;  // of a rule's states
 
 }  // namespace

@@ -119,9 +119,13 @@ ExpressionId Expressions::plain_repeat(ExpressionId part, uint32_t at_least, uin
 // A string of up to 10,000 characters would be 10,000 copies of a character's states. 64 of them are a rule
 // of their own, so that it is 156 calls and what is left over.
 ExpressionId Expressions::chunked_repeat(ExpressionId part, uint32_t at_least, uint32_t at_most) {
-  const RuleId rule = new_rule("", true);
-  define(rule, plain_repeat(part, kChunk, kChunk));
-  const ExpressionId chunk = reference(rule);
+  auto known = chunks_.find(part);
+  if (known == chunks_.end()) {
+    const RuleId rule = new_rule("", true);
+    define(rule, plain_repeat(part, kChunk, kChunk));
+    known = chunks_.emplace(part, rule).first;
+  }
+  const ExpressionId chunk = reference(known->second);
   const ExpressionId required = sequence({plain_repeat(chunk, at_least / kChunk, at_least / kChunk),
                                           plain_repeat(part, at_least % kChunk, at_least % kChunk)});
   if (at_most == kUnlimited) return sequence({required, plain_repeat(part, 0, kUnlimited)});
@@ -141,13 +145,16 @@ RuleId Expressions::new_rule(std::string name, bool apart) {
 }
 
 ExpressionId Expressions::reference(RuleId rule) {
+  if (const auto known = references_.find(rule); known != references_.end()) return known->second;
   Expression expression;
   expression.kind = ExpressionKind::kRule;
   expression.parts_begin = rule;
   const Rule& referred = rules_[rule];
   const bool copied = referred.expression && !referred.apart;
   expression.states = copied ? nodes_[*referred.expression].states : 1;
-  return add(expression);
+  const ExpressionId id = add(expression);
+  if (referred.expression) references_.emplace(rule, id);  // else it counts for more once it is defined
+  return id;
 }
 
 }  // namespace deepserve::runner

@@ -86,6 +86,8 @@ class Expressions {
   std::vector<ExpressionId> parts_;
   std::vector<Rule> rules_;
   std::unordered_map<uint32_t, ExpressionId> byte_ranges_;  // one expression for each range
+  std::unordered_map<RuleId, ExpressionId> references_;     // and for each rule that is defined
+  std::unordered_map<ExpressionId, RuleId> chunks_;         // what they are many of
   ExpressionId empty_;
   ExpressionId nothing_;
 };

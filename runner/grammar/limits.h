@@ -15,12 +15,12 @@ inline constexpr uint32_t kGrammarDepthMax = 64;
 // Of {m,n}, maxLength, maxItems and the like.
 inline constexpr uint32_t kRepetitionMax = 65'536;
 // Nodes of the expressions that a source is read into.
-inline constexpr size_t kExpressionsMax = 400'000;
+inline constexpr size_t kExpressionsMax = 200'000;
 // While compiling: states and edges before and after they are made deterministic.
-inline constexpr size_t kAutomatonStatesMax = 120'000;
-inline constexpr size_t kAutomatonEdgesMax = 400'000;
+inline constexpr size_t kAutomatonStatesMax = 60'000;
+inline constexpr size_t kAutomatonEdgesMax = 200'000;
 // Work of making one grammar deterministic, in states looked at: beyond it, the rest stays as it is.
-inline constexpr size_t kSubsetWorkMax = 200'000;
+inline constexpr size_t kSubsetWorkMax = 100'000;
 
 // While following: ways to read the answer so far.
 inline constexpr size_t kConfigurationsMax = 256;

@@ -6,7 +6,7 @@ namespace deepserve::runner {
 namespace {
 
 // Beyond so many states rules are called where they are used, and no longer copied.
-constexpr size_t kCopiedStatesMax = 30'000;
+constexpr size_t kCopiedStatesMax = 20'000;
 // Of expressions within expressions: what the thread's stack has room for.
 constexpr uint32_t kNestedMax = 5'000;
 
