@@ -181,7 +181,7 @@ void AutomatonWriter::write_overlapping_edges() {
     cuts.push_back(edge.bytes.last + 1u);
   }
   std::ranges::sort(cuts);
-  cuts.erase(std::ranges::unique(cuts).begin(), cuts.end());
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
   Subset targets;
   for (size_t i = 0; i + 1 < cuts.size(); ++i) {
     targets.clear();
@@ -192,7 +192,7 @@ void AutomatonWriter::write_overlapping_edges() {
     work_ += targets.size() + 1;
     if (targets.empty()) continue;
     std::ranges::sort(targets);
-    targets.erase(std::ranges::unique(targets).begin(), targets.end());
+    targets.erase(std::unique(targets.begin(), targets.end()), targets.end());
     write_edge({static_cast<uint8_t>(cuts[i]), static_cast<uint8_t>(cuts[i + 1] - 1)}, state_of(targets));
   }
 }
