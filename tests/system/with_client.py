@@ -1,4 +1,4 @@
-"""Runs a test file with the official Python client, installed from requirements.txt into a folder of the build.
+"""Runs a test file with the official Python client, installed from requirements.txt into a build folder.
 
     python3 with_client.py FOLDER TEST_FILE [ARGUMENTS]
 
@@ -12,7 +12,8 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 REQUIREMENTS = os.path.join(HERE, "requirements.txt")
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE
-UNREACHABLE = ("Connection", "Temporary failure", "Network is unreachable", "timed out", "No matching distribution")
+UNREACHABLE = ("Connection", "Temporary failure", "Network is unreachable", "timed out",
+               "No matching distribution")
 
 
 def install(folder):
