@@ -5,7 +5,7 @@
 #include <string>
 
 #include "runner/engine/stop_matcher.h"
-#include "runner/model/text_stream.h"
+#include "runner/model/tokenizer/text_stream.h"
 
 namespace deepserve::runner {
 

@@ -16,8 +16,8 @@
 #include "ipc/lane/gauges.h"
 #include "ipc/wire/messages.h"
 #include "runner/backend/backend.h"
-#include "runner/model/chat_template.h"
-#include "runner/model/tokenizer.h"
+#include "runner/model/chat/chat_template.h"
+#include "runner/model/tokenizer/tokenizer.h"
 
 namespace deepserve::runner {
 

@@ -8,16 +8,17 @@
 
 #include "ipc/base/result.h"
 #include "ipc/wire/messages.h"
-#include "runner/model/chat_template.h"
-#include "runner/model/tokenizer.h"
+#include "runner/model/chat/chat_template.h"
+#include "runner/model/tokenizer/tokenizer.h"
 
 namespace deepserve::runner {
 
 // The tokens of `prompt`. Text is parsed for control tokens, as other engines' completion endpoints do:
 // whoever may send text may send token ids as well, so there is nothing to protect. What a chat's messages
 // say is never parsed. BOS comes before text when the model wants one and `add_special` is set; never twice,
-// never before token prompts; before a chat it is the template's business. Chat prompts are refused with the error of `chat` when there is no template.
-// Text beyond `limit` is refused before the work: it would hold up everyone's decoding.
+// never before token prompts; before a chat it is the template's business. Chat prompts are refused with the
+// error of `chat` when there is no template. Text beyond `limit` is refused before the work: it would hold up
+// everyone's decoding.
 Result<std::vector<TokenId>> tokenize(const ipc::Prompt& prompt, bool add_special, const Tokenizer& tokenizer,
                                       const Result<ChatTemplate>& chat, const TextLimit& limit = {});
 

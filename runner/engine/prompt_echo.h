@@ -10,7 +10,7 @@
 #include <limits>
 #include <string>
 
-#include "runner/model/text_stream.h"
+#include "runner/model/tokenizer/text_stream.h"
 
 namespace deepserve::runner {
 

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runner/model/tokenizer.h"
+#include "runner/model/tokenizer/tokenizer.h"
 
 namespace deepserve::runner {
 

@@ -1,8 +1,8 @@
 #include "runner/model/loaded_model.h"
 
 #include "runner/backend/cpu_backend.h"
-#include "runner/model/gguf_model.h"
-#include "runner/model/hf_model.h"
+#include "runner/model/gguf/gguf_model.h"
+#include "runner/model/huggingface/hf_model.h"
 #include "runner/model/model_weights.h"
 #include "runner/model/weight_reader.h"
 

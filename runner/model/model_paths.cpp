@@ -1,6 +1,6 @@
 #include "runner/model/model_paths.h"
 
-#include "runner/model/gguf_shards.h"
+#include "runner/model/gguf/gguf_shards.h"
 
 namespace deepserve::runner {
 namespace {

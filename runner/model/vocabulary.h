@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ipc/wire/messages.h"
-#include "runner/model/text_pipeline.h"
+#include "runner/model/tokenizer/text_pipeline.h"
 
 namespace deepserve::runner {
 

@@ -1,6 +1,6 @@
 // A chat template out of a model's file, rendered over a conversation with tools.
 #include "ipc/base/check.h"
-#include "runner/model/chat_template.h"
+#include "runner/model/chat/chat_template.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace deepserve;

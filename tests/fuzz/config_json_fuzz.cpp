@@ -1,6 +1,6 @@
 // config.json and generation_config.json of a Hugging Face directory.
 #include "ipc/base/check.h"
-#include "runner/model/hf_config.h"
+#include "runner/model/huggingface/hf_config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace deepserve::runner;

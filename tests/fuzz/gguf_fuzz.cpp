@@ -1,11 +1,11 @@
 // A GGUF file from its header to its tokeniser: metadata, config, weights bound, vocabulary, text encoded.
 #include "ipc/base/check.h"
-#include "runner/model/gguf.h"
-#include "runner/model/gguf_config.h"
-#include "runner/model/gguf_vocabulary.h"
+#include "runner/model/gguf/gguf.h"
+#include "runner/model/gguf/gguf_config.h"
+#include "runner/model/gguf/gguf_vocabulary.h"
 #include "runner/model/model_tensors.h"
 #include "runner/model/model_weights.h"
-#include "runner/model/tokenizer.h"
+#include "runner/model/tokenizer/tokenizer.h"
 
 namespace deepserve::runner {
 namespace {

@@ -1,7 +1,7 @@
 // A safetensors file; and the same bytes as the index of a sharded model.
 #include "ipc/base/check.h"
-#include "runner/model/safetensors.h"
-#include "runner/model/safetensors_index.h"
+#include "runner/model/huggingface/safetensors.h"
+#include "runner/model/huggingface/safetensors_index.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace deepserve::runner;

@@ -1,8 +1,8 @@
 // tokenizer.json, and after a NUL byte tokenizer_config.json, to the tokeniser that they make and text
 // through it.
 #include "ipc/base/check.h"
-#include "runner/model/hf_vocabulary.h"
-#include "runner/model/tokenizer.h"
+#include "runner/model/huggingface/hf_vocabulary.h"
+#include "runner/model/tokenizer/tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace deepserve::runner;

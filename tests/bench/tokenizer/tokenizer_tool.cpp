@@ -12,11 +12,11 @@
 #include <iostream>
 #include <string>
 
-#include "runner/model/gguf.h"
-#include "runner/model/gguf_vocabulary.h"
-#include "runner/model/hf_vocabulary.h"
+#include "runner/model/gguf/gguf.h"
+#include "runner/model/gguf/gguf_vocabulary.h"
+#include "runner/model/huggingface/hf_vocabulary.h"
 #include "runner/model/mapped_file.h"
-#include "runner/model/tokenizer.h"
+#include "runner/model/tokenizer/tokenizer.h"
 
 namespace deepserve::runner {
 namespace {

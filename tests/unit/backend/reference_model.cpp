@@ -4,7 +4,7 @@
 #include <string>
 
 #include "kernels/cpu/dequantize.h"
-#include "runner/model/gguf.h"
+#include "runner/model/gguf/gguf.h"
 
 namespace deepserve::runner {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "kernels/cpu/kernels.h"
 #include "runner/model/loaded_model.h"
-#include "runner/model/tokenizer.h"
+#include "runner/model/tokenizer/tokenizer.h"
 
 namespace deepserve::runner {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "runner/model/tokenizer.h"
+#include "runner/model/tokenizer/tokenizer.h"
 
 namespace deepserve::runner::testing {
 

@@ -1,8 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "runner/model/gguf_model.h"
-#include "runner/model/gguf_shards.h"
+#include "runner/model/gguf/gguf_model.h"
+#include "runner/model/gguf/gguf_shards.h"
 #include "runner/model/model_paths.h"
 #include "runner/model/model_weights.h"
 #include "tests/unit/model/gguf_writer.h"

@@ -1,4 +1,4 @@
-#include "runner/model/gguf.h"
+#include "runner/model/gguf/gguf.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "runner/model/gguf_vocabulary.h"
+#include "runner/model/gguf/gguf_vocabulary.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "runner/model/hf_config.h"
+#include "runner/model/huggingface/hf_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "runner/model/gguf.h"
+#include "runner/model/gguf/gguf.h"
 #include "runner/model/weight_names.h"
 
 namespace deepserve::runner {

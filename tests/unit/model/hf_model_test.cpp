@@ -1,11 +1,11 @@
-#include "runner/model/hf_model.h"
+#include "runner/model/huggingface/hf_model.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "runner/model/model_paths.h"
 #include "runner/model/model_weights.h"
-#include "runner/model/tokenizer.h"
+#include "runner/model/tokenizer/tokenizer.h"
 #include "tests/unit/model/hf_directory.h"
 
 namespace deepserve::runner {

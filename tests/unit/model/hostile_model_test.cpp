@@ -6,8 +6,8 @@
 #include <random>
 #include <vector>
 
-#include "runner/model/gguf_config.h"
-#include "runner/model/gguf_vocabulary.h"
+#include "runner/model/gguf/gguf_config.h"
+#include "runner/model/gguf/gguf_vocabulary.h"
 #include "runner/model/model_weights.h"
 #include "tests/unit/model/tiny_model.h"
 

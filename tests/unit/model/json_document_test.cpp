@@ -1,4 +1,4 @@
-#include "runner/model/json_document.h"
+#include "runner/model/huggingface/json_document.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

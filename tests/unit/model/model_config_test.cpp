@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "runner/model/gguf_config.h"
+#include "runner/model/gguf/gguf_config.h"
 #include "runner/model/model_weights.h"
 #include "tests/unit/model/gguf_writer.h"
 #include "tests/unit/model/tiny_model.h"

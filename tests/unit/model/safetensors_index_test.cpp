@@ -1,4 +1,4 @@
-#include "runner/model/safetensors_index.h"
+#include "runner/model/huggingface/safetensors_index.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "runner/model/safetensors.h"
+#include "runner/model/huggingface/safetensors.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -10,7 +10,7 @@
 
 #include "kernels/cpu/dequantize.h"
 #include "runner/model/finite_weights.h"
-#include "runner/model/safetensors.h"
+#include "runner/model/huggingface/safetensors.h"
 #include "tests/unit/model/safetensors_writer.h"
 #include "tests/unit/model/temporary_file.h"
 

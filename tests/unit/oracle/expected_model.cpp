@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "ipc/base/check.h"
-#include "runner/model/gguf.h"
+#include "runner/model/gguf/gguf.h"
 #include "runner/model/mapped_file.h"
 
 namespace deepserve::runner {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/cpu/kernels.h"
-#include "runner/model/gguf.h"
+#include "runner/model/gguf/gguf.h"
 #include "runner/model/mapped_file.h"
 
 namespace deepserve::runner {

@@ -1,4 +1,4 @@
-#include "runner/model/added_tokens.h"
+#include "runner/model/tokenizer/added_tokens.h"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 #include <random>
 #include <thread>
 
-#include "runner/model/tokenizer.h"
+#include "runner/model/tokenizer/tokenizer.h"
 #include "tests/unit/tokenizer/made_vocabulary.h"
 
 namespace deepserve::runner {

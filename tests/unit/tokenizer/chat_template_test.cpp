@@ -1,4 +1,4 @@
-#include "runner/model/chat_template.h"
+#include "runner/model/chat/chat_template.h"
 
 #include <gtest/gtest.h>
 

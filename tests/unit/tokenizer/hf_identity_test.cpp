@@ -6,9 +6,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "runner/model/hf_vocabulary.h"
-#include "runner/model/text_stream.h"
-#include "runner/model/tokenizer.h"
+#include "runner/model/huggingface/hf_vocabulary.h"
+#include "runner/model/tokenizer/text_stream.h"
+#include "runner/model/tokenizer/tokenizer.h"
 
 namespace deepserve::runner {
 namespace {

@@ -1,10 +1,10 @@
-#include "runner/model/hf_vocabulary.h"
+#include "runner/model/huggingface/hf_vocabulary.h"
 
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
 
-#include "runner/model/tokenizer.h"
+#include "runner/model/tokenizer/tokenizer.h"
 
 namespace deepserve::runner {
 namespace {

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
-#include "runner/model/jinja/json_text.h"
-#include "runner/model/jinja/template.h"
+#include "runner/model/chat/jinja/json_text.h"
+#include "runner/model/chat/jinja/template.h"
 
 namespace deepserve::runner::jinja {
 namespace {

@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
-#include "runner/model/byte_alphabet.h"
-#include "runner/model/utf8.h"
+#include "runner/model/tokenizer/byte_alphabet.h"
+#include "runner/model/tokenizer/utf8.h"
 #include "runner/model/vocabulary.h"
 
 namespace deepserve::runner {

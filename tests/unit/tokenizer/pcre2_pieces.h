@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runner/model/utf8.h"
+#include "runner/model/tokenizer/utf8.h"
 
 namespace deepserve::runner {
 

@@ -1,8 +1,8 @@
-#include "runner/model/piece_scanner.h"
+#include "runner/model/tokenizer/piece_scanner.h"
 
 #include <gtest/gtest.h>
 
-#include "runner/model/pre_tokenizer.h"
+#include "runner/model/tokenizer/pre_tokenizer.h"
 #include "tests/unit/tokenizer/pcre2_pieces.h"
 
 namespace deepserve::runner {

@@ -1,4 +1,4 @@
-#include "runner/model/pre_tokenizer.h"
+#include "runner/model/tokenizer/pre_tokenizer.h"
 
 #include <gtest/gtest.h>
 

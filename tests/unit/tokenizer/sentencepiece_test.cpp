@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "runner/model/tokenizer.h"
+#include "runner/model/tokenizer/tokenizer.h"
 #include "tests/unit/tokenizer/made_vocabulary.h"
 
 namespace deepserve::runner {

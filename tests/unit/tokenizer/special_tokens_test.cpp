@@ -1,4 +1,4 @@
-#include "runner/model/special_tokens.h"
+#include "runner/model/tokenizer/special_tokens.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "runner/model/split_pattern.h"
+#include "runner/model/tokenizer/split_pattern.h"
 
 #include <gtest/gtest.h>
 

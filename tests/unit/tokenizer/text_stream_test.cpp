@@ -1,4 +1,4 @@
-#include "runner/model/text_stream.h"
+#include "runner/model/tokenizer/text_stream.h"
 
 #include <gtest/gtest.h>
 

@@ -1,8 +1,8 @@
-#include "runner/model/unicode_normalization.h"
+#include "runner/model/tokenizer/unicode_normalization.h"
 
 #include <gtest/gtest.h>
 
-#include "runner/model/utf8.h"
+#include "runner/model/tokenizer/utf8.h"
 
 namespace deepserve::runner {
 namespace {

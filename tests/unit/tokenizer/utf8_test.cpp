@@ -1,4 +1,4 @@
-#include "runner/model/utf8.h"
+#include "runner/model/tokenizer/utf8.h"
 
 #include <gtest/gtest.h>
 
