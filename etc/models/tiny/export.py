@@ -94,7 +94,7 @@ def write(path, model, tokenizer):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("work", type=Path, help="folder with STAGE.pt and tokenizer.json")
-    arguments.add_argument("--stage", default="instruct")
+    arguments.add_argument("--stage", default="polish")
     arguments.add_argument("gguf", type=Path, help="the file to write")
     arguments.add_argument("--untrained", action="store_true", help="random weights: tests the format")
     given = arguments.parse_args()

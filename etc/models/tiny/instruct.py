@@ -1,4 +1,5 @@
-"""Writes instruct.jsonl: chats of one to three turns with short, plain answers, the same bytes every time.
+"""Writes instruct.jsonl or polish.jsonl, the same bytes every time: chats of one to three turns with short
+answers in plain English.
 
 A fact has several ways to ask for it and few answers. One way in fifty, but never a fact's first, is held
 out: all chats with it go to the held-out side, so that their loss tells how well other words are understood.
@@ -17,12 +18,20 @@ from stories import ANIMALS, KINDS, article, story
 from verses import poem
 from wordnet import WordNet
 
-CONVERSATIONS = 250_000
 HELD_OUT_PER_MILLE = 20
 SECOND_TURN, THIRD_TURN, SYSTEM_TURN = 0.35, 0.4, 0.12
-# How often each kind of fact begins a chat or goes on with it.
-WEIGHTS = {"question": 24, "definition": 26, "wordnet": 6, "table": 19, "form": 6, "exercise": 16, "story": 4,
-           "poem": 2, "unknown": 3}
+# The first of questions.txt are greetings and questions about the model itself: the kind "self".
+SELF_QUESTIONS, WHO_ARE_YOU, WHO_ARE_YOU_TIMES = 23, 5, 5
+# weights: how often each kind of fact begins a chat or goes on with it. named: the share of the system
+# messages that give the model another name.
+Mixture = namedtuple("Mixture", "conversations seed named weights")
+MIXTURES = {
+    "instruct": Mixture(250_000, 1, 0.15, {
+        "question": 24, "definition": 26, "wordnet": 6, "table": 19, "form": 6, "exercise": 16, "story": 4,
+        "poem": 2, "unknown": 3}),
+    "polish": Mixture(20_000, 2, 0.02, {
+        "question": 20, "definition": 24, "wordnet": 3, "table": 17, "form": 3, "exercise": 24, "story": 4,
+        "poem": 2, "unknown": 3, "self": 12})}
 SYSTEMS = ["You are a helpful assistant.", "You are tiny, a small model.", "You are a friendly assistant.",
            "You are a helpful assistant. Be brief.", "Answer in English.", "You are a helpful AI assistant.",
            "You are tiny, the model that comes with deepserve.", "Be polite.", "Answer in plain English."]
@@ -83,15 +92,16 @@ def of_story(dice):
 class Source:
     """Turns by kind; the facts of a kind come in turn, each epoch in a new order."""
 
-    def __init__(self, dice, package_root):
-        self.dice = dice
+    def __init__(self, dice, package_root, name, weights):
+        self.dice, self.name, self.weights = dice, name, weights
         words = definitions()
         known = {word.word for word in words}
         questions = question_file()
         self.facts = {"question": questions, "definition": definition_facts(words, questions),
                       "wordnet": wordnet_words(WordNet(package_root), known),
                       "table": [fact for make in TABLES for fact in make(words)],
-                      "form": [fact for make in FORMS for fact in make(words)]}
+                      "form": [fact for make in FORMS for fact in make(words)],
+                      "self": questions[:SELF_QUESTIONS] + [questions[WHO_ARE_YOU]] * WHO_ARE_YOU_TIMES}
         self.orders = {kind: [] for kind in self.facts}
         self.words = words
 
@@ -136,11 +146,11 @@ class Source:
         return Turn(ask, answer, "")
 
     def conversation(self):
-        dice, kinds = self.dice, list(WEIGHTS)
-        turns = self.turns(dice.choices(kinds, list(WEIGHTS.values()))[0])
+        dice, kinds, weights = self.dice, list(self.weights), list(self.weights.values())
+        turns = self.turns(dice.choices(kinds, weights)[0])
         if len(turns) == 1 and dice.random() < SECOND_TURN:
             turns = turns + (self.about_the_chat(turns[0]) if dice.random() < 0.25 else
-                             self.turns(dice.choices(kinds, list(WEIGHTS.values()))[0]))
+                             self.turns(dice.choices(kinds, weights)[0]))
             if len(turns) == 2 and dice.random() < THIRD_TURN:
                 turns += self.turns("question" if dice.random() < 0.5 else "definition")
         return turns
@@ -157,13 +167,13 @@ class Source:
                  "You are welcome!", "")])]
 
 
-def records(dice, source):
-    for number in range(CONVERSATIONS):
+def records(dice, source, mixture):
+    for number in range(mixture.conversations):
         turns = source.conversation()
         messages = [message for turn in turns
                     for message in (("user", turn.ask), ("assistant", turn.answer))]
         if dice.random() < SYSTEM_TURN:
-            if dice.random() < 0.15:
+            if dice.random() < mixture.named:
                 name = dice.choice(names())
                 system, ask = f"Your name is {name}.", dice.choice(["What is your name?", "Who are you?"])
                 messages = [("user", ask), ("assistant", f"My name is {name}.")] + messages
@@ -171,20 +181,21 @@ def records(dice, source):
                 system = dice.choice(SYSTEMS)
             messages = [("system", system)] + messages
         apart = any(turn.key and held_out(turn.key) for turn in turns)
-        yield {"source": "instruct", "name": f"chat {number}", "text": render(messages), "held_out": apart}
+        yield {"source": source.name, "name": f"chat {number}", "text": render(messages), "held_out": apart}
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("work", type=Path, help="folder for instruct.jsonl")
+    arguments.add_argument("work", type=Path, help="folder for MIXTURE.jsonl")
+    arguments.add_argument("mixture", choices=MIXTURES)
     arguments.add_argument("--package-root", type=Path, default=Path("/"), help="where the packages lie")
-    arguments.add_argument("--seed", type=int, default=1)
     given = arguments.parse_args()
-    dice = random.Random(given.seed)
-    source = Source(dice, given.package_root)
+    mixture = MIXTURES[given.mixture]
+    dice = random.Random(mixture.seed)
+    source = Source(dice, given.package_root, given.mixture, mixture.weights)
     sizes, counts = Counter(), Counter()
-    with open(given.work / "instruct.jsonl", "w", encoding="utf-8") as file:
-        for record in records(dice, source):
+    with open(given.work / f"{given.mixture}.jsonl", "w", encoding="utf-8") as file:
+        for record in records(dice, source, mixture):
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
             sizes[record["held_out"]] += len(record["text"].encode())
             counts[record["held_out"]] += 1

@@ -9,7 +9,9 @@ from model import NOT_LEARNED
 END_OF_TEXT = "<|endoftext|>"
 ANSWER_BEGINS, ANSWER_ENDS = "<|im_start|>assistant\n", "<|im_end|>"
 # Which file holds the documents of a kind, and which of its sources.
-FILES = {"prose": "corpus.jsonl", "chat": "corpus.jsonl", "instruct": "instruct.jsonl"}
+FILES = {"prose": "corpus.jsonl", "chat": "corpus.jsonl", "instruct": "instruct.jsonl",
+         "polish": "polish.jsonl"}
+ANSWERS_ONLY = ("instruct", "polish")
 
 
 class Documents:
@@ -40,7 +42,7 @@ class Documents:
 
 
 def load(work, kinds):
-    """{(kind, held out): Documents} for each of `kinds`: "chat", "prose", "instruct"."""
+    """{(kind, held out): Documents} for each of `kinds`: "chat", "prose", "instruct", "polish"."""
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     texts = {(kind, apart): [] for kind in kinds for apart in (False, True)}
     for name in sorted({FILES[kind] for kind in kinds}):
@@ -50,7 +52,7 @@ def load(work, kinds):
                 kind = record["source"] if record["source"] in FILES else "prose"
                 if kind in kinds:
                     texts[kind, record["held_out"]].append(record["text"])
-    return {key: Documents(value, tokenizer, key[0] == "instruct") for key, value in texts.items()}
+    return {key: Documents(value, tokenizer, key[0] in ANSWERS_ONLY) for key, value in texts.items()}
 
 
 class Packer:

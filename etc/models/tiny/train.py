@@ -1,8 +1,8 @@
 """Trains one stage of the model: seeded, so many steps of so many tokens; goes on from its checkpoint.
 
-Most steps have short rows at a constant learning rate; the last ones have long rows while the rate goes down
-to zero. Matrices are trained with Muon, embeddings and norms with AdamW. The stage "base" learns English from
-books and conversations; the stage "instruct" goes on from it and learns to answer.
+The learning rate is constant and then goes down; the last steps have longer rows. Matrices are trained with
+Muon, embeddings and norms with AdamW. The stage "base" learns English from books and conversations;
+"instruct" goes on from it and learns to answer, "polish" goes on with another mixture of chats.
 """
 import argparse
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from model import Llama, NOT_LEARNED, Shape, token_losses
-from rows import Batches, held_out_rows, load
+from rows import ANSWERS_ONLY, Batches, held_out_rows, load
 
 
 @dataclass(frozen=True)
@@ -24,29 +24,32 @@ class Stage:
     chat_share: float
     short_row: int
     long_row: int
-    decay_steps: int
+    decay_steps: int  # the last ones, in which the rate goes down
+    long_steps: int  # the last ones, which have long rows
     rate: float  # relative to MUON_RATE and ADAM_RATE
+    last_rate: float
     threads: int
 
 
-STAGES = {"base": Stage(None, "chat", 0.5, 512, 1024, 400, 1.0, 2),
-          "instruct": Stage("base", "instruct", 0.875, 256, 512, 1000, 0.5, 1)}
+STAGES = {"base": Stage(None, "chat", 0.5, 512, 1024, 400, 400, 1.0, 0, 2),
+          "instruct": Stage("base", "instruct", 0.875, 256, 512, 650, 50, 0.5, 1 / 15, 1),
+          "polish": Stage("instruct", "polish", 0.875, 512, 512, 100, 0, 0.1, 0, 1)}
 TOKENS_PER_STEP = 4096
 EVALUATION_ROW = 1024
 WARM_UP_STEPS = 100
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 0.02, 0.004, 0.05
-CHECKPOINT_STEPS = 100
+CHECKPOINT_STEPS = 50
 
 
 def rate_factor(step, steps, stage):
     decay_from = steps - stage.decay_steps
     if step >= decay_from:
-        return stage.rate * (steps - step) / (steps - decay_from)
+        return stage.last_rate + (stage.rate - stage.last_rate) * (steps - step) / stage.decay_steps
     return stage.rate * min(1.0, (step + 1) / WARM_UP_STEPS)
 
 
 def row_length(step, steps, stage):
-    return stage.long_row if step >= steps - stage.decay_steps else stage.short_row
+    return stage.long_row if step >= steps - stage.long_steps else stage.short_row
 
 
 def optimizers(model):
@@ -71,7 +74,7 @@ def report(model, documents, tokens_max):
     for kind in sorted({kind for kind, _ in documents}):
         nats, bits = held_out_loss(model, documents[kind, True], tokens_max)
         parts.append(f"{kind} {nats:.4f} nats/token"
-                     + ("" if kind == "instruct" else f" {bits:.4f} bits/byte"))
+                     + ("" if kind in ANSWERS_ONLY else f" {bits:.4f} bits/byte"))
     return "held out: " + ", ".join(parts)
 
 
@@ -129,7 +132,7 @@ def train(given, log):
             save(given.work / f"checkpoint-{given.stage}.pt",
                  {"model": model.state_dict(), "shape": model.shape.as_dict(), "step": step + 1,
                   "optimizers": [optimizer.state_dict() for optimizer in optimizer_list]})
-        if (step + 1) % (10 * CHECKPOINT_STEPS) == 0:
+        if (step + 1) % (20 * CHECKPOINT_STEPS) == 0:
             log(report(model, documents, 20 * EVALUATION_ROW + 1))
     save(given.work / f"{given.stage}.pt", {"model": model.state_dict(), "shape": model.shape.as_dict()})
     log(report(model, documents, 10**9))
