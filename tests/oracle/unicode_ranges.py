@@ -1,7 +1,7 @@
-"""Writes runner/model/unicode_ranges.cpp: the general category of every code point, as the regular
+"""Writes runner/model/tokenizer/unicode_ranges.cpp: the general category of every code point, as the regular
 expressions of Hugging Face's `tokenizers` see it, asked of the library itself.
 
-    python3 tests/oracle/unicode_ranges.py runner/model/unicode_ranges.cpp     (needs tokenizers)
+    python3 tests/oracle/unicode_ranges.py runner/model/tokenizer/unicode_ranges.cpp     (needs tokenizers)
 """
 
 import sys
@@ -43,7 +43,7 @@ def main(path):
     with open(path, "w", encoding="utf-8") as file:
         file.write(
             "// Made by tests/oracle/unicode_ranges.py from tokenizers " + tokenizers.__version__ + ".\n"
-            '#include "runner/model/unicode_categories.h"\n\n#include <array>\n\n'
+            '#include "runner/model/tokenizer/unicode_categories.h"\n\n#include <array>\n\n'
             "namespace deepserve::runner {\nnamespace {\n\n"
             "constexpr auto kStarts = std::to_array<uint32_t>({\n    "
             + ",\n    ".join(lines)
