@@ -81,8 +81,8 @@ def samples(speaker):
 
 
 def exact_answers(speaker, work):
-    """(right, asked): held-out chats of one turn, whose question no training chat has, that are answered letter
-    by letter as they should be."""
+    """(right, asked): held-out chats of one turn, whose question no training chat has, that are answered
+    letter by letter as they should be."""
     turn = re.compile(r"<\|im_start\|>user\n(.*?)<\|im_end\|>", re.S)
     one_turn = re.compile(turn.pattern + re.escape("\n" + ANSWER_BEGINS) + r"([^|]*)<\|im_end\|>\n", re.S)
     with open(work / "instruct.jsonl", encoding="utf-8") as file:
