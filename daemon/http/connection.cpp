@@ -176,6 +176,7 @@ void Connection::dispatch() {
   request_.peer = peer_;
   parser_.reset();
   authorized_ = false;
+  served_ = true;
   release_body();
   state_ = State::kRunning;
   since_ns_ = write_since_ns_ = monotonic_ns();
@@ -191,7 +192,11 @@ void Connection::dispatch() {
 void Connection::reject(const Error& error) {
   const int status = error_row(error.code).http_status;
   if (status == 408) ++server_.counters_.timeouts_total;
-  if (status != 408 && status != 503) ++server_.counters_.malformed_total;
+  if (status == 401) {
+    server_.count_unauthorized();
+  } else if (status != 408 && status != 503) {
+    ++server_.counters_.malformed_total;
+  }
   parser_.reset();
   release_body();
   request_ = HttpRequest{};
@@ -324,7 +329,10 @@ void Connection::sweep(uint64_t now_ns) {
   const HttpLimits& limits = server_.limits_;
   switch (state_) {
     case State::kIdle:
-      if (elapsed(now_ns, since_ns_, limits.idle_timeout_ms)) close();
+      if (elapsed(now_ns, since_ns_,
+                  is_unix_ || served_ ? limits.idle_timeout_ms : limits.tcp_first_head_ms)) {
+        close();
+      }
       break;
     case State::kHead:
       if (elapsed(now_ns, since_ns_, limits.head_timeout_ms)) {

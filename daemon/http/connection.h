@@ -83,6 +83,7 @@ class Connection final : public Exchange {
   bool half_closed_ = false;  // the client sends no more but reads on
   bool write_blocked_ = false;
   bool authorized_ = false;  // the present request's head was looked at
+  bool served_ = false;      // a request has been let through
   // The present answer.
   bool begun_ = false;
   bool streaming_ = false;

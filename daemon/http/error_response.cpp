@@ -45,6 +45,7 @@ HttpResponse error_response(const Error& error, const ErrorDetails& details) {
   append_error_json(response.body, error, details);
   response.body += '\n';
   if (response.status == 401) response.fields.emplace_back("WWW-Authenticate", "Bearer");
+  if (details.retry_is_useless) response.fields.emplace_back("x-should-retry", "false");
   if (details.retry_after_ms != 0) {
     response.fields.emplace_back("Retry-After", std::to_string((details.retry_after_ms + 999) / 1000));
     response.fields.emplace_back("retry-after-ms", std::to_string(details.retry_after_ms));
@@ -62,6 +63,7 @@ ErrorDetails refusal_details(const Refusal& refusal) {
 ErrorDetails failure_details(const Error& error, ipc::Class service_class) {
   ErrorDetails details;
   const ErrorRow& row = error_row(error.code);
+  details.retry_is_useless = error.code == Code::kRequestTimeout || error.code == Code::kConflict;
   if (row.http_status != 503) return details;
   details.reason = row.name;
   details.service_class = ipc::class_name(service_class);

@@ -17,13 +17,17 @@ struct ErrorDetails {
   std::string service_class = {};  // of a refusal: "normal"
   uint64_t retry_after_ms =
       0;  // also as the headers Retry-After (whole seconds, rounded up) and retry-after-ms
+  // As `x-should-retry: false`: OpenAI's clients repeat a 408, 409, 429 or 5xx by themselves unless told
+  // not to.
+  bool retry_is_useless = false;
 };
 
 void append_error_json(std::string& out, const Error& error, const ErrorDetails& details = {});
 
 HttpResponse error_response(const Error& error, const ErrorDetails& details = {});
 
-// Of a refusal by Serving, and of a failure: every 503 says why, of which class, and when to come back.
+// Of a refusal by Serving, and of a failure: every 503 says why, of which class, and when to come back. An
+// answer that took too long would do so again, and a conflict stays one: no client is to repeat those.
 ErrorDetails refusal_details(const Refusal& refusal);
 ErrorDetails failure_details(const Error& error, ipc::Class service_class);
 

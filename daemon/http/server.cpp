@@ -39,6 +39,7 @@ struct HttpServer::Listener {
   Fd socket;
   const Router* router = nullptr;
   size_t connections_max = 0;
+  size_t tcp_connections_max = 0;
   bool is_unix = false;
   const Authorize* authorize = nullptr;
   std::unique_ptr<Poll> poll;
@@ -68,6 +69,8 @@ Result<void> HttpServer::listen(Fd socket, const Router& router, Audience audien
   made.authorize = &authorizers_.emplace_back(std::move(authorize));
   made.connections_max =
       audience == Audience::kOperators ? limits_.operator_connections_max : limits_.connections_max;
+  made.tcp_connections_max =
+      audience == Audience::kOperators ? made.connections_max : limits_.tcp_connections_max;
   made.is_unix = is_unix_socket(made.socket);
   made.poll = std::make_unique<Poll>(loop_, made.socket.get(), [this, &made](int, int error) {
     if (error == 0) accept_from(made);
@@ -84,7 +87,8 @@ void HttpServer::accept_from(Listener& listener) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause_accepting();
       return;
     }
-    if (open_[listener.router] >= listener.connections_max) {
+    const bool tcp_is_full = !listener.is_unix && open_tcp_[listener.router] >= listener.tcp_connections_max;
+    if (tcp_is_full || open_[listener.router] >= listener.connections_max) {
       refuse(std::move(socket));
     } else {
       add_connection(std::move(socket), listener);
@@ -112,7 +116,19 @@ void HttpServer::add_connection(Fd socket, const Listener& listener) {
   Connection* key = connection.get();
   connections_.emplace(key, std::move(connection));
   ++open_[listener.router];
+  if (!listener.is_unix) ++open_tcp_[listener.router];
   counters_.connections_open = connections_.size();
+}
+
+// Somebody may be guessing keys: the log says so, but not so often that it can be filled with it.
+void HttpServer::count_unauthorized() {
+  constexpr uint64_t kBetween_ns = 60 * kSecond_ns;
+  ++counters_.unauthorized_total;
+  const uint64_t now_ns = monotonic_ns();
+  if (unauthorized_told_ns_ != 0 && now_ns - unauthorized_told_ns_ < kBetween_ns) return;
+  unauthorized_told_ns_ = now_ns;
+  spdlog::warn("a request over TCP came without a known API key; {} did so far",
+               counters_.unauthorized_total);
 }
 
 // Best effort: whoever does not take this short answer at once sees the close alone.
@@ -152,6 +168,7 @@ void HttpServer::remove(Connection& connection) {
   dead_.push_back(std::move(found->second));
   connections_.erase(found);
   --open_[&connection.router_];
+  if (!connection.is_unix_) --open_tcp_[&connection.router_];
   counters_.connections_open = connections_.size();
   if (connections_.empty()) sweep_timer_->stop();
   if (std::exchange(burial_deferred_, true)) return;

@@ -40,6 +40,7 @@ struct HttpCounters {
   uint64_t connections_refused_total = 0;     // over the cap
   uint64_t accept_failures_total = 0;         // EMFILE and the like
   uint64_t malformed_total = 0;               // answered 4xx by the HTTP layer itself
+  uint64_t unauthorized_total = 0;            // without a key that is known, where one is needed
   uint64_t timeouts_total = 0;                // 408
   uint64_t hang_ups_total = 0;                // clients that left while their request ran
   uint64_t slow_readers_total = 0;            // reset for not reading
@@ -76,6 +77,7 @@ class HttpServer {
   void accept_from(Listener& listener);
   void add_connection(Fd socket, const Listener& listener);
   void refuse(Fd socket);
+  void count_unauthorized();
   void pause_accepting();
   void mark_dirty(Connection& connection);
   void flush_dirty();
@@ -91,8 +93,9 @@ class HttpServer {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::deque<Authorize> authorizers_;  // of all listeners there ever were: connections outlive theirs
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
-  std::unordered_map<const Router*, size_t> open_;  // connections
-  std::vector<std::unique_ptr<Connection>> dead_;   // destroyed once no callback of theirs can be running
+  std::unordered_map<const Router*, size_t> open_;      // connections
+  std::unordered_map<const Router*, size_t> open_tcp_;  // of these, over TCP
+  std::vector<std::unique_ptr<Connection>> dead_;       // destroyed once no callback of theirs can be running
   std::vector<Connection*> dirty_;
   std::vector<Connection*> flushing_;
   bool flush_deferred_ = false;
@@ -101,6 +104,7 @@ class HttpServer {
   std::function<void()> drained_;
   size_t bodies_bytes_ = 0;
   uint64_t request_ids_ = 0;
+  uint64_t unauthorized_told_ns_ = 0;
   std::string scratch_;                 // every read lands here first
   std::unique_ptr<Timer> sweep_timer_;  // runs while there are connections
   std::unique_ptr<Timer> accept_timer_;

@@ -33,6 +33,7 @@ namespace deepserve::daemon {
   X(kConnectionsRefused, Counter,   "http_connections_refused_total", "Connections beyond the cap") \
   X(kAcceptFailures,     Counter,   "http_accept_failures_total",     "Accepts failed for want of files") \
   X(kMalformed,          Counter,   "http_malformed_requests_total",  "Requests that were no proper HTTP") \
+  X(kUnauthorized,       Counter,   "http_unauthorized_requests_total", "Requests without a known API key") \
   X(kTimeouts,           Counter,   "http_request_timeouts_total",    "Requests that came too slowly") \
   X(kHangUps,            Counter,   "http_hang_ups_total",            "Clients gone before their answer") \
   X(kSlowReaders,        Counter,   "http_slow_readers_total",        "Clients cut off for not reading") \

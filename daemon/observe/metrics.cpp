@@ -207,6 +207,7 @@ void Metrics::set_http(const HttpCounters& http) {
   registry_->raise_to(MetricId::kConnectionsRefused, {}, http.connections_refused_total);
   registry_->raise_to(MetricId::kAcceptFailures, {}, http.accept_failures_total);
   registry_->raise_to(MetricId::kMalformed, {}, http.malformed_total);
+  registry_->raise_to(MetricId::kUnauthorized, {}, http.unauthorized_total);
   registry_->raise_to(MetricId::kTimeouts, {}, http.timeouts_total);
   registry_->raise_to(MetricId::kHangUps, {}, http.hang_ups_total);
   registry_->raise_to(MetricId::kSlowReaders, {}, http.slow_readers_total);

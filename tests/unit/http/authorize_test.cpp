@@ -8,7 +8,7 @@ namespace {
 // A server on loopback TCP that knows one key.
 class GuardedServer : public testing::Test {
  protected:
-  GuardedServer() : server_(loop_, HttpLimits{}) {
+  GuardedServer() : server_(loop_, {.tcp_connections_max = 2, .tcp_first_head_ms = 50, .sweep_ms = 10}) {
     router_.add("POST", "/echo", [](Exchange& exchange, const PathParameters&) {
       exchange.respond({.body = exchange.request().peer.key_client + ":" + exchange.request().body});
       return nullptr;
@@ -72,6 +72,33 @@ TEST_F(GuardedServer, AKeyIsGoodForItsOwnRequestAlone) {
   ASSERT_TRUE(client.send(post("/echo", "hi")));
   EXPECT_EQ(client.answer().status, 401);
   EXPECT_TRUE(client.waits_for_end());
+}
+
+TEST_F(GuardedServer, AWrongKeyIsCountedAsSuch) {
+  auto client = connect();
+  ASSERT_TRUE(client.send(post("/echo", "hi")));
+  EXPECT_EQ(client.answer().status, 401);
+  EXPECT_EQ(server_.counters().unauthorized_total, 1u);
+  EXPECT_EQ(server_.counters().malformed_total, 0u);
+}
+
+TEST_F(GuardedServer, WhoeverConnectsOverTcpLeavesTheUnixSocketItsRoom) {
+  SocketFolder folder;
+  ASSERT_TRUE(server_.listen(std::move(*bind_unix(folder.socket(), 0600)), router_));
+  Client silent[] = {connect(), connect(), connect()};
+  EXPECT_EQ(silent[2].answer().status, 503);
+  Client local(loop_, folder.socket());
+  ASSERT_TRUE(local.send(post("/echo", "hi")));
+  EXPECT_EQ(local.answer().body, ":hi");
+}
+
+TEST_F(GuardedServer, ATcpConnectionThatAsksNothingIsClosedSoon) {
+  auto silent = connect();
+  auto asked = connect();
+  ASSERT_TRUE(asked.send(post("/echo", "hi", "Authorization: Bearer good\r\n")));
+  EXPECT_EQ(asked.answer().status, 200);
+  EXPECT_TRUE(silent.waits_for_end());
+  EXPECT_FALSE(asked.ended());
 }
 
 TEST_F(GuardedServer, ConnectionsOutliveTheListenerThatJudgedThem) {
