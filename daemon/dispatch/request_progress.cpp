@@ -13,6 +13,13 @@ size_t choices_of(ipc::Work work, const ipc::Generation& generation) {
   return work == ipc::Work::kEmbed ? 1 : std::max<size_t>(1, generation.choices);
 }
 
+// No probability is above one. Zero, whose logarithm is minus infinity, is one.
+bool are_logprobs(const std::vector<std::vector<ipc::TokenLogprob>>& tokens) {
+  const auto is_logprob = [](const ipc::TokenLogprob& entry) { return entry.logprob <= 0.0f; };
+  return std::ranges::all_of(
+      tokens, [&](const auto& alternatives) { return std::ranges::all_of(alternatives, is_logprob); });
+}
+
 }  // namespace
 
 RequestProgress::RequestProgress(ipc::Work work, const ipc::Generation& generation)
@@ -31,6 +38,7 @@ Heard RequestProgress::on_accepted(const ipc::Accepted& event) {
 
 Heard RequestProgress::on_delta(ipc::Delta& event) {
   if (!accepted_ || work_ == ipc::Work::kEmbed || event.choice >= choices_.size()) return Heard::kLie;
+  if (!are_logprobs(event.logprobs)) return Heard::kLie;
   auto& choice = choices_[event.choice];
   if (choice.ended) return Heard::kRepeat;
   if (event.echo) return on_echo(choice, event);

@@ -30,8 +30,9 @@ class RequestProgress {
   RequestProgress(ipc::Work work, const ipc::Generation& generation);
 
   Heard on_accepted(const ipc::Accepted& event);
-  // Cuts away what was told before: of an echo tokens, logprobs and text; of an answer the text that came
-  // without tokens, which has no index by which a repeat would be known.
+  // No log probability may be above zero or no number. Cuts away what was told before: of an echo tokens,
+  // logprobs and text; of an answer the text that came without tokens, which has no index by which a repeat
+  // would be known.
   Heard on_delta(ipc::Delta& event);
   Heard on_embedding(const ipc::Embedding& event);
   // May set `last`, with the usage of the whole request, where this ends the last choice that was still open:

@@ -84,6 +84,21 @@ TEST(RequestProgress, AGapAHalfRepeatAndAnUnknownChoiceAreLies) {
   EXPECT_EQ(hear(progress, delta(0, 0xffffffff, {5, 6})), Heard::kLie);
 }
 
+TEST(RequestProgress, ALogProbabilityThatCannotBeIsALie) {
+  const float infinite = std::numeric_limits<float>::infinity();
+  const auto heard = [](RequestProgress progress, ipc::Delta event, float logprob) {
+    event.logprobs = {{{5, -1.0f, "a"}, {6, logprob, "b"}}};
+    return progress.on_delta(event);
+  };
+  for (const float logprob : {infinite, 0.5f, std::numeric_limits<float>::quiet_NaN()}) {
+    EXPECT_EQ(heard(accepted(), delta(0, 0, {5}), logprob), Heard::kLie) << logprob;
+    EXPECT_EQ(heard(echoing(), echo(0, {5}, "a"), logprob), Heard::kLie) << logprob;
+  }
+  for (const float logprob : {-infinite, -9999.0f, 0.0f}) {
+    EXPECT_EQ(heard(accepted(), delta(0, 0, {5}), logprob), Heard::kNews) << logprob;
+  }
+}
+
 TEST(RequestProgress, ADeltaBeforeAcceptanceIsALie) {
   RequestProgress progress(ipc::Work::kGenerate, choices(1));
   EXPECT_EQ(hear(progress, delta(0, 0, {1})), Heard::kLie);
