@@ -365,6 +365,11 @@ void Loader::read_api_keys(Section& section, const toml::node& node, ClientConfi
 void Loader::read_client(Section section) {
   ClientConfig client;
   client.name = read_name(section, client_names_, "client");
+  if (client.name == "unknown" || client.name.starts_with("uid:")) {
+    section.problem(
+        section.take("name"),
+        fmt::format("client.name: '{}' is what callers without an entry are called", client.name));
+  }
   for (auto [key, out] : {std::pair{"uid", &client.uid}, std::pair{"gid", &client.gid}}) {
     if (section.take(key) == nullptr) continue;
     uint32_t id = 0;

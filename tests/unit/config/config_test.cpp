@@ -134,6 +134,10 @@ TEST_F(ConfigFile, EachMistakeIsNamed) {
   EXPECT_THAT(problem(kDevice + kModel + "[class.vip]\nshare = 0.9\n").message, HasSubstr("add up to 1.20"));
   EXPECT_THAT(problem(kDevice + kModel + "[[client]]\nname = \"a\"\nclass = \"vip\"\n").message,
               HasSubstr("a uid, a gid or an api_key_sha256"));
+  for (const std::string name : {"unknown", "uid:1000"}) {
+    EXPECT_THAT(problem(kDevice + kModel + "[[client]]\nname = \"" + name + "\"\nuid = 1\n").message,
+                HasSubstr("'" + name + "' is what callers without an entry are called"));
+  }
   EXPECT_THAT(
       problem(kDevice + kModel + "[[client]]\nname = \"a\"\nuid = 1\napi_key_sha256 = \"x\"\n").message,
       HasSubstr("64 hexadecimal digits"));
