@@ -19,14 +19,19 @@ std::string_view answer_state_name(AnswerState state) {
 void AnswerLog::end(AnswerStatus status) {
   running_.erase(status.id);
   const uint64_t now_ns = status.ended_ns;
-  while (!ended_.empty() &&
-         (ended_.size() >= kEndedMax || ended_.front().ended_ns + kEndedKept_ns < now_ns)) {
-    ended_.pop_front();
-  }
+  while (!ended_.empty() && ended_.front().ended_ns + kEndedKept_ns < now_ns) ended_.pop_front();
+  if (ended_.size() >= kEndedMax) make_room(status.client);
   if (status.error && status.error->message.size() > kMessageBytesMax) {
     status.error->message.resize(kMessageBytesMax);
   }
   ended_.push_back(std::move(status));
+}
+
+void AnswerLog::make_room(std::string_view client) {
+  const auto is_its = [client](const AnswerStatus& status) { return status.client == client; };
+  const auto count = static_cast<size_t>(std::count_if(ended_.begin(), ended_.end(), is_its));
+  ended_.erase(count < kEndedOfClientMax ? ended_.begin()
+                                         : std::find_if(ended_.begin(), ended_.end(), is_its));
 }
 
 std::optional<AnswerStatus> AnswerLog::find(RequestId id, std::string_view client, uint64_t now_ns) const {

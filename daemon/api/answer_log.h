@@ -1,8 +1,9 @@
 // What has become of the answers of this API: those that run, and for a while those that have ended. What
 // GET /v1/requests/{id} tells, to the client whose answers they are.
 //
-// Its memory is bounded: of ended ones the last kEndedMax are kept, none longer than kEndedKept_ns. What was
-// refused is not kept: its client has the whole story.
+// Its memory is bounded: of ended ones the last kEndedMax are kept, none longer than kEndedKept_ns. Once it
+// is full, a client that has kEndedOfClientMax or more of them makes room for its next one among its own, so
+// that a busy one does not take the others'. What was refused is not kept: its client has the whole story.
 #pragma once
 
 #include <cstdint>
@@ -58,6 +59,7 @@ class RunningAnswer {
 class AnswerLog {
  public:
   static constexpr size_t kEndedMax = 1024;
+  static constexpr size_t kEndedOfClientMax = kEndedMax / 4;
   static constexpr uint64_t kEndedKept_ns = 60'000'000'000;
 
   // Borrowed until end() or drop() of the same id.
@@ -74,6 +76,8 @@ class AnswerLog {
   size_t ended() const { return ended_.size(); }
 
  private:
+  void make_room(std::string_view client);
+
   std::unordered_map<RequestId, RunningAnswer*> running_;
   std::deque<AnswerStatus> ended_;  // the oldest first
 };

@@ -89,7 +89,8 @@ void clear_keeping_little(std::string& text) {
   if (text.capacity() > kLittle_bytes) text = std::string();
 }
 
-void LogprobText::add(bool chat, uint8_t top, const std::vector<ipc::TokenLogprob>& alternatives) {
+void LogprobText::add(bool chat, uint8_t top, const std::vector<ipc::TokenLogprob>& alternatives,
+                      uint64_t offset) {
   if (alternatives.empty()) return;
   separate();
   const auto best = best_of(alternatives, top);
@@ -97,28 +98,22 @@ void LogprobText::add(bool chat, uint8_t top, const std::vector<ipc::TokenLogpro
     add_chat(alternatives[0], best);
   } else {
     add_text(alternatives[0], best);
+    append_number(offsets_, offset);
   }
 }
 
-void LogprobText::add_unpredicted(bool chat, std::string_view text) {
+void LogprobText::add_unpredicted(bool chat, std::string_view text, uint64_t offset) {
   if (chat) return;  // no chat echoes its prompt
   separate();
   append_token_name(tokens_, text);
   logprobs_ += "null";
   top_ += "null";
-  add_offset(text);
+  append_number(offsets_, offset);
 }
 
 void LogprobText::separate() {
   if (empty()) return;
   for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) *list += ',';
-}
-
-// In characters, as Python counts them.
-void LogprobText::add_offset(std::string_view text) {
-  append_number(offsets_, offset_);
-  offset_ += static_cast<uint64_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 void LogprobText::add_chat(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top) {
@@ -150,7 +145,6 @@ void LogprobText::add_text(const ipc::TokenLogprob& chosen, const std::vector<ip
     append_logprob(top_, top[i].logprob);
   }
   top_ += '}';
-  add_offset(chosen.text);
 }
 
 void LogprobText::append_to(std::string& out, bool chat) const {

@@ -20,10 +20,11 @@ void clear_keeping_little(std::string& text);
 // Log probabilities of some tokens in a row, waiting to be told.
 class LogprobText {
  public:
-  // `alternatives`: [0] is the chosen token. `top`: how many alternatives the client asked for.
-  void add(bool chat, uint8_t top, const std::vector<ipc::TokenLogprob>& alternatives);
+  // `alternatives`: [0] is the chosen token. `top`: how many alternatives the client asked for. `offset`:
+  // where the token is in the choice's text, in characters; not told in a chat.
+  void add(bool chat, uint8_t top, const std::vector<ipc::TokenLogprob>& alternatives, uint64_t offset);
   // A token of an echoed prompt that nothing predicts: its very first.
-  void add_unpredicted(bool chat, std::string_view text);
+  void add_unpredicted(bool chat, std::string_view text, uint64_t offset);
   bool empty() const { return tokens_.empty(); }
   // The value of a choice's `logprobs`: null when there are none.
   void append_to(std::string& out, bool chat) const;
@@ -32,7 +33,6 @@ class LogprobText {
 
  private:
   void separate();
-  void add_offset(std::string_view text);
   void add_chat(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top);
   void add_text(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top);
 
@@ -40,7 +40,6 @@ class LogprobText {
   std::string logprobs_;
   std::string top_;
   std::string offsets_;
-  uint64_t offset_ = 0;  // in characters from the start of the choice's text
 };
 
 // What is the same in every piece of one answer.

@@ -97,6 +97,10 @@ bool read_messages(Fields& fields, std::string_view body, ipc::Prompt& prompt) {
   }
   if (fields.failed()) return false;
   const std::vector<std::string_view> spelt = item_slices(member_slice(body, "messages").value_or(""));
+  if (spelt.size() != list->size()) {
+    fields.fail_at("messages", "must be written without escapes in its name");
+    return false;
+  }
   prompt.chat.reserve(list->size());
   bool prefix = false;
   for (size_t i = 0; i < list->size() && !fields.failed(); ++i) {
@@ -108,7 +112,7 @@ bool read_messages(Fields& fields, std::string_view body, ipc::Prompt& prompt) {
       break;
     }
     Fields message(*object, place + ".");
-    read_message(message, i < spelt.size() ? spelt[i] : "", prompt.chat.emplace_back(), prefix);
+    read_message(message, spelt[i], prompt.chat.emplace_back(), prefix);
     fields.adopt(message);
   }
   return prefix;
@@ -125,8 +129,10 @@ void read_options(Fields& fields, std::string_view body, bool prefix, ipc::Promp
       if (object->contains(name))
         fields.fail_at(fmt::format("chat_template_kwargs.{}", name), "is not a switch of the template");
     }
-    const std::string_view spelt = member_slice(body, "chat_template_kwargs").value_or("{}");
-    if (spelt.size() > kOptionBytesMax || spelt.size() < 2)
+    const std::string_view spelt = member_slice(body, "chat_template_kwargs").value_or("");
+    if (spelt.empty())
+      return fields.fail_at("chat_template_kwargs", "must be written without escapes in its name");
+    if (spelt.size() > kOptionBytesMax)
       return fields.fail_at("chat_template_kwargs", fmt::format("has more than {} bytes", kOptionBytesMax));
     switches.emplace_back(spelt.substr(1, spelt.size() - 2));
   }

@@ -23,6 +23,34 @@ std::string_view first_token_text(const ipc::Delta& event) {
   return std::string_view(event.text).substr(0, bytes);
 }
 
+// As Python counts them.
+uint64_t characters(std::string_view text) {
+  const auto begins_one = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; };
+  return static_cast<uint64_t>(std::count_if(text.begin(), text.end(), begins_one));
+}
+
+// Where the tokens of one delta begin in its text. A control token has none, and a token whose text is held
+// back has none yet: both are where the text stands. Text that was held back comes before its last token's.
+class TokenPlaces {
+ public:
+  TokenPlaces(std::string_view text, size_t tokens) : text_(text), tokens_left_(tokens) {}
+
+  // The place of the next token in bytes; `token`: its own text.
+  size_t next(std::string_view token) {
+    const bool is_last = --tokens_left_ == 0;
+    const std::string_view rest = text_.substr(reached_);
+    if (is_last && rest.ends_with(token)) return text_.size() - token.size();
+    const size_t place = reached_;
+    if (rest.starts_with(token)) reached_ += token.size();
+    return place;
+  }
+
+ private:
+  std::string_view text_;
+  size_t tokens_left_;
+  size_t reached_ = 0;
+};
+
 }  // namespace
 
 void Choice::take(const ipc::Delta& event, bool chat, uint8_t top) {
@@ -34,14 +62,19 @@ void Choice::take(const ipc::Delta& event, bool chat, uint8_t top) {
     }
   }
   if (top == ipc::kNoLogprobs) return;
+  TokenPlaces places(event.text, event.logprobs.size());
   for (size_t i = 0; i < event.logprobs.size(); ++i) {
     const auto& alternatives = event.logprobs[i];
+    const std::string_view token = alternatives.empty() ? first_token_text(event) : alternatives[0].text;
+    const auto before = std::string_view(event.text).substr(0, places.next(token));
+    const uint64_t offset = text_characters + characters(before);
     if (!alternatives.empty()) {
-      logprobs.add(chat, top, alternatives);
+      logprobs.add(chat, top, alternatives, offset);
     } else if (event.echo && event.index + i == 0) {
-      logprobs.add_unpredicted(chat, first_token_text(event));
+      logprobs.add_unpredicted(chat, token, offset);
     }
   }
+  text_characters += characters(event.text);
 }
 
 size_t Choice::held_bytes() const {

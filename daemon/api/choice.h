@@ -20,7 +20,8 @@ struct Choice {
   uint32_t tokens = 0;       // received; a prompt that is echoed does not count
   uint32_t tokens_told = 0;  // whose text has been told as well
   uint64_t last_token_ns = 0;
-  double logprob_sum = 0;  // of the tokens, where their log probabilities are known
+  uint64_t text_characters = 0;  // received, where log probabilities are told
+  double logprob_sum = 0;        // of the tokens, where their log probabilities are known
   std::optional<ipc::FinishReason> finish;
   bool finish_told = false;
 

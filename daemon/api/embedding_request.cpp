@@ -7,7 +7,7 @@
 namespace deepserve::daemon {
 namespace {
 
-constexpr size_t kInputsMax = 256;
+constexpr size_t kInputsMax = 2048;          // as OpenAI's
 constexpr int64_t kDimensionsMax = 1 << 20;  // more than any model's
 
 void read_inputs(Fields& fields, std::vector<ipc::Prompt>& inputs) {

@@ -13,7 +13,7 @@ namespace deepserve::daemon {
 
 struct EmbeddingSpec {
   RequestSpec request;              // without peer, client and prompt
-  std::vector<ipc::Prompt> inputs;  // 1 to 256, none empty
+  std::vector<ipc::Prompt> inputs;  // 1 to 2048, none empty
   uint32_t dimensions = 0;          // the first so many of the model's; 0: all
   bool base64 = false;
   std::optional<uint64_t> timeout_ns;  // as in CompletionSpec

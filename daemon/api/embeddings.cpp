@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "daemon/api/embedding_text.h"
 #include "daemon/api/json_writer.h"
 #include "daemon/api/model_lookup.h"
@@ -27,6 +29,9 @@ Embeddings::Embeddings(Exchange& exchange, const ApiParts& parts, EmbeddingSpec 
   status_.service_class = spec_.request.service_class;
   status_.created_unix = unix_seconds();
   status_.started_ns = monotonic_ns();
+  if (const uint64_t deadline_ns = spec_.request.deadline_ns; deadline_ns != 0) {
+    deadline_after_ns_ = std::max(deadline_ns, status_.started_ns + 1) - status_.started_ns;
+  }
   start_some();
   status_.id = requests_.id(0);
   if (const auto row = parts.serving.request(status_.id)) status_.service_class = row->service_class;
@@ -49,6 +54,7 @@ void Embeddings::start_some() {
     RequestSpec one = spec_.request;
     one.prompt = std::move(spec_.inputs[requests_.size()]);
     one.prompt_bytes = prompt_bytes(one.prompt);
+    if (deadline_after_ns_ != 0) one.deadline_ns = monotonic_ns() + deadline_after_ns_;
     requests_.start(std::move(one));
   }
 }
@@ -60,6 +66,7 @@ void Embeddings::on_accepted(size_t, const ipc::Accepted& event) {
                           event.prompt_tokens);
   status_.usage.prompt_tokens += event.prompt_tokens;
   status_.usage.cached_tokens += event.cached_tokens;
+  if (requests_.accepted() < spec_.inputs.size()) return;
   status_.accepted_ns = now_ns;
   status_.state = AnswerState::kRunning;
 }

@@ -2,7 +2,8 @@
 // answer has their vectors in the inputs' order.
 //
 // One input that is refused or fails is the whole answer. Inputs wait here for their turn, so that one client
-// with many of them does not fill the queue that it shares with others.
+// with many of them does not fill the queue that it shares with others. A deadline that the request names
+// holds for each input from its own start.
 #pragma once
 
 #include <optional>
@@ -53,7 +54,8 @@ class Embeddings final : public Responder, private RequestGroup::Listener, priva
   AnswerLog& log_;
   const uint64_t timeout_ns_;  // 0: none
   const size_t answer_bytes_max_;
-  EmbeddingSpec spec_;  // its inputs go to Serving one after the other
+  EmbeddingSpec spec_;              // its inputs go to Serving one after the other
+  uint64_t deadline_after_ns_ = 0;  // an input's start; 0: the class's default
   AnswerStatus status_;
   std::vector<std::string> vectors_;  // [inputs], as text
   size_t held_bytes_ = 0;             // of all vectors

@@ -102,8 +102,9 @@ std::unique_ptr<Responder> cancel_request(Exchange& exchange, const ApiParts& pa
   }
   const auto ended = parts.log.find(id_of(id), client, monotonic_ns());
   if (!ended) return respond_not_found(exchange);
-  exchange.respond(error_response(
-      {Code::kConflict, "the request has ended: " + std::string(answer_state_name(ended->state))}));
+  const Error error{Code::kConflict,
+                    "the request has ended: " + std::string(answer_state_name(ended->state))};
+  exchange.respond(error_response(error, failure_details(error, ended->service_class)));
   return nullptr;
 }
 

@@ -93,14 +93,30 @@ TEST(Embeddings, OfOneClientDoNotFillTheQueue) {
   ApiServer test;
   Client client = test.connect();
   std::string inputs = R"("a")";
-  for (int i = 1; i < 256; ++i) inputs += R"(, "a")";
+  for (int i = 1; i < 2048; ++i) inputs += R"(, "a")";
   ASSERT_TRUE(client.send(embeddings("\"input\": [" + inputs + "]")));
   test.sink(Embeddings::kRunningMax);
   EXPECT_EQ(test.serving.started.size(), Embeddings::kRunningMax);
-  for (RequestId id = 1; id <= 256; ++id) embed(test.sink(id), {1.0f});
+  for (RequestId id = 1; id <= 2048; ++id) embed(test.sink(id), {1.0f});
   const auto body = json_of(client.answer().body);
-  EXPECT_EQ(body.at("data").as_array().size(), 256u);
-  EXPECT_EQ(body.at_pointer("/usage/total_tokens").as_int64(), 1024);
+  EXPECT_EQ(body.at("data").as_array().size(), 2048u);
+  EXPECT_EQ(body.at_pointer("/usage/total_tokens").as_int64(), 8192);
+}
+
+TEST(Embeddings, ADeadlineHoldsForEachInputFromItsStart) {
+  ApiServer test;
+  Client client = test.connect();
+  std::string inputs = R"("a")";
+  for (size_t i = 1; i <= Embeddings::kRunningMax; ++i) inputs += R"(, "a")";
+  ASSERT_TRUE(client.send(embeddings("\"input\": [" + inputs + "]", "X-Deepserve-Deadline-Ms: 5000\r\n")));
+  test.sink(1);
+  EXPECT_LE(test.spec(1).deadline_ns, monotonic_ns() + 5 * kSecond_ns);
+  EXPECT_GT(test.spec(1).deadline_ns, monotonic_ns());
+  const uint64_t ended_ns = monotonic_ns();
+  embed(test.sink(1), {1.0f});
+  test.sink(Embeddings::kRunningMax + 1);
+  EXPECT_GE(test.spec(Embeddings::kRunningMax + 1).deadline_ns, ended_ns + 4900 * kMillisecond_ns);
+  EXPECT_GT(test.spec(Embeddings::kRunningMax + 1).deadline_ns, test.spec(2).deadline_ns);
 }
 
 TEST(Embeddings, TheRefusalOfOneInputIsTheAnswer) {
@@ -134,7 +150,7 @@ TEST(Embeddings, AHangUpForgetsWhatRuns) {
 
 TEST(Embeddings, ABadFieldIsRefusedByItsName) {
   std::string inputs = "\"a\"";
-  for (int i = 0; i < 256; ++i) inputs += ",\"a\"";
+  for (int i = 0; i < 2048; ++i) inputs += ",\"a\"";
   const std::pair<std::string, const char*> bads[] = {
       {R"("model": "tiny")", "input"},
       {R"("input": "")", "input"},

@@ -204,9 +204,21 @@ TEST(Fields, BadMessagesAreRefusedByTheirPlace) {
       {R"({"messages": [{"role": "user", "content": "a", "mood": "good"}]})", "messages[0].mood"},
       {R"({"messages": [{"role": "assistant", "content": "a", "tool_calls": [{}]}]})",
        "messages[0].tool_calls[0].id"},
+      {R"({"messages": [{"role": "assistant", "content": "a", "prefix": true}, )"
+       R"({"role": "user", "content": "b"}]})",
+       "messages[0].prefix"},
+      {R"({"mess\u0061ges": [{"role": "user", "content": "a"}]})", "messages"},
   };
   for (const auto& [body, param] : bads)
     EXPECT_EQ(param_of(test, "/v1/chat/completions", body, 400), param) << body;
+}
+
+TEST(Fields, SwitchesOfTheTemplateAreNotDroppedForTheSpellingOfTheirName) {
+  const std::string escaped = R"("chat_template\u005fkwargs": {"thinking": false})";
+  const std::string prefix = R"("messages": [{"role": "assistant", "content": "a", "prefix": true}])";
+  for (const std::string& messages : {kMessages, prefix}) {
+    expect_refused("/v1/chat/completions", messages, {{escaped, "chat_template_kwargs"}});
+  }
 }
 
 TEST(Fields, AnUnknownModelListsWhatThereIs) {

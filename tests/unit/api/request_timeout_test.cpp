@@ -26,6 +26,7 @@ TEST(RequestTimeout, BeforeAcceptanceIs408) {
     boost::json::value body;
     EXPECT_EQ(answer.status, 408);
     EXPECT_EQ(code_of(answer, body), "request_timeout");
+    EXPECT_EQ(answer.fields.at("x-should-retry"), "false");
   }
   EXPECT_EQ(test.serving.forgotten, (std::vector<RequestId>{1, 2}));
 }
@@ -36,7 +37,9 @@ TEST(RequestTimeout, OfAnAnswerInOnePieceIs408AfterAcceptanceToo) {
   ASSERT_TRUE(client.send(post("/v1/completions", R"({"prompt": ["a", "b"]})", kTimeout)));
   test.sink(1).on_accepted({});
   test.sink(1).on_delta(delta("x"));
-  EXPECT_EQ(client.answer().status, 408);
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.status, 408);
+  EXPECT_EQ(answer.fields.at("x-should-retry"), "false");
   EXPECT_EQ(test.serving.forgotten, (std::vector<RequestId>{1, 2}));
 }
 
@@ -56,11 +59,26 @@ TEST(RequestTimeout, OfAStreamThatHasBegunIsAnErrorEvent) {
 TEST(RequestTimeout, HoldsForEmbeddingsAndQuestions) {
   ApiServer test(quick());
   Client client = test.connect();
-  ASSERT_TRUE(client.send(post("/v1/embeddings", R"({"input": "a"})", kTimeout)));
-  EXPECT_EQ(client.answer().status, 408);
-  ASSERT_TRUE(client.send(post("/tokenize", R"({"prompt": "a"})", kTimeout)));
-  EXPECT_EQ(client.answer().status, 408);
+  for (const auto& request : {post("/v1/embeddings", R"({"input": "a"})", kTimeout),
+                              post("/tokenize", R"({"prompt": "a"})", kTimeout)}) {
+    ASSERT_TRUE(client.send(request));
+    const Answer answer = client.answer();
+    EXPECT_EQ(answer.status, 408);
+    EXPECT_EQ(answer.fields.at("x-should-retry"), "false");
+  }
   EXPECT_EQ(test.serving.dropped_queries, std::vector<uint64_t>{1});
+}
+
+// Nothing ran for it: once more is right.
+TEST(RequestTimeout, OfABodyThatDoesNotArriveMayBeTriedAgain) {
+  HttpLimits limits = quick();
+  limits.body_timeout_ms = 20;
+  ApiServer test(limits);
+  Client client = test.connect();
+  ASSERT_TRUE(client.send("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"));
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.status, 408);
+  EXPECT_FALSE(answer.fields.contains("x-should-retry"));
 }
 
 TEST(RequestTimeout, TheServersDefaultHoldsUnlessTheRequestNamesItsOwn) {

@@ -82,7 +82,11 @@ TEST(Requests, AreCancelledByTheirOwnClient) {
     const Answer answer = client.answer();
     EXPECT_EQ(answer.status, 499);
     EXPECT_EQ(json_of(answer.body).at_pointer("/error/code").as_string(), "request_cancelled");
-    EXPECT_EQ(ask(test, cancel, 409).at_pointer("/error/code").as_string(), "conflict");
+    ASSERT_TRUE(client.send(cancel));
+    const Answer again = client.answer();
+    EXPECT_EQ(again.status, 409);
+    EXPECT_EQ(json_of(again.body).at_pointer("/error/code").as_string(), "conflict");
+    EXPECT_EQ(again.fields.at("x-should-retry"), "false");
   }
 }
 
@@ -107,6 +111,20 @@ TEST(Requests, EmbeddingsAreShownAndCancelledToo) {
   EXPECT_EQ(ask(test, get(kId)).at("endpoint").as_string(), "embeddings");
   ask(test, del(kId));
   EXPECT_EQ(client.answer().status, 499);
+}
+
+TEST(Requests, EmbeddingsRunOnceAllOfThemAreAccepted) {
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(post("/v1/embeddings", R"({"input": ["a", "b"]})")));
+  test.sink(1).on_accepted({});
+  auto row = ask(test, get(kId));
+  EXPECT_EQ(row.at("state").as_string(), "queued");
+  EXPECT_TRUE(row.at_pointer("/timings/queued_ms").is_null());
+  test.sink(2).on_accepted({});
+  row = ask(test, get(kId));
+  EXPECT_EQ(row.at("state").as_string(), "running");
+  EXPECT_FALSE(row.at_pointer("/timings/queued_ms").is_null());
 }
 
 TEST(Requests, ThatAreNoneOrAnotherClientsAllLookAlike) {
@@ -180,6 +198,18 @@ TEST(AnswerLog, KeepsNoMoreThanItsCap) {
   EXPECT_EQ(log.ended(), AnswerLog::kEndedMax);
   EXPECT_FALSE(log.find(5, "alice", 2000));
   EXPECT_TRUE(log.find(6, "alice", 2000));
+}
+
+TEST(AnswerLog, ABusyClientDoesNotFlushWhatOthersHave) {
+  AnswerLog log;
+  log.end(ended_status(1, "alice", 1));
+  for (RequestId id = 2; id <= 3 * AnswerLog::kEndedMax; ++id) log.end(ended_status(id, "busy", id));
+  EXPECT_EQ(log.ended(), AnswerLog::kEndedMax);
+  EXPECT_TRUE(log.find(1, "alice", 5000));
+  EXPECT_TRUE(log.find(3 * AnswerLog::kEndedMax, "busy", 5000));
+  log.end(ended_status(5000, "bob", 5000));
+  log.end(ended_status(5001, "busy", 5001));
+  EXPECT_TRUE(log.find(5000, "bob", 5001));
 }
 
 TEST(AnswerLog, KeepsNoLongErrors) {

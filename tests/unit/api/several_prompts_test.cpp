@@ -240,6 +240,36 @@ TEST(Echo, TellsThePromptsLogProbabilitiesTheFirstOfThemNull) {
   EXPECT_EQ(logprobs.at("top_logprobs").at(3).at("z").as_double(), -0.25);
 }
 
+// "<s>", the euro sign in two tokens, "<sep>", and what a stop string held back.
+TEST(Echo, TheOffsetsAreWhereTheTokensAreInTheText) {
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(completions(R"("prompt": "a", "echo": true, "logprobs": 0)")));
+  ResponseSink& sink = test.sink();
+  sink.on_accepted({});
+  sink.on_delta(echoed(0, "", {"<s>"}));
+  sink.on_delta(echoed(1, "Once", {" Once"}));
+  sink.on_delta(echoed(2, "", {"\xe2"}));
+  sink.on_delta(echoed(3, "\u20ac", {"\x82\xac"}));
+  sink.on_delta(echoed(4, "", {"<sep>"}));
+  sink.on_delta(echoed(5, "in", {"in"}));
+  const auto answered = [&sink](uint32_t index, std::string text, std::string token) {
+    ipc::Delta event = scored(std::move(text), -1.0f, 0);
+    event.index = index;
+    event.logprobs[0][0].text = std::move(token);
+    sink.on_delta(event);
+  };
+  answered(0, "", " up");
+  answered(1, " upon", "on");
+  answered(2, "", "</s>");
+  answered(3, "!", "!");
+  sink.on_finished(finished());
+  const auto body = json_of(client.answer().body);
+  EXPECT_EQ(text_of(body, 0), "Once\u20acin upon!");
+  EXPECT_EQ(boost::json::serialize(body.at_pointer("/choices/0/logprobs/text_offset")),
+            "[0,0,4,5,5,5,7,10,12,12]");
+}
+
 TEST(Echo, DoesNotDecideWhichChoiceIsBest) {
   ApiServer test;
   Client client = test.connect();
