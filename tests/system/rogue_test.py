@@ -7,7 +7,7 @@ import harness
 from harness import Dsd
 
 LIES = ["gap", "choice", "unaccepted", "finished_unaccepted", "accepted_twice", "garbage",
-        "unknown_type", "our_own_type", "echo_unasked", "embedding_unasked"]
+        "unknown_type", "our_own_type", "echo_unasked", "embedding_unasked", "logprob_infinite"]
 
 EMBEDDING_LIES = ["embedding_wide", "embedding_no_number", "embedding_missing", "embedding_twice",
                   "embedding_with_tokens"]

@@ -64,6 +64,7 @@ class RogueRunner {
     event.echo = echo;
     event.tokens = {7};
     event.text.assign(1, 'x');
+    if (manner_ == "logprob_infinite") event.logprobs = {{{7, std::numeric_limits<float>::infinity(), "x"}}};
     send(MessageType::kDelta, event.encode());
   }
   void finished(RequestId request) {
