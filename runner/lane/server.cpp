@@ -156,8 +156,12 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
     lane.flush();
   };
   tell_phase(ipc::RunnerPhase::kLoading);
-  spdlog::info("loading {}; sandbox: {}", options.model.string(),
-               enter_sandbox(paths_of_model(options.model)));
+  TRY_ASSIGN(const auto readable, paths_of_model(options.model));
+  for (const auto& path : readable) {
+    if (path != options.model)
+      spdlog::info("{} needs {} to be readable", options.model.string(), path.string());
+  }
+  spdlog::info("loading {}; sandbox: {}", options.model.string(), enter_sandbox(readable));
   TRY_ASSIGN(ServedModel model, load(options, lane));
   tell_phase(ipc::RunnerPhase::kWarming);
   lane.count_step();

@@ -143,10 +143,23 @@ TEST(GgufSplit, NamesAreReadAndMade) {
 
 TEST(GgufSplit, AllShardsMayBeReadInTheSandbox) {
   const SplitModel model;
-  EXPECT_THAT(paths_of_model(model.shard(1)), ElementsAre(model.shard(1), model.shard(0), model.shard(2)));
+  EXPECT_THAT(*paths_of_model(model.shard(1)), ElementsAre(model.shard(1), model.shard(0), model.shard(2)));
   fs::remove(model.shard(2));
-  EXPECT_THAT(paths_of_model(model.shard(0)), ElementsAre(model.shard(0), model.shard(1)));
-  EXPECT_THAT(paths_of_model("/nowhere/m.gguf"), testing::IsEmpty());
+  EXPECT_THAT(*paths_of_model(model.shard(0)), ElementsAre(model.shard(0), model.shard(1)));
+  EXPECT_THAT(*paths_of_model("/nowhere/m.gguf"), testing::IsEmpty());
+}
+
+TEST(GgufSplit, AShardThatIsALinkToAFileElsewhereIsRefused) {
+  const SplitModel model;
+  fs::rename(model.shard(1), model.shard(1).string() + ".moved");
+  fs::create_symlink(model.shard(1).string() + ".moved", model.shard(1));
+  EXPECT_TRUE(paths_of_model(model.shard(0)));
+  fs::remove(model.shard(2));
+  fs::create_symlink("/etc/passwd", model.shard(2));
+  const auto paths = paths_of_model(model.shard(0));
+  ASSERT_FALSE(paths);
+  EXPECT_THAT(paths.error().message,
+              testing::HasSubstr(model.shard(2).string() + " is a link to /etc/passwd"));
 }
 
 }  // namespace

@@ -40,16 +40,75 @@ TEST(HfModel, OneFileAndShardsAreOpened) {
   }
 }
 
-TEST(HfModel, LinksOutOfTheDirectoryAreFollowedAndAllowed) {
-  const TemporaryDirectory blobs, snapshot;
-  write_hf(blobs, {}, 2);
-  for (const auto& entry : fs::directory_iterator(blobs.path()))
-    fs::create_symlink(entry.path(), snapshot.path() / entry.path().filename());
-  EXPECT_EQ(refusal(snapshot), "accepted");
-  const fs::path from = fs::canonical(blobs.path());
-  EXPECT_THAT(paths_of_model(snapshot.path()),
-              UnorderedElementsAre(snapshot.path(), from / "config.json", from / hf_shard_name(0, 2),
+// As Hugging Face's cache keeps a model: snapshots/COMMIT with links into blobs.
+struct CachedModel {
+  CachedModel() {
+    const TemporaryDirectory model;
+    write_hf(model, {}, 2);
+    fs::create_directories(snapshot);
+    fs::copy(model.path(), blobs);
+    for (const auto& entry : fs::directory_iterator(blobs)) {
+      const fs::path name = entry.path().filename();
+      fs::create_symlink("../../blobs" / name, snapshot / name);
+    }
+  }
+
+  // The message that the sandbox's paths are refused with.
+  std::string refusal() const {
+    const auto paths = paths_of_model(snapshot);
+    return paths ? "accepted" : paths.error().message;
+  }
+
+  const TemporaryDirectory cache;
+  const fs::path blobs = cache.path() / "blobs", snapshot = cache.path() / "snapshots" / "0123abcd";
+};
+
+TEST(HfModel, LinksIntoTheCachesBlobsAreFollowedAndAllowed) {
+  const CachedModel model;
+  const auto opened = open(model.snapshot);
+  EXPECT_TRUE(opened) << opened.error().message;
+  const fs::path from = fs::canonical(model.blobs);
+  EXPECT_THAT(*paths_of_model(model.snapshot),
+              UnorderedElementsAre(model.snapshot, from / "config.json", from / hf_shard_name(0, 2),
                                    from / hf_shard_name(1, 2), from / "model.safetensors.index.json"));
+}
+
+TEST(HfModel, ALinkToAFileElsewhereIsRefusedByNameAndTarget) {
+  const TemporaryDirectory elsewhere;
+  elsewhere.write("deepserve.toml", "secret");
+  const fs::path secret = fs::canonical(elsewhere.path()) / "deepserve.toml";
+  for (const char* name : {"tokenizer.json", "chat_template.jinja", "more.safetensors"}) {
+    const CachedModel model;
+    fs::create_symlink(secret, model.snapshot / name);
+    EXPECT_THAT(model.refusal(),
+                HasSubstr((model.snapshot / name).string() + " is a link to " + secret.string()));
+  }
+}
+
+TEST(HfModel, BlobsNextToNoSnapshotAreElsewhere) {
+  const CachedModel model;
+  fs::create_directory(model.blobs / "deeper");
+  fs::rename(model.blobs / "config.json", model.blobs / "deeper" / "config.json");
+  fs::remove(model.snapshot / "config.json");
+  fs::create_symlink("../../blobs/deeper/config.json", model.snapshot / "config.json");
+  EXPECT_THAT(model.refusal(), HasSubstr("config.json is a link to"));
+}
+
+TEST(HfModel, LinksThatNothingOpensAllowNothing) {
+  const CachedModel model;
+  fs::create_symlink("/etc/passwd", model.snapshot / "x");
+  fs::create_symlink("/etc/passwd", model.snapshot / "README.md");
+  fs::create_symlink("nowhere", model.snapshot / "tokenizer.json");
+  EXPECT_THAT(*paths_of_model(model.snapshot), testing::SizeIs(5));
+}
+
+TEST(HfModel, LinksWithinTheDirectoryAreAllowed) {
+  const TemporaryDirectory directory;
+  write_hf(directory, {}, 1);
+  fs::rename(directory.path() / "model.safetensors", directory.path() / "weights.bin");
+  fs::create_symlink("weights.bin", directory.path() / "model.safetensors");
+  EXPECT_EQ(refusal(directory), "accepted");
+  EXPECT_TRUE(paths_of_model(directory.path()));
 }
 
 TEST(HfModel, MissingFilesAreNamed) {
@@ -147,17 +206,17 @@ TEST(HfModel, WeightsThatDoNotFitTheConfigAreNamed) {
 }
 
 // Byte-level BPE whose tokens are the letters a, b, c, ...
-std::string tokenizer_of_letters(size_t tokens) {
+std::string tokenizer_of_letters(size_t tokens, const std::string& added_tokens = "") {
   std::string vocabulary;
   for (size_t i = 0; i < tokens; ++i)
     vocabulary += fmt::format("{}\"{}\": {}", i == 0 ? "" : ", ", static_cast<char>('a' + i), i);
-  return fmt::format(R"({{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+  return fmt::format(R"({{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [{}],
       "normalizer": null, "post_processor": null,
       "pre_tokenizer": {{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
                          "use_regex": true}},
       "decoder": {{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}},
       "model": {{"type": "BPE", "vocab": {{{}}}, "merges": []}}}})",
-                     vocabulary);
+                     added_tokens, vocabulary);
 }
 
 TEST(HfModel, EndTokensAreGenerationConfigsAndElseConfigs) {
@@ -196,6 +255,26 @@ TEST(HfModel, TheVocabularyHasAsManyTokensAsTheEmbeddingHasRows) {
   const auto fewer = open_hf_model(directory.path())->vocabulary.get();
   ASSERT_FALSE(fewer);
   EXPECT_THAT(fewer.error().message, HasSubstr("20 tokens, the embedding 19 rows"));
+}
+
+TEST(HfModel, AddedTokensWithoutARowAreLeftOutUnlessTheyEndAnswers) {
+  const TemporaryDirectory directory;
+  write_hf(directory, {.vocabulary = 20});
+  const std::string added = R"({"id": 19, "content": "t", "special": true},
+      {"id": 20, "content": "[PAD]", "special": true}, {"id": 22, "content": "<extra>", "special": false})";
+  directory.write("tokenizer.json", tokenizer_of_letters(20, added));
+  auto vocabulary = open_hf_model(directory.path())->vocabulary.get();
+  ASSERT_TRUE(vocabulary) << vocabulary.error().message;
+  EXPECT_EQ(vocabulary->tokens.size(), 20u);
+  EXPECT_EQ(vocabulary->kinds.size(), 20u);
+  ASSERT_EQ(vocabulary->added_tokens.size(), 1u);
+  EXPECT_EQ(vocabulary->added_tokens[0].id, 19u);
+  const auto tokenizer = Tokenizer::make(std::move(*vocabulary));
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  directory.write("tokenizer_config.json", R"({"eos_token": "[PAD]"})");
+  auto needed = open_hf_model(directory.path())->vocabulary.get();
+  ASSERT_TRUE(needed) << needed.error().message;
+  EXPECT_FALSE(Tokenizer::make(std::move(*needed)));
 }
 
 TEST(HfModel, FrequenciesThatOldVersionsStoredAreNoWeights) {
