@@ -174,6 +174,11 @@ Result<MarkedText> ChatTemplate::text(const ipc::Prompt& prompt) const {
 
 Result<std::vector<TokenId>> ChatTemplate::render(const ipc::Prompt& prompt, const Tokenizer& tokenizer,
                                                   const TextLimit& limit) const {
+  // Rendering what cannot be taken would be in vain: all known templates repeat what users say.
+  uint64_t bytes = 0;
+  for (const ipc::ChatMessage& message : prompt.chat)
+    bytes += message.role == "user" ? message.content.size() : 0;
+  if (family_ != ChatFamily::kCustom) TRY(limit.check(bytes));
   TRY_ASSIGN(const MarkedText text, this->text(prompt));
   TRY(limit.check(text.size()));
   std::vector<Tokenizer::Part> parts;

@@ -11,6 +11,8 @@ using jinja::List;
 using jinja::MarkedText;
 using jinja::Value;
 
+constexpr size_t kOptionsMax = 64;  // each is looked at for each name that the template reads
+
 Dict::Entry field(std::string_view name, Value value) {
   return {MarkedText(name, Author::kTemplate), std::move(value)};
 }
@@ -106,6 +108,8 @@ Result<jinja::Variables> option_variables(const ipc::Prompt& prompt) {
   auto options = jinja::parse_json(prompt.template_options);
   if (!options) return fail(options.error().code, "chat_template_kwargs: {}", options.error().message);
   if (options->if_dict() == nullptr) return fail(Code::kInvalidRequest, "chat_template_kwargs: no object");
+  if (options->if_dict()->entries().size() > kOptionsMax)
+    return fail(Code::kInvalidRequest, "chat_template_kwargs has more than {} fields", kOptionsMax);
   for (const auto& [name, value] : options->if_dict()->entries()) {
     for (const std::string_view taken : {"messages", "tools", "documents", "namespace", "raise_exception"}) {
       if (name.bytes() == taken)

@@ -17,8 +17,8 @@ Result<jinja::Value> messages_variable(const ipc::Prompt& prompt, bool arguments
 // The list `tools`, none when there are none. kInvalidRequest when it is no JSON list.
 Result<jinja::Value> tools_variable(const ipc::Prompt& prompt);
 
-// What the template options say. kInvalidRequest when they are no JSON object, or name a variable that is not
-// theirs.
+// What the template options say. kInvalidRequest when they are no JSON object, are more than 64, or name a
+// variable that is not theirs.
 Result<jinja::Variables> option_variables(const ipc::Prompt& prompt);
 
 }  // namespace deepserve::runner

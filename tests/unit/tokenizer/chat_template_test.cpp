@@ -228,6 +228,37 @@ TEST(ChatTemplate, BadConversationsAreTheClientsFault) {
   EXPECT_NE(unknown_role.error().message.find("messages[1]"), std::string::npos);
 }
 
+TEST(ChatTemplate, TooManyOptionsAreRefused) {
+  const Vocabulary vocabulary = vocabulary_with("");
+  const ChatTemplate chat = *ChatTemplate::of_family(ChatFamily::kChatMl, vocabulary);
+  ipc::Prompt prompt = prompt_of({{"user", "Hi"}});
+  for (const auto& [count, is_taken] : {std::pair(64, true), std::pair(65, false)}) {
+    prompt.template_options = "{";
+    for (int i = 0; i < count; ++i)
+      prompt.template_options += fmt::format("{}\"v{}\":1", i == 0 ? "" : ",", i);
+    prompt.template_options += "}";
+    const auto text = chat.text(prompt);
+    EXPECT_EQ(text.has_value(), is_taken);
+    if (!is_taken) {
+      EXPECT_EQ(text.error().message, "chat_template_kwargs has more than 64 fields");
+    }
+  }
+}
+
+TEST(ChatTemplate, WhatUsersSaidBeyondTheLimitIsRefusedBeforeItIsRendered) {
+  const Vocabulary vocabulary =
+      vocabulary_with("{% if '[INST]' %}{% endif %}{{ raise_exception('rendered') }}");
+  const auto tokenizer = *Tokenizer::make(vocabulary);
+  const ChatTemplate chat = *ChatTemplate::detect(vocabulary);
+  const TextLimit limit{.tokens = 10, .token_bytes_max = 1};
+  const auto code = [&](const Messages& messages) {
+    return chat.render(prompt_of(messages), *tokenizer, limit).error().code;
+  };
+  EXPECT_EQ(code({{"user", std::string(11, 'x')}}), Code::kContextLength);
+  EXPECT_EQ(code({{"user", std::string(10, 'x')}}), Code::kInvalidRequest);
+  EXPECT_EQ(code({{"assistant", std::string(11, 'x')}}), Code::kInvalidRequest);  // a thought may be left out
+}
+
 TEST(ChatTemplate, FamiliesAreKnownByTheirNames) {
   for (ChatFamily family : {ChatFamily::kChatMl, ChatFamily::kLlama3, ChatFamily::kDeepSeekR1}) {
     EXPECT_EQ(*chat_family_from_name(chat_family_name(family)), family);

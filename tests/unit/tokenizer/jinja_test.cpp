@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "runner/model/chat/jinja/json_text.h"
 #include "runner/model/chat/jinja/template.h"
 
@@ -98,6 +100,103 @@ TEST(Jinja, HostileTemplatesAreStopped) {
   EXPECT_EQ(rendered("{{ 'x' * 9223372036854775807 }}").substr(0, 7), "failed:");
 }
 
+// As rendered() says it, and soon.
+std::string stopped(std::string_view source, const Variables& variables = {}) {
+  const auto begin = std::chrono::steady_clock::now();
+  const std::string text = rendered(source, variables);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10)) << source;
+  return text.substr(0, 100);
+}
+
+constexpr std::string_view kTooMuchText = "failed: line 1: the template makes too much text";
+constexpr std::string_view kTooManySteps = "failed: line 1: the template takes too many steps";
+
+TEST(Jinja, WhatMakesTextStopsWhereTheBudgetEnds) {
+  for (const std::string_view made : {
+           "s.replace('a', s)",
+           "s | replace('a', s)",
+           "s.join(s)",
+           "s | join(s)",
+           "s.split('a')",
+           "s | list | join(s)",
+           "l | join('')",
+           "''.join(l)",
+           "l | tojson",
+           "l | string",
+           "l ~ ''",
+           "l | map('upper') | list",
+           "{'k': l} | tojson(indent=4)",
+       }) {
+    std::string source =
+        "{% set s = 'a' * 1048576 %}{% set l = [s, s, s, s, s, s, s, s] %}{% set l = l + l %}";
+    for (int doubling = 0; doubling < 6; ++doubling) source += "{% set l = l + l %}";
+    if (made.starts_with("s") && made.find("split") != made.npos) source += "{% set s = s + s + s %}";
+    source += fmt::format("{{% set made = {} %}}", made);
+    EXPECT_EQ(stopped(source), kTooMuchText) << made;
+  }
+}
+
+TEST(Jinja, BlanksOfDeepJsonAreCounted) {
+  std::string json;
+  for (int level = 0; level < 90; ++level) json += '[';
+  for (int i = 0; i < 150'000; ++i) json += i == 0 ? "0" : ",0";
+  for (int level = 0; level < 90; ++level) json += ']';
+  const Variables variables = {{"tools", *parse_json(json)}};
+  EXPECT_EQ(stopped("{% for i in range(9) %}{% set x = tools | tojson(indent=16) %}{% endfor %}", variables),
+            kTooMuchText);
+}
+
+TEST(Jinja, ListsAreMemoryToo) {
+  EXPECT_EQ(stopped("{% set n = namespace(l=[0] + [0]) %}{% for i in range(20) %}{% set n.l = n.l + n.l %}"
+                    "{% endfor %}{% for i in range(20) %}{% set x = n.l[1:] %}{% endfor %}"),
+            kTooManySteps);
+  EXPECT_EQ(stopped("{% set s = 'a' * 1048576 %}{% for i in range(3) %}{% for c in [s, s, s] | join %}{% "
+                    "break %}{% endfor %}"
+                    "{% endfor %}"),
+            kTooMuchText);
+}
+
+TEST(Jinja, ComparingAndLookingForTextsIsCounted) {
+  const std::string lists =
+      "{% set s = 'a' * 1048576 %}{% set t = s[1:] + 'a' %}{% set l = [s, s, s, s, s, s, s, s, s, s] %}"
+      "{% set k = [t, t, t, t, t, t, t, t, t, t] %}{% for i in range(999) %}";
+  EXPECT_EQ(stopped(lists + "{% set x = l == k %}{% endfor %}"), kTooMuchText);
+  EXPECT_EQ(stopped(lists + "{% set x = s[2:] + 'bc' in k %}{% endfor %}"), kTooMuchText);
+  const std::string texts = "{% set s = 'a' * 1048576 %}{% set t = 'a' * 524288 + 'b' %}";
+  for (const std::string_view searched :
+       {"s.split(t)", "s.rsplit(t)", "s.replace(t, '')", "s.find(t)", "s.count(t)", "t in s", "s.strip(t)"})
+    EXPECT_EQ(stopped(texts + fmt::format("{{{{ {} }}}}", searched)), kTooManySteps) << searched;
+}
+
+TEST(Jinja, LoopsAreKeptOnlyWhereANamespaceKnowsThem) {
+  std::vector<Value> many(40'000, Value(None()));
+  const Variables room = {{"many", Value(*List::make(std::move(many)))}};
+  EXPECT_EQ(rendered("{% for i in many %}{% for j in [1] %}{% endfor %}{% endfor %}ok", room), "ok");
+  EXPECT_EQ(rendered("{% set n = namespace() %}{% for i in many %}{% for j in [1] %}{% set n.kept = [loop] %}"
+                     "{% endfor %}{% endfor %}",
+                     room),
+            "failed: line 1: more than 10000 loops");
+  EXPECT_EQ(
+      rendered("{% set n = namespace() %}{% for i in [1, 2] %}{% set n.kept = loop %}{% endfor %}"
+               "{% for i in [1] %}{% endfor %}{{ n.kept.length }}{% for i in [3] %}{% set n.kept = loop %}"
+               "{{ n.kept.length }}{% endfor %}"),
+      "01");
+}
+
+TEST(Jinja, StepsGoWithTheSizeOfTheConversation) {
+  const std::string_view loops =
+      "{% for a in range(400) %}{% for b in range(400) %}{% endfor %}{% endfor %}ok";
+  EXPECT_EQ(stopped(loops), kTooManySteps);
+  std::vector<Value> many(40'000, Value(None()));
+  EXPECT_EQ(stopped(loops, {{"many", Value(*List::make(std::move(many)))}}), "ok");
+}
+
+TEST(Jinja, VariablesThatAreLookedThroughAreCounted) {
+  Variables variables;
+  for (int i = 0; i < 2'000; ++i) variables.emplace_back("v" + std::to_string(i), Value(None()));
+  EXPECT_EQ(stopped("{% for a in range(9999) %}{{ w }}{{ w }}{{ w }}{% endfor %}", variables), kTooManySteps);
+}
+
 TEST(Jinja, AConversationAsLongAsARequestMayBeIsRendered) {
   std::vector<Value> messages;
   for (int i = 0; i < 16'384; ++i) {
@@ -116,8 +215,9 @@ TEST(Jinja, AConversationAsLongAsARequestMayBeIsRendered) {
 
 TEST(Jinja, JsonComesBackAsPythonWritesIt) {
   const auto again = [](std::string_view text) {
+    Budget budget(1000, 1000);
     const auto value = parse_json(text);
-    return value ? *dump_json(*value, {}) : value.error().message;
+    return value ? *dump_json(*value, {}, budget) : value.error().message;
   };
   EXPECT_EQ(again(R"({"b":1,"a":[true,null,{}],"b":2})"), R"({"b": 2, "a": [true, null, {}]})");
   EXPECT_EQ(again("[1.0,-0.0,1e-7,1E16,12345678901234567890123,0.1,1e-400,5e-324]"),

@@ -46,20 +46,22 @@ Result<int64_t> slice_bound(const Value& bound, int64_t size, int64_t step, bool
 
 }  // namespace
 
-Result<Value> list_value(std::vector<Value> items) {
+Result<Value> list_value(std::vector<Value> items, Budget& budget) {
+  TRY(budget.take_bytes(items.size() * sizeof(Value)));
   TRY_ASSIGN(auto list, List::make(std::move(items)));
   return Value(std::move(list));
 }
 
-Result<Value> tuple_value(std::vector<Value> items) {
+Result<Value> tuple_value(std::vector<Value> items, Budget& budget) {
+  TRY(budget.take_bytes(items.size() * sizeof(Value)));
   TRY_ASSIGN(auto list, List::make(std::move(items), true));
   return Value(std::move(list));
 }
 
-Result<Value> list_of_texts(std::vector<MarkedText> texts) {
+Result<Value> list_of_texts(std::vector<MarkedText> texts, Budget& budget) {
   std::vector<Value> items;
   for (MarkedText& text : texts) items.emplace_back(std::move(text));
-  return list_value(std::move(items));
+  return list_value(std::move(items), budget);
 }
 
 Result<Value> attribute_of(const Value& value, std::string_view name) {
@@ -85,21 +87,27 @@ Result<Value> item_of(const Value& value, const Value& key) {
   const int64_t* index = key.if_integer();
   if (index == nullptr) return Value();
   if (const List* list = value.if_list()) return element(list->items(), *index);
-  if (value.if_text() == nullptr) return Value();
-  TRY_ASSIGN(const std::vector<Value> letters, items_of(value));
-  return element(letters, *index);
+  const MarkedText* text = value.if_text();
+  if (text == nullptr) return Value();
+  const auto size = static_cast<int64_t>(count_characters(text->bytes()));
+  const int64_t at = *index < 0 ? *index + size : *index;
+  return at < 0 || at >= size ? Value() : Value(slice_characters(*text, static_cast<size_t>(at), 1));
 }
 
-Result<std::vector<Value>> items_of(const Value& value) {
+Result<std::vector<Value>> items_of(const Value& value, Budget& budget) {
   if (value.is_undefined()) return std::vector<Value>();
   if (const List* list = value.if_list()) return list->items();
   std::vector<Value> items;
   if (const Dict* dict = value.if_dict()) {
-    for (const Dict::Entry& entry : dict->entries()) items.emplace_back(entry.first);
+    for (const Dict::Entry& entry : dict->entries()) {
+      TRY(budget.take_bytes(entry.first.size() + kPartBytes));
+      items.emplace_back(entry.first);
+    }
     return items;
   }
   if (const MarkedText* text = value.if_text()) {
-    for (MarkedText& character : characters(*text)) items.emplace_back(std::move(character));
+    TRY_ASSIGN(auto parts, characters(*text, budget));
+    for (MarkedText& character : parts) items.emplace_back(std::move(character));
     return items;
   }
   return fail(Code::kInvalidRequest, "a {} has no items", value.type_name());
@@ -126,23 +134,37 @@ Result<bool> contains(const Value& value, const Value& item) {
   return fail(Code::kInvalidRequest, "whether a {} is in a {}", item.type_name(), value.type_name());
 }
 
-Result<Value> slice_of(const Value& value, const Value& begin, const Value& end, const Value& step) {
+Result<Value> slice_of(const Value& value, const Value& begin, const Value& end, const Value& step,
+                       Budget& budget) {
   if (value.if_list() == nullptr && value.if_text() == nullptr)
     return fail(Code::kInvalidRequest, "a slice of a {}", value.type_name());
-  TRY_ASSIGN(const std::vector<Value> items, items_of(value));
+  const List* list = value.if_list();
   const int64_t* given = step.if_integer();
   const int64_t stride = given == nullptr ? 1 : *given;
-  const auto size = static_cast<int64_t>(items.size());
+  TRY_ASSIGN(const int64_t size, length_of(value));
   if (stride == 0 || stride > INT32_MAX || stride < -INT32_MAX)
     return fail(Code::kInvalidRequest, "a slice in steps of {}", stride);
   TRY_ASSIGN(int64_t at, slice_bound(begin, size, stride, true));
   TRY_ASSIGN(const int64_t until, slice_bound(end, size, stride, false));
+  if (list == nullptr && stride == 1) {
+    const int64_t count = std::max<int64_t>(0, until - at);
+    return Value(slice_characters(*value.if_text(), static_cast<size_t>(count == 0 ? 0 : at),
+                                  static_cast<size_t>(count)));
+  }
+  std::vector<MarkedText> letters;
+  if (list == nullptr) {
+    TRY_ASSIGN(letters, characters(*value.if_text(), budget));
+  }
   std::vector<Value> kept;
-  for (; stride > 0 ? at < until : at > until; at += stride) kept.push_back(items[static_cast<size_t>(at)]);
-  if (value.if_list() != nullptr) return list_value(std::move(kept));
   MarkedText text;
-  for (const Value& character : kept) text.append(*character.if_text());
-  return Value(std::move(text));
+  for (; stride > 0 ? at < until : at > until; at += stride) {
+    if (list != nullptr) {
+      kept.push_back(list->items()[static_cast<size_t>(at)]);
+    } else {
+      text.append(letters[static_cast<size_t>(at)]);
+    }
+  }
+  return list != nullptr ? list_value(std::move(kept), budget) : Value(std::move(text));
 }
 
 bool has_method(const Value& value, std::string_view name) {

@@ -222,14 +222,16 @@ void append_string(std::string& out, std::string_view text, bool ascii_only) {
 
 class Writer {
  public:
-  explicit Writer(const JsonStyle& style)
+  Writer(const JsonStyle& style, Budget& budget)
       : style_(style),
+        budget_(budget),
         item_separator_(style.item_separator.value_or(style.indent ? "," : ", ")),
         key_separator_(style.key_separator.value_or(": ")) {}
 
   Result<void> append(const Value& value, int level) {
+    TRY(budget_.take_bytes(4));  // brackets and words
     if (const MarkedText* text = value.if_text()) {
-      append_string(out, text->bytes(), style_.ascii_only);
+      TRY(append_text(text->bytes()));
     } else if (const List* list = value.if_list()) {
       TRY(append_list(*list, level));
     } else if (const Dict* dict = value.if_dict()) {
@@ -241,7 +243,7 @@ class Writer {
     } else if (const double* number = value.if_float(); number != nullptr && !std::isfinite(*number)) {
       out += std::isnan(*number) ? "NaN" : *number < 0 ? "-Infinity" : "Infinity";
     } else if (value.is_number()) {
-      TRY_ASSIGN(const MarkedText digits, to_text(value));
+      TRY_ASSIGN(const MarkedText digits, to_text(value, budget_));
       out += digits.bytes();
     } else {
       return fail(Code::kInvalidRequest, "a value of type {} is not JSON", value.type_name());
@@ -252,22 +254,33 @@ class Writer {
   std::string out;
 
  private:
-  void break_line(int level) {
-    if (!style_.indent) return;
-    out += '\n';
-    out.append(static_cast<size_t>(*style_.indent) * static_cast<size_t>(level), ' ');
+  // What stands before an item, or before the end of a list.
+  Result<void> break_line(int level, std::string_view separator) {
+    const size_t blanks =
+        style_.indent ? static_cast<size_t>(*style_.indent) * static_cast<size_t>(level) : 0;
+    TRY(budget_.take_bytes(separator.size() + 1 + blanks));
+    out += separator;
+    if (style_.indent) out += '\n';
+    out.append(blanks, ' ');
+    return {};
+  }
+
+  Result<void> append_text(std::string_view text) {
+    TRY(budget_.take_bytes(text.size() + 2));
+    const size_t before = out.size();
+    append_string(out, text, style_.ascii_only);
+    return budget_.take_bytes(out.size() - before - (text.size() + 2));
   }
 
   Result<void> append_list(const List& list, int level) {
     out += '[';
     bool first = true;
     for (const Value& item : list.items()) {
-      if (!first) out += item_separator_;
+      TRY(break_line(level + 1, first ? "" : item_separator_));
       first = false;
-      break_line(level + 1);
       TRY(append(item, level + 1));
     }
-    if (!first) break_line(level);
+    if (!first) TRY(break_line(level, ""));
     out += ']';
     return {};
   }
@@ -282,19 +295,20 @@ class Writer {
     out += '{';
     bool first = true;
     for (const Dict::Entry* entry : entries) {
-      if (!first) out += item_separator_;
+      TRY(break_line(level + 1, first ? "" : item_separator_));
       first = false;
-      break_line(level + 1);
-      append_string(out, entry->first.bytes(), style_.ascii_only);
+      TRY(append_text(entry->first.bytes()));
+      TRY(budget_.take_bytes(key_separator_.size()));
       out += key_separator_;
       TRY(append(entry->second, level + 1));
     }
-    if (!first) break_line(level);
+    if (!first) TRY(break_line(level, ""));
     out += '}';
     return {};
   }
 
   const JsonStyle& style_;
+  Budget& budget_;
   const std::string item_separator_;
   const std::string key_separator_;
 };
@@ -305,8 +319,8 @@ Result<Value> parse_json(std::string_view text) {
   return Reader(text).document();
 }
 
-Result<std::string> dump_json(const Value& value, const JsonStyle& style) {
-  Writer writer(style);
+Result<std::string> dump_json(const Value& value, const JsonStyle& style, Budget& budget) {
+  Writer writer(style, budget);
   TRY(writer.append(value, 0));
   return std::move(writer.out);
 }

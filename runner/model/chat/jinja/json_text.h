@@ -24,7 +24,8 @@ struct JsonStyle {
   bool sort_keys = false;
 };
 
-// kInvalidRequest for what json.dumps refuses: undefined values, namespaces, macros.
-Result<std::string> dump_json(const Value& value, const JsonStyle& style);
+// kInvalidRequest for what json.dumps refuses: undefined values, namespaces, macros; and for more text than
+// `budget` has.
+Result<std::string> dump_json(const Value& value, const JsonStyle& style, Budget& budget);
 
 }  // namespace deepserve::runner::jinja

@@ -26,6 +26,8 @@ class MarkedText {
 
   std::string_view bytes() const { return bytes_; }
   size_t size() const { return bytes_.size(); }
+  // What a copy of it takes.
+  size_t memory_bytes() const { return bytes_.size() + runs_.size() * sizeof(Run); }
   bool empty() const { return bytes_.empty(); }
   std::span<const Run> runs() const { return runs_; }
 

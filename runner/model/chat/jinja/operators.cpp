@@ -1,5 +1,6 @@
 #include "runner/model/chat/jinja/operators.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "runner/model/chat/jinja/attributes.h"
@@ -88,10 +89,11 @@ Result<Value> combine_floats(Operator operation, double left, double right) {
   return Value(rest != 0 && (rest < 0) != (right < 0) ? rest + right : rest);
 }
 
-Result<Value> repeat(const MarkedText& text, int64_t count) {
+Result<Value> repeat(const MarkedText& text, int64_t count, Budget& budget) {
   if (text.empty() || count <= 0) return Value(MarkedText());
   if (static_cast<uint64_t>(count) > kRepeatedBytesMax / text.size())
     return fail(Code::kInvalidRequest, "a text repeated {} times is too long", count);
+  TRY(budget.take_bytes(static_cast<uint64_t>(count) * text.memory_bytes()));
   MarkedText made;
   for (; count > 0; --count) made.append(text);
   return Value(std::move(made));
@@ -113,10 +115,21 @@ bool ordered(Operator operation, const T& left, const T& right) {
 
 }  // namespace
 
-Result<Value> combine(Operator operation, const Value& left, const Value& right) {
+Result<void> charge_comparison(const Value& left, const Value& right, Budget& budget) {
+  const Extent a = left.extent(), b = right.extent();
+  if (left.if_text() != nullptr && right.if_text() != nullptr) {
+    TRY(budget.take_search(b.bytes, a.bytes));
+    TRY(budget.take_bytes(a.bytes + b.bytes));
+  } else {  // `left` with itself, or with as many as there are in `right`
+    TRY(budget.take_bytes(std::min(b.bytes, a.bytes * b.values)));
+  }
+  return budget.take_steps(1 + std::max(a.values, b.values) / 8);
+}
+
+Result<Value> combine(Operator operation, const Value& left, const Value& right, Budget& budget) {
   if (operation == Operator::kConcatenate) {
-    TRY_ASSIGN(MarkedText text, to_text(left));
-    TRY_ASSIGN(const MarkedText more, to_text(right));
+    TRY_ASSIGN(MarkedText text, to_text(left, budget));
+    TRY_ASSIGN(const MarkedText more, to_text(right, budget));
     text.append(more);
     return Value(std::move(text));
   }
@@ -125,6 +138,7 @@ Result<Value> combine(Operator operation, const Value& left, const Value& right)
   if (left.is_number() && right.is_number())
     return combine_floats(operation, left.as_double(), right.as_double());
   if (operation == Operator::kAdd && left.if_text() != nullptr && right.if_text() != nullptr) {
+    TRY(budget.take_bytes(left.if_text()->memory_bytes() + right.if_text()->memory_bytes()));
     MarkedText text = *left.if_text();
     text.append(*right.if_text());
     return Value(std::move(text));
@@ -133,10 +147,10 @@ Result<Value> combine(Operator operation, const Value& left, const Value& right)
     std::vector<Value> items = left.if_list()->items();
     const auto& more = right.if_list()->items();
     items.insert(items.end(), more.begin(), more.end());
-    return list_value(std::move(items));
+    return list_value(std::move(items), budget);
   }
   if (operation == Operator::kMultiply && left.if_text() != nullptr && is_small(right))
-    return repeat(*left.if_text(), as_integer(right));
+    return repeat(*left.if_text(), as_integer(right), budget);
   return mismatch(operation, left, right);
 }
 

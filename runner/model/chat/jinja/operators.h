@@ -7,9 +7,11 @@
 
 namespace deepserve::runner::jinja {
 
-// kAdd to kModulo, and kConcatenate. kInvalidRequest for values that do not go together, for division by zero
-// and for integers beyond 64 bits.
-Result<Value> combine(Operator operation, const Value& left, const Value& right);
+// kAdd to kModulo, and kConcatenate. kInvalidRequest for values that do not go together, for division by
+// zero, for integers beyond 64 bits and where `budget` ends.
+Result<Value> combine(Operator operation, const Value& left, const Value& right, Budget& budget);
+// Takes what comparing the two, or looking for `left` in `right`, may cost.
+Result<void> charge_comparison(const Value& left, const Value& right, Budget& budget);
 // kEqual to kNotIn.
 Result<bool> compare(Operator operation, const Value& left, const Value& right);
 // kNegate, and kAdd as a sign.

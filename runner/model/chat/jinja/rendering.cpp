@@ -9,10 +9,17 @@
 namespace deepserve::runner::jinja {
 namespace {
 
-constexpr uint64_t kStepsMax = 8'000'000;            // of some hundred nanoseconds each
-constexpr uint64_t kBytesMax = uint64_t{256} << 20;  // of all texts that are read and made
-constexpr size_t kKeptMax = 10'000;                  // macros and namespaces, which are kept to the end
-constexpr uint32_t kCallsMax = 8;                    // of macros in each other
+// A rendering stands between two steps of the model: what a conversation may take goes with its size.
+// Published templates take some tens of steps for a message, which is three values or more.
+constexpr uint64_t kStepsBase = 100'000;
+constexpr uint64_t kStepsPerValue = 64;
+constexpr uint64_t kStepsMax = 4'000'000;
+constexpr uint64_t kBytesBase = uint64_t{64} << 20;
+constexpr uint64_t kBytesPerByte = 32;
+constexpr uint64_t kBytesMax = uint64_t{256} << 20;
+constexpr size_t kNamesPerStep = 16;  // that are compared
+constexpr size_t kKeptMax = 10'000;   // macros, namespaces and loops that are kept to the end
+constexpr uint32_t kCallsMax = 8;     // of macros in each other
 constexpr int64_t kRangeMax = 100'000;
 
 Error with_line(Error error, uint32_t line) {
@@ -20,7 +27,7 @@ Error with_line(Error error, uint32_t line) {
   return error;
 }
 
-Result<Value> make_range(const Arguments& arguments) {
+Result<Value> make_range(const Arguments& arguments, Budget& budget) {
   std::vector<int64_t> bounds;
   for (const Value& value : arguments.positional) {
     if (value.if_integer() == nullptr)
@@ -37,7 +44,7 @@ Result<Value> make_range(const Arguments& arguments) {
     return fail(Code::kInvalidRequest, "range() of more than {} numbers", kRangeMax);
   std::vector<Value> items;
   for (int64_t at = begin; step > 0 ? at < end : at > end; at += step) items.emplace_back(at);
-  return list_value(std::move(items));
+  return list_value(std::move(items), budget);
 }
 
 // Of what a template says when it gives up, only its own words: the rest is the conversation's.
@@ -51,7 +58,37 @@ std::string own_words(const MarkedText& text) {
   return words;
 }
 
+Budget budget_for(const Variables& variables) {
+  uint64_t values = 0, bytes = 0;
+  for (const auto& [name, value] : variables) {
+    values += value.extent().values;
+    bytes += value.extent().bytes;
+  }
+  return Budget(std::min(kStepsMax, kStepsBase + kStepsPerValue * values),
+                std::min(kBytesMax, kBytesBase + kBytesPerByte * bytes));
+}
+
+// Those that give a part of what is there, or its size, without looking at the rest.
+bool is_cheap(const Expression& expression) {
+  if (expression.kind == ExpressionKind::kTest) return true;  // comparisons charge themselves
+  for (const std::string_view name : {"length", "count", "first", "last", "default", "d"}) {
+    if (expression.name == name) return true;
+  }
+  return false;
+}
+
+// What a namespace may refer to when it gets `value`.
+bool is_borrower(const Value& value) {
+  return value.extent().borrows;
+}
+
 }  // namespace
+
+size_t Scope::names() const {
+  size_t count = 0;
+  for (const Scope* scope = this; scope != nullptr; scope = scope->outer) count += scope->variables.size();
+  return count;
+}
 
 const Value* Scope::find(std::string_view name) const {
   for (const Scope* scope = this; scope != nullptr; scope = scope->outer) {
@@ -71,7 +108,7 @@ void Scope::set(std::string_view name, Value value) {
   variables.emplace_back(name, std::move(value));
 }
 
-Rendering::Rendering(const Variables& variables) : steps_left_(kStepsMax), bytes_left_(kBytesMax) {
+Rendering::Rendering(const Variables& variables) : budget_(budget_for(variables)) {
   Scope& scope = scopes_.emplace_back();
   for (const auto& [name, value] : variables) scope.set(name, value);
 }
@@ -82,26 +119,22 @@ Result<MarkedText> Rendering::run(const Block& body) {
   return out;
 }
 
-Result<void> Rendering::charge(uint64_t steps) {
-  if (steps > steps_left_) return fail(Code::kInvalidRequest, "the template takes too many steps");
-  steps_left_ -= steps;
-  return {};
-}
-
 Result<void> Rendering::charge(const Value& value) {
-  if (const MarkedText* text = value.if_text()) return charge_bytes(text->size());
-  return charge(1 + value.values() / 8);
+  if (const MarkedText* text = value.if_text()) TRY(budget_.take_bytes(text->memory_bytes()));
+  return budget_.take_steps(1 + value.extent().values / 8);
 }
 
-Result<void> Rendering::charge_bytes(uint64_t bytes) {
-  if (bytes > bytes_left_) return fail(Code::kInvalidRequest, "the template makes too much text");
-  bytes_left_ -= bytes;
-  return charge(1);
+// What a method or filter may look for in a text is its first argument.
+Result<void> Rendering::charge_search(const Value& value, std::string_view name, const Arguments& arguments) {
+  if (value.if_text() == nullptr || name == "join") return {};
+  uint64_t bytes = arguments.positional.empty() ? 0 : arguments.positional[0].extent().bytes;
+  for (const auto& [named, argument] : arguments.named) bytes = std::max(bytes, argument.extent().bytes);
+  return budget_.take_search(value.if_text()->size(), bytes);
 }
 
 Result<Rendering::Flow> Rendering::execute(const Block& block, Scope& scope, MarkedText& out) {
   for (const Statement& statement : block) {
-    TRY(charge(1));
+    TRY(budget_.take_steps(1));
     auto flow = execute(statement, scope, out);
     if (!flow) return tl::unexpected(with_line(std::move(flow.error()), statement.line));
     if (*flow != Flow::kNext) return *flow;
@@ -112,7 +145,7 @@ Result<Rendering::Flow> Rendering::execute(const Block& block, Scope& scope, Mar
 Result<Rendering::Flow> Rendering::execute(const Statement& statement, Scope& scope, MarkedText& out) {
   switch (statement.kind) {
     case StatementKind::kText:
-      TRY(charge_bytes(statement.text.size()));
+      TRY(budget_.take_bytes(statement.text.memory_bytes()));
       out.append(statement.text);
       break;
     case StatementKind::kOutput:
@@ -150,22 +183,31 @@ Result<Rendering::Flow> Rendering::execute(const Statement& statement, Scope& sc
 }
 
 Result<Rendering::Flow> Rendering::execute_inside(const Block& block, Scope& outer, MarkedText& out) {
-  const size_t macros = macros_.size();
+  const Kept before = kept();
   Scope& scope = scopes_.emplace_back(Scope{&outer, {}});
   TRY_ASSIGN(const Flow flow, execute(block, scope, out));
-  leave(scope, macros);
+  leave(scope, before);
   return flow;
 }
 
 // A scope that no macro has seen is gone when it ends, and its memory with it.
-void Rendering::leave(const Scope& scope, size_t macros_before) {
-  if (macros_.size() == macros_before && &scopes_.back() == &scope) scopes_.pop_back();
+void Rendering::leave(const Scope& scope, Kept before) {
+  if (macros_.size() == before.macros && &scopes_.back() == &scope) scopes_.pop_back();
+}
+
+// Likewise a loop that no namespace and no macro's scope may still know.
+void Rendering::leave(Loop& loop, Kept before) {
+  if (macros_.size() == before.macros && borrowers_ == before.borrowers && &loops_.back() == &loop) {
+    loops_.pop_back();
+  } else {
+    loop = Loop();
+  }
 }
 
 Result<void> Rendering::output(const Statement& statement, Scope& scope, MarkedText& out) {
   TRY_ASSIGN(const Value value, evaluate(*statement.value, scope));
   TRY(charge(value));
-  TRY_ASSIGN(const MarkedText text, to_text(value));
+  TRY_ASSIGN(const MarkedText text, to_text(value, budget_));
   out.append(text);
   return {};
 }
@@ -173,18 +215,26 @@ Result<void> Rendering::output(const Statement& statement, Scope& scope, MarkedT
 Result<void> Rendering::assign(const Statement& statement, Scope& scope) {
   TRY_ASSIGN(Value value, evaluate(*statement.value, scope));
   if (!statement.is_attribute) return bind(statement.targets, std::move(value), scope);
-  Namespace* space = variable(statement.targets[0], scope).if_namespace();
+  TRY_ASSIGN(const Value named, variable(statement.targets[0], scope));
+  Namespace* space = named.if_namespace();
   if (space == nullptr) return fail(Code::kInvalidRequest, "{} is no namespace", statement.targets[0]);
-  space->variables.insert_or_assign(statement.targets[1], std::move(value));
+  return keep(*space, statement.targets[1], std::move(value));
+}
+
+Result<void> Rendering::keep(Namespace& space, std::string_view name, Value value) {
+  if (is_borrower(value)) ++borrowers_;
+  TRY(budget_.take_bytes(name.size()));
+  space.variables.insert_or_assign(std::string(name), std::move(value));
   return {};
 }
 
 Result<void> Rendering::bind(const std::vector<std::string>& targets, Value value, Scope& scope) {
+  TRY(budget_.take_steps(targets.size() * scope.variables.size() / kNamesPerStep));
   if (targets.size() == 1) {
     scope.set(targets[0], std::move(value));
     return {};
   }
-  TRY_ASSIGN(std::vector<Value> items, items_of(value));
+  TRY_ASSIGN(std::vector<Value> items, items_of(value, budget_));
   if (items.size() != targets.size())
     return fail(Code::kInvalidRequest, "{} values for {} names", items.size(), targets.size());
   for (size_t i = 0; i < targets.size(); ++i) scope.set(targets[i], std::move(items[i]));
@@ -193,8 +243,10 @@ Result<void> Rendering::bind(const std::vector<std::string>& targets, Value valu
 
 Result<Rendering::Flow> Rendering::loop(const Statement& statement, Scope& scope, MarkedText& out) {
   TRY_ASSIGN(const Value value, evaluate(*statement.value, scope));
-  TRY_ASSIGN(std::vector<Value> items, items_of(value));
-  TRY(charge(items.size()));
+  TRY_ASSIGN(std::vector<Value> items, items_of(value, budget_));
+  TRY(budget_.take_steps(items.size()));
+  if (loops_.size() == kKeptMax) return fail(Code::kInvalidRequest, "more than {} loops", kKeptMax);
+  const Kept before = kept();
   Loop& loop = loops_.emplace_back();
   for (Value& item : items) {
     if (statement.condition != nullptr) {
@@ -205,21 +257,31 @@ Result<Rendering::Flow> Rendering::loop(const Statement& statement, Scope& scope
     }
     loop.items.push_back(std::move(item));
   }
-  if (loop.items.empty()) return execute(statement.otherwise, scope, out);
+  if (loop.items.empty()) {
+    leave(loop, before);
+    return execute(statement.otherwise, scope, out);
+  }
+  TRY_ASSIGN(const Flow flow, run_loop(statement, loop, scope, out));
+  leave(loop, before);
+  return flow;
+}
+
+Result<Rendering::Flow> Rendering::run_loop(const Statement& statement, Loop& loop, Scope& scope,
+                                            MarkedText& out) {
   for (; loop.at < loop.items.size(); ++loop.at) {
-    const size_t macros = macros_.size();
+    const Kept before = kept();
     Scope& turn = scopes_.emplace_back(Scope{&scope, {}});
     TRY(bind(statement.targets, loop.items[loop.at], turn));
     turn.set("loop", Value(static_cast<const Loop*>(&loop)));
     TRY_ASSIGN(const Flow flow, execute(statement.body, turn, out));
-    leave(turn, macros);
+    leave(turn, before);
     if (flow == Flow::kBreak) break;
   }
-  loop = Loop();  // a namespace may still know it
   return Flow::kNext;
 }
 
-Value Rendering::variable(std::string_view name, const Scope& scope) const {
+Result<Value> Rendering::variable(std::string_view name, const Scope& scope) {
+  TRY(budget_.take_steps(scope.names() / kNamesPerStep));
   if (const Value* value = scope.find(name)) return *value;
   if (name == "namespace") return Value(Function::kNamespace);
   if (name == "raise_exception") return Value(Function::kRaiseException);
@@ -229,7 +291,7 @@ Value Rendering::variable(std::string_view name, const Scope& scope) const {
 }
 
 Result<Value> Rendering::evaluate(const Expression& expression, Scope& scope) {
-  TRY(charge(1));
+  TRY(budget_.take_steps(1));
   auto value = evaluate_unchecked(expression, scope);
   if (!value) return tl::unexpected(with_line(std::move(value.error()), expression.line));
   return value;
@@ -271,7 +333,7 @@ Result<Value> Rendering::evaluate_unchecked(const Expression& expression, Scope&
       TRY_ASSIGN(const Value begin, evaluate_optional(expression.operands[1], scope));
       TRY_ASSIGN(const Value end, evaluate_optional(expression.operands[2], scope));
       TRY_ASSIGN(const Value step, evaluate_optional(expression.operands[3], scope));
-      return slice_of(value, begin, end, step);
+      return slice_of(value, begin, end, step, budget_);
     }
     case ExpressionKind::kCall:
       return evaluate_call(expression, scope);
@@ -281,9 +343,12 @@ Result<Value> Rendering::evaluate_unchecked(const Expression& expression, Scope&
   }
   TRY_ASSIGN(const Value value, operand(0));
   TRY_ASSIGN(const Arguments arguments, arguments_of(expression, scope));
-  TRY(charge(value));
-  if (expression.kind == ExpressionKind::kFilter) return run_filter(value, expression.name, arguments);
-  TRY_ASSIGN(const bool passes, run_value_test(value, expression.name, arguments));
+  TRY(is_cheap(expression) ? budget_.take_steps(1) : charge(value));
+  if (expression.kind == ExpressionKind::kFilter) {
+    TRY(charge_search(value, expression.name, arguments));
+    return run_filter(value, expression.name, arguments, budget_);
+  }
+  TRY_ASSIGN(const bool passes, run_value_test(value, expression.name, arguments, budget_));
   return Value(passes);
 }
 
@@ -298,8 +363,8 @@ Result<Value> Rendering::evaluate_list(const Expression& expression, Scope& scop
     TRY_ASSIGN(Value item, evaluate(*operand, scope));
     items.push_back(std::move(item));
   }
-  return expression.kind == ExpressionKind::kTuple ? tuple_value(std::move(items))
-                                                   : list_value(std::move(items));
+  return expression.kind == ExpressionKind::kTuple ? tuple_value(std::move(items), budget_)
+                                                   : list_value(std::move(items), budget_);
 }
 
 Result<Value> Rendering::evaluate_dict(const Expression& expression, Scope& scope) {
@@ -309,6 +374,7 @@ Result<Value> Rendering::evaluate_dict(const Expression& expression, Scope& scop
     TRY_ASSIGN(Value item, evaluate(*expression.operands[i + 1], scope));
     if (key.if_text() == nullptr)
       return fail(Code::kNotSupported, "a {} as a key is not supported", key.type_name());
+    TRY(budget_.take_bytes(key.if_text()->memory_bytes() + kPartBytes));
     entries.emplace_back(*key.if_text(), std::move(item));
   }
   TRY_ASSIGN(auto dict, Dict::make(std::move(entries)));
@@ -329,15 +395,14 @@ Result<Value> Rendering::evaluate_binary(const Expression& expression, Scope& sc
   if (expression.operation == Operator::kAnd || expression.operation == Operator::kOr) return right;
   TRY(charge(left));
   TRY(charge(right));
-  return combine(expression.operation, left, right);
+  return combine(expression.operation, left, right, budget_);
 }
 
 Result<Value> Rendering::evaluate_comparison(const Expression& expression, Scope& scope) {
   TRY_ASSIGN(Value left, evaluate(*expression.operands[0], scope));
   for (size_t i = 0; i < expression.operations.size(); ++i) {
     TRY_ASSIGN(Value right, evaluate(*expression.operands[i + 1], scope));
-    TRY(charge(left));
-    TRY(charge(right));
+    TRY(charge_comparison(left, right, budget_));
     TRY_ASSIGN(const bool holds, compare(expression.operations[i], left, right));
     if (!holds) return Value(false);
     left = std::move(right);
@@ -372,10 +437,11 @@ Result<Value> Rendering::evaluate_call(const Expression& expression, Scope& scop
     TRY_ASSIGN(const Value value, evaluate(*callee.operands[0], scope));
     if (value.if_text() != nullptr || has_method(value, callee.name)) {
       TRY(charge(value));
-      return call_method(value, callee.name, arguments);
+      TRY(charge_search(value, callee.name, arguments));
+      return call_method(value, callee.name, arguments, budget_);
     }
     TRY_ASSIGN(called, attribute_of(value, callee.name));
-    if (called.is_undefined()) return call_method(value, callee.name, arguments);
+    if (called.is_undefined()) return call_method(value, callee.name, arguments, budget_);
   } else {
     TRY_ASSIGN(called, evaluate(callee, scope));
   }
@@ -389,10 +455,9 @@ Result<Value> Rendering::make_namespace(const Arguments& arguments) {
   Namespace& space = namespaces_.emplace_back();
   for (const Value& value : arguments.positional) {
     if (value.if_dict() == nullptr) return fail(Code::kInvalidRequest, "namespace() of no dictionary");
-    for (const auto& [key, item] : value.if_dict()->entries())
-      space.variables[std::string(key.bytes())] = item;
+    for (const auto& [key, item] : value.if_dict()->entries()) TRY(keep(space, key.bytes(), item));
   }
-  for (const auto& [name, value] : arguments.named) space.variables[name] = value;
+  for (const auto& [name, value] : arguments.named) TRY(keep(space, name, value));
   return Value(&space);
 }
 
@@ -401,12 +466,13 @@ Result<Value> Rendering::call_function(Function function, const Arguments& argum
     case Function::kNamespace:
       return make_namespace(arguments);
     case Function::kRange: {
-      TRY_ASSIGN(Value range, make_range(arguments));
+      TRY_ASSIGN(Value range, make_range(arguments, budget_));
       TRY(charge(range));
       return range;
     }
     case Function::kDict: {
       std::vector<Dict::Entry> entries;
+      TRY(budget_.take_bytes(arguments.named.size() * kPartBytes));
       for (const auto& [name, value] : arguments.named)
         entries.emplace_back(MarkedText(name, Author::kTemplate), value);
       TRY_ASSIGN(auto dict, Dict::make(std::move(entries)));
@@ -415,7 +481,7 @@ Result<Value> Rendering::call_function(Function function, const Arguments& argum
     case Function::kRaiseException: {
       MarkedText text;
       if (!arguments.positional.empty()) {
-        TRY_ASSIGN(text, to_text(arguments.positional[0]));
+        TRY_ASSIGN(text, to_text(arguments.positional[0], budget_));
       }
       return fail(Code::kInvalidRequest, "the model does not take this conversation: {}",
                   own_words(text).substr(0, 200));
@@ -431,7 +497,7 @@ Result<Value> Rendering::call_macro(const Macro& macro, const Arguments& argumen
   if (++calls_ > kCallsMax) return fail(Code::kInvalidRequest, "macros call each other too deeply");
   if (arguments.positional.size() > definition.parameters.size())
     return fail(Code::kInvalidRequest, "too many arguments for {}", definition.name);
-  const size_t macros = macros_.size();
+  const Kept before = kept();
   Scope& scope = scopes_.emplace_back(Scope{macro.scope, {}});
   for (size_t i = 0; i < definition.parameters.size(); ++i) {
     const auto& [name, otherwise] = definition.parameters[i];
@@ -446,7 +512,7 @@ Result<Value> Rendering::call_macro(const Macro& macro, const Arguments& argumen
   }
   MarkedText text;
   TRY(execute(definition.body, scope, text));
-  leave(scope, macros);
+  leave(scope, before);
   --calls_;
   return Value(std::move(text));
 }

@@ -7,6 +7,7 @@
 #include "ipc/base/result.h"
 #include "runner/model/chat/jinja/arguments.h"
 #include "runner/model/chat/jinja/attributes.h"
+#include "runner/model/chat/jinja/budget.h"
 #include "runner/model/chat/jinja/syntax_tree.h"
 #include "runner/model/chat/jinja/template.h"
 
@@ -18,6 +19,7 @@ struct Scope {
   std::vector<std::pair<std::string_view, Value>> variables;
 
   const Value* find(std::string_view name) const;  // here and outside
+  size_t names() const;                            // that find() may look at
   void set(std::string_view name, Value value);    // here
 };
 
@@ -39,7 +41,16 @@ class Rendering {
   Result<Flow> execute(const Block& block, Scope& scope, MarkedText& out);
   Result<Flow> execute(const Statement& statement, Scope& scope, MarkedText& out);
   Result<Flow> execute_inside(const Block& block, Scope& outer, MarkedText& out);
-  void leave(const Scope& scope, size_t macros_before);
+  // What could have been kept for later, before a scope or a loop was entered.
+  struct Kept {
+    size_t macros;
+    size_t borrowers;
+  };
+  Kept kept() const { return {macros_.size(), borrowers_}; }
+  void leave(const Scope& scope, Kept before);
+  void leave(Loop& loop, Kept before);
+  Result<Flow> run_loop(const Statement& statement, Loop& loop, Scope& scope, MarkedText& out);
+  Result<void> keep(Namespace& space, std::string_view name, Value value);
   Result<void> output(const Statement& statement, Scope& scope, MarkedText& out);
   Result<void> assign(const Statement& statement, Scope& scope);
   Result<void> bind(const std::vector<std::string>& targets, Value value, Scope& scope);
@@ -59,19 +70,18 @@ class Rendering {
   Result<Value> call_macro(const Macro& macro, const Arguments& arguments);
   Result<Value> make_namespace(const Arguments& arguments);
   Result<Arguments> arguments_of(const Expression& call, Scope& scope);
-  Value variable(std::string_view name, const Scope& scope) const;
+  Result<Value> variable(std::string_view name, const Scope& scope);
 
-  Result<void> charge(uint64_t steps);
   Result<void> charge(const Value& value);
-  Result<void> charge_bytes(uint64_t bytes);
+  Result<void> charge_search(const Value& value, std::string_view name, const Arguments& arguments);
 
   // What values borrow lives as long as the rendering: namespaces and macros may refer to each other.
   std::deque<Scope> scopes_;
   std::deque<Namespace> namespaces_;
   std::deque<Loop> loops_;
   std::deque<Macro> macros_;
-  uint64_t steps_left_;
-  uint64_t bytes_left_;
+  size_t borrowers_ = 0;  // values in namespaces that refer to what is above
+  Budget budget_;
   uint32_t calls_ = 0;
 };
 

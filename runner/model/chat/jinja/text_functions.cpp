@@ -37,10 +37,11 @@ std::string_view without_spaces_left(std::string_view text) {
   return text;
 }
 
-std::vector<MarkedText> split_at_spaces(const MarkedText& text, int64_t count) {
+Result<std::vector<MarkedText>> split_at_spaces(const MarkedText& text, int64_t count, Budget& budget) {
   std::vector<MarkedText> parts;
   std::string_view rest = without_spaces_left(text.bytes());
   while (!rest.empty()) {
+    TRY(budget.take_bytes(kPartBytes));
     size_t end = 0;
     if (count >= 0 && static_cast<int64_t>(parts.size()) == count) {
       const MarkedText last = text.slice(rest);
@@ -84,14 +85,15 @@ MarkedText strip(const MarkedText& text, Side side, std::optional<std::string_vi
 }
 
 Result<std::vector<MarkedText>> split(const MarkedText& text, std::optional<std::string_view> separator,
-                                      int64_t count) {
-  if (!separator) return split_at_spaces(text, count);
+                                      int64_t count, Budget& budget) {
+  if (!separator) return split_at_spaces(text, count, budget);
   if (separator->empty()) return fail(Code::kInvalidRequest, "split() by nothing");
   std::vector<MarkedText> parts;
   std::string_view rest = text.bytes();
   while (count < 0 || static_cast<int64_t>(parts.size()) < count) {
     const size_t at = rest.find(*separator);
     if (at == rest.npos) break;
+    TRY(budget.take_bytes(kPartBytes));
     parts.push_back(text.slice(rest.substr(0, at)));
     rest.remove_prefix(at + separator->size());
   }
@@ -100,13 +102,14 @@ Result<std::vector<MarkedText>> split(const MarkedText& text, std::optional<std:
 }
 
 Result<std::vector<MarkedText>> split_from_right(const MarkedText& text, std::string_view separator,
-                                                 int64_t count) {
+                                                 int64_t count, Budget& budget) {
   if (separator.empty()) return fail(Code::kInvalidRequest, "rsplit() by nothing");
   std::vector<MarkedText> parts;
   std::string_view rest = text.bytes();
   while (count < 0 || static_cast<int64_t>(parts.size()) < count) {
     const size_t at = rest.rfind(separator);
     if (at == rest.npos) break;
+    TRY(budget.take_bytes(kPartBytes));
     parts.push_back(text.slice(rest.substr(at + separator.size())));
     rest = rest.substr(0, at);
   }
@@ -115,7 +118,7 @@ Result<std::vector<MarkedText>> split_from_right(const MarkedText& text, std::st
   return parts;
 }
 
-std::vector<MarkedText> split_lines(const MarkedText& text) {
+Result<std::vector<MarkedText>> split_lines(const MarkedText& text, Budget& budget) {
   constexpr std::string_view kBreaks[] = {"\r\n", "\n",   "\r",       "\v",           "\f",          "\x1c",
                                           "\x1d", "\x1e", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
   std::vector<MarkedText> lines;
@@ -128,6 +131,7 @@ std::vector<MarkedText> split_lines(const MarkedText& text) {
       ++end;
       continue;
     }
+    TRY(budget.take_bytes(kPartBytes));
     lines.push_back(text.slice(rest.substr(0, end)));
     rest.remove_prefix(end + found->size());
     end = 0;
@@ -137,13 +141,15 @@ std::vector<MarkedText> split_lines(const MarkedText& text) {
 }
 
 Result<MarkedText> replace(const MarkedText& text, std::string_view old_part, const MarkedText& new_part,
-                           int64_t count) {
+                           int64_t count, Budget& budget) {
   if (old_part.empty()) return fail(Code::kInvalidRequest, "replace() of nothing");
+  TRY(budget.take_bytes(text.memory_bytes()));
   MarkedText made;
   size_t done = 0;
   for (; count != 0; --count) {
     const size_t at = text.bytes().find(old_part, done);
     if (at == std::string_view::npos) break;
+    TRY(budget.take_bytes(new_part.memory_bytes() + sizeof(MarkedText::Run)));
     made.append(text, done, at);
     made.append(new_part);
     done = at + old_part.size();
@@ -179,7 +185,8 @@ size_t count_characters(std::string_view text) {
       text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
-std::vector<MarkedText> characters(const MarkedText& text) {
+Result<std::vector<MarkedText>> characters(const MarkedText& text, Budget& budget) {
+  TRY(budget.take_bytes(count_characters(text.bytes()) * kPartBytes));
   std::vector<MarkedText> made;
   for (std::string_view rest = text.bytes(); !rest.empty();) {
     const size_t bytes = first_character_bytes(rest);
@@ -187,6 +194,14 @@ std::vector<MarkedText> characters(const MarkedText& text) {
     rest.remove_prefix(bytes);
   }
   return made;
+}
+
+MarkedText slice_characters(const MarkedText& text, size_t begin, size_t count) {
+  std::string_view rest = text.bytes();
+  for (; begin > 0; --begin) rest.remove_prefix(first_character_bytes(rest));
+  size_t bytes = 0;
+  for (; count > 0; --count) bytes += first_character_bytes(rest.substr(bytes));
+  return text.slice(rest.substr(0, bytes));
 }
 
 }  // namespace deepserve::runner::jinja

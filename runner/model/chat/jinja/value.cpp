@@ -48,17 +48,22 @@ void append_quoted(std::string& out, std::string_view text) {
   out += quote;
 }
 
-Result<void> append_representation(std::string& out, const Value& value) {
-  if (const MarkedText* text = value.if_text()) {
-    append_quoted(out, text->bytes());
-    return {};
-  }
+Result<void> append_counted(std::string& out, std::string_view text, Budget& budget) {
+  TRY(budget.take_bytes(text.size() + 2));
+  const size_t before = out.size();
+  append_quoted(out, text);
+  return budget.take_bytes(out.size() - before - (text.size() + 2));
+}
+
+Result<void> append_representation(std::string& out, const Value& value, Budget& budget) {
+  if (const MarkedText* text = value.if_text()) return append_counted(out, text->bytes(), budget);
+  TRY(budget.take_bytes(4));
   if (const List* list = value.if_list()) {
     out += list->is_tuple() ? '(' : '[';
     std::string_view separator;
     for (const Value& item : list->items()) {
       out += separator;
-      TRY(append_representation(out, item));
+      TRY(append_representation(out, item, budget));
       separator = ", ";
     }
     if (list->is_tuple() && list->items().size() == 1) out += ',';
@@ -70,9 +75,9 @@ Result<void> append_representation(std::string& out, const Value& value) {
     std::string_view separator;
     for (const auto& [key, item] : dict->entries()) {
       out += separator;
-      append_quoted(out, key.bytes());
+      TRY(append_counted(out, key.bytes(), budget));
       out += ": ";
-      TRY(append_representation(out, item));
+      TRY(append_representation(out, item, budget));
       separator = ", ";
     }
     out += '}';
@@ -82,7 +87,7 @@ Result<void> append_representation(std::string& out, const Value& value) {
     out += "Undefined";
     return {};
   }
-  TRY_ASSIGN(const MarkedText text, to_text(value));
+  TRY_ASSIGN(const MarkedText text, to_text(value, budget));
   out += text.bytes();
   return {};
 }
@@ -109,12 +114,11 @@ bool equal_numbers(const Value& a, const Value& b) {
 }  // namespace
 
 void Extent::add(const Value& value) {
-  const Extent none;
-  const Extent& inner = value.if_list() != nullptr   ? value.if_list()->extent()
-                        : value.if_dict() != nullptr ? value.if_dict()->extent()
-                                                     : none;
+  const Extent inner = value.extent();
   depth = std::max(depth, inner.depth + 1);
   values += inner.values;
+  bytes += inner.bytes;
+  borrows = borrows || inner.borrows;
 }
 
 Result<std::shared_ptr<const List>> List::make(std::vector<Value> items, bool is_tuple) {
@@ -136,7 +140,10 @@ Result<std::shared_ptr<const Dict>> Dict::make(std::vector<Entry> entries) {
       dict->entries_[at->second].second = std::move(value);
     }
   }
-  for (const Entry& entry : dict->entries_) dict->extent_.add(entry.second);
+  for (const Entry& entry : dict->entries_) {
+    dict->extent_.add(entry.second);
+    dict->extent_.bytes += entry.first.size();
+  }
   TRY(check_extent(dict->extent_));
   return std::shared_ptr<const Dict>(std::move(dict));
 }
@@ -173,10 +180,13 @@ std::string_view Value::type_name() const {
   return kNames[data_.index()];
 }
 
-uint64_t Value::values() const {
-  if (const List* list = if_list()) return list->extent().values;
-  if (const Dict* dict = if_dict()) return dict->extent().values;
-  return 1;
+Extent Value::extent() const {
+  if (const List* list = if_list()) return list->extent();
+  if (const Dict* dict = if_dict()) return dict->extent();
+  Extent extent;
+  if (const MarkedText* text = if_text()) extent.bytes = text->size();
+  extent.borrows = if_namespace() != nullptr || if_loop() != nullptr || if_macro() != nullptr;
+  return extent;
 }
 
 bool equal(const Value& a, const Value& b) {
@@ -188,18 +198,24 @@ bool equal(const Value& a, const Value& b) {
   return a.if_namespace() == b.if_namespace() && a.if_loop() == b.if_loop() && a.if_macro() == b.if_macro();
 }
 
-Result<MarkedText> to_text(const Value& value) {
-  if (const MarkedText* text = value.if_text()) return *text;
+Result<MarkedText> to_text(const Value& value, Budget& budget) {
+  if (const MarkedText* text = value.if_text()) {
+    TRY(budget.take_bytes(text->memory_bytes()));
+    return *text;
+  }
   if (value.is_undefined()) return MarkedText();
   if (value.is_none()) return MarkedText("None", Author::kUser);
   if (const bool* boolean = value.if_boolean()) return MarkedText(*boolean ? "True" : "False", Author::kUser);
   if (const int64_t* number = value.if_integer()) return MarkedText(std::to_string(*number), Author::kUser);
-  if (const BigInteger* number = value.if_big_integer()) return MarkedText(number->digits, Author::kUser);
+  if (const BigInteger* number = value.if_big_integer()) {
+    TRY(budget.take_bytes(number->digits.size()));
+    return MarkedText(number->digits, Author::kUser);
+  }
   if (const double* number = value.if_float()) return MarkedText(float_text(*number), Author::kUser);
   if (value.if_list() == nullptr && value.if_dict() == nullptr)
     return fail(Code::kInvalidRequest, "a {} has no text", value.type_name());
   std::string text;
-  TRY(append_representation(text, value));
+  TRY(append_representation(text, value, budget));
   return MarkedText(text, Author::kUser);
 }
 

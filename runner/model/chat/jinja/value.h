@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "ipc/base/result.h"
+#include "runner/model/chat/jinja/budget.h"
 #include "runner/model/chat/jinja/marked_text.h"
 
 namespace deepserve::runner::jinja {
@@ -36,6 +37,8 @@ enum class Function : uint8_t { kNamespace, kRaiseException, kRange, kDict, kMet
 struct Extent {
   uint32_t depth = 0;
   uint64_t values = 1;
+  uint64_t bytes = 0;    // of its texts, as often as they are in it
+  bool borrows = false;  // there is a namespace, a loop or a macro in it
 
   void add(const Value& value);
 };
@@ -118,7 +121,7 @@ class Value {
 
   bool truth() const;
   std::string_view type_name() const;  // Python's: "str", "dict", ...
-  uint64_t values() const;             // itself and all that is in it
+  Extent extent() const;               // of itself and all that is in it
 
  private:
   template <typename T>
@@ -139,8 +142,8 @@ class Value {
 bool equal(const Value& a, const Value& b);
 
 // Python's str(): what {{ value }} prints. Undefined prints nothing. kInvalidRequest for what has no text
-// here (a namespace, a macro).
-Result<MarkedText> to_text(const Value& value);
+// here (a namespace, a macro), or when the text is more than `budget` has.
+Result<MarkedText> to_text(const Value& value, Budget& budget);
 
 // Python's repr() of a float: the shortest digits that read back the same.
 std::string float_text(double number);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runner/model/chat/jinja/attributes.h"
+#include "runner/model/chat/jinja/operators.h"
 
 namespace deepserve::runner::jinja {
 namespace {
@@ -58,13 +59,15 @@ bool is_value_test(std::string_view name) {
              std::end(kTestsWithArgument);
 }
 
-Result<bool> run_value_test(const Value& value, std::string_view name, const Arguments& arguments) {
+Result<bool> run_value_test(const Value& value, std::string_view name, const Arguments& arguments,
+                            Budget& budget) {
   for (const TestRow& row : kTests) {
     if (row.name == name) return row.test(value);
   }
   if (name == "odd" || name == "even") return divides(value, 2, name == "odd" ? 1 : 0);
   if (arguments.positional.size() != 1) return fail(Code::kInvalidRequest, "\"is {}\" of one value", name);
   const Value& other = arguments.positional[0];
+  TRY(charge_comparison(value, other, budget));
   if (name == "in") return contains(other, value);
   if (name == "divisibleby") {
     if (other.if_integer() == nullptr) return fail(Code::kInvalidRequest, "\"is divisibleby\" a number");

@@ -10,6 +10,7 @@ namespace deepserve::runner::jinja {
 
 bool is_value_test(std::string_view name);
 // `name` is one that is_value_test() knows. kInvalidRequest for arguments of the wrong type.
-Result<bool> run_value_test(const Value& value, std::string_view name, const Arguments& arguments);
+Result<bool> run_value_test(const Value& value, std::string_view name, const Arguments& arguments,
+                            Budget& budget);
 
 }  // namespace deepserve::runner::jinja
