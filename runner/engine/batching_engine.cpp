@@ -16,6 +16,7 @@ constexpr bool kDebugBuild = true;
 #endif
 
 constexpr uint32_t kScoredEntriesMax = 65'536;  // log probabilities told of one prompt in one step
+constexpr uint32_t kToldTokensMax = 16'384;     // of a prompt that is only told, to all choices in one step
 
 // How many positions of the prompt a step may score: each is told to every choice, and all of that waits
 // together on its way out.
@@ -154,7 +155,7 @@ void BatchingEngine::start(Request& request, const ipc::Submit& submit) {
   if (request.work == ipc::Work::kGenerate && request.tokens_limit == 0 && !scored) {
     // Nothing is to be computed: the echo, or nothing, is all of the answer.
     accept(request);
-    if (request.echo) CHECK(teller_.echo(request.choices[0], request.prompt_tokens, {}).has_value());
+    if (request.echo) return only_told_.push_back(request.id);
     return end_all_choices(request, ipc::FinishReason::kLength);
   }
   if (request.answers()) {
@@ -219,7 +220,8 @@ void BatchingEngine::cancel(ipc::RequestId id) {
 }
 
 Result<void> BatchingEngine::step() {
-  if (!has_work()) return {};
+  tell_prompt();
+  if (scheduler_.empty()) return {};
   scheduler_.plan(budget_.prefill_tokens(), budget_.scored_rows(), plan_);
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
   CHECK(!plan_.chunks.empty());
@@ -235,6 +237,18 @@ Result<void> BatchingEngine::step() {
   forget_ended();
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
   return {};
+}
+
+// One piece for the first of those that only want it told. Whoever calls step() can see in between how much
+// of it waits on its way out.
+void BatchingEngine::tell_prompt() {
+  if (only_told_.empty()) return;
+  Request& request = *requests_.at(only_told_.front());
+  const uint32_t piece = std::max(1u, kToldTokensMax / request.generation.choices);
+  const uint32_t end = request.echo->tellable(request.echo->told() + piece);
+  CHECK(teller_.echo(request.choices[0], end, {}).has_value());
+  if (request.echo->complete()) end_all_choices(request, ipc::FinishReason::kLength);
+  forget_ended();
 }
 
 Result<void> BatchingEngine::run_batch() {
@@ -379,7 +393,10 @@ void BatchingEngine::fail_request(Request& request, const Error& error) {
 }
 
 void BatchingEngine::forget_ended() {
-  for (const ipc::RequestId id : ended_) requests_.erase(id);
+  for (const ipc::RequestId id : ended_) {
+    std::erase(only_told_, id);
+    requests_.erase(id);
+  }
   ended_.clear();
 }
 

@@ -1,6 +1,7 @@
 // The Engine of engine.h over one Backend.
 #pragma once
 
+#include <deque>
 #include <unordered_map>
 
 #include "runner/engine/engine.h"
@@ -22,7 +23,7 @@ class BatchingEngine final : public Engine {
 
   void submit(const ipc::Submit& submit) override;
   void cancel(ipc::RequestId id) override;
-  bool has_work() const override { return !scheduler_.empty(); }
+  bool has_work() const override { return !scheduler_.empty() || !only_told_.empty(); }
   Result<void> step() override;
   ipc::Gauges gauges() const override;
   uint32_t context_tokens() const override { return options_.context_tokens; }
@@ -35,6 +36,7 @@ class BatchingEngine final : public Engine {
   void resume(Sequence& sequence, std::span<const TokenId> tokens);
   std::optional<ipc::FinishReason> append(Sequence& sequence, TokenId token);
   void accept(Request& request);
+  void tell_prompt();
   Result<void> run_batch();
   void take_results(size_t chunk);
   bool take_echo(Sequence& leader, std::span<const float> logits);
@@ -60,6 +62,7 @@ class BatchingEngine final : public Engine {
   Constraints constraints_;
   std::vector<TokenId> end_tokens_;  // all that end a generation, for tokens_min
   std::unordered_map<ipc::RequestId, std::unique_ptr<Request>> requests_;
+  std::deque<ipc::RequestId> only_told_;  // those that want their prompt told and nothing computed
   std::vector<ipc::RequestId>
       ended_;  // forgotten when the step is over: its plan may still name their sequences
   uint64_t arrivals_ = 0;

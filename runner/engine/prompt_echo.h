@@ -1,8 +1,9 @@
 // How far a request's prompt has been told to those who asked for it, and the text of its tokens.
 //
-// The prompt is told as it is computed, chunk by chunk, so that neither memory nor a step's time grows with
-// its length. With log probabilities ("scored") token t needs the logits of position t - 1; the first needs
-// none, nothing predicts it. A preempted prompt is computed again, and goes on being told where it stopped.
+// The prompt is told as it is computed, chunk by chunk, and where nothing is to be computed, in pieces
+// between the steps, so that neither memory nor a step's time grows with its length. With log probabilities
+// ("scored") token t needs the logits of position t - 1; the first needs none, nothing predicts it. A
+// preempted prompt is computed again, and goes on being told where it stopped.
 #pragma once
 
 #include <algorithm>

@@ -155,6 +155,46 @@ TEST(Echo, ScoringALongPromptNeitherStopsOthersNorTakesMoreThanItsRowsOfAStep) {
   bench.run();
 }
 
+TEST(Echo, APromptThatIsOnlyToldIsToldInPiecesWhileOthersGoOn) {
+  Bench bench(hashing_model(-100), {.context_tokens = 40'000});
+  auto request = echo_request(1, long_prompt(40'000), 0);
+  request.generation.choices = 3;
+  bench.engine->submit(request);
+  EXPECT_TRUE(bench.sink[1].accepted);
+  EXPECT_TRUE(bench.sink[1].choices.empty()) << "told before the first step";
+  bench.engine->submit(token_request(2, letters("abc"), 100));
+  size_t steps = 0, told = 0;
+  while (!bench.sink[1].finished) {
+    ASSERT_TRUE(bench.engine->has_work());
+    ASSERT_TRUE(bench.engine->step());
+    ++steps;
+    size_t now_told = 0;
+    for (const auto& [index, choice] : bench.sink[1].choices) now_told += choice.echo_tokens.size();
+    EXPECT_GT(now_told, told);
+    EXPECT_LE(now_told - told, 16'384u);
+    EXPECT_EQ(bench.sink[2].choices.at(0).tokens.size(), steps);
+    told = now_told;
+  }
+  for (uint16_t choice = 0; choice < 3; ++choice) {
+    EXPECT_EQ(bench.sink[1].choices.at(choice).echo_tokens, request.prompt.tokens);
+    EXPECT_EQ(bench.sink[1].choices.at(choice).reason, FinishReason::kLength);
+  }
+  EXPECT_EQ(bench.sink[1].last.usage.prompt_tokens, 40'000u);
+  bench.run();
+}
+
+TEST(Echo, APromptThatIsOnlyToldCanBeCancelled) {
+  Bench bench(hashing_model(-100), {.context_tokens = 40'000});
+  bench.engine->submit(echo_request(1, long_prompt(40'000), 0));
+  ASSERT_TRUE(bench.engine->step());
+  bench.engine->cancel(1);
+  EXPECT_EQ(bench.sink[1].choices.at(0).reason, FinishReason::kCancelled);
+  EXPECT_LT(bench.sink[1].choices.at(0).echo_tokens.size(), 40'000u);
+  EXPECT_FALSE(bench.engine->has_work());
+  bench.sink.told.clear();
+  EXPECT_EQ(bench.submit_and_run(token_request(1, letters("abc"), 2)).choices.at(0).tokens.size(), 2u);
+}
+
 TEST(Echo, APreemptedPromptIsToldOnce) {
   Bench bench(hashing_model(-100), {.blocks = 12, .block_tokens = 4, .batch_tokens_max = 8});
   auto request = scored_request(1, long_prompt(40), 3);
