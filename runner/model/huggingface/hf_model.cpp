@@ -1,5 +1,7 @@
 #include "runner/model/huggingface/hf_model.h"
 
+#include <spdlog/spdlog.h>
+
 #include <future>
 
 #include "runner/model/content_hash.h"
@@ -94,12 +96,31 @@ Result<void> add_special_tokens(const fs::path& directory, const std::string& co
   return {};
 }
 
-// Embeddings often have more rows than the tokeniser has tokens: rounded up to what matrices like.
-Result<void> pad_vocabulary(const fs::path& directory, uint64_t rows, Vocabulary& vocabulary) {
-  if (vocabulary.tokens.size() > rows) {
+// Fine-tunes often add a "[PAD]" without a row of its own, which nothing but their training used: no text
+// becomes such tokens, and no merge.
+Result<void> drop_tokens_without_rows(const fs::path& directory, uint64_t rows, Vocabulary& vocabulary) {
+  std::vector<bool> droppable(vocabulary.tokens.size());
+  for (const AddedToken& token : vocabulary.added_tokens) droppable[token.id] = true;
+  for (const TokenMerge& merge : vocabulary.token_merges)
+    droppable[merge.left] = droppable[merge.right] = droppable[merge.merged] = false;
+  for (uint64_t token = rows; token < vocabulary.tokens.size(); ++token) {
+    if (droppable[token] || vocabulary.kinds[token] == TokenKind::kUnused) continue;
     return fail(Code::kBadModelFile, "{}: the tokenizer has {} tokens, the embedding {} rows",
                 directory.string(), vocabulary.tokens.size(), rows);
   }
+  spdlog::warn("{}: the added tokens from {} (\"{}\") to {} are left out, the embedding has {} rows",
+               directory.string(), rows, printable(vocabulary.tokens[rows]), vocabulary.tokens.size() - 1,
+               rows);
+  std::erase_if(vocabulary.added_tokens, [rows](const AddedToken& token) { return token.id >= rows; });
+  vocabulary.tokens.resize(rows);
+  vocabulary.kinds.resize(rows);
+  if (vocabulary.kind == TokenizerKind::kSentencePiece) vocabulary.scores.resize(rows);
+  return {};
+}
+
+// Embeddings often have more rows than the tokeniser has tokens: rounded up to what matrices like.
+Result<void> pad_vocabulary(const fs::path& directory, uint64_t rows, Vocabulary& vocabulary) {
+  if (vocabulary.tokens.size() > rows) return drop_tokens_without_rows(directory, rows, vocabulary);
   while (vocabulary.tokens.size() < rows) {
     vocabulary.tokens.push_back(fmt::format("[PAD{}]", vocabulary.tokens.size()));
     vocabulary.kinds.push_back(TokenKind::kUnused);
