@@ -1,5 +1,6 @@
 #include "runner/grammar/json_schema.h"
 
+#include <charconv>
 #include <cmath>
 #include <deque>
 #include <map>
@@ -23,6 +24,24 @@ constexpr size_t kSchemasMax = 20'000;   // compiled in all, those that merging 
 constexpr size_t kMergedBytesMax = size_t{8} << 20;
 constexpr uint32_t kReferencesMax = 32;                 // one behind the other, before anything is said
 constexpr double kExactDoubleMax = 9007199254740992.0;  // 2^53
+
+// A URI's fragment without its percent signs (RFC 3986, 2.1); none: one of them stands for no byte.
+std::optional<std::string> percent_decoded(std::string_view fragment) {
+  std::string text;
+  for (size_t i = 0; i < fragment.size(); ++i) {
+    if (fragment[i] != '%') {
+      text += fragment[i];
+      continue;
+    }
+    if (fragment.size() - i < 3) return std::nullopt;
+    uint8_t byte = 0;
+    const char* end = fragment.data() + i + 3;
+    if (std::from_chars(fragment.data() + i + 1, end, byte, 16).ptr != end) return std::nullopt;
+    text += static_cast<char>(byte);
+    i += 2;
+  }
+  return text;
+}
 
 class SchemaCompiler {
  public:
@@ -85,20 +104,27 @@ class SchemaCompiler {
     return compile_plain(flat, place, depth + 1);
   }
 
-  Result<const json::value*> target_of(const json::value& reference, const SchemaPlace& place) {
+  struct Target {
+    std::string pointer;  // decoded
+    const json::value* schema;
+  };
+
+  Result<Target> target_of(const json::value& reference, const SchemaPlace& place) {
     if (!reference.is_string()) return invalid_at(place.in("$ref"), "it must be a string");
-    const std::string_view pointer = reference.get_string();
-    if (pointer != "#" && !pointer.starts_with("#/"))
+    const std::string_view fragment = reference.get_string();
+    auto pointer = percent_decoded(fragment);
+    if (!pointer) return invalid_at(place.in("$ref"), "it has a % without two hexadecimal digits");
+    if (!fragment.starts_with('#') || (*pointer != "#" && !pointer->starts_with("#/")))
       return unsupported_at(place, "$ref", "it must begin with #/, within this schema");
     boost::system::error_code error;
-    const json::value* target = document_.find_pointer(pointer.substr(1), error);
+    const json::value* target = document_.find_pointer(pointer->substr(1), error);
     if (target == nullptr) return invalid_at(place.in("$ref"), "there is nothing at the place that it names");
-    return target;
+    return Target{*std::move(pointer), target};
   }
 
   Result<ExpressionId> compile_reference(const json::value& reference, const SchemaPlace& place) {
-    TRY_ASSIGN(const json::value* target, target_of(reference, place));
-    TRY_ASSIGN(const RuleId rule, rule_of(std::string(reference.get_string()), *target));
+    TRY_ASSIGN(const Target target, target_of(reference, place));
+    TRY_ASSIGN(const RuleId rule, rule_of(target.pointer, *target.schema));
     return out_.reference(rule);
   }
 
@@ -111,8 +137,8 @@ class SchemaCompiler {
     flat.erase("$ref");
     flat.erase("allOf");
     if (const json::value* reference = schema.if_contains("$ref")) {
-      TRY_ASSIGN(const json::value* target, target_of(*reference, place));
-      TRY_ASSIGN(flat, merge_flat(flat, *target, place.in("$ref"), references));
+      TRY_ASSIGN(const Target target, target_of(*reference, place));
+      TRY_ASSIGN(flat, merge_flat(flat, *target.schema, place.in("$ref"), references));
     }
     if (const json::value* parts = schema.if_contains("allOf")) {
       if (!parts->is_array()) return invalid_at(place.in("allOf"), "it must be a list");
@@ -125,8 +151,9 @@ class SchemaCompiler {
 
   Result<json::object> merge_flat(const json::object& flat, const json::value& part, const SchemaPlace& place,
                                   uint32_t references) {
-    if (merges_left_-- == 0)
+    if (merges_left_ == 0)
       return fail(Code::kNotSupported, "the schema's parts take too long to merge: at {}", place.text());
+    --merges_left_;
     if (part.is_bool() && part.get_bool()) return flat;
     if (!part.is_object()) return invalid_at(place, "nothing can satisfy it, or it is no schema");
     TRY_ASSIGN(const json::object other, flatten(part.get_object(), place, references + 1));

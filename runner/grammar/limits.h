@@ -24,8 +24,11 @@ inline constexpr size_t kSubsetWorkMax = 100'000;
 
 // While following: ways to read the answer so far.
 inline constexpr size_t kConfigurationsMax = 256;
-// Steps of one walk over the vocabulary.
-inline constexpr uint64_t kMaskStepsMax = 20'000'000;
+// Steps over the vocabulary's tree for one mask, of all ways to read the answer so far together: about 10
+// milliseconds. Masks that are kept from before cost none.
+inline constexpr uint64_t kMaskStepsMax = 4'000'000;
+// Nodes of the tree at which the rule of one state may have ended.
+inline constexpr size_t kMaskExitsMax = 262'144;
 // Memory for the masks that are kept, of all grammars of a runner.
 inline constexpr size_t kMaskCacheBytesMax = size_t{64} << 20;
 // Compiled grammars that are kept for the next request.

@@ -1,9 +1,29 @@
 #include "runner/grammar/mask_walk.h"
 
 #include "runner/grammar/free_characters.h"
-#include "runner/grammar/limits.h"
 
 namespace deepserve::runner {
+namespace {
+
+tl::unexpected<Error> too_ambiguous() {
+  return fail(Code::kNotSupported,
+              "the grammar is too ambiguous: more than {} ways to read the answer so far, or {} steps to "
+              "find the tokens that may follow, or {} of them that end a rule",
+              kConfigurationsMax, kMaskStepsMax, kMaskExitsMax);
+}
+
+}  // namespace
+
+Result<void> MaskWalk::spend(const ConfigurationReader& reader) {
+  if (reader.overflowed()) return too_ambiguous();
+  return spend(reader.steps());
+}
+
+Result<void> MaskWalk::spend(uint64_t steps) {
+  if (steps > steps_left_) return too_ambiguous();
+  steps_left_ -= steps;
+  return {};
+}
 
 Result<std::shared_ptr<const StateMask>> MaskWalk::mask_of(StateId state) {
   auto mask = std::make_shared<StateMask>();
@@ -23,6 +43,7 @@ Result<std::shared_ptr<const StateMask>> MaskWalk::mask_of(StateId state) {
 
 Result<void> MaskWalk::add_branch(Node node, std::span<const Configuration> beginning, StackPool& stacks,
                                   std::span<uint64_t> mask) {
+  TRY(spend(1 + beginning.size()));
   list_.assign(beginning.begin(), beginning.end());
   const size_t stacks_before = stacks.size();
   auto walked = walk(node, stacks, mask, nullptr);
@@ -66,14 +87,13 @@ Result<void> MaskWalk::walk(Node node, StackPool& stacks, std::span<uint64_t> ma
     list_.resize(level.end);
     reader.forget_bottom();
     if (!read_plainly(trie_.byte(at), level)) reader.read(trie_.byte(at), level.begin, level.end, list_);
-    if (reader.overflowed() || reader.steps() + plain_steps_ > kMaskStepsMax) {
-      return fail(Code::kNotSupported,
-                  "the grammar is too ambiguous: more than {} ways to read the answer so far, or {} steps",
-                  kConfigurationsMax, kMaskStepsMax);
-    }
+    if (reader.overflowed() || reader.steps() + plain_steps_ > steps_left_) return too_ambiguous();
     const bool goes_on = list_.size() > level.end;
     if (goes_on || reader.reached_bottom()) allow_tokens_of(at, mask);
-    if (reader.reached_bottom() && exits != nullptr && trie_.has_children(at)) exits->push_back(at);
+    if (reader.reached_bottom() && exits != nullptr && trie_.has_children(at)) {
+      if (exits->size() == kMaskExitsMax) return too_ambiguous();
+      exits->push_back(at);
+    }
     if (!goes_on) {
       at = trie_.end(at);
       continue;
@@ -82,7 +102,7 @@ Result<void> MaskWalk::walk(Node node, StackPool& stacks, std::span<uint64_t> ma
     levels_.push_back({level.end, static_cast<uint32_t>(list_.size())});
     ++at;
   }
-  return {};
+  return spend(reader.steps() + plain_steps_);
 }
 
 }  // namespace deepserve::runner

@@ -8,6 +8,7 @@
 
 #include "ipc/base/result.h"
 #include "runner/grammar/configurations.h"
+#include "runner/grammar/limits.h"
 #include "runner/grammar/token_trie.h"
 
 namespace deepserve::runner {
@@ -41,8 +42,12 @@ class MaskWalk {
   MaskWalk(const GrammarAutomaton& automaton, const TokenVocabularyTrie& trie)
       : automaton_(automaton), trie_(trie) {}
 
-  // kNotSupported when the grammar is too ambiguous to be followed: beyond kConfigurationsMax or
-  // kMaskStepsMax.
+  // One more mask of an answer: all that follows, up to the next one, has kMaskStepsMax steps together.
+  void begin_mask() { steps_left_ = kMaskStepsMax; }
+  // Takes those of `reader` from them. kNotSupported, here and below, when the grammar is too ambiguous to be
+  // followed: beyond kConfigurationsMax, kMaskExitsMax or kMaskStepsMax.
+  Result<void> spend(const ConfigurationReader& reader);
+
   Result<std::shared_ptr<const StateMask>> mask_of(StateId state);
   // Adds the tokens of the branch below `node` that go on from `beginning`, whose stacks are in `stacks`.
   Result<void> add_branch(TokenVocabularyTrie::Node node, std::span<const Configuration> beginning,
@@ -56,6 +61,7 @@ class MaskWalk {
   };
 
   Result<void> walk(Node node, StackPool& stacks, std::span<uint64_t> mask, std::vector<Node>* exits);
+  Result<void> spend(uint64_t steps);
   // The only way on of a set of one state by `byte`, if its state has no calls and does not end there.
   bool read_plainly(uint8_t byte, Level level);
   void allow_tokens_of(Node node, std::span<uint64_t> mask) const;
@@ -65,7 +71,8 @@ class MaskWalk {
   // Kept from walk to walk for their memory.
   std::vector<Configuration> list_;
   std::vector<Level> levels_;  // [depth]
-  uint64_t plain_steps_ = 0;
+  uint64_t plain_steps_ = 0;   // of this walk
+  uint64_t steps_left_ = kMaskStepsMax;
 };
 
 }  // namespace deepserve::runner

@@ -70,6 +70,7 @@ bool GrammarMatcher::accept(TokenId token) {
 }
 
 Result<std::span<const uint64_t>> GrammarMatcher::allowed() {
+  grammar_->walk().begin_mask();
   const bool ends_here = complete_ && !ends_.empty();
   const auto has_text = [this](TokenId token) { return !grammar_->trie().token_bytes(token).empty(); };
   if (now_.size() == 1 && !ends_here && !keys_ && std::ranges::none_of(ends_, has_text)) {
@@ -102,10 +103,10 @@ Result<void> GrammarMatcher::add_exits(const Configuration& from, const StateMas
   std::erase_if(beginning, [this](const Configuration& configuration) {
     return grammar_->automaton().edges(configuration.state).empty();
   });
-  Result<void> added;
+  Result<void> added = grammar_->walk().spend(reader);
   for (const auto node : mask.exits) {
-    added = grammar_->walk().add_branch(node, beginning, stacks_, allowed);
     if (!added) break;
+    added = grammar_->walk().add_branch(node, beginning, stacks_, allowed);
   }
   stacks_.shrink(stacks_before);
   return added;

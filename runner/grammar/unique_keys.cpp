@@ -12,6 +12,7 @@ bool UniqueKeys::scan(char byte, Scan& scan, Brackets& brackets) {
     case Place::kKey: {
       if (byte != '"') {
         scan.key += byte;
+        if (byte == '\\') scan.place = Place::kKeyEscape;
         return true;
       }
       scan.place = Place::kOther;
@@ -19,6 +20,10 @@ bool UniqueKeys::scan(char byte, Scan& scan, Brackets& brackets) {
       scan.key.clear();
       return is_new;
     }
+    case Place::kKeyEscape:
+      scan.key += byte;
+      scan.place = Place::kKey;
+      return true;
     case Place::kString:
       if (byte == '"') scan.place = Place::kOther;
       if (byte == '\\') scan.place = Place::kEscape;
@@ -113,7 +118,8 @@ void UniqueKeys::restrict(const TokenVocabularyTrie& trie, std::span<uint64_t> m
   for (const TokenId token : trie.tokens_with_quotes()) {
     if (has_token(mask, token) && repeats_key(trie.token_bytes(token))) clear_token(mask, token);
   }
-  if (scan_.place != Place::kKey || brackets_.empty()) return;
+  const bool in_key = scan_.place == Place::kKey || scan_.place == Place::kKeyEscape;
+  if (!in_key || brackets_.empty()) return;
   // Tokens with one quotation mark: those that begin with the rest of a key that this one may become.
   for (const std::string& key : brackets_.back().keys) {
     if (key.starts_with(scan_.key)) clear_branch(trie, key.substr(scan_.key.size()) + '"', mask);

@@ -1,7 +1,8 @@
 // Sees to it that no object of a JSON answer has the same key twice, which no grammar can say: a scanner that
 // goes along with the answer and knows the keys of the objects that are open.
 //
-// For answers of grammars that spell keys without escapes (json_text.h), so that equal keys are equal bytes.
+// For answers of grammars that spell a key in one way (json_text.h: the names of a schema with those escapes
+// that they need, all others with none), so that equal keys are equal bytes.
 // A value: copied with the answer that it belongs to.
 #pragma once
 
@@ -33,13 +34,14 @@ class UniqueKeys {
   enum class Place : uint8_t {
     kBeforeKey,  // in an object, after { or ,
     kKey,
+    kKeyEscape,  // after \ in a key
     kOther,
     kString,
     kEscape,  // after \ in a string
   };
   struct Scan {
     Place place = Place::kOther;
-    std::string key;  // what has been read of it
+    std::string key;  // what has been read of it, as it is spelt
   };
   class Ahead;
 

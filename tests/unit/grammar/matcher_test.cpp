@@ -1,4 +1,5 @@
 // Masks over a vocabulary: the same tokens as trying each one, whatever path led there.
+#include <chrono>
 #include <random>
 
 #include "runner/grammar/constraints.h"
@@ -59,6 +60,11 @@ TEST(Matcher, MasksAreWhatIsAccepted) {
                    R"({"type":"object","properties":{"a":{"type":"array","items":{"$ref":"#"}},
                        "b":{"type":"string","maxLength":5}},"additionalProperties":{"type":"number"}})"),
         "{}[]\":,ab1e-.", seed);
+    expect_masks_are_what_is_accepted(
+        constraint(ConstraintKind::kJsonSchema,
+                   R"({"type":"object","properties":{"a\"b":{},"\\":{}},"required":["a\"b"],
+                       "additionalProperties":{"$ref":"#"}})"),
+        "{}\\\":,ab", seed);
     expect_masks_are_what_is_accepted(constraint(ConstraintKind::kGrammar,
                                                  "root ::= e\ne ::= t (\"+\" e)?\nt ::= \"(\" e \")\" | n\n"
                                                  "n ::= [0-9] n | [0-9]{1,3} [.]? | \"\xc3\xa9\""),
@@ -68,6 +74,29 @@ TEST(Matcher, MasksAreWhatIsAccepted) {
                    "root ::= a | b\na ::= \"x\" a \"y\" | \"x\"\nb ::= \"x\" b \"z\" | \"x\""),
         "xyz", seed);
   }
+}
+
+TEST(Matcher, AMaskOfManyWaysToReadTheAnswerTakesNoLongerThanOthers) {
+  // After some letters the answer may be in any of 200 rules, each of which may end at any letter.
+  std::string source = "root ::= x0";
+  for (int i = 1; i < 200; ++i) source += fmt::format(" | x{}", i);
+  for (int i = 0; i < 200; ++i) source += fmt::format("\nx{} ::= [a-z] x{} [0-9] | [a-z]", i, i);
+  std::mt19937_64 random(1);
+  const ByteVocabulary vocabulary(random_texts(random, "abcdefghijklmnopqrstuvwxyz0123456789", 30'000));
+  Constraints constraints(vocabulary, vocabulary.size());
+  auto matcher = **constraints.matcher(constraint(ipc::ConstraintKind::kGrammar, source), {});
+  Result<void> refused;
+  for (int tokens = 0; tokens < 3 && refused; ++tokens) {
+    const auto begin = std::chrono::steady_clock::now();
+    if (const auto allowed = matcher.allowed(); !allowed) refused = tl::unexpected(allowed.error());
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    EXPECT_LT(took.count(), 0.5) << "token " << tokens;  // a sanitized build on a busy machine
+    if (!refused) break;
+    ASSERT_TRUE(matcher.accept('a'));
+  }
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kNotSupported);
+  EXPECT_THAT(refused.error().message, ::testing::HasSubstr("too ambiguous"));
 }
 
 TEST(Matcher, EndTokensComeWhereTheAnswerIsCompleteAndOnlyThere) {
@@ -140,6 +169,22 @@ TEST(Constraints, RepeatedOnesAreCompiledOnceAndTheOldestAreForgotten) {
   }
   EXPECT_EQ(constraints.kept(), kGrammarsKept);
   EXPECT_FALSE(constraints.matcher(constraint(ipc::ConstraintKind::kNone), {})->has_value());
+}
+
+TEST(Constraints, RefusalsAreRememberedUnlessTheyAreTooLong) {
+  const ByteVocabulary vocabulary;
+  Constraints constraints(vocabulary, vocabulary.size());
+  const auto refused = constraint(ipc::ConstraintKind::kJsonSchema, R"({"not":{}})");
+  const auto first = constraints.matcher(refused, {});
+  ASSERT_FALSE(first);
+  EXPECT_EQ(constraints.kept(), 1u);
+  const auto again = constraints.matcher(refused, {});
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, first.error().code);
+  EXPECT_EQ(again.error().message, first.error().message);
+  const auto longest = constraint(ipc::ConstraintKind::kGrammar, std::string(kGrammarBytesMax + 1, ' '));
+  EXPECT_FALSE(constraints.matcher(longest, {}));
+  EXPECT_EQ(constraints.kept(), 1u);
 }
 
 TEST(MaskCache, KeepsWhatWasUsedLastWithinItsBytes) {

@@ -133,6 +133,24 @@ TEST(Schema, FurtherPropertiesAreNeitherNamedOnesNorRepeated) {
          {"true", {"1", R"({"a":[null]})"}, {R"({"a":1,"a":1})"}}});
 }
 
+TEST(Schema, NoKeyIsRepeatedBesideNamesThatAreSpeltWithEscapes) {
+  check({{R"({"properties":{"a\"b":{},"c":{},"\\":{}},"additionalProperties":{}})",
+          {R"({"a\"b":{"k":1},"c":{"k":"{"},"\\":[1],"b":{"k":1}})"},
+          {R"({"a\"b":{"k":1,"k":2}})", R"({"a\"b":1,"c":{"k":1,"k":1}})", R"({"\\":{"k":1,"k":2}})",
+           R"({"a\"b":1,"b":1,"b":1})"}}});
+}
+
+TEST(Schema, ReferencesAreUriFragments) {
+  check({{R"({"$ref":"#/$defs/My%20%54ype","$defs":{"My Type":{"type":"null"}}})", {"null"}, {"1"}},
+         {R"({"$ref":"#/$defs/%25%C3%a9","minimum":3,"$defs":{"%é":{"type":"integer"}}})", {"3"}, {"2"}},
+         {R"({"$ref":"#/$defs/a~1b","$defs":{"a/b":{"type":"null"}}})", {"null"}, {"1"}}});
+  for (const char* reference : {"%", "%2", "%2x", "%-1", "a%%20"}) {
+    const auto language = schema(fmt::format(R"({{"$ref":"#/$defs/{}"}})", reference));
+    EXPECT_EQ(language.code(), Code::kInvalidRequest) << reference;
+    EXPECT_THAT(language.error(), ::testing::HasSubstr("a % without two hexadecimal digits")) << reference;
+  }
+}
+
 struct Refused {
   const char* schema;
   Code code;
