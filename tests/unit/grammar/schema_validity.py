@@ -22,7 +22,8 @@ import jsonschema
 
 WALKS = 12
 SCHEMAS_OF_A_SEED = 120
-UNFINISHED_SHARE_MAX = 0.02  # of walks that did not come to an end: those show nothing
+# Of walks that did not come to an end: those show nothing. How many do not depends on the vocabulary.
+UNFINISHED_SHARE_MAX = 0.04
 
 UNSUPPORTED = {"multipleOf": 3, "uniqueItems": True, "patternProperties": {"a": {}}, "propertyNames": {},
                "minProperties": 1, "maxProperties": 2, "contains": {}, "not": {}, "if": {}, "then": {},
