@@ -22,8 +22,8 @@ import jsonschema
 
 WALKS = 12
 SCHEMAS_OF_A_SEED = 120
-# Of walks that did not come to an end: those show nothing. They are patterns without ^ that wait for a sequence
-# which a random walk rarely draws; how rarely depends on the vocabulary.
+# Of walks that did not come to an end: those show nothing. They are patterns without ^ that wait for what a
+# random walk rarely draws; how rarely depends on the vocabulary.
 UNFINISHED_SHARE_MAX = 0.04
 
 UNSUPPORTED = {"multipleOf": 3, "uniqueItems": True, "patternProperties": {"a": {}}, "propertyNames": {},
