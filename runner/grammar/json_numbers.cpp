@@ -33,7 +33,8 @@ class DigitRanges {
     std::vector<ExpressionId> parts;
     const std::string low = std::to_string(first), high = std::to_string(last);
     for (size_t digits = low.size(); digits <= high.size(); ++digits) {
-      std::string from = digits == low.size() ? low : "1" + std::string(digits - 1, '0');
+      std::string from = low;
+      if (digits > low.size()) from.assign(digits, '0').front() = '1';
       std::string to = digits == high.size() ? high : std::string(digits, '9');
       lower_ = DigitBound{std::move(from), false};
       upper_ = DigitBound{std::move(to), false};
