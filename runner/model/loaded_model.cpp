@@ -19,11 +19,12 @@ Result<OpenedModel> open_model(const std::filesystem::path& path) {
 
 Result<LoadedModel> load_model(const std::filesystem::path& path, const BackendOptions& options) {
   TRY_ASSIGN(OpenedModel model, open_model(path));
-  TRY_ASSIGN(ModelWeights weights, bind_model_weights(model.tensors, model.config));
+  TRY(check_model_weights(model.tensors, model.config));
   TRY_ASSIGN(const uint64_t content_hash, read_weights(model.files, model.tensors,
                                                        {.seed = model.config_hash,
                                                         .threads = options.threads,
                                                         .on_bytes = options.on_bytes_loaded}));
+  TRY_ASSIGN(ModelWeights weights, bind_model_weights(model.tensors, model.config));
   LoadedModel loaded;
   Result<Vocabulary> vocabulary = model.vocabulary.get();
   if (vocabulary)

@@ -40,10 +40,12 @@ class MappedFile {
   // A file that was replaced by rename is another file: this mapping keeps the old one, whole.
   Result<void> verify_unchanged() const;
 
-  // All of the file will be read soon, from front to back: the system begins to read ahead.
-  void expect_reading() const;
-  // Maps the pages of `piece`, a part of bytes(), in one call, reading what is not in memory. Faster than
-  // touching them one by one; a failure to read shows only when they are touched.
+  // Reads `piece`, a part of bytes(), from the disk into memory. Fastest for the whole file from front to
+  // back, by one thread at a time, with little of it there before: each page that is interrupts the system's
+  // reading ahead. kIo: the disk failed; kBadModelFile: the file is shorter than it was.
+  Result<void> fetch(std::span<const uint8_t> piece) const;
+  // Maps the pages of `piece` in one call. Faster than touching them one by one; a failure to read what was
+  // not fetched shows only when they are touched.
   void bring_in(std::span<const uint8_t> piece) const;
 
  private:

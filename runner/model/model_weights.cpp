@@ -16,7 +16,9 @@ using kernels::WeightType;
 
 class WeightBinder {
  public:
-  WeightBinder(const ModelTensors& tensors, const ModelConfig& config) : tensors_(tensors), config_(config) {}
+  // With `reads_values` false the vectors' values are all 0.
+  WeightBinder(const ModelTensors& tensors, const ModelConfig& config, bool reads_values)
+      : tensors_(tensors), config_(config), reads_values_(reads_values) {}
 
   Result<ModelWeights> bind();
 
@@ -45,6 +47,7 @@ class WeightBinder {
 
   const ModelTensors& tensors_;
   const ModelConfig& config_;
+  bool reads_values_;
   std::set<const StoredTensor*> used_;
 };
 
@@ -74,7 +77,7 @@ Result<std::vector<float>> WeightBinder::vector(const std::string& name, uint64_
   if (presence == Presence::kIfStored && tensors_.find(name) == nullptr) return std::vector<float>{};
   TRY_ASSIGN(const StoredTensor* tensor, take(name, {size, 1, 1, 1}));
   std::vector<float> values(size);
-  kernels::dequantize_row(tensor->type, tensor->bytes.data(), size, values.data());
+  if (reads_values_) kernels::dequantize_row(tensor->type, tensor->bytes.data(), size, values.data());
   return values;
 }
 
@@ -136,7 +139,7 @@ Result<Matrix> WeightBinder::bind_embedding() {
 Result<std::vector<float>> WeightBinder::bind_rope_factors() {
   TRY_ASSIGN(auto factors, norm(WeightPart::kRopeFactors, 0, config_.rotated_dims / 2, config_.rope_factors));
   for (const float factor : factors) {
-    if (std::isfinite(factor) && factor > 0) continue;
+    if (!reads_values_ || std::isfinite(factor) && factor > 0) continue;
     const std::string name = weight_name(tensors_.naming(), WeightPart::kRopeFactors, WeightSuffix::kWeight);
     return tensors_.bad(*tensors_.find(name), fmt::format("{} is no rope factor", factor));
   }
@@ -192,7 +195,12 @@ Result<ModelWeights> WeightBinder::bind() {
 }  // namespace
 
 Result<ModelWeights> bind_model_weights(const ModelTensors& tensors, const ModelConfig& config) {
-  return WeightBinder(tensors, config).bind();
+  return WeightBinder(tensors, config, true).bind();
+}
+
+Result<void> check_model_weights(const ModelTensors& tensors, const ModelConfig& config) {
+  TRY(WeightBinder(tensors, config, false).bind());
+  return {};
 }
 
 }  // namespace deepserve::runner

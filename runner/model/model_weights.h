@@ -51,4 +51,8 @@ struct ModelWeights {
 // holds a tensor that the forward pass would have to use and cannot; nothing in a file is ignored in silence.
 Result<ModelWeights> bind_model_weights(const ModelTensors& tensors, const ModelConfig& config);
 
+// The same errors, found without a look at the data, which need not be in memory: all but values of vectors
+// that cannot be.
+Result<void> check_model_weights(const ModelTensors& tensors, const ModelConfig& config);
+
 }  // namespace deepserve::runner

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -32,6 +31,8 @@ class WeightReader {
   Result<uint64_t> read();
 
  private:
+  void fetch_pieces();
+  bool await_piece(size_t index);
   void read_piece(Piece& piece);
   void check_block(std::span<const uint8_t> block, Piece& piece) const;
 
@@ -39,7 +40,9 @@ class WeightReader {
   const WeightReading& reading_;
   std::vector<const StoredTensor*> by_address_;
   std::vector<Piece> pieces_;
-  std::mutex bringing_in_;
+  static constexpr size_t kFetchEnded = size_t{1} << 63;
+  std::atomic<size_t> fetched_{0};  // pieces in memory, and kFetchEnded once no more will come
+  Result<void> fetch_error_;        // written before kFetchEnded is set
 };
 
 WeightReader::WeightReader(const ModelFiles& files, const ModelTensors& tensors, const WeightReading& reading)
@@ -52,7 +55,6 @@ WeightReader::WeightReader(const ModelFiles& files, const ModelTensors& tensors,
       const size_t size = std::min(kPieceBytes, file.bytes().size() - begin);
       pieces_.push_back({&file, file.bytes().subspan(begin, size)});
     }
-    file.expect_reading();
   }
 }
 
@@ -80,12 +82,31 @@ void WeightReader::check_block(std::span<const uint8_t> block, Piece& piece) con
   }
 }
 
-void WeightReader::read_piece(Piece& piece) {
-  {
-    // One thread at a time, while others hash: two that fault in a cold file take twice as long as one.
-    const std::lock_guard lock(bringing_in_);
-    piece.file->bring_in(piece.bytes);
+// On a thread of its own, ahead of those that map and hash: two that read a cold file take twice as long as
+// one, and a reader that also faults its pages in leaves the disk idle.
+void WeightReader::fetch_pieces() {
+  for (const Piece& piece : pieces_) {
+    fetch_error_ = piece.file->fetch(piece.bytes);
+    if (!fetch_error_) break;
+    fetched_.fetch_add(1);
+    fetched_.notify_all();
   }
+  fetched_.fetch_or(kFetchEnded);
+  fetched_.notify_all();
+}
+
+// Whether piece `index` is in memory: waits until it is, or until it is known that it never will be.
+bool WeightReader::await_piece(size_t index) {
+  size_t fetched = fetched_.load();
+  while ((fetched & ~kFetchEnded) <= index && (fetched & kFetchEnded) == 0) {
+    fetched_.wait(fetched);
+    fetched = fetched_.load();
+  }
+  return (fetched & ~kFetchEnded) > index;
+}
+
+void WeightReader::read_piece(Piece& piece) {
+  piece.file->bring_in(piece.bytes);
   ContentHash hash;
   for (size_t begin = 0; begin < piece.bytes.size(); begin += kBlockBytes) {
     const auto block = piece.bytes.subspan(begin, std::min(kBlockBytes, piece.bytes.size() - begin));
@@ -96,16 +117,19 @@ void WeightReader::read_piece(Piece& piece) {
 }
 
 Result<uint64_t> WeightReader::read() {
-  kernels::ThreadPool threads(std::clamp(reading_.threads, 1u, kThreadsMax));
+  kernels::ThreadPool threads(std::clamp(reading_.threads, 2u, kThreadsMax) - 1);  // besides the fetcher
   const std::thread::id caller = std::this_thread::get_id();
   std::atomic<uint64_t> bytes{0};
+  std::thread fetcher([this] { fetch_pieces(); });
   threads.parallel_for(pieces_.size(), 1, [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) {
+    for (size_t i = begin; i < end && await_piece(i); ++i) {
       read_piece(pieces_[i]);
       const uint64_t so_far = bytes.fetch_add(pieces_[i].bytes.size()) + pieces_[i].bytes.size();
       if (reading_.on_bytes && std::this_thread::get_id() == caller) reading_.on_bytes(so_far);
     }
   });
+  fetcher.join();
+  TRY(fetch_error_);
   if (reading_.on_bytes) reading_.on_bytes(bytes.load());
   std::vector<uint64_t> hashes;
   for (const Piece& piece : pieces_) {

@@ -66,18 +66,29 @@ TEST(MappedFile, AChangeOfSizeOrTimeIsNoticed) {
   EXPECT_THAT(verified.error().message, HasSubstr("100 bytes, now 104"));
 }
 
-TEST(MappedFile, APieceIsBroughtInWhereverItBegins) {
+TEST(MappedFile, APieceIsFetchedAndBroughtInWhereverItBegins) {
   const auto bytes = some_bytes((1u << 20) + 12'345);
   const TemporaryFile file(bytes);
   const auto mapped = MappedFile::open(file.path());
   ASSERT_TRUE(mapped);
-  mapped->expect_reading();
   const auto piece = mapped->bytes().subspan(5'001);
+  ASSERT_TRUE(mapped->fetch(piece));
   mapped->bring_in(piece);
   std::vector<unsigned char> pages((mapped->bytes().size() + 4'095) / 4'096);
   ASSERT_EQ(mincore(const_cast<uint8_t*>(mapped->bytes().data()), mapped->bytes().size(), pages.data()), 0);
   EXPECT_TRUE(std::ranges::all_of(pages.begin() + 1, pages.end(), [](auto page) { return (page & 1) != 0; }));
   EXPECT_TRUE(std::ranges::equal(piece, std::span(bytes).subspan(5'001)));
+}
+
+TEST(MappedFile, AFileThatWasCutShortCannotBeFetched) {
+  const TemporaryFile file(some_bytes(300'000));
+  const auto mapped = MappedFile::open(file.path());
+  ASSERT_TRUE(mapped);
+  std::filesystem::resize_file(file.path(), 200'000);
+  const auto fetched = mapped->fetch(mapped->bytes());
+  ASSERT_FALSE(fetched);
+  EXPECT_EQ(fetched.error().code, Code::kBadModelFile);
+  EXPECT_THAT(fetched.error().message, HasSubstr("ends at 200000"));
 }
 
 TEST(ContentHash, DependsOnEveryByteAndNotOnThePieces) {
