@@ -116,7 +116,8 @@ Result<int> run_generate(std::vector<std::string> words) {
       ->check(CLI::Range(1u, 1024u));
   app.add_option("--context-tokens", arguments.context_tokens, "Context in tokens (4096)");
   app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
-  app.add_option("--isa", arguments.isa, "\"scalar\" or \"avx2\"; the best this CPU has when not given");
+  app.add_option("--isa", arguments.isa,
+                 "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
   std::reverse(words.begin(), words.end());  // as CLI11 takes them
   try {
     app.parse(words);

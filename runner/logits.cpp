@@ -125,7 +125,8 @@ Result<int> run_logits(std::vector<std::string> words) {
       ->check(CLI::Range(1u, kTopMax));
   app.add_option("--threads", arguments.threads, "Threads to compute with; the results are the same")
       ->check(CLI::Range(1u, 1024u));
-  app.add_option("--isa", arguments.isa, "\"scalar\" or \"avx2\"; the best this CPU has when not given");
+  app.add_option("--isa", arguments.isa,
+                 "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
   app.add_flag("--json", arguments.json, "Print JSON");
   std::reverse(words.begin(), words.end());  // as CLI11 takes them
   try {

@@ -44,7 +44,8 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
   app.add_option("--epoch", options.epoch, "Of the lane; 0: any");
   app.add_option("--memory-limit", memory_limit_bytes, "Private memory of the process in bytes; 0: no limit");
   app.add_option("--chat-template", options.chat_template, "A family by name, whatever the file says");
-  app.add_option("--isa", options.isa, "\"scalar\" or \"avx2\"; the best this CPU has when not given");
+  app.add_option("--isa", options.isa,
+                 "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
   std::reverse(words.begin(), words.end());  // as CLI11 takes them
   try {
     app.parse(words);

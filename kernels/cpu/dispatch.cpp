@@ -1,4 +1,4 @@
-#ifdef DEEPSERVE_AVX2
+#ifdef DEEPSERVE_X86
 #include <cpuid.h>
 #endif
 
@@ -6,8 +6,9 @@
 
 namespace deepserve::kernels {
 
-#ifdef DEEPSERVE_AVX2
+#ifdef DEEPSERVE_X86
 const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
 
 namespace {
 // Asked by number: clang's builtin does not know the name "f16c".
@@ -18,11 +19,18 @@ bool cpu_has_f16c() {
 bool cpu_has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c();
 }
+// As the compiler's flags for these files; the system saves the wide registers too, or the builtins say no.
+bool cpu_has_avx512() {
+  return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
+}
 }  // namespace
 #endif
 
 const Kernels* find_kernels(std::string_view isa) {
-#ifdef DEEPSERVE_AVX2
+#ifdef DEEPSERVE_X86
+  if ((isa.empty() || isa == "avx512") && cpu_has_avx512()) return &avx512_kernels();
   if ((isa.empty() || isa == "avx2") && cpu_has_avx2()) return &avx2_kernels();
 #endif
   if (isa.empty() || isa == "scalar") return &scalar_kernels();

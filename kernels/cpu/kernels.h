@@ -57,7 +57,7 @@ enum class RopeStyle : uint8_t {
 };
 
 struct Kernels {
-  const char* isa;  // "scalar", "avx2"
+  const char* isa;  // "scalar", "avx2", "avx512"
 
   // Row of a weight matrix to float32: the same bits on every path (dequantize.h).
   void (*dequantize)(WeightType type, const uint8_t* row, size_t elements, float* out);

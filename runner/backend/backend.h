@@ -23,7 +23,7 @@ using BlockId = uint32_t;
 struct BackendInfo {
   std::string architecture;  // "llama", "qwen2", "qwen3"
   std::string weights_type;  // the type most of the weights have, "Q8_0"
-  std::string isa;           // "scalar", "avx2"
+  std::string isa;           // "scalar", "avx2", "avx512"
   std::string numerics_id;
   uint64_t weight_bytes = 0;
   uint64_t parameters = 0;
@@ -64,7 +64,7 @@ struct BackendOptions {
   uint64_t kv_bytes = 0;  // memory for the KV cache; 0: one sequence of the model's whole context
   uint32_t threads = 1;
   uint32_t batch_tokens_max = 512;
-  std::string isa;  // "": the best this CPU has; "scalar" or "avx2" to force one
+  std::string isa;  // "": the best this CPU has; "scalar", "avx2" or "avx512" to force one
   std::function<void(uint64_t bytes_loaded)> on_bytes_loaded;  // may be empty
 };
 

@@ -95,7 +95,8 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendO
   const kernels::Kernels* kernels = kernels::find_kernels(options.isa);
   if (kernels == nullptr) {
     return fail(Code::kInvalidConfig,
-                "this CPU or build has no kernels for \"{}\" (scalar and avx2 are known)", options.isa);
+                "this CPU or build has no kernels for \"{}\" (scalar, avx2 and avx512 are known)",
+                options.isa);
   }
   TRY_ASSIGN(KvCache cache, KvCache::make(model.config, options.kv_bytes));
   return std::make_unique<CpuBackend>(std::move(model), *kernels, std::move(cache), options);

@@ -20,7 +20,7 @@ struct ServeOptions {
   uint64_t epoch = 0;  // of the lane; 0: any
   std::optional<uint64_t> memory_limit_bytes;
   std::string chat_template;  // a family by name; empty: what the model's file says
-  std::string isa;            // "scalar", "avx2"; empty: the best there is
+  std::string isa;            // "scalar", "avx2", "avx512"; empty: the best there is
 };
 
 }  // namespace deepserve::runner

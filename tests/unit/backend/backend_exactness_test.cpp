@@ -130,7 +130,7 @@ TEST_P(Exactness, QuantisedWeightsDoNotDependOnTheSchedule) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, Exactness, testing::Values("scalar", "avx2"),
+INSTANTIATE_TEST_SUITE_P(Isa, Exactness, testing::Values("scalar", "avx2", "avx512"),
                          [](const auto& isa) { return std::string(isa.param); });
 
 }  // namespace

@@ -89,7 +89,7 @@ TEST_P(BackendOf, EveryWeightFormatMatchesFloat64OfTheSameWeights) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, BackendOf, testing::Values("scalar", "avx2"),
+INSTANTIATE_TEST_SUITE_P(Isa, BackendOf, testing::Values("scalar", "avx2", "avx512"),
                          [](const auto& isa) { return std::string(isa.param); });
 
 }  // namespace

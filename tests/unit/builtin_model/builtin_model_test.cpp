@@ -97,7 +97,7 @@ TEST_P(BuiltinModel, GreedyTokensAreThoseOfPyTorch) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(OnEachInstructionSet, BuiltinModel, ::testing::Values("scalar", "avx2"),
+INSTANTIATE_TEST_SUITE_P(OnEachInstructionSet, BuiltinModel, ::testing::Values("scalar", "avx2", "avx512"),
                          [](const auto& given) { return std::string(given.param); });
 
 TEST(BuiltinVocabulary, EncodesAsTheTokenizersLibraryDoes) {

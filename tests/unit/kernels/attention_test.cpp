@@ -102,7 +102,7 @@ TEST_P(AttentionOf, NeverReadsPositionsBeyondTheContext) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, AttentionOf, testing::Values("scalar", "avx2"),
+INSTANTIATE_TEST_SUITE_P(Isa, AttentionOf, testing::Values("scalar", "avx2", "avx512"),
                          [](const auto& isa) { return std::string(isa.param); });
 
 }  // namespace

@@ -69,7 +69,7 @@ TEST(Kernels, UnknownIsaIsNotThere) {
   EXPECT_STREQ(find_kernels("scalar")->isa, "scalar");
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, ElementwiseOf, testing::Values("scalar", "avx2"),
+INSTANTIATE_TEST_SUITE_P(Isa, ElementwiseOf, testing::Values("scalar", "avx2", "avx512"),
                          [](const auto& isa) { return std::string(isa.param); });
 
 }  // namespace

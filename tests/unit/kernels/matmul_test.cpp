@@ -120,7 +120,7 @@ TEST_P(MatmulOf, AccumulateAddsToWhatIsThere) {
   for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(added[i], 2.5f + plain[i]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, MatmulOf, testing::Values("scalar", "avx2"),
+INSTANTIATE_TEST_SUITE_P(Isa, MatmulOf, testing::Values("scalar", "avx2", "avx512"),
                          [](const auto& isa) { return std::string(isa.param); });
 
 }  // namespace

@@ -94,7 +94,7 @@ TEST_P(WeightBoundsOf, NoByteOutsideTheMatrixIsTouchedAndAnyAddressGivesTheSameB
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, WeightBoundsOf, testing::Values("scalar", "avx2"),
+INSTANTIATE_TEST_SUITE_P(Isa, WeightBoundsOf, testing::Values("scalar", "avx2", "avx512"),
                          [](const auto& isa) { return std::string(isa.param); });
 
 }  // namespace

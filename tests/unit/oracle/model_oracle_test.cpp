@@ -110,7 +110,7 @@ class ModelOracle : public ::testing::TestWithParam<const char*> {
     std::vector<std::filesystem::path> paths = {model.directory};
     if (model.gguf) paths.push_back(*model.gguf);
     for (const auto& path : paths) {
-      for (const char* isa : {"scalar", "avx2"}) {
+      for (const char* isa : {"scalar", "avx2", "avx512"}) {
         if (kernels::find_kernels(isa) == nullptr) continue;
         SCOPED_TRACE(::testing::Message() << path.filename() << ", " << isa);
         BackendOptions options;

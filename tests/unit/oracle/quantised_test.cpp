@@ -46,7 +46,7 @@ TEST_P(DequantisationOn, EveryFormatGivesTheBitsOfTheGgufPackage) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, DequantisationOn, testing::Values("scalar", "avx2"),
+INSTANTIATE_TEST_SUITE_P(Isa, DequantisationOn, testing::Values("scalar", "avx2", "avx512"),
                          [](const auto& isa) { return std::string(isa.param); });
 
 }  // namespace

@@ -1,0 +1,25 @@
+// The kernels for CPUs with AVX-512 (F, BW, VL, DQ and VNNI). Includes no header with inline functions of
+// external linkage (see avx2_math.h). What has no faster form here is AVX2's, with AVX2's bits.
+#include "kernels/cpu/kernels.h"
+
+namespace deepserve::kernels {
+
+const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
+
+namespace {
+
+Kernels make_table() {
+  Kernels kernels = avx2_kernels();
+  kernels.isa = "avx512";
+  return kernels;
+}
+
+}  // namespace
+
+const Kernels& avx512_kernels() {
+  static const Kernels kernels = make_table();
+  return kernels;
+}
+
+}  // namespace deepserve::kernels
