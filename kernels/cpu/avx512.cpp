@@ -1,5 +1,6 @@
 // The kernels for CPUs with AVX-512 (F, BW, VL, DQ and VNNI). Includes no header with inline functions of
 // external linkage (see avx2_math.h). What has no faster form here is AVX2's, with AVX2's bits.
+#include "kernels/cpu/avx512_matmul.h"
 #include "kernels/cpu/kernels.h"
 
 namespace deepserve::kernels {
@@ -12,6 +13,7 @@ namespace {
 Kernels make_table() {
   Kernels kernels = avx2_kernels();
   kernels.isa = "avx512";
+  kernels.matmul = avx512_matmul;
   return kernels;
 }
 

@@ -17,7 +17,7 @@
 namespace deepserve::kernels {
 
 // Part of numerics_id: raise it whenever a kernel may give other bits than before.
-inline constexpr int kNumericsRevision = 1;
+inline constexpr int kNumericsRevision = 2;
 
 // Tokens per block of the paged KV cache; the softmax advances in steps of this many absolute positions.
 inline constexpr size_t kBlockTokens = 16;

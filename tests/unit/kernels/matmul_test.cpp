@@ -57,11 +57,20 @@ class MatmulOf : public testing::TestWithParam<const char*> {
   const Kernels* kernels_ = nullptr;
 };
 
+// Longer than any chunk of columns, more tokens than any strip.
+Problem large_problem(RandomWeights& random, WeightType type) {
+  const size_t block = weight_format(type).block_elements;
+  return {random, type, random.number(1, 9), random.number(1025, 2600) / block * block,
+          random.number(100, 150)};
+}
+
+constexpr int kRounds = 20;
+
 TEST_P(MatmulOf, EveryOutputIsWithinRoundingOfFloat64) {
   RandomWeights random(1);
   for (const WeightType type : all_weight_types()) {
-    for (int round = 0; round < 20; ++round) {
-      const Problem problem = random_problem(random, type);
+    for (int round = 0; round < kRounds; ++round) {
+      const Problem problem = round == 0 ? large_problem(random, type) : random_problem(random, type);
       std::vector<float> outputs(problem.tokens * problem.weights.rows);
       kernels_->matmul(problem.arguments(outputs));
       std::vector<float> row(problem.weights.columns);
@@ -85,8 +94,8 @@ TEST_P(MatmulOf, EveryOutputIsWithinRoundingOfFloat64) {
 TEST_P(MatmulOf, OutputsDoNotDependOnBatchOrRowRange) {
   RandomWeights random(2);
   for (const WeightType type : all_weight_types()) {
-    for (int round = 0; round < 20; ++round) {
-      const Problem problem = random_problem(random, type);
+    for (int round = 0; round < kRounds; ++round) {
+      const Problem problem = round == 0 ? large_problem(random, type) : random_problem(random, type);
       const size_t rows = problem.weights.rows;
       std::vector<float> together(problem.tokens * rows), apart(problem.tokens * rows);
       kernels_->matmul(problem.arguments(together));

@@ -1,0 +1,271 @@
+// Matrices of unpacked weights on CPUs with AVX-512. Includes no header with inline functions of external
+// linkage (see avx2_math.h).
+//
+// The order of every sum: columns in chunks of kChunkColumns; inside a chunk 16 lanes, column i into lane
+// i % 16, columns ascending, one FMA each; the lanes joined by the fixed tree of join_lanes; the chunks' sums
+// added ascending. No tile shape changes it. Chunks keep a tile's weights in the first-level cache and a
+// strip's inputs in the second.
+#include "kernels/cpu/avx512_matmul.h"
+
+#include <immintrin.h>
+
+#include "kernels/cpu/avx2_math.h"
+#include "kernels/cpu/avx2_matmul.h"
+
+// Loops over tiles must vanish, or the compiler keeps their sums in memory.
+#define UNROLLED _Pragma("GCC unroll 16")
+
+namespace deepserve::kernels {
+namespace {
+
+constexpr int kTileRows = 4;
+constexpr int kTileTokens = 6;  // 24 sums, 6 inputs and a weight fill the 32 registers
+constexpr size_t kChunkColumns = 1024;
+constexpr size_t kRegisterTokensMax = 12;  // beyond: decoding once into a panel is cheaper
+constexpr size_t kStripTokens = 120;
+constexpr size_t kStripRows = 128;
+
+struct F32 {
+  static constexpr size_t kBytes = 4;
+  static inline __m512 load(const uint8_t* row, size_t column) { return _mm512_loadu_ps(row + 4 * column); }
+  static inline __m512 load_tail(const uint8_t* row, size_t column, __mmask16 mask) {
+    return _mm512_maskz_loadu_ps(mask, row + 4 * column);
+  }
+};
+
+struct F16 {
+  static constexpr size_t kBytes = 2;
+  static inline __m512 load(const uint8_t* row, size_t column) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + 2 * column)));
+  }
+  static inline __m512 load_tail(const uint8_t* row, size_t column, __mmask16 mask) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, row + 2 * column));
+  }
+};
+
+struct BF16 {
+  static constexpr size_t kBytes = 2;
+  static inline __m512 widen(__m256i bits) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+  static inline __m512 load(const uint8_t* row, size_t column) {
+    return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + 2 * column)));
+  }
+  static inline __m512 load_tail(const uint8_t* row, size_t column, __mmask16 mask) {
+    return widen(_mm256_maskz_loadu_epi16(mask, row + 2 * column));
+  }
+};
+
+// Loads once what many instructions use: compilers would rather fold the load into each of them.
+inline __m512 in_register(__m512 value) {
+  asm("" : "+v"(value));
+  return value;
+}
+
+inline __mmask16 first_lanes(size_t count) {
+  return static_cast<__mmask16>((1u << count) - 1);
+}
+
+// [total of a, of b, of c, of d]. Inside each quarter (x0+x2)+(x1+x3), then the quarters (q0+q2)+(q1+q3).
+inline __m128 join_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
+  const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+  const __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+  const __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+  const __m512 quarters = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+  const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(quarters), _mm512_extractf32x8_ps(quarters, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
+}
+
+struct FourRows {
+  const uint8_t* row[kTileRows];
+};
+
+// The first of `count` rows lies at `first`, the others `stride` bytes apart; where fewer than four are left
+// the last stands for those that are not there.
+inline FourRows rows_at(const uint8_t* first, size_t stride, size_t count) {
+  FourRows rows;
+  for (size_t r = 0; r < kTileRows; ++r) rows.row[r] = first + smaller(r, count - 1) * stride;
+  return rows;
+}
+
+// totals[t] = the four rows' sums over columns [begin, end) with inputs of kTokens tokens. `ahead`: where the
+// weights lie that are wanted next, in bytes from these; 0: not asked for.
+template <typename Format, int kTokens>
+inline void chunk_sums(const FourRows& weights, const float* inputs, size_t stride, size_t begin, size_t end,
+                       size_t ahead, __m128 totals[kTokens]) {
+  __m512 sums[kTileRows][kTokens];
+  UNROLLED for (auto& row_sums : sums) {
+    UNROLLED for (__m512& sum : row_sums) sum = _mm512_setzero_ps();
+  }
+  const float* x[kTokens];
+  UNROLLED for (int t = 0; t < kTokens; ++t) x[t] = inputs + static_cast<size_t>(t) * stride;
+  const FourRows w = weights;
+  const auto add = [&](size_t column, auto load_input, auto load_weights) __attribute__((always_inline)) {
+    __m512 input[kTokens];
+    UNROLLED for (int t = 0; t < kTokens; ++t) input[t] = in_register(load_input(x[t] + column));
+    UNROLLED for (int r = 0; r < kTileRows; ++r) {
+      const __m512 weight = in_register(load_weights(w.row[r], column));
+      UNROLLED for (int t = 0; t < kTokens; ++t) sums[r][t] = _mm512_fmadd_ps(weight, input[t], sums[r][t]);
+    }
+  };
+  const auto add_16 = [&](size_t column) __attribute__((always_inline)) {
+    add(
+        column, [](const float* from) { return _mm512_loadu_ps(from); },
+        [](const uint8_t* row, size_t at) { return Format::load(row, at); });
+  };
+  size_t column = begin;
+  for (; column + 32 <= end; column += 32) {
+    if (ahead != 0) {
+      UNROLLED for (int r = 0; r < kTileRows; ++r) {
+        UNROLLED for (size_t line = 0; line < 32 * Format::kBytes; line += 64) _mm_prefetch(
+            reinterpret_cast<const char*>(w.row[r] + Format::kBytes * column + ahead + line), _MM_HINT_T0);
+      }
+    }
+    add_16(column);
+    add_16(column + 16);
+  }
+  for (; column + 16 <= end; column += 16) add_16(column);
+  if (column < end) {
+    const __mmask16 mask = first_lanes(end - column);
+    add(
+        column, [mask](const float* from) { return _mm512_maskz_loadu_ps(mask, from); },
+        [mask](const uint8_t* row, size_t at) { return Format::load_tail(row, at, mask); });
+  }
+  UNROLLED for (int t = 0; t < kTokens; ++t) totals[t] =
+      join_lanes(sums[0][t], sums[1][t], sums[2][t], sums[3][t]);
+}
+
+// Four rows (`count` of them there) of one token.
+inline void write_outputs(const MatmulArguments& a, size_t row, size_t count, size_t token, __m128 value) {
+  float* out = a.outputs + token * a.output_stride + row;
+  const auto mask = static_cast<__mmask8>((1u << count) - 1);
+  if (a.bias != nullptr) value = _mm_add_ps(value, _mm_maskz_loadu_ps(mask, a.bias + row));
+  if (a.accumulate) value = _mm_add_ps(_mm_maskz_loadu_ps(mask, out), value);
+  _mm_mask_storeu_ps(out, mask, value);
+}
+
+// Calls tile(token, integral constant of its tokens) for [begin, end) in tiles of nearly equal size.
+template <typename Tile>
+inline void for_token_tiles(size_t begin, size_t end, const Tile& tile) {
+  for (size_t token = begin; token < end;) {
+    const size_t left = end - token;
+    const size_t tiles = (left + kTileTokens - 1) / kTileTokens;
+    const size_t count = (left + tiles - 1) / tiles;
+    switch (count) {
+      case 6:
+        tile.template operator()<6>(token);
+        break;
+      case 5:
+        tile.template operator()<5>(token);
+        break;
+      case 4:
+        tile.template operator()<4>(token);
+        break;
+      case 3:
+        tile.template operator()<3>(token);
+        break;
+      case 2:
+        tile.template operator()<2>(token);
+        break;
+      default:
+        tile.template operator()<1>(token);
+        break;
+    }
+    token += count;
+  }
+}
+
+// Few tokens: weights are decoded in registers.
+template <typename Format>
+void matmul_in_registers(const MatmulArguments& a) {
+  const size_t columns = a.weights.columns;
+  for (size_t row = a.row_begin; row < a.row_end; row += kTileRows) {
+    const size_t count = smaller(kTileRows, a.row_end - row);
+    const FourRows rows = rows_at(a.weights.data + row * a.weights.row_bytes, a.weights.row_bytes, count);
+    for_token_tiles(
+        0, a.tokens, [&]<int kTokens>(size_t token) __attribute__((always_inline)) {
+          __m128 totals[kTokens];
+          const float* inputs = a.inputs + token * a.input_stride;
+          const size_t ahead = token == 0 ? kTileRows * a.weights.row_bytes : 0;
+          chunk_sums<Format, kTokens>(rows, inputs, a.input_stride, 0, smaller(kChunkColumns, columns), ahead,
+                                      totals);
+          for (size_t begin = kChunkColumns; begin < columns; begin += kChunkColumns) {
+            __m128 sums[kTokens];
+            chunk_sums<Format, kTokens>(rows, inputs, a.input_stride, begin,
+                                        smaller(begin + kChunkColumns, columns), ahead, sums);
+            UNROLLED for (int t = 0; t < kTokens; ++t) totals[t] = _mm_add_ps(totals[t], sums[t]);
+          }
+          UNROLLED for (int t = 0; t < kTokens; ++t)
+              write_outputs(a, row, count, token + static_cast<size_t>(t), totals[t]);
+        });
+  }
+}
+
+// Decoded weights of four rows, columns [begin, end) of the matrix at index 0.
+struct Panel {
+  alignas(64) float weights[kTileRows * kChunkColumns];
+
+  FourRows decode(const Matrix& matrix, size_t row, size_t count, size_t begin, size_t end) {
+    const WeightFormat& format = weight_format(matrix.type);
+    const size_t offset = begin / format.block_elements * format.block_bytes;
+    for (size_t r = 0; r < count; ++r) {
+      avx2_dequantize(matrix.type, matrix.data + (row + r) * matrix.row_bytes + offset, end - begin,
+                      weights + r * kChunkColumns);
+    }
+    return rows_at(reinterpret_cast<const uint8_t*>(weights), kChunkColumns * sizeof(float), count);
+  }
+};
+
+// Many tokens, or weights that registers cannot decode: four rows at a time are decoded into a panel that a
+// strip of tokens shares. A strip's inputs stay in the second-level cache while the panels go by.
+void matmul_in_panels(const MatmulArguments& a) {
+  Panel panel;
+  __m128 partial[kStripTokens * kStripRows / kTileRows];  // [row / 4][token], of a matrix of several chunks
+  const size_t columns = a.weights.columns;
+  const bool decoded = a.weights.type == WeightType::kF32;
+  for (size_t strip_row = a.row_begin; strip_row < a.row_end; strip_row += kStripRows) {
+    const size_t row_end = smaller(strip_row + kStripRows, a.row_end);
+    for (size_t strip = 0; strip < a.tokens; strip += kStripTokens) {
+      const size_t token_end = smaller(strip + kStripTokens, a.tokens);
+      for (size_t begin = 0; begin < columns; begin += kChunkColumns) {
+        const size_t end = smaller(begin + kChunkColumns, columns);
+        for (size_t row = strip_row; row < row_end; row += kTileRows) {
+          const size_t count = smaller(kTileRows, row_end - row);
+          const FourRows rows =
+              decoded ? rows_at(a.weights.data + row * a.weights.row_bytes + begin * sizeof(float),
+                                a.weights.row_bytes, count)
+                      : panel.decode(a.weights, row, count, begin, end);
+          __m128* stored = partial + (row - strip_row) / kTileRows * kStripTokens;
+          for_token_tiles(
+              strip, token_end, [&]<int kTokens>(size_t token) __attribute__((always_inline)) {
+                __m128 sums[kTokens];
+                chunk_sums<F32, kTokens>(rows, a.inputs + token * a.input_stride + begin, a.input_stride, 0,
+                                         end - begin, 0, sums);
+                UNROLLED for (size_t t = 0; t < kTokens; ++t) {
+                  __m128& total = stored[token - strip + t];
+                  if (begin != 0) sums[t] = _mm_add_ps(total, sums[t]);
+                  if (end == columns)
+                    write_outputs(a, row, count, token + t, sums[t]);
+                  else
+                    total = sums[t];
+                }
+              });
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void avx512_matmul(const MatmulArguments& a) {
+  if (a.tokens <= kRegisterTokensMax) {
+    if (a.weights.type == WeightType::kF32) return matmul_in_registers<F32>(a);
+    if (a.weights.type == WeightType::kF16) return matmul_in_registers<F16>(a);
+    if (a.weights.type == WeightType::kBF16) return matmul_in_registers<BF16>(a);
+  }
+  matmul_in_panels(a);
+}
+
+}  // namespace deepserve::kernels
