@@ -300,7 +300,7 @@ void BatchingEngine::take_hidden(Sequence& sequence, uint32_t position, std::spa
 
 // `leader` has run all of its tokens. The choices that waited for it to prefill their prompt take the same
 // logits.
-void BatchingEngine::take_logits(Sequence& leader, std::span<const float> logits) {
+void BatchingEngine::take_logits(Sequence& leader, std::span<float> logits) {
   Request& request = *leader.request;
   if (leader.size() == request.prompt_tokens) {
     for (auto& sibling : request.choices) {
@@ -314,7 +314,7 @@ void BatchingEngine::take_logits(Sequence& leader, std::span<const float> logits
   sample(leader, logits);
 }
 
-void BatchingEngine::sample(Sequence& sequence, std::span<const float> logits) {
+void BatchingEngine::sample(Sequence& sequence, std::span<float> logits) {
   Request& request = *sequence.request;
   const auto token = choose(sequence, logits);
   if (!token) return fail_request(request, token.error());
@@ -329,7 +329,7 @@ void BatchingEngine::sample(Sequence& sequence, std::span<const float> logits) {
   if (reason) end_choice(sequence, *reason);
 }
 
-Result<TokenId> BatchingEngine::choose(Sequence& sequence, std::span<const float> logits) {
+Result<TokenId> BatchingEngine::choose(Sequence& sequence, std::span<float> logits) {
   const auto& generation = sequence.request->generation;
   TRY_ASSIGN(const auto allowed, sequence.allowed());
   Draw draw{.generation = generation,

@@ -41,9 +41,9 @@ class BatchingEngine final : public Engine {
   void take_results(size_t chunk);
   bool take_echo(Sequence& leader, std::span<const float> logits);
   void take_hidden(Sequence& sequence, uint32_t position, std::span<const float> hidden);
-  void take_logits(Sequence& leader, std::span<const float> logits);
-  void sample(Sequence& sequence, std::span<const float> logits);
-  Result<TokenId> choose(Sequence& sequence, std::span<const float> logits);
+  void take_logits(Sequence& leader, std::span<float> logits);
+  void sample(Sequence& sequence, std::span<float> logits);
+  Result<TokenId> choose(Sequence& sequence, std::span<float> logits);
   void end_choice(Sequence& sequence, ipc::FinishReason reason);
   void end_all_choices(Request& request, ipc::FinishReason reason);
   void fail_request(Request& request, const Error& error);

@@ -1,6 +1,7 @@
 #include "runner/engine/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -10,102 +11,214 @@
 namespace deepserve::runner {
 namespace {
 
+using kernels::kExponentMin;
+using kernels::kLogitsChunk;
+using kernels::logits_chunks;
+
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-// Below e^-64 of the most likely token a whole vocabulary of them cannot move a draw of 53 bits.
-constexpr double kNegligible = -64.0;
 // What a probability of zero is reported as: JSON has no infinity (vLLM reports the same number).
 constexpr float kLogprobMin = -9999.0f;
+constexpr size_t kFewCandidates = 128;  // are sorted as they are
+constexpr size_t kBuckets = 256;
 
-float largest(std::span<const float> logits) {
-  float best = -kInfinity;
-  for (const float logit : logits) best = std::max(best, logit);
-  return best;
+struct Likelier {
+  template <typename T>
+  bool operator()(const T& a, const T& b) const {
+    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+  }
+};
+
+// A logit that is surely not above those whose weight is e^exponent.
+float logit_below(float largest, double exponent, float temperature) {
+  const double logit = static_cast<double>(largest) + exponent * static_cast<double>(temperature);
+  const double margin = (std::abs(logit) + std::abs(static_cast<double>(largest))) * 1e-6;
+  return static_cast<float>(
+      std::max(logit - margin, -static_cast<double>(std::numeric_limits<float>::max())));
 }
 
-// The largest logit; kNumericFault when the row is no row of logits.
-Result<float> checked_largest(std::span<const float> logits) {
-  bool sound = true;
-  for (const float logit : logits) sound &= logit < kInfinity;  // false for NaN, too
-  if (!sound) {
-    const auto bad = std::ranges::find_if(logits, [](float logit) { return !(logit < kInfinity); });
-    return fail(Code::kNumericFault, "the model computed {} as the logit of token {}", *bad,
-                bad - logits.begin());
-  }
-  const float best = largest(logits);
-  if (best == -kInfinity) return fail(Code::kNumericFault, "the model gave every token a logit of -infinity");
-  return best;
+float scale_of(float temperature) {
+  return std::min(1.0f / temperature, std::numeric_limits<float>::max());
 }
 
-void mask_disallowed(std::span<float> logits, std::span<const uint64_t> allowed) {
-  constexpr size_t kBits = 64;
-  CHECK(allowed.size() == (logits.size() + kBits - 1) / kBits);
-  for (size_t word = 0; word < allowed.size(); ++word) {
-    if (allowed[word] == ~uint64_t{0}) continue;
-    const auto part = logits.subspan(word * kBits, std::min(kBits, logits.size() - word * kBits));
-    if (allowed[word] == 0) {
-      std::ranges::fill(part, -kInfinity);
-      continue;
-    }
-    for (size_t bit = 0; bit < part.size(); ++bit) {
-      if ((allowed[word] >> bit & 1) == 0) part[bit] = -kInfinity;
-    }
-  }
+double weight_of(float logit, float largest, float temperature) {
+  const double exponent = (static_cast<double>(logit) - largest) / temperature;
+  return exponent >= static_cast<double>(kExponentMin) ? std::exp(exponent) : 0.0;
 }
 
 }  // namespace
 
-Result<void> check_logits(std::span<const float> logits) {
-  TRY(checked_largest(logits));
+float Sampler::best_chunk() const {
+  float best = -kInfinity;
+  for (const float largest : largest_) best = std::max(best, largest);
+  return best;
+}
+
+Result<Sampler::Row> Sampler::look_at(std::span<const float> logits) {
+  largest_.resize(logits_chunks(logits.size()));
+  sums_.resize(largest_.size());
+  if (indices_.size() < logits.size() + 16) indices_.resize(logits.size() + 16);
+  if (!kernels_.find_largest(logits.data(), logits.size(), largest_.data())) {
+    const auto bad = std::ranges::find_if(logits, [](float logit) { return !(logit < kInfinity); });
+    return fail(Code::kNumericFault, "the model computed {} as the logit of token {}", *bad,
+                bad - logits.begin());
+  }
+  const float best = best_chunk();
+  if (best == -kInfinity) return fail(Code::kNumericFault, "the model gave every token a logit of -infinity");
+  return Row{logits, best};
+}
+
+Result<void> Sampler::check(std::span<const float> logits) {
+  TRY(look_at(logits));
   return {};
 }
 
-std::span<const float> Sampler::adjust(std::span<const float> logits, const Draw& draw) {
-  const auto& generation = draw.generation;
-  if (!draw.counts.active() && generation.logit_bias.empty() && draw.masked.empty() &&
-      draw.masked_too.empty() && draw.allowed.empty()) {
-    return logits;
+void Sampler::patch(std::span<float> logits, TokenId token, float value) {
+  const size_t chunk = token / kLogitsChunk;
+  float& logit = logits[token];
+  undo_.emplace_back(token, logit);
+  if (value >= largest_[chunk]) {
+    largest_[chunk] = value;
+  } else if (logit == largest_[chunk]) {
+    changed_[chunk] = 1;
   }
-  adjusted_.assign(logits.begin(), logits.end());
-  if (draw.counts.active()) {
-    for (const auto& [token, count] : draw.counts.generated()) {
-      if (token >= adjusted_.size()) continue;
-      float& logit = adjusted_[token];
-      logit = logit > 0 ? logit / generation.repetition_penalty : logit * generation.repetition_penalty;
-      logit -= generation.frequency_penalty * static_cast<float>(count);
-      if (count > 0) logit -= generation.presence_penalty;
-    }
-  }
-  for (const auto& [token, bias] : generation.logit_bias) adjusted_[token] += bias;
-  for (const auto masked : {draw.masked, draw.masked_too}) {
-    for (const TokenId token : masked) {
-      if (token < adjusted_.size()) adjusted_[token] = -kInfinity;
-    }
-  }
-  if (!draw.allowed.empty()) mask_disallowed(adjusted_, draw.allowed);
-  return adjusted_;
+  logit = value;
 }
 
-Result<TokenId> Sampler::sample(std::span<const float> raw, const Draw& draw) {
-  TRY_ASSIGN(float logit_max, checked_largest(raw));
-  const std::span<const float> logits = adjust(raw, draw);
-  if (logits.data() != raw.data()) {
-    const auto adjusted_max = checked_largest(logits);
-    if (!adjusted_max) {
-      return fail(Code::kInvalidRequest, "penalties, logit_bias and constraint leave no token to choose");
-    }
-    logit_max = *adjusted_max;
-  }
+bool Sampler::patch_all(std::span<float> logits, const Draw& draw) {
   const auto& generation = draw.generation;
-  if (generation.temperature == 0.0f) {
-    return static_cast<TokenId>(std::ranges::find(logits, logit_max) - logits.begin());
+  bool sound = true;
+  for (const auto& [token, count] : draw.counts.entries()) {
+    if (token >= logits.size()) continue;
+    float logit = logits[token];
+    logit = logit > 0 ? logit / generation.repetition_penalty : logit * generation.repetition_penalty;
+    logit -= generation.frequency_penalty * static_cast<float>(count);
+    if (count > 0) logit -= generation.presence_penalty;
+    patch(logits, token, logit);
   }
-  collect(logits, logit_max, generation);
-  if (generation.top_p < 1.0f) keep_top_p(generation.top_p, logits.size());
-  if (generation.min_p > 0.0f) keep_min_p(generation.min_p);
+  for (const auto& [token, bias] : generation.logit_bias) patch(logits, token, logits[token] + bias);
+  for (const auto masked : {draw.masked, draw.masked_too}) {
+    for (const TokenId token : masked) {
+      if (token < logits.size()) patch(logits, token, -kInfinity);
+    }
+  }
+  for (const auto& [token, before] : undo_) sound &= logits[token] < kInfinity;
+  return sound;
+}
 
+// Back to what it was, the last change first: a token may have been changed twice.
+void Sampler::restore(std::span<float> logits) {
+  for (auto change = undo_.rbegin(); change != undo_.rend(); ++change) logits[change->first] = change->second;
+  undo_.clear();
+}
+
+// The row as it is to be drawn from. `logits` hold the patches until they are restored.
+Result<Sampler::Row> Sampler::adjust(std::span<float> logits, const Draw& draw) {
+  changed_.assign(largest_.size(), 0);
+  bool sound = patch_all(logits, draw);
+  std::span<const float> row = logits;
+  if (!draw.allowed.empty()) {
+    CHECK(draw.allowed.size() == (logits.size() + 63) / 64);
+    if (masked_.size() < logits.size()) masked_.resize(logits.size());
+    sound = kernels_.mask(logits.data(), logits.size(), draw.allowed.data(), masked_.data(), largest_.data());
+    row = std::span<const float>(masked_).first(logits.size());
+  } else {
+    for (size_t chunk = 0; chunk < changed_.size(); ++chunk) {
+      if (changed_[chunk] == 0) continue;
+      const size_t begin = chunk * kLogitsChunk;
+      const size_t size = std::min(kLogitsChunk, logits.size() - begin);
+      kernels_.find_largest(&logits[begin], size, &largest_[chunk]);
+    }
+  }
+  const float best = best_chunk();
+  if (!sound || best == -kInfinity) {
+    return fail(Code::kInvalidRequest, "penalties, logit_bias and constraint leave no token to choose");
+  }
+  return Row{row, best};
+}
+
+Result<TokenId> Sampler::sample(std::span<float> logits, const Draw& draw) {
+  TRY_ASSIGN(const Row raw, look_at(logits));
+  if (!draw.counts.active() && draw.generation.logit_bias.empty() && draw.masked.empty() &&
+      draw.masked_too.empty() && draw.allowed.empty()) {
+    return pick(raw, draw);
+  }
+  const auto row = adjust(logits, draw);
+  Result<TokenId> token = row ? Result<TokenId>(pick(*row, draw)) : tl::unexpected(row.error());
+  restore(logits);
+  return token;
+}
+
+TokenId Sampler::pick(const Row& row, const Draw& draw) {
+  const auto& generation = draw.generation;
+  if (generation.temperature == 0.0f) return pick_largest(row);
+  const double uniform = uniform_draw(generation.seed, draw.choice, draw.index);
+  if (generation.top_k != 0 && generation.top_k < row.logits.size()) {
+    collect_top_k(row, generation);
+    if (generation.top_p < 1.0f) {
+      double total = 0;
+      for (const auto& candidate : candidates_) total += candidate.weight;
+      keep_top_p(generation.top_p, total, row.logits.size());
+    }
+  } else if (generation.top_p < 1.0f) {
+    collect_top_p(row, generation);
+  } else if (generation.min_p > 0.0f) {
+    collect(row, generation.temperature,
+            logit_below(row.largest, std::log(generation.min_p), generation.temperature));
+  } else {
+    return pick_of_all(row, generation.temperature, uniform);
+  }
+  if (generation.min_p > 0.0f) {
+    const double floor = static_cast<double>(generation.min_p);  // the most likely one's weight is 1
+    std::erase_if(candidates_, [floor](const Candidate& candidate) { return candidate.weight < floor; });
+  }
+  return pick_of_candidates(uniform);
+}
+
+TokenId Sampler::pick_largest(const Row& row) const {
+  const auto chunk = std::ranges::find(largest_, row.largest);
+  const auto begin = row.logits.begin() + (chunk - largest_.begin()) * static_cast<ptrdiff_t>(kLogitsChunk);
+  return static_cast<TokenId>(std::find(begin, row.logits.end(), row.largest) - row.logits.begin());
+}
+
+// The sum of all weights; sums_ has those of the chunks.
+double Sampler::total_weight(const Row& row, float scale) {
+  kernels_.sum_exponentials(row.logits.data(), row.logits.size(), largest_.data(), row.largest, scale,
+                            sums_.data());
+  double total = 0;
+  for (const float sum : sums_) total += static_cast<double>(sum);
+  return total;
+}
+
+// First the chunk, then the token in it. Sums of lanes and of tokens differ in their last bits: where the
+// chunk ends before the target is reached, its last token with any weight is taken.
+TokenId Sampler::pick_of_all(const Row& row, float temperature, double uniform) {
+  const float scale = scale_of(temperature);
+  const double target = uniform * total_weight(row, scale);
+  double reached = 0;
+  size_t chunk = 0, last = 0;
+  for (; chunk < sums_.size() && !(target < reached + static_cast<double>(sums_[chunk])); ++chunk) {
+    if (sums_[chunk] > 0) last = chunk;
+    reached += static_cast<double>(sums_[chunk]);
+  }
+  if (chunk == sums_.size()) chunk = last;  // the last sum was rounded down
+  const size_t begin = chunk * kLogitsChunk;
+  const auto part = row.logits.subspan(begin, std::min(kLogitsChunk, row.logits.size() - begin));
+  std::array<float, kLogitsChunk> weights;
+  kernels_.exponentials(part.data(), part.size(), row.largest, scale, weights.data());
+  size_t token = 0;
+  for (size_t i = 0; i < part.size(); ++i) {
+    if (weights[i] == 0) continue;
+    token = i;
+    reached += static_cast<double>(weights[i]);
+    if (target < reached) break;
+  }
+  return static_cast<TokenId>(begin + token);
+}
+
+TokenId Sampler::pick_of_candidates(double uniform) const {
   double total = 0;
   for (const auto& candidate : candidates_) total += candidate.weight;
-  const double target = uniform_draw(generation.seed, draw.choice, draw.index) * total;
+  const double target = uniform * total;
   double reached = 0;
   for (const auto& candidate : candidates_) {
     reached += candidate.weight;
@@ -114,39 +227,80 @@ Result<TokenId> Sampler::sample(std::span<const float> raw, const Draw& draw) {
   return candidates_.back().token;  // the last sum was rounded down
 }
 
-// Candidates in the order of their ids, or of their likelihood when top-k cuts them; weights relative to the
-// best.
-void Sampler::collect(std::span<const float> logits, float logit_max, const ipc::Generation& generation) {
+// All tokens from `threshold` up whose weight is not negligible, in the order of their ids.
+void Sampler::collect(const Row& row, float temperature, float threshold) {
+  threshold = std::max(threshold, logit_below(row.largest, kExponentMin, temperature));
+  const size_t found =
+      kernels_.collect(row.logits.data(), row.logits.size(), largest_.data(), threshold, indices_.data());
   candidates_.clear();
-  for (size_t token = 0; token < logits.size(); ++token) {
-    const double exponent = (static_cast<double>(logits[token]) - logit_max) / generation.temperature;
-    if (!(exponent >= kNegligible)) continue;
-    candidates_.push_back({static_cast<TokenId>(token), logits[token], exponent});
+  for (size_t i = 0; i < found; ++i) {
+    const TokenId token = indices_[i];
+    const double weight = weight_of(row.logits[token], row.largest, temperature);
+    if (weight > 0) candidates_.push_back({token, row.logits[token], weight});
   }
-  if (generation.top_k != 0 && generation.top_k < candidates_.size()) keep_top_k(generation.top_k);
-  for (auto& candidate : candidates_) candidate.weight = std::exp(candidate.weight);
 }
 
-void Sampler::keep_top_k(uint32_t k) {
-  const auto likelier = [](const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-  };
-  const auto end = candidates_.begin() + k;
-  std::nth_element(candidates_.begin(), end, candidates_.end(), likelier);
+// The n-th largest of the chunks' largest logits: at least n tokens have it or more. -infinity when there are
+// fewer chunks.
+float Sampler::nth_largest_chunk(size_t n) {
+  if (n > largest_.size()) return -kInfinity;
+  order_ = largest_;
+  const auto nth = order_.begin() + static_cast<ptrdiff_t>(n - 1);
+  std::nth_element(order_.begin(), nth, order_.end(), std::greater());
+  return *nth;
+}
+
+// In the order of likelihood when there were more than k, of ids otherwise.
+void Sampler::collect_top_k(const Row& row, const ipc::Generation& generation) {
+  const size_t k = generation.top_k;
+  collect(row, generation.temperature, nth_largest_chunk(k + 1));
+  if (candidates_.size() <= k) return;
+  const auto end = candidates_.begin() + static_cast<ptrdiff_t>(k);
+  std::nth_element(candidates_.begin(), end, candidates_.end(), Likelier());
   candidates_.erase(end, candidates_.end());
-  std::ranges::sort(candidates_, likelier);
+  std::ranges::sort(candidates_, Likelier());
 }
 
-void Sampler::keep_top_p(float top_p, size_t vocabulary) {
-  double total = 0;
-  for (const auto& candidate : candidates_) total += candidate.weight;
+// Looks among the most likely ones first, and only when they do not reach p among more of them.
+void Sampler::collect_top_p(const Row& row, const ipc::Generation& generation) {
+  const float temperature = generation.temperature;
+  const double total = total_weight(row, scale_of(temperature));
   // All that are less likely than (1 - p) / vocabulary add up to less than 1 - p: the nucleus never reaches
   // them.
+  const double rest = (1.0 - static_cast<double>(generation.top_p)) / static_cast<double>(row.logits.size());
+  const double exponent_last = std::clamp(std::log(total * rest), static_cast<double>(kExponentMin), -0.01);
+  const double wanted = static_cast<double>(generation.top_p) * total;
+  for (double exponent = -4;; exponent *= 1.5) {
+    exponent = std::max(exponent, exponent_last);
+    collect(row, temperature, logit_below(row.largest, exponent, temperature));
+    double sum = 0;
+    for (const auto& candidate : candidates_) sum += candidate.weight;
+    if (sum < wanted * (1 + 1e-9) && exponent > exponent_last) continue;
+    keep_likeliest(wanted * (1 + 1e-9), -exponent * static_cast<double>(temperature) / kBuckets, row.largest);
+    break;
+  }
+  keep_top_p(generation.top_p, total, row.logits.size());
+}
+
+// Drops candidates that are less likely than those that add up to `weight`: as many as can be told without
+// sorting them. Buckets are ranges of logits.
+void Sampler::keep_likeliest(double weight, double bucket_width, float largest) {
+  if (candidates_.size() <= kFewCandidates) return;
+  const auto bucket_of = [bucket_width, largest](const Candidate& candidate) {
+    const double bucket = (static_cast<double>(largest) - candidate.logit) / bucket_width;
+    return static_cast<size_t>(std::min(bucket, static_cast<double>(kBuckets - 1)));
+  };
+  std::array<double, kBuckets> sums{};
+  for (const auto& candidate : candidates_) sums[bucket_of(candidate)] += candidate.weight;
+  size_t last = 0;
+  for (double reached = sums[0]; reached < weight && last + 1 < kBuckets;) reached += sums[++last];
+  std::erase_if(candidates_, [&](const Candidate& candidate) { return bucket_of(candidate) > last; });
+}
+
+void Sampler::keep_top_p(float top_p, double total, size_t vocabulary) {
   const double floor = total * (1.0 - static_cast<double>(top_p)) / static_cast<double>(vocabulary);
   std::erase_if(candidates_, [floor](const Candidate& candidate) { return candidate.weight < floor; });
-  std::ranges::sort(candidates_, [](const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-  });
+  std::ranges::sort(candidates_, Likelier());
   double reached = 0;
   size_t kept = 0;
   while (kept < candidates_.size() && reached < static_cast<double>(top_p) * total) {
@@ -155,33 +309,26 @@ void Sampler::keep_top_p(float top_p, size_t vocabulary) {
   candidates_.erase(candidates_.begin() + static_cast<ptrdiff_t>(kept), candidates_.end());
 }
 
-void Sampler::keep_min_p(float min_p) {
-  double best = 0;
-  for (const auto& candidate : candidates_) best = std::max(best, candidate.weight);
-  const double floor = best * static_cast<double>(min_p);
-  std::erase_if(candidates_, [floor](const Candidate& candidate) { return candidate.weight < floor; });
-}
-
 std::span<const RankedToken> Sampler::logprobs(std::span<const float> logits, TokenId chosen,
                                                uint8_t alternatives) {
-  const float best = largest(logits);
-  double total = 0;
-  for (const float logit : logits) total += std::exp(static_cast<double>(logit) - best);
-  const double log_total = std::log(total) + best;
-
-  // A sorted list of the best so far; ids rise, so an equal logit that comes later ranks lower.
+  const auto row = look_at(logits);
+  CHECK(row.has_value());
+  const double log_total = std::log(total_weight(*row, 1.0f)) + static_cast<double>(row->largest);
+  candidates_.clear();
+  if (alternatives > 0) {
+    const size_t found = kernels_.collect(logits.data(), logits.size(), largest_.data(),
+                                          nth_largest_chunk(alternatives), indices_.data());
+    for (size_t i = 0; i < found; ++i) candidates_.push_back({indices_[i], logits[indices_[i]], 0});
+    const auto end = candidates_.begin() + std::min<ptrdiff_t>(alternatives, std::ssize(candidates_));
+    std::partial_sort(candidates_.begin(), end, candidates_.end(), Likelier());
+    candidates_.erase(end, candidates_.end());
+  }
+  const auto logprob_of = [log_total](float logit) {
+    return std::max(static_cast<float>(static_cast<double>(logit) - log_total), kLogprobMin);
+  };
   ranked_.clear();
-  for (size_t token = 0; alternatives > 0 && token < logits.size(); ++token) {
-    if (ranked_.size() == alternatives && !(logits[token] > ranked_.back().logprob)) continue;
-    if (ranked_.size() == alternatives) ranked_.pop_back();
-    const auto place =
-        std::ranges::upper_bound(ranked_, logits[token], std::ranges::greater{}, &RankedToken::logprob);
-    ranked_.insert(place, {static_cast<TokenId>(token), logits[token]});
-  }
-  ranked_.insert(ranked_.begin(), {chosen, logits[chosen]});
-  for (auto& ranked : ranked_) {
-    ranked.logprob = std::max(static_cast<float>(ranked.logprob - log_total), kLogprobMin);
-  }
+  ranked_.push_back({chosen, logprob_of(logits[chosen])});
+  for (const auto& candidate : candidates_) ranked_.push_back({candidate.token, logprob_of(candidate.logit)});
   return ranked_;
 }
 

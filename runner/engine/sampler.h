@@ -3,28 +3,32 @@
 // The order of operations, the same for every request:
 //   1. logprobs, when asked for, are the log-softmax of the raw logits: nothing below changes them;
 //   2. repetition penalty (Keskar et al. 2019, arXiv:1909.05858) over prompt and answer: a positive logit is
-//   divided by
-//      it, a negative one multiplied; then frequency and presence penalty (OpenAI's API reference) over the
-//      answer;
+//      divided by it, a negative one multiplied; then frequency and presence penalty (OpenAI's API reference)
+//      over the answer;
 //   3. logit_bias is added;
 //   4. masked tokens (the end tokens before tokens_min) and those that the answer's constraint does not allow
-//   get -infinity;
+//      get -infinity;
 //   5. temperature 0 ends here: the largest logit, of equal ones the lowest id;
 //   6. temperature divides; 7. top-k keeps the k largest; 8. top-p (Holtzman et al. 2019, arXiv:1904.09751)
-//   the fewest
-//      most likely ones whose probability reaches p; 9. min-p (Nguyen et al. 2024, arXiv:2407.01082) those
-//      with at least min_p times the probability of the most likely one;
+//      the fewest most likely ones whose probability reaches p; 9. min-p (Nguyen et al. 2024,
+//      arXiv:2407.01082) those with at least min_p times the probability of the most likely one;
 //  10. one draw of the counter-based generator at (seed, choice, index) chooses among the rest (philox.h).
-// Equal logits are ordered by id everywhere, and sums are taken in that order in double: the same row gives
-// the same token on every run.
+// Equal logits are ordered by id everywhere. Sums over the few that are left are taken in double, in the
+// order of likelihood (top-k, top-p) or of ids; sums over the vocabulary as kernels/cpu/logits.h writes them
+// down: the same row gives the same token on every run and with every instruction set.
+//
+// A row is read once, chunk by chunk, in search of the largest logits; what follows reads the chunks that can
+// hold what it looks for. Nothing is sorted but the candidates that are left.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "ipc/base/result.h"
 #include "ipc/wire/messages.h"
+#include "kernels/cpu/logits.h"
 #include "runner/engine/token_counts.h"
 
 namespace deepserve::runner {
@@ -47,34 +51,64 @@ struct RankedToken {
   float logprob = 0;
 };
 
-// kNumericFault, naming the first token at fault: a NaN or +infinity among the logits, or nothing above
-// -infinity.
-Result<void> check_logits(std::span<const float> logits);
-
 // Holds scratch memory only: one per thread, used for any number of requests in turn.
 class Sampler {
  public:
-  // `logits`: [vocabulary], raw. kNumericFault as check_logits has it; kInvalidRequest: bias, penalties and
-  // masks leave no token to choose.
-  Result<TokenId> sample(std::span<const float> logits, const Draw& draw);
+  Sampler() : Sampler(*kernels::find_logits_kernels("")) {}
+  // Every table gives the same; `kernels` must outlive the sampler.
+  explicit Sampler(const kernels::LogitsKernels& kernels) : kernels_(kernels) {}
 
-  // [0] is `chosen`, then the `alternatives` most likely ones, the best first.
+  // `logits`: [vocabulary], raw; written to while the call lasts, and as they were when it returns.
+  // kNumericFault as check() has it; kInvalidRequest: bias, penalties and masks leave no token to choose.
+  Result<TokenId> sample(std::span<float> logits, const Draw& draw);
+
+  // [0] is `chosen`, then the `alternatives` most likely ones, the best first. Borrowed until the next call.
+  // `logits` must pass check().
   std::span<const RankedToken> logprobs(std::span<const float> logits, TokenId chosen, uint8_t alternatives);
 
+  // kNumericFault, naming the first token at fault: a NaN or +infinity among the logits, or nothing above
+  // -infinity.
+  Result<void> check(std::span<const float> logits);
+
  private:
+  // A row, and the largest value of each of its chunks.
+  struct Row {
+    std::span<const float> logits;
+    float largest;
+  };
   struct Candidate {
     TokenId token;
     float logit;
-    double weight;
+    double weight;  // relative to the most likely one's
   };
 
-  std::span<const float> adjust(std::span<const float> logits, const Draw& draw);
-  void collect(std::span<const float> logits, float logit_max, const ipc::Generation& generation);
-  void keep_top_k(uint32_t k);
-  void keep_top_p(float top_p, size_t vocabulary);
-  void keep_min_p(float min_p);
+  Result<Row> look_at(std::span<const float> logits);
+  Result<Row> adjust(std::span<float> logits, const Draw& draw);
+  void patch(std::span<float> logits, TokenId token, float value);
+  bool patch_all(std::span<float> logits, const Draw& draw);
+  void restore(std::span<float> logits);
+  float best_chunk() const;
 
-  std::vector<float> adjusted_;  // [vocabulary]
+  TokenId pick(const Row& row, const Draw& draw);
+  TokenId pick_largest(const Row& row) const;
+  TokenId pick_of_all(const Row& row, float temperature, double uniform);
+  TokenId pick_of_candidates(double uniform) const;
+  void collect(const Row& row, float temperature, float threshold);
+  void collect_top_k(const Row& row, const ipc::Generation& generation);
+  void collect_top_p(const Row& row, const ipc::Generation& generation);
+  void keep_top_p(float top_p, double total, size_t vocabulary);
+  void keep_likeliest(double weight, double bucket_width, float largest);
+  double total_weight(const Row& row, float scale);
+  float nth_largest_chunk(size_t n);
+
+  const kernels::LogitsKernels& kernels_;
+  std::vector<float> largest_;                   // [chunks] of the row that is looked at
+  std::vector<float> sums_;                      // [chunks]
+  std::vector<float> order_;                     // [chunks]
+  std::vector<uint32_t> indices_;                // [vocabulary + 16]
+  std::vector<float> masked_;                    // [vocabulary]
+  std::vector<uint8_t> changed_;                 // [chunks] whose largest value must be found again
+  std::vector<std::pair<TokenId, float>> undo_;  // what the row held before it was patched, the last last
   std::vector<Candidate> candidates_;
   std::vector<RankedToken> ranked_;
 };

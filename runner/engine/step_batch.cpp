@@ -35,7 +35,7 @@ Result<void> StepBatch::run(const StepPlan& plan) {
                        std::span(hidden_).first(hidden_values_));
 }
 
-std::span<const float> StepBatch::logits(size_t i) const {
+std::span<float> StepBatch::logits(size_t i) {
   return std::span(logits_).subspan(places_[i].logits_begin,
                                     size_t{entries_[i].logits_rows} * backend_.info().vocabulary);
 }

@@ -21,7 +21,7 @@ class StepBatch {
   Result<void> run(const StepPlan& plan);
 
   // The logits [rows, vocabulary] of the last tokens of chunk `i`; empty when it asked for none.
-  std::span<const float> logits(size_t i) const;
+  std::span<float> logits(size_t i);
   // The hidden states [tokens, embedding] of chunk `i`; empty when it did not ask for them.
   std::span<const float> hidden(size_t i) const;
   // Of all sequences that decode, together: the speed model's `ctx`.

@@ -60,7 +60,7 @@ Result<void> Teller::echo(Sequence& leader, uint32_t end, std::span<const float>
         if (position > 0) {
           CHECK(position > rows_begin);
           row = logits.subspan((position - 1 - rows_begin) * vocabulary_, vocabulary_);
-          TRY(check_logits(row));
+          TRY(sampler_.check(row));
         }
         write_logprobs(token, row, request.generation.logprobs);
       }

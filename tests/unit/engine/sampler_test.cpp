@@ -6,8 +6,10 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <random>
 
 #include "runner/engine/philox.h"
+#include "tests/unit/engine/plain_sampler.h"
 
 namespace deepserve::runner {
 namespace {
@@ -195,6 +197,86 @@ TEST(Sampler, RowsThatAreNoLogitsAreNumericFaults) {
   EXPECT_EQ(chooser.choose({1, kInfinity}).error().code, Code::kNumericFault);
   EXPECT_EQ(chooser.choose({-kInfinity, -kInfinity}).error().code, Code::kNumericFault);
   EXPECT_EQ(chooser.choose({-kInfinity, -1}).value(), 1u);
+}
+
+// A request with some of everything, and a row of a model's shape: most of it far below a few.
+struct RandomDraw {
+  explicit RandomDraw(uint64_t seed) : random(seed) {
+    row.resize(below(4) == 0 ? 1 + below(60) : 1 + below(6000));
+    std::normal_distribution<float> normal(0, 0.5f + static_cast<float>(below(5)));
+    for (float& logit : row) logit = std::round(normal(random) * 64) / 64;  // so that some are equal
+    for (uint32_t peaks = below(20); peaks > 0; --peaks) row[token()] += static_cast<float>(below(20));
+    if (below(4) == 0) row[token()] = -kInfinity;
+    row[0] = std::max(row[0], -50.0f);
+    generation.seed = random();
+    if (below(5) == 0) generation.temperature = 0;
+    if (below(3) == 0) generation.temperature = 0.1f + 0.1f * static_cast<float>(below(19));
+    if (below(3) == 0) generation.top_k = 1 + below(60);
+    if (below(3) == 0) generation.top_p = 0.01f * static_cast<float>(1 + below(99));
+    if (below(4) == 0) generation.min_p = 0.001f * static_cast<float>(1 + below(300));
+    if (below(4) == 0) generation.repetition_penalty = 1.3f;
+    if (below(4) == 0) generation.frequency_penalty = 0.7f;
+    if (below(4) == 0) generation.presence_penalty = -0.4f;
+    for (uint32_t tokens = below(40); tokens > 0; --tokens) prompt.push_back(token());
+    for (uint32_t tokens = below(40); tokens > 0; --tokens) answer.push_back(token());
+    for (uint32_t tokens = below(2) * below(9); tokens > 0; --tokens) {
+      generation.logit_bias.emplace_back(token(), static_cast<float>(below(200)) - 100.0f);
+    }
+    if (below(3) == 0 && row.size() > 2) masked = {1, 2};
+    if (below(3) == 0) {
+      allowed.resize((row.size() + 63) / 64);
+      for (auto& word : allowed) word = below(3) == 0 ? random() : 0;
+      allowed[0] |= 1;
+    }
+  }
+  uint32_t below(uint32_t bound) { return static_cast<uint32_t>(random() % bound); }
+  TokenId token() { return below(static_cast<uint32_t>(row.size())); }
+
+  std::mt19937_64 random;
+  std::vector<float> row;
+  ipc::Generation generation;
+  std::vector<TokenId> prompt, answer, masked;
+  std::vector<uint64_t> allowed;
+};
+
+TEST(Sampler, ShortCutsGiveWhatSortingTheWholeRowGivesWithEveryInstructionSet) {
+  for (const char* isa : {"scalar", "avx2", "avx512"}) {
+    const auto* kernels = kernels::find_logits_kernels(isa);
+    if (kernels == nullptr) continue;
+    Sampler sampler(*kernels);
+    for (uint64_t seed = 1; seed <= 3000; ++seed) {
+      RandomDraw random(seed);
+      TokenCounts counts(random.generation, random.prompt);
+      for (const TokenId token : random.answer) counts.add_generated(token);
+      const Draw draw{random.generation, counts, 0, 7, random.masked, {}, random.allowed};
+      auto row = random.row;
+      const auto token = sampler.sample(row, draw);
+      ASSERT_TRUE(token) << token.error().message;
+      EXPECT_EQ(*token, testing::plain_sample(random.row, draw)) << isa << " seed " << seed;
+      EXPECT_EQ(row, random.row) << "a row is as it was";
+    }
+  }
+}
+
+TEST(Sampler, LogprobsAreThoseOfTheWholeRowSorted) {
+  Sampler sampler;
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    RandomDraw random(seed);
+    double total = 0;
+    std::vector<RankedToken> sorted;
+    const float best = *std::ranges::max_element(random.row);
+    for (const float logit : random.row) total += std::exp(static_cast<double>(logit) - best);
+    for (TokenId token = 0; token < random.row.size(); ++token) sorted.push_back({token, random.row[token]});
+    std::ranges::stable_sort(sorted, std::greater(), &RankedToken::logprob);
+    const auto ranked = sampler.logprobs(random.row, 0, 20);
+    ASSERT_EQ(ranked.size(), 1 + std::min<size_t>(20, sorted.size()));
+    EXPECT_EQ(ranked[0].token, 0u);
+    for (size_t i = 1; i < ranked.size(); ++i) {
+      EXPECT_EQ(ranked[i].token, sorted[i - 1].token) << "seed " << seed;
+      const double want = sorted[i - 1].logprob - best - std::log(total);
+      EXPECT_NEAR(ranked[i].logprob, std::max(want, -9999.0), 1e-6 * std::max(1.0, std::abs(want)));
+    }
+  }
 }
 
 TEST(Sampler, LogprobsAreThoseOfTheRawLogitsBestFirst) {
