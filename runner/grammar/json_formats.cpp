@@ -59,10 +59,10 @@ class Formats {
     return all({octet, out_.repeat(all({text("."), octet}), 3, 3)});
   }
 
-  // Labels of up to 31 characters, 8 at most: within what RFC 1123 allows in all.
+  // Labels of up to 30 characters, 8 at most: within the 253 that RFC 1123 allows in all.
   ExpressionId hostname() {
     const ExpressionId word = any_of({range('a', 'z'), range('A', 'Z'), digit()});
-    const ExpressionId inner = out_.repeat(any_of({word, text("-")}), 0, 29);
+    const ExpressionId inner = out_.repeat(any_of({word, text("-")}), 0, 28);
     const ExpressionId label = all({word, out_.optional(all({inner, word}))});
     return all({label, out_.repeat(all({text("."), label}), 0, 7)});
   }

@@ -1,13 +1,16 @@
 // Answers that follow schemas and are random otherwise: what a model that knows nothing would write.
 //
-//   grammar_walks MODEL WALKS SEED < schemas, one a line
+//   grammar_walks MODEL WALKS SEED < schemas, one a line, each with texts behind tabs that it may wait for
 //
 // For each schema "refused CODE BYTES\nMESSAGE\n", or WALKS times "answer BYTES\nTEXT\n", "unfinished
 // BYTES\nTEXT\n" or "failed BYTES\nMESSAGE\n". schema_validity.py reads that.
 #include <cstdio>
 #include <iostream>
 #include <random>
+#include <span>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "runner/grammar/constraints.h"
 #include "runner/model/loaded_model.h"
@@ -24,10 +27,18 @@ void say(std::string_view kind, std::string_view text) {
               static_cast<int>(text.size()), text.data());
 }
 
+std::vector<std::string> fields_of(const std::string& line) {
+  std::vector<std::string> fields;
+  std::istringstream words(line);
+  for (std::string field; std::getline(words, field, '\t');) fields.push_back(field);
+  return fields;
+}
+
 class Walk {
  public:
-  Walk(GrammarMatcher matcher, const Tokenizer& tokenizer, std::mt19937_64& random)
-      : matcher_(std::move(matcher)), tokenizer_(tokenizer), random_(random) {}
+  Walk(GrammarMatcher matcher, const Tokenizer& tokenizer, std::span<const std::string> hints,
+       std::mt19937_64& random)
+      : matcher_(std::move(matcher)), tokenizer_(tokenizer), hints_(hints), random_(random) {}
 
   void run() {
     const int patience = static_cast<int>(random_() % 100);  // tokens before it wants to end
@@ -54,7 +65,18 @@ class Walk {
   TokenId any(std::span<const uint64_t> allowed) {
     return choose(allowed, [](TokenId) { return true; });
   }
+  // The next byte of a hint that is being spelled; some other byte ends it.
+  TokenId spelled(std::span<const uint64_t> allowed) {
+    if (spelling_.empty() && !hints_.empty() && random_() % 8 == 0)
+      spelling_ = hints_[random_() % hints_.size()];
+    if (spelling_.empty()) return TokenVocabularyTrie::kNoToken;
+    const std::string_view byte = spelling_.substr(0, 1);
+    const TokenId token = choose(allowed, [&](TokenId one) { return tokenizer_.token_bytes(one) == byte; });
+    spelling_ = token == TokenVocabularyTrie::kNoToken ? std::string_view() : spelling_.substr(1);
+    return token;
+  }
   TokenId closing(std::span<const uint64_t> allowed) {
+    if (const TokenId token = spelled(allowed); token != TokenVocabularyTrie::kNoToken) return token;
     const auto is_end = [this](TokenId token) { return tokenizer_.ends_generation(token); };
     const auto closes = [this](TokenId token) {
       const std::string_view text = tokenizer_.token_bytes(token);
@@ -80,6 +102,8 @@ class Walk {
 
   GrammarMatcher matcher_;
   const Tokenizer& tokenizer_;
+  std::span<const std::string> hints_;
+  std::string_view spelling_;
   std::mt19937_64& random_;
   std::string text_;
 };
@@ -99,8 +123,9 @@ int main(int count, char** arguments) {
   }
   Constraints constraints(**tokenizer, rows);
   std::mt19937_64 random(std::stoull(arguments[3]));
-  std::string schema;
-  while (std::getline(std::cin, schema)) {
+  for (std::string line; std::getline(std::cin, line);) {
+    const std::vector<std::string> fields = fields_of(line);
+    const std::string& schema = fields[0];
     const auto kind =
         schema == "json_object" ? ipc::ConstraintKind::kJsonObject : ipc::ConstraintKind::kJsonSchema;
     for (int walk = 0; walk < std::stoi(arguments[2]); ++walk) {
@@ -109,7 +134,7 @@ int main(int count, char** arguments) {
         say("refused " + std::string(error_row(matcher.error().code).name), matcher.error().message);
         break;
       }
-      Walk(std::move(**matcher), **tokenizer, random).run();
+      Walk(std::move(**matcher), **tokenizer, std::span(fields).subspan(1), random).run();
     }
   }
   return 0;

@@ -80,6 +80,17 @@ TEST(Schema, NumbersStayWithinTheirBounds) {
          {R"({"type":["integer","null"],"minimum":5,"maximum":5})", {"5", "null"}, {"4"}}});
 }
 
+TEST(Schema, TheLongestHostNameIsWithinWhatTheRfcAllows) {
+  const auto language = schema(R"({"format":"hostname"})");
+  std::string name(1, '"');
+  GrammarMatcher matcher = language.matcher();
+  ASSERT_TRUE(matcher.accept('"'));
+  // Each time a label that is as long as it may be, then the next.
+  while (matcher.accept('a') || matcher.accept('.')) name += 'a';
+  EXPECT_LE(name.size() - 1, 253u);
+  EXPECT_TRUE(matcher.accept('"'));
+}
+
 TEST(Schema, PatternsAndFormatsAreWholeStrings) {
   check({{R"({"type":"string","pattern":"^[A-Z]{2}-\\d+(\\.x)?$"})",
           {R"("AB-1")", R"("AB-12.x")"},
