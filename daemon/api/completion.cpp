@@ -1,7 +1,6 @@
 #include "daemon/api/completion.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "daemon/api/model_lookup.h"
 #include "daemon/api/routes.h"
@@ -26,38 +25,22 @@ bool is_about_constraint(const Error& error) {
 
 }  // namespace
 
-void log_end(RequestId id, const Error& error) {
-  const ErrorRow& row = error_row(error.code);
-  constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info,
-                                                   spdlog::level::warn, spdlog::level::err};
-  spdlog::log(kLevels[static_cast<size_t>(row.log_level)], "request {}: {}: {}", hex16(id), row.name,
-              error.message);
-}
-
 Completion::Completion(Exchange& exchange, const ApiParts& parts, CompletionSpec spec)
     : exchange_(exchange),
       serving_(parts.serving),
       metrics_(parts.metrics),
-      log_(parts.log),
+      life_(exchange, parts, spec.request, spec.timeout_ns),
       shape_(std::move(spec.shape)),
       keep_alive_ms_(parts.options.keep_alive_ms),
       answer_bytes_max_(parts.options.answer_bytes_max),
-      timeout_ns_(spec.timeout_ns.value_or(parts.options.request_timeout_ns)),
       prompts_(spec.prompts.size()),
       generated_choices_(spec.request.generation.choices),
       choices_(prompts_ * generated_choices_),
       requests_(parts.serving, *this) {
-  status_.client = spec.request.client;
-  status_.endpoint = spec.request.endpoint;
-  status_.model = spec.request.model;
-  status_.service_class = spec.request.service_class;
-  status_.created_unix = unix_seconds();
-  status_.started_ns = monotonic_ns();
   start(std::move(spec.request), std::move(spec.prompts), spec.seed_given);
-  if (const auto row = parts.serving.request(status_.id)) status_.service_class = row->service_class;
-  exchange_.set_request_id(status_.id);
-  text_.emplace(shape_, status_.id, status_.created_unix, status_.service_class);
-  log_.add(status_.id, *this);
+  life_.begin(requests_.id(0), *this);
+  const AnswerStatus& begun = life_.status();
+  text_.emplace(shape_, begun.id, begun.created_unix, begun.service_class);
 }
 
 // Each prompt as a request of its own. Equal prompts get different answers, unless the client names the seed:
@@ -70,28 +53,18 @@ void Completion::start(RequestSpec request, std::vector<ipc::Prompt> prompts, bo
     requests_.start(std::move(one));
     if (!seed_given) ++request.generation.seed;
   }
-  status_.id = requests_.id(0);
 }
 
 Completion::~Completion() {
-  if (ended_) return;
-  metrics_.count_failed(Code::kCancelled, seconds_since_start());
-  end(AnswerState::kCancelled, Error{Code::kCancelled, "the client left"});
-}
-
-double Completion::seconds_since_start() const {
-  return seconds(monotonic_ns() - status_.started_ns);
+  life_.leave(status());
 }
 
 void Completion::on_accepted(size_t, const ipc::Accepted& event) {
-  const uint64_t now_ns = monotonic_ns();
-  metrics_.count_accepted(status_.service_class, seconds(now_ns - status_.started_ns), event.prompt_tokens);
-  status_.usage.prompt_tokens += event.prompt_tokens;
-  status_.usage.cached_tokens += event.cached_tokens;
+  life_.count_accepted(event);
   if (shape_.reads_tool_calls) begin_reading_calls();
   if (!all_accepted()) return;
-  last_event_ns_ = status_.accepted_ns = now_ns;
-  status_.state = AnswerState::kRunning;
+  life_.run();
+  last_event_ns_ = monotonic_ns();
   if (!shape_.stream) return;
   exchange_.start_stream({.content_type = "text/event-stream; charset=utf-8",
                           .fields = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
@@ -99,7 +72,7 @@ void Completion::on_accepted(size_t, const ipc::Accepted& event) {
 
 // How the model writes its calls is known at the latest when one of its runners has accepted the prompt.
 void Completion::begin_reading_calls() {
-  const auto model = find_model(serving_, status_.model);
+  const auto model = find_model(serving_, life_.status().model);
   if (!model || !model->facts) return;
   const ToolCallFormat format = tool_call_format(model->facts->chat_template);
   for (Choice& choice : choices_) choice.reader = ToolCallReader(format);
@@ -144,10 +117,7 @@ Error Completion::too_large() const {
 
 void Completion::observe_delta(Choice& choice, uint32_t tokens) {
   const uint64_t now_ns = monotonic_ns();
-  if (status_.first_token_ns == 0 && tokens != 0) {
-    status_.first_token_ns = now_ns;
-    metrics_.observe_first_token(status_.service_class, seconds(now_ns - status_.started_ns));
-  }
+  if (tokens != 0) life_.note_first_token();
   if (choice.last_token_ns == 0) {
     metrics_.count_tokens(tokens);
   } else {
@@ -172,9 +142,7 @@ void Completion::on_finished(size_t prompt, const ipc::Finished& event) {
   }
   const bool all_ended = prompts_ended_ == prompts_;
   if (all_ended) {
-    status_.usage = ended_usage_;
-    metrics_.observe_whole(seconds_since_start());
-    end(AnswerState::kFinished, std::nullopt);
+    life_.finish(status());
   }
   if (shape_.stream) {
     exchange_.wake();
@@ -184,43 +152,27 @@ void Completion::on_finished(size_t prompt, const ipc::Finished& event) {
 }
 
 void Completion::on_refused(const Refusal& refusal) {
-  ended_ = true;
-  log_.drop(status_.id);
-  const ErrorDetails details = refusal_details(refusal);
-  metrics_.count_refused(status_.service_class,
-                         details.reason.empty() ? error_row(refusal.error.code).name : details.reason);
-  log_end(status_.id, refusal.error);
-  exchange_.respond(error_response(refusal.error, details));
+  life_.refuse(refusal);
 }
 
 void Completion::on_failed(const Error& error) {
-  end(error.code == Code::kCancelled ? AnswerState::kCancelled : AnswerState::kFailed, error);
-  metrics_.count_failed(error.code, seconds_since_start());
-  log_end(status_.id, error);
+  life_.fail(error, status());
   if (all_accepted() && shape_.stream) {
     failure_ = error;
     exchange_.wake();
     return;
   }
-  ErrorDetails details = failure_details(error, status_.service_class);
-  if (is_about_constraint(error)) details.param = shape_.constraint_param;
-  exchange_.respond(error_response(error, details));
-}
-
-void Completion::end(AnswerState state, const std::optional<Error>& error) {
-  ended_ = true;
-  status_.state = state;
-  status_.error = error;
-  status_.ended_ns = monotonic_ns();
-  log_.end(status());
+  life_.respond_failure(error, is_about_constraint(error) ? shape_.constraint_param : "");
 }
 
 AnswerStatus Completion::status() const {
-  AnswerStatus status = status_;
+  AnswerStatus status = life_.status();
+  status.finish_reasons.clear();
   for (const Choice& choice : choices_) {
     status.finish_reasons.push_back(choice.finish);
     if (prompts_ended_ != prompts_) status.usage.completion_tokens += choice.tokens;
   }
+  if (prompts_ended_ == prompts_) status.usage = ended_usage_;
   return status;
 }
 
@@ -243,13 +195,13 @@ bool Completion::produce(std::string& out) {
   if (out.size() != old_bytes) last_event_ns_ = monotonic_ns();
   if (failure_) {
     out += "event: error\ndata: ";
-    append_error_json(out, *failure_, failure_details(*failure_, status_.service_class));
+    append_error_json(out, *failure_, failure_details(*failure_, life_.status().service_class));
     out += "\n\n";
-  } else if (ended_) {
-    if (shape_.include_usage) text_->append_usage_event(out, status_.usage);
+  } else if (life_.ended()) {
+    if (shape_.include_usage) text_->append_usage_event(out, life_.status().usage);
     out += "data: [DONE]\n\n";
   }
-  return ended_;
+  return life_.ended();
 }
 
 // All that came since the last time goes into one event.
@@ -280,7 +232,7 @@ void Completion::produce_choice(std::string& out, size_t index) {
 // "id: <request>:<t0>.<t1>": from where a client that lost its connection would go on.
 void Completion::append_id(std::string& out) const {
   out += "id: ";
-  append_hex16(out, status_.id);
+  append_hex16(out, life_.status().id);
   char separator = ':';
   for (const Choice& choice : choices_) {
     out += separator;
@@ -291,11 +243,8 @@ void Completion::append_id(std::string& out) const {
 }
 
 void Completion::tick(uint64_t now_ns) {
-  if (ended_) return;
-  if (timeout_ns_ != 0 && now_ns >= status_.started_ns + timeout_ns_) {
-    return give_up({Code::kRequestTimeout,
-                    fmt::format("the answer took longer than {} ms", timeout_ns_ / kMillisecond_ns)});
-  }
+  if (life_.ended()) return;
+  if (auto overdue = life_.overdue(now_ns)) return give_up(std::move(*overdue));
   const bool silent = now_ns >= last_event_ns_ + keep_alive_ms_ * kMillisecond_ns;
   if (!all_accepted() || !shape_.stream || !silent) return;
   keep_alive_due_ = true;
@@ -321,7 +270,7 @@ void Completion::respond_whole() {
       release(choice);
     }
   }
-  text_->end_whole(response.body, status_.usage);
+  text_->end_whole(response.body, life_.status().usage);
   exchange_.respond(std::move(response));
 }
 

@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/api/answer_log.h"
+#include "daemon/api/answer_life.h"
 #include "daemon/api/answer_text.h"
 #include "daemon/api/choice.h"
 #include "daemon/api/completion_spec.h"
@@ -60,22 +60,18 @@ class Completion final : public Responder, private RequestGroup::Listener, priva
   void release(Choice& choice);
   void give_up(Error error);
   Error too_large() const;
-  void end(AnswerState state, const std::optional<Error>& error);
   void respond_whole();
-  double seconds_since_start() const;
   bool all_accepted() const { return requests_.accepted() == prompts_; }
 
   Exchange& exchange_;
   Serving& serving_;
   Metrics& metrics_;
-  AnswerLog& log_;
+  AnswerLife life_;
   const CompletionShape shape_;
   const uint64_t keep_alive_ms_;
   const size_t answer_bytes_max_;
-  const uint64_t timeout_ns_;  // 0: none
   const size_t prompts_;
   const size_t generated_choices_;  // of each prompt
-  AnswerStatus status_;             // without the choices' part
   uint64_t last_event_ns_ = 0;
   std::optional<AnswerText> text_;
   std::vector<Choice> choices_;  // prompt by prompt
@@ -83,7 +79,6 @@ class Completion final : public Responder, private RequestGroup::Listener, priva
   size_t prompts_ended_ = 0;
   ipc::Usage ended_usage_;        // of the prompts that have ended
   std::optional<Error> failure_;  // after the 200
-  bool ended_ = false;
   bool roles_told_ = false;
   bool keep_alive_due_ = false;
   RequestGroup requests_;  // the last member: the first to go

@@ -17,36 +17,21 @@ namespace deepserve::daemon {
 Embeddings::Embeddings(Exchange& exchange, const ApiParts& parts, EmbeddingSpec spec)
     : exchange_(exchange),
       metrics_(parts.metrics),
-      log_(parts.log),
-      timeout_ns_(spec.timeout_ns.value_or(parts.options.request_timeout_ns)),
+      life_(exchange, parts, spec.request, spec.timeout_ns),
       answer_bytes_max_(parts.options.answer_bytes_max),
       spec_(std::move(spec)),
       vectors_(spec_.inputs.size()),
       requests_(parts.serving, *this) {
-  status_.client = spec_.request.client;
-  status_.endpoint = spec_.request.endpoint;
-  status_.model = spec_.request.model;
-  status_.service_class = spec_.request.service_class;
-  status_.created_unix = unix_seconds();
-  status_.started_ns = monotonic_ns();
+  const uint64_t started_ns = life_.status().started_ns;
   if (const uint64_t deadline_ns = spec_.request.deadline_ns; deadline_ns != 0) {
-    deadline_after_ns_ = std::max(deadline_ns, status_.started_ns + 1) - status_.started_ns;
+    deadline_after_ns_ = std::max(deadline_ns, started_ns + 1) - started_ns;
   }
   start_some();
-  status_.id = requests_.id(0);
-  if (const auto row = parts.serving.request(status_.id)) status_.service_class = row->service_class;
-  exchange_.set_request_id(status_.id);
-  log_.add(status_.id, *this);
+  life_.begin(requests_.id(0), *this);
 }
 
 Embeddings::~Embeddings() {
-  if (ended_) return;
-  metrics_.count_failed(Code::kCancelled, seconds_since_start());
-  end(AnswerState::kCancelled, Error{Code::kCancelled, "the client left"});
-}
-
-double Embeddings::seconds_since_start() const {
-  return static_cast<double>(monotonic_ns() - status_.started_ns) / static_cast<double>(kSecond_ns);
+  life_.leave(status());
 }
 
 void Embeddings::start_some() {
@@ -60,15 +45,8 @@ void Embeddings::start_some() {
 }
 
 void Embeddings::on_accepted(size_t, const ipc::Accepted& event) {
-  const uint64_t now_ns = monotonic_ns();
-  metrics_.count_accepted(status_.service_class,
-                          static_cast<double>(now_ns - status_.started_ns) / static_cast<double>(kSecond_ns),
-                          event.prompt_tokens);
-  status_.usage.prompt_tokens += event.prompt_tokens;
-  status_.usage.cached_tokens += event.cached_tokens;
-  if (requests_.accepted() < spec_.inputs.size()) return;
-  status_.accepted_ns = now_ns;
-  status_.state = AnswerState::kRunning;
+  life_.count_accepted(event);
+  if (requests_.accepted() == spec_.inputs.size()) life_.run();
 }
 
 void Embeddings::on_embedding(size_t input, const ipc::Embedding& event) {
@@ -95,19 +73,12 @@ void Embeddings::on_finished(size_t input, const ipc::Finished& event) {
     return give_up({Code::kInternal, "the runner ended an input without its vector"});
   }
   if (inputs_ended_ < spec_.inputs.size()) return start_some();
-  metrics_.observe_whole(seconds_since_start());
-  end(AnswerState::kFinished, std::nullopt);
+  life_.finish(status());
   respond();
 }
 
 void Embeddings::on_refused(const Refusal& refusal) {
-  ended_ = true;
-  log_.drop(status_.id);
-  const ErrorDetails details = refusal_details(refusal);
-  metrics_.count_refused(status_.service_class,
-                         details.reason.empty() ? error_row(refusal.error.code).name : details.reason);
-  log_end(status_.id, refusal.error);
-  exchange_.respond(error_response(refusal.error, details));
+  life_.refuse(refusal);
 }
 
 void Embeddings::on_failed(const Error& error) {
@@ -120,26 +91,12 @@ void Embeddings::cancel() {
 
 void Embeddings::give_up(const Error& error, const std::string& param) {
   requests_.forget_all();
-  end(error.code == Code::kCancelled ? AnswerState::kCancelled : AnswerState::kFailed, error);
-  metrics_.count_failed(error.code, seconds_since_start());
-  log_end(status_.id, error);
-  ErrorDetails details = failure_details(error, status_.service_class);
-  details.param = param;
-  exchange_.respond(error_response(error, details));
-}
-
-void Embeddings::end(AnswerState state, const std::optional<Error>& error) {
-  ended_ = true;
-  status_.state = state;
-  status_.error = error;
-  status_.ended_ns = monotonic_ns();
-  log_.end(status_);
+  life_.fail(error, status());
+  life_.respond_failure(error, param);
 }
 
 void Embeddings::tick(uint64_t now_ns) {
-  if (ended_ || timeout_ns_ == 0 || now_ns < status_.started_ns + timeout_ns_) return;
-  give_up({Code::kRequestTimeout,
-           fmt::format("the answer took longer than {} ms", timeout_ns_ / kMillisecond_ns)});
+  if (const auto overdue = life_.overdue(now_ns)) give_up(*overdue);
 }
 
 void Embeddings::respond() {
@@ -151,9 +108,9 @@ void Embeddings::respond() {
     json.key("embedding").raw(vectors_[i]).end_object();
     vectors_[i] = std::string();
   }
-  json.end_list().member("model", status_.model).key("usage").begin_object();
-  json.member("prompt_tokens", status_.usage.prompt_tokens)
-      .member("total_tokens", status_.usage.prompt_tokens)
+  json.end_list().member("model", life_.status().model).key("usage").begin_object();
+  json.member("prompt_tokens", life_.status().usage.prompt_tokens)
+      .member("total_tokens", life_.status().usage.prompt_tokens)
       .end_object()
       .end_object();
   response.body += '\n';

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/api/answer_log.h"
+#include "daemon/api/answer_life.h"
 #include "daemon/api/embedding_spec.h"
 #include "daemon/api/request_group.h"
 #include "daemon/http/exchange.h"
@@ -40,27 +40,22 @@ class Embeddings final : public Responder, private RequestGroup::Listener, priva
   void on_refused(const Refusal& refusal) override;
   void on_failed(const Error& error) override;
   // RunningAnswer
-  AnswerStatus status() const override { return status_; }
+  AnswerStatus status() const override { return life_.status(); }
   void cancel() override;
 
   void start_some();
   void give_up(const Error& error, const std::string& param = {});
-  void end(AnswerState state, const std::optional<Error>& error);
   void respond();
-  double seconds_since_start() const;
 
   Exchange& exchange_;
   Metrics& metrics_;
-  AnswerLog& log_;
-  const uint64_t timeout_ns_;  // 0: none
+  AnswerLife life_;
   const size_t answer_bytes_max_;
-  EmbeddingSpec spec_;              // its inputs go to Serving one after the other
-  uint64_t deadline_after_ns_ = 0;  // an input's start; 0: the class's default
-  AnswerStatus status_;
+  EmbeddingSpec spec_;                // its inputs go to Serving one after the other
+  uint64_t deadline_after_ns_ = 0;    // an input's start; 0: the class's default
   std::vector<std::string> vectors_;  // [inputs], as text
   size_t held_bytes_ = 0;             // of all vectors
   size_t inputs_ended_ = 0;
-  bool ended_ = false;
   RequestGroup requests_;  // the last member: the first to go
 };
 

@@ -25,7 +25,4 @@ void add_health_routes(Router& router, Serving& serving, Metrics& metrics, const
 // Of the one who asks: ApiOptions::client_name, or what it says of a peer without it.
 std::string client_name(const Peer& peer, const ApiOptions& options);
 
-// One line on why a request ended, at its error's level.
-void log_end(RequestId id, const Error& error);
-
 }  // namespace deepserve::daemon

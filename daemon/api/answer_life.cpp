@@ -1,0 +1,119 @@
+#include "daemon/api/answer_life.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/api/routes.h"
+#include "daemon/http/json_text.h"
+#include "ipc/base/clock.h"
+
+namespace deepserve::daemon {
+namespace {
+
+double seconds(uint64_t ns) {
+  return static_cast<double>(ns) / static_cast<double>(kSecond_ns);
+}
+
+void log_end(RequestId id, const Error& error) {
+  const ErrorRow& row = error_row(error.code);
+  constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info,
+                                                   spdlog::level::warn, spdlog::level::err};
+  spdlog::log(kLevels[static_cast<size_t>(row.log_level)], "request {}: {}: {}", hex16(id), row.name,
+              error.message);
+}
+
+}  // namespace
+
+AnswerLife::AnswerLife(Exchange& exchange, const ApiParts& parts, const RequestSpec& request,
+                       std::optional<uint64_t> timeout_ns)
+    : exchange_(exchange),
+      serving_(parts.serving),
+      metrics_(parts.metrics),
+      log_(parts.log),
+      timeout_ns_(timeout_ns.value_or(parts.options.request_timeout_ns)) {
+  status_.client = request.client;
+  status_.endpoint = request.endpoint;
+  status_.model = request.model;
+  status_.service_class = request.service_class;
+  status_.created_unix = unix_seconds();
+  status_.started_ns = monotonic_ns();
+}
+
+double AnswerLife::seconds_since_start() const {
+  return seconds(monotonic_ns() - status_.started_ns);
+}
+
+void AnswerLife::begin(RequestId id, RunningAnswer& answer) {
+  status_.id = id;
+  if (const auto row = serving_.request(id)) status_.service_class = row->service_class;
+  exchange_.set_request_id(id);
+  log_.add(id, answer);
+}
+
+void AnswerLife::count_accepted(const ipc::Accepted& event) {
+  metrics_.count_accepted(status_.service_class, seconds_since_start(), event.prompt_tokens);
+  status_.usage.prompt_tokens += event.prompt_tokens;
+  status_.usage.cached_tokens += event.cached_tokens;
+}
+
+void AnswerLife::run() {
+  status_.accepted_ns = monotonic_ns();
+  status_.state = AnswerState::kRunning;
+}
+
+void AnswerLife::note_first_token() {
+  if (status_.first_token_ns != 0) return;
+  status_.first_token_ns = monotonic_ns();
+  metrics_.observe_first_token(status_.service_class, seconds(status_.first_token_ns - status_.started_ns));
+}
+
+void AnswerLife::refuse(const Refusal& refusal) {
+  ended_ = true;
+  log_.drop(status_.id);
+  const ErrorDetails details = refusal_details(refusal);
+  metrics_.count_refused(status_.service_class,
+                         details.reason.empty() ? error_row(refusal.error.code).name : details.reason);
+  log_end(status_.id, refusal.error);
+  exchange_.respond(error_response(refusal.error, details));
+}
+
+void AnswerLife::finish(AnswerStatus last) {
+  metrics_.observe_whole(seconds_since_start());
+  end(AnswerState::kFinished, std::nullopt, std::move(last));
+}
+
+void AnswerLife::fail(const Error& error, AnswerStatus last) {
+  end(error.code == Code::kCancelled ? AnswerState::kCancelled : AnswerState::kFailed, error,
+      std::move(last));
+  metrics_.count_failed(error.code, seconds_since_start());
+  log_end(status_.id, error);
+}
+
+void AnswerLife::leave(AnswerStatus last) {
+  if (ended_) return;
+  metrics_.count_failed(Code::kCancelled, seconds_since_start());
+  end(AnswerState::kCancelled, Error{Code::kCancelled, "the client left"}, std::move(last));
+}
+
+void AnswerLife::respond_failure(const Error& error, const std::string& param) {
+  ErrorDetails details = failure_details(error, status_.service_class);
+  details.param = param;
+  exchange_.respond(error_response(error, details));
+}
+
+std::optional<Error> AnswerLife::overdue(uint64_t now_ns) const {
+  if (ended_ || timeout_ns_ == 0 || now_ns < status_.started_ns + timeout_ns_) return std::nullopt;
+  return Error{Code::kRequestTimeout,
+               fmt::format("the answer took longer than {} ms", timeout_ns_ / kMillisecond_ns)};
+}
+
+void AnswerLife::end(AnswerState state, const std::optional<Error>& error, AnswerStatus last) {
+  ended_ = true;
+  last.state = state;
+  last.error = error;
+  last.ended_ns = monotonic_ns();
+  status_ = last;
+  log_.end(std::move(last));
+}
+
+}  // namespace deepserve::daemon
