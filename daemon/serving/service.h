@@ -122,9 +122,8 @@ class Service final : public Serving, private RunnerOwner {
 
   // service_messages.cpp
   Record* find(const Runner& runner, RequestId id);
-  bool on_accepted(Runner& runner, std::span<const std::byte> body);
-  bool on_delta(Runner& runner, std::span<const std::byte> body);
-  bool on_embedding(Runner& runner, std::span<const std::byte> body);
+  template <typename Event, typename Hear, typename Tell>
+  bool on_progress(Runner& runner, std::span<const std::byte> body, RequestEvent kind, Hear hear, Tell tell);
   bool on_finished(Runner& runner, std::span<const std::byte> body);
   bool on_failed(Runner& runner, std::span<const std::byte> body);
   bool on_answer(Runner& runner, std::span<const std::byte> body);

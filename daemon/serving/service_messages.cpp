@@ -12,15 +12,35 @@ Service::Record* Service::find(const Runner& runner, RequestId id) {
   return found != records_.end() && found->second->runner == &runner ? found->second.get() : nullptr;
 }
 
+// An event of a request that goes on: `hear` judges it, `tell` passes on what is news.
+template <typename Event, typename Hear, typename Tell>
+bool Service::on_progress(Runner& runner, std::span<const std::byte> body, RequestEvent kind, Hear hear,
+                          Tell tell) {
+  auto event = Event::decode(body);
+  if (!event) return false;
+  auto* record = find(runner, event->request);
+  if (record == nullptr) return true;
+  const auto cell = request_cell(record->state, kind);
+  if (cell.rule == RequestRule::kImpossible) return false;
+  record->state = cell.next;
+  if (cell.rule != RequestRule::kTell) return true;
+  const Heard heard = (record->progress.*hear)(*event);
+  if (heard == Heard::kNews) (record->sink->*tell)(*event);
+  return heard != Heard::kLie;
+}
+
 bool Service::on_message(RunnerLink& link, ipc::MessageType type, std::span<const std::byte> body) {
   auto& runner = runner_of(link);
   switch (type) {
     case ipc::MessageType::kDelta:
-      return on_delta(runner, body);
-    case ipc::MessageType::kEmbedding:
-      return on_embedding(runner, body);
+      return on_progress<ipc::Delta>(runner, body, RequestEvent::kDelta, &RequestProgress::on_delta,
+                                     &ResponseSink::on_delta);
+    case ipc::MessageType::kEmbedding:  // to the request's life what the first token is to others'
+      return on_progress<ipc::Embedding>(runner, body, RequestEvent::kDelta, &RequestProgress::on_embedding,
+                                         &ResponseSink::on_embedding);
     case ipc::MessageType::kAccepted:
-      return on_accepted(runner, body);
+      return on_progress<ipc::Accepted>(runner, body, RequestEvent::kAccept, &RequestProgress::on_accepted,
+                                        &ResponseSink::on_accepted);
     case ipc::MessageType::kFinished:
       return on_finished(runner, body);
     case ipc::MessageType::kFailed:
@@ -30,48 +50,6 @@ bool Service::on_message(RunnerLink& link, ipc::MessageType type, std::span<cons
     default:
       return false;
   }
-}
-
-bool Service::on_accepted(Runner& runner, std::span<const std::byte> body) {
-  const auto event = ipc::Accepted::decode(body);
-  if (!event) return false;
-  auto* record = find(runner, event->request);
-  if (record == nullptr) return true;
-  const auto cell = request_cell(record->state, RequestEvent::kAccept);
-  if (cell.rule == RequestRule::kImpossible) return false;
-  record->state = cell.next;
-  if (cell.rule != RequestRule::kTell) return true;
-  if (record->progress.on_accepted(*event) == Heard::kNews) record->sink->on_accepted(*event);
-  return true;
-}
-
-bool Service::on_delta(Runner& runner, std::span<const std::byte> body) {
-  auto event = ipc::Delta::decode(body);
-  if (!event) return false;
-  auto* record = find(runner, event->request);
-  if (record == nullptr) return true;
-  const auto cell = request_cell(record->state, RequestEvent::kDelta);
-  if (cell.rule == RequestRule::kImpossible) return false;
-  record->state = cell.next;
-  if (cell.rule != RequestRule::kTell) return true;
-  const auto heard = record->progress.on_delta(*event);
-  if (heard == Heard::kNews) record->sink->on_delta(*event);
-  return heard != Heard::kLie;
-}
-
-// To the request's life it is what the first token is to others.
-bool Service::on_embedding(Runner& runner, std::span<const std::byte> body) {
-  const auto event = ipc::Embedding::decode(body);
-  if (!event) return false;
-  auto* record = find(runner, event->request);
-  if (record == nullptr) return true;
-  const auto cell = request_cell(record->state, RequestEvent::kDelta);
-  if (cell.rule == RequestRule::kImpossible) return false;
-  record->state = cell.next;
-  if (cell.rule != RequestRule::kTell) return true;
-  const auto heard = record->progress.on_embedding(*event);
-  if (heard == Heard::kNews) record->sink->on_embedding(*event);
-  return heard != Heard::kLie;
 }
 
 bool Service::on_finished(Runner& runner, std::span<const std::byte> body) {
