@@ -42,6 +42,7 @@ Failure failure_from_answer(const HttpHead& head, std::string_view body) {
   const std::string message = fmt::format("the daemon answered with HTTP status {}", head.status);
   Failure failure = failure_from(body, code_from_status(head.status), message);
   if (head.retry_after_ms) failure.retry_after_ms = head.retry_after_ms;
+  failure.retry_is_useless = head.retry_is_useless;
   return failure;
 }
 

@@ -121,6 +121,7 @@ Result<HttpHead> HttpExchange::read_head() {
     const auto seconds = parse_number(message["Retry-After"]);
     if (seconds && *seconds <= kSeconds_max) head.retry_after_ms = *seconds * 1000;
   }
+  head.retry_is_useless = message["x-should-retry"] == "false";
   return head;
 }
 

@@ -22,6 +22,7 @@ struct HttpRequest {
 struct HttpHead {
   unsigned status = 0;
   std::optional<uint64_t> retry_after_ms;  // of retry-after-ms, else of Retry-After
+  bool retry_is_useless = false;           // x-should-retry: false
   std::string request_id;                  // X-Request-Id; empty: none
 };
 

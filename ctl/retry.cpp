@@ -14,7 +14,8 @@ RetrySchedule::RetrySchedule(RetryPolicy policy, std::function<double()> unit_ra
 
 std::optional<double> RetrySchedule::next_wait_s(const Failure& failure) {
   const Code code = failure.error.code;
-  if (!error_row(code).retryable || code == Code::kUnreachable) return std::nullopt;
+  if (!error_row(code).retryable || failure.retry_is_useless || code == Code::kUnreachable)
+    return std::nullopt;
   if (repetitions_ + 1 >= policy_.tries_max) return std::nullopt;
   double wait_s = 0;
   if (failure.retry_after_ms) {

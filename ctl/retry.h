@@ -2,8 +2,9 @@
 //
 // Pure: randomness and waiting are given by the caller.
 // Tried again: answers whose row in the error table says that the same request may succeed later (503, 502,
-// 408). Not tried again: a daemon that cannot be reached. Under systemd its sockets exist while it starts, so
-// a refused connection means that nobody will listen soon, and a script wants to hear that at once.
+// 408), unless the answer says that it would not. Not tried again: a daemon that cannot be reached. Under
+// systemd its sockets exist while it starts, so a refused connection means that nobody will listen soon, and
+// a script wants to hear that at once.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@ namespace deepserve::ctl {
 struct Failure {
   Error error;
   std::optional<uint64_t> retry_after_ms;
+  bool retry_is_useless = false;  // the daemon said that the same request would fail the same way
 };
 
 struct RetryPolicy {

@@ -43,6 +43,14 @@ TEST(ErrorBody, TheHeaderSaysWhenToRetryElseTheBody) {
             250u);
 }
 
+TEST(ErrorBody, TheHeaderSaysWhetherToRetryAtAll) {
+  HttpHead head;
+  head.status = 408;
+  EXPECT_FALSE(failure_from_answer(head, "").retry_is_useless);
+  head.retry_is_useless = true;
+  EXPECT_TRUE(failure_from_answer(head, "").retry_is_useless);
+}
+
 TEST(ErrorBody, NonsenseInTheBodyIsNoRetryTime) {
   for (const char* value : {"-1", "1e300", "\"soon\"", "null", "[]"}) {
     const std::string body = fmt::format(R"({{"error":{{"message":"m","retry_after_ms":{}}}}})", value);

@@ -8,7 +8,7 @@ namespace deepserve::ctl {
 namespace {
 
 Failure refused(std::optional<uint64_t> retry_after_ms = std::nullopt) {
-  return {Error{Code::kServerOverloaded, "full"}, retry_after_ms};
+  return {.error = {Code::kServerOverloaded, "full"}, .retry_after_ms = retry_after_ms};
 }
 
 // Runs an attempt that always fails with `failure` and returns the waits between its tries.
@@ -52,6 +52,13 @@ TEST(Retry, EveryCodeIsRetriedAsItsTableRowSaysButUnreachable) {
     const bool retried = schedule.next_wait_s({Error{code, ""}, std::nullopt}).has_value();
     EXPECT_EQ(retried, error_row(code).retryable && code != Code::kUnreachable) << error_row(code).name;
   }
+}
+
+TEST(Retry, WhatTheDaemonCallsUselessIsNotRepeated) {
+  Failure timeout{.error = {Code::kRequestTimeout, "too long"}, .retry_after_ms = {}};
+  EXPECT_EQ(waits_of({}, timeout, 0).size(), 4u);
+  timeout.retry_is_useless = true;
+  EXPECT_TRUE(waits_of({}, timeout, 0).empty());
 }
 
 TEST(Retry, SuccessAfterARefusalEndsTheTries) {
