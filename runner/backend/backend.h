@@ -17,6 +17,8 @@
 
 namespace deepserve::runner {
 
+class Collective;
+
 using ipc::TokenId;
 using BlockId = uint32_t;
 
@@ -65,6 +67,9 @@ struct BackendOptions {
   uint32_t threads = 1;
   uint32_t batch_tokens_max = 512;
   std::string isa;  // "": the best this CPU has; "scalar", "avx2" or "avx512" to force one
+  // Set: this process has one rank's part of the model, and kv_bytes are the whole group's. Outlives the
+  // backend.
+  Collective* collective = nullptr;
   std::function<void(uint64_t bytes_loaded)> on_bytes_loaded;  // may be empty
 };
 

@@ -7,20 +7,31 @@
 #include "kernels/cpu/thread_pool.h"
 #include "runner/backend/cpu_forward.h"
 #include "runner/backend/kv_cache.h"
+#include "runner/backend/shard.h"
+#include "runner/collective/collective.h"
 
 namespace deepserve::runner {
 namespace {
 
 using kernels::kBlockTokens;
 
-BackendInfo describe(const CpuModel& model, const kernels::Kernels& kernels, const KvCache& cache,
+// What one rank computes with; a model that is not spread is the shard of rank 0 of 1.
+struct CpuShard {
+  ModelFiles files;
+  uint64_t content_hash;
+  ModelShard model;
+};
+
+BackendInfo describe(const CpuShard& shard, const kernels::Kernels& kernels, const KvCache& cache,
                      uint32_t batch_tokens_max) {
+  const ModelShard& model = shard.model;
   BackendInfo info;
   info.architecture = architecture_name(model.config.architecture);
   info.weights_type = kernels::weight_format(model.weights.main_type).name;
   info.isa = kernels.isa;
-  info.numerics_id = fmt::format("{:016x}-{}.{}-{}-{}-r1-cpu", model.content_hash, DEEPSERVE_VERSION,
-                                 kernels::kNumericsRevision, kernels.isa, KvCache::kElementName);
+  info.numerics_id =
+      fmt::format("{:016x}-{}.{}-{}-{}-r{}-cpu", shard.content_hash, DEEPSERVE_VERSION,
+                  kernels::kNumericsRevision, kernels.isa, KvCache::kElementName, model.share.ranks);
   info.weight_bytes = model.weights.size_bytes;
   info.parameters = model.weights.parameters;
   info.vocabulary = static_cast<uint32_t>(model.weights.embedding.rows);
@@ -34,12 +45,12 @@ BackendInfo describe(const CpuModel& model, const kernels::Kernels& kernels, con
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(CpuModel model, const kernels::Kernels& kernels, KvCache cache, const BackendOptions& options)
-      : model_(std::move(model)),
+  CpuBackend(CpuShard shard, const kernels::Kernels& kernels, KvCache cache, const BackendOptions& options)
+      : shard_(std::move(shard)),
         cache_(std::move(cache)),
-        info_(describe(model_, kernels, cache_, std::max(1u, options.batch_tokens_max))),
+        info_(describe(shard_, kernels, cache_, std::max(1u, options.batch_tokens_max))),
         threads_(options.threads),
-        forward_(model_.config, model_.weights, kernels, threads_, cache_, info_.batch_tokens_max) {
+        forward_(shard_.model, kernels, threads_, cache_, options.collective, info_.batch_tokens_max) {
     tokens_.reserve(info_.batch_tokens_max);
   }
 
@@ -47,7 +58,7 @@ class CpuBackend final : public Backend {
 
   Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits,
                     std::span<float> hidden) override {
-    TRY(model_.files.verify_unchanged());
+    TRY(shard_.files.verify_unchanged());
     tokens_.clear();
     size_t logits_rows = 0;
     size_t hidden_rows = 0;
@@ -56,10 +67,11 @@ class CpuBackend final : public Backend {
       logits_rows += entry.logits_rows;
       if (entry.hidden_rows) hidden_rows += entry.tokens.size();
     }
-    CHECK(logits.size() == logits_rows * info_.vocabulary);
+    const bool is_first = shard_.model.share.rank == 0;
+    CHECK(logits.size() == (is_first ? logits_rows * info_.vocabulary : 0));
     CHECK(hidden.size() == hidden_rows * info_.embedding);
-    if (!tokens_.empty()) forward_.run(tokens_, logits, hidden);
-    return {};
+    if (tokens_.empty()) return {};
+    return forward_.run(tokens_, logits, hidden);
   }
 
   void copy_block(BlockId from, BlockId to) override {
@@ -81,7 +93,7 @@ class CpuBackend final : public Backend {
     }
   }
 
-  CpuModel model_;
+  CpuShard shard_;
   KvCache cache_;
   BackendInfo info_;
   kernels::ThreadPool threads_;
@@ -98,8 +110,16 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendO
                 "this CPU or build has no kernels for \"{}\" (scalar, avx2 and avx512 are known)",
                 options.isa);
   }
-  TRY_ASSIGN(KvCache cache, KvCache::make(model.config, options.kv_bytes));
-  return std::make_unique<CpuBackend>(std::move(model), *kernels, std::move(cache), options);
+  Collective* ranks = options.collective;
+  TRY_ASSIGN(ModelShard shard, cut_model(model.config, std::move(model.weights), ranks ? ranks->rank() : 0,
+                                         ranks ? ranks->size() : 1));
+  // A block is spread over the ranks as the heads are: so kv_bytes is the group's, and all have as many
+  // blocks.
+  uint64_t kv_bytes = options.kv_bytes * shard.config.kv_heads / model.config.kv_heads;
+  if (options.kv_bytes != 0) kv_bytes = std::max<uint64_t>(kv_bytes, 1);  // 0 has a meaning of its own
+  TRY_ASSIGN(KvCache cache, KvCache::make(shard.config, kv_bytes));
+  CpuShard whole{std::move(model.files), model.content_hash, std::move(shard)};
+  return std::make_unique<CpuBackend>(std::move(whole), *kernels, std::move(cache), options);
 }
 
 }  // namespace deepserve::runner

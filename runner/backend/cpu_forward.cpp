@@ -19,29 +19,32 @@ constexpr size_t kElementwiseChunk = 4;
 
 }  // namespace
 
-CpuForward::CpuForward(const ModelConfig& config, const ModelWeights& weights,
-                       const kernels::Kernels& kernels, kernels::ThreadPool& threads, KvCache& cache,
-                       uint32_t tokens_max)
-    : config_(config),
-      weights_(weights),
+CpuForward::CpuForward(const ModelShard& model, const kernels::Kernels& kernels, kernels::ThreadPool& threads,
+                       KvCache& cache, Collective* collective, uint32_t tokens_max)
+    : config_(model.config),
+      weights_(model.weights),
       kernels_(kernels),
       threads_(threads),
       cache_(cache),
-      rope_(config, weights.rope_factors),
-      query_width_(size_t{config.heads} * config.head_dim),
-      kv_width_(size_t{config.kv_heads} * config.head_dim),
-      residual_(size_t{tokens_max} * config.embedding),
-      normalized_(size_t{tokens_max} * config.embedding),
+      rope_(config_, weights_.rope_factors),
+      ranks_(model.share, collective, tokens_max, config_.embedding),
+      query_width_(size_t{config_.heads} * config_.head_dim),
+      kv_width_(size_t{config_.kv_heads} * config_.head_dim),
+      attended_width_(model.share.attended.size()),
+      attended_begin_(model.share.heads.begin * config_.head_dim - model.share.attended.begin),
+      residual_(size_t{tokens_max} * config_.embedding),
+      normalized_(size_t{tokens_max} * config_.embedding),
       query_(tokens_max * query_width_),
       key_(tokens_max * kv_width_),
       value_(tokens_max * kv_width_),
-      attended_(tokens_max * query_width_),
-      gate_(size_t{tokens_max} * config.feed_forward),
-      up_(size_t{tokens_max} * config.feed_forward),
+      attended_(tokens_max * attended_width_),
+      gate_(size_t{tokens_max} * config_.feed_forward),
+      up_(size_t{tokens_max} * config_.feed_forward),
       cosines_(tokens_max * rope_.pairs()),
       sines_(tokens_max * rope_.pairs()) {}
 
-void CpuForward::run(std::span<const ForwardToken> tokens, std::span<float> logits, std::span<float> hidden) {
+Result<void> CpuForward::run(std::span<const ForwardToken> tokens, std::span<float> logits,
+                             std::span<float> hidden) {
   embed(tokens);
   for (uint32_t i = 0; i < config_.layers; ++i) {
     const LayerWeights& layer = weights_.layers[i];
@@ -52,12 +55,20 @@ void CpuForward::run(std::span<const ForwardToken> tokens, std::span<float> logi
     multiply(inputs, normalized_.data(), tokens.size(), false);
     rotate_and_store(tokens, i);
     attend(tokens, i);
-    const MatmulJob output[] = {{&layer.attention_output, &layer.attention_output_bias, residual_.data()}};
-    multiply(output, attended_.data(), tokens.size(), true);
-    feed_forward(tokens.size(), layer);
+    TRY(add_product(layer.attention_output, layer.attention_output_bias, attended_.data(), tokens.size()));
+    TRY(feed_forward(tokens.size(), layer));
   }
   write_hidden(tokens, hidden);
-  write_logits(tokens, logits);
+  return write_logits(tokens, logits);
+}
+
+// residual += weights * inputs + bias: of all ranks, where there are several.
+Result<void> CpuForward::add_product(const Matrix& weights, const std::vector<float>& bias,
+                                     const float* inputs, size_t tokens) {
+  const MatmulJob job{&weights, &bias, ranks_.alone() ? residual_.data() : ranks_.part()};
+  multiply({&job, 1}, inputs, tokens, ranks_.alone());
+  if (ranks_.alone()) return {};
+  return ranks_.add_parts({residual_.data(), tokens * config_.embedding});
 }
 
 void CpuForward::embed(std::span<const ForwardToken> tokens) {
@@ -157,13 +168,14 @@ void CpuForward::attend(std::span<const ForwardToken> tokens, uint32_t layer) {
       arguments.context = size_t{token.position} + 1;
       arguments.head_dim = head_dim;
       arguments.scale = scale;
-      arguments.out = &attended_[item * head_dim];
+      arguments.out = &attended_[item / config_.heads * attended_width_ + attended_begin_ +
+                                 item % config_.heads * head_dim];
       kernels_.attention(arguments);
     }
   });
 }
 
-void CpuForward::feed_forward(size_t tokens, const LayerWeights& layer) {
+Result<void> CpuForward::feed_forward(size_t tokens, const LayerWeights& layer) {
   normalize(tokens, layer.feed_forward_norm);
   const MatmulJob inputs[] = {{&layer.gate, &layer.gate_bias, gate_.data()},
                               {&layer.up, &layer.up_bias, up_.data()}};
@@ -172,8 +184,7 @@ void CpuForward::feed_forward(size_t tokens, const LayerWeights& layer) {
   threads_.parallel_for(tokens, kElementwiseChunk, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) kernels_.silu_multiply(&gate_[t * width], &up_[t * width], width);
   });
-  const MatmulJob output[] = {{&layer.down, &layer.down_bias, residual_.data()}};
-  multiply(output, gate_.data(), tokens, true);
+  return add_product(layer.down, layer.down_bias, gate_.data(), tokens);
 }
 
 void CpuForward::write_hidden(std::span<const ForwardToken> tokens, std::span<float> hidden) {
@@ -186,7 +197,7 @@ void CpuForward::write_hidden(std::span<const ForwardToken> tokens, std::span<fl
   }
 }
 
-void CpuForward::write_logits(std::span<const ForwardToken> tokens, std::span<float> logits) {
+Result<void> CpuForward::write_logits(std::span<const ForwardToken> tokens, std::span<float> logits) {
   const size_t width = config_.embedding;
   size_t rows = 0;
   for (size_t t = 0; t < tokens.size(); ++t) {
@@ -195,9 +206,19 @@ void CpuForward::write_logits(std::span<const ForwardToken> tokens, std::span<fl
                       &normalized_[rows * width]);
     ++rows;
   }
-  if (rows == 0) return;
-  const MatmulJob output[] = {{&weights_.output, nullptr, logits.data()}};
-  multiply(output, normalized_.data(), rows, false);
+  if (ranks_.alone()) {
+    const MatmulJob output{&weights_.output, nullptr, logits.data()};
+    if (rows != 0) multiply({&output, 1}, normalized_.data(), rows, false);
+    return {};
+  }
+  for (size_t begin = 0; begin < rows; begin += RankExchange::kLogitsRows) {
+    const size_t count = std::min(RankExchange::kLogitsRows, rows - begin);
+    const MatmulJob output{&weights_.output, nullptr, ranks_.logits_part()};
+    multiply({&output, 1}, &normalized_[begin * width], count, false);
+    const size_t vocabulary = logits.size() / rows;
+    TRY(ranks_.gather_logits(count, logits.subspan(begin * vocabulary, count * vocabulary)));
+  }
+  return {};
 }
 
 }  // namespace deepserve::runner

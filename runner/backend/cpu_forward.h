@@ -14,6 +14,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "runner/backend/backend.h"
 #include "runner/backend/kv_cache.h"
+#include "runner/backend/rank_exchange.h"
 #include "runner/backend/rope_table.h"
 #include "runner/model/model_config.h"
 #include "runner/model/model_weights.h"
@@ -31,13 +32,15 @@ struct ForwardToken {
 
 class CpuForward {
  public:
-  // All of these must outlive the object. Buffers for `tokens_max` tokens are allocated here, none later.
-  CpuForward(const ModelConfig& config, const ModelWeights& weights, const kernels::Kernels& kernels,
-             kernels::ThreadPool& threads, KvCache& cache, uint32_t tokens_max);
+  // All of these must outlive the object; `collective` is nullptr where one process has the whole model.
+  // Buffers for `tokens_max` tokens are allocated here, none later.
+  CpuForward(const ModelShard& model, const kernels::Kernels& kernels, kernels::ThreadPool& threads,
+             KvCache& cache, Collective* collective, uint32_t tokens_max);
 
   // Writes the tokens' keys and values to the cache; `logits`: [tokens that want them, vocabulary] and
-  // `hidden`: [tokens that want it, embedding], in order.
-  void run(std::span<const ForwardToken> tokens, std::span<float> logits, std::span<float> hidden);
+  // `hidden`: [tokens that want it, embedding], in order; `logits` is rank 0's alone. Errors are the
+  // collective's.
+  Result<void> run(std::span<const ForwardToken> tokens, std::span<float> logits, std::span<float> hidden);
 
  private:
   struct MatmulJob {
@@ -49,9 +52,11 @@ class CpuForward {
   void embed(std::span<const ForwardToken> tokens);
   void attend(std::span<const ForwardToken> tokens, uint32_t layer);
   void rotate_and_store(std::span<const ForwardToken> tokens, uint32_t layer);
-  void feed_forward(size_t tokens, const LayerWeights& layer);
+  Result<void> feed_forward(size_t tokens, const LayerWeights& layer);
+  Result<void> add_product(const kernels::Matrix& weights, const std::vector<float>& bias,
+                           const float* inputs, size_t tokens);
   void write_hidden(std::span<const ForwardToken> tokens, std::span<float> hidden);
-  void write_logits(std::span<const ForwardToken> tokens, std::span<float> logits);
+  Result<void> write_logits(std::span<const ForwardToken> tokens, std::span<float> logits);
   void prepare_head(float* head, const std::vector<float>& norm, size_t token) const;
   void normalize(size_t tokens, const std::vector<float>& weight);
   void multiply(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens, bool accumulate);
@@ -62,8 +67,11 @@ class CpuForward {
   kernels::ThreadPool& threads_;
   KvCache& cache_;
   RopeTable rope_;
-  size_t query_width_;  // heads * head_dim
-  size_t kv_width_;     // kv_heads * head_dim
+  RankExchange ranks_;
+  size_t query_width_;     // heads * head_dim
+  size_t kv_width_;        // kv_heads * head_dim
+  size_t attended_width_;  // columns of attention_output: the heads', and zeros up to a block's border
+  size_t attended_begin_;  // where the heads' begin
 
   // [tokens_max, ...]
   std::vector<float> residual_;    // [embedding]
@@ -71,7 +79,7 @@ class CpuForward {
   std::vector<float> query_;       // [heads, head_dim]
   std::vector<float> key_;         // [kv_heads, head_dim]
   std::vector<float> value_;       // [kv_heads, head_dim]
-  std::vector<float> attended_;    // [heads, head_dim]
+  std::vector<float> attended_;    // [attended_width_]
   std::vector<float> gate_;        // [feed_forward]
   std::vector<float> up_;          // [feed_forward]
   std::vector<float> cosines_;     // [pairs]

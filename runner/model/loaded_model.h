@@ -22,6 +22,10 @@ struct LoadedModel {
 // Opens `path` (a GGUF file, any shard of a split one, or a Hugging Face directory), checks all of it, looks
 // at every weight, builds the backend for `kind` "cpu". The files stay mapped as long as the backend lives.
 // kBadModelFile names file, tensor and offset; kNotSupported an unknown architecture or type.
+//
+// With options.collective: one rank's part, and only that in memory of its own; all ranks call it at once.
+// Rank 0 looks at the weights for all, and its backend leads the others (rank_group.h); theirs is for
+// follow_rank_0. An error has been told to the other ranks.
 Result<LoadedModel> load_model(const std::filesystem::path& path, const BackendOptions& options);
 
 // An error that a later part found in the file (tokeniser, chat template, warm-up), with the file's path

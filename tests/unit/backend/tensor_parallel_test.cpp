@@ -1,0 +1,201 @@
+// A model over several ranks computes what it computes alone, up to the order of sums; and the same bits from
+// run to run, whatever else is in the batch.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <thread>
+
+#include "runner/backend/rank_group.h"
+#include "runner/collective/shared_collective.h"
+#include "runner/model/loaded_model.h"
+#include "tests/unit/backend/sequence_runner.h"
+#include "tests/unit/kernels/random_weights.h"
+#include "tests/unit/model/temporary_file.h"
+#include "tests/unit/model/tiny_model.h"
+
+namespace deepserve::runner {
+namespace {
+
+using kernels::WeightType;
+
+BackendOptions small_options() {
+  BackendOptions options;
+  options.batch_tokens_max = 64;
+  options.kv_bytes = 4u << 20;
+  return options;
+}
+
+// The other ranks are threads of this process; each has its own part of the model.
+class ThreadedRanks {
+ public:
+  ThreadedRanks(const std::filesystem::path& path, uint32_t ranks) {
+    const auto memory = *ipc::GroupMemory::map(*ipc::create_group_memory({.ranks = ranks}), 1);
+    for (uint32_t rank = 1; rank < ranks; ++rank) {
+      threads_.emplace_back([=] {
+        const auto collective = *SharedCollective::join(memory, {.rank = rank});
+        BackendOptions options = small_options();
+        options.collective = collective.get();
+        auto loaded = load_model(path, options);
+        if (!loaded) return;  // rank 0 is told
+        const auto done = follow_rank_0(*loaded->backend, *collective);
+        EXPECT_TRUE(done) << done.error().message;
+      });
+    }
+    collective_ = *SharedCollective::join(memory, {.rank = 0});
+    BackendOptions options = small_options();
+    options.collective = collective_.get();
+    loaded_ = load_model(path, options);
+  }
+  ~ThreadedRanks() {
+    if (loaded_) loaded_->backend.reset();
+    for (auto& thread : threads_) thread.join();
+  }
+  const Result<LoadedModel>& loaded() const { return loaded_; }
+  Backend& backend() const { return *loaded_->backend; }
+
+ private:
+  std::vector<std::thread> threads_;
+  std::unique_ptr<SharedCollective> collective_;
+  Result<LoadedModel> loaded_ = fail(Code::kInternal, "not loaded");
+};
+
+TinyModel spreadable(WeightType type, const char* architecture = "llama") {
+  return {.seed = 7,
+          .architecture = architecture,
+          .type = type,
+          .layers = 2,
+          .embedding = 256,
+          .feed_forward = 512,
+          .heads = 8,
+          .kv_heads = 4,
+          .head_dim = 32,
+          .all_biases = std::string(architecture) == "llama"};
+}
+
+std::vector<TokenId> random_tokens(size_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<TokenId> tokens(count);
+  for (TokenId& token : tokens) token = random() % 50;
+  return tokens;
+}
+
+// The largest difference of a position over its largest logit.
+double difference(std::span<const float> actual, std::span<const float> expected, size_t vocabulary) {
+  EXPECT_EQ(actual.size(), expected.size());
+  double worst = 0;
+  for (size_t begin = 0; begin < expected.size(); begin += vocabulary) {
+    double largest = 0, apart = 0;
+    for (size_t i = begin; i < begin + vocabulary; ++i) {
+      largest = std::max(largest, std::abs(double{expected[i]}));
+      apart = std::max(apart, std::abs(double{actual[i]} - double{expected[i]}));
+    }
+    worst = std::max(worst, std::isfinite(apart) ? apart / largest : INFINITY);
+  }
+  return worst;
+}
+
+void expect_as_alone(const TinyModel& model, uint32_t ranks) {
+  const TemporaryFile file(model.gguf());
+  const auto tokens = random_tokens(40, 3);
+  auto alone = load_model(file.path(), small_options());
+  ASSERT_TRUE(alone) << alone.error().message;
+  const auto expected = *run_alone(*alone->backend, tokens);
+  const ThreadedRanks group(file.path(), ranks);
+  ASSERT_TRUE(group.loaded()) << group.loaded().error().message;
+  const auto actual = run_alone(group.backend(), tokens);
+  ASSERT_TRUE(actual) << actual.error().message;
+  EXPECT_LE(difference(*actual, expected, model.vocabulary), 1e-3);
+  EXPECT_NE(group.backend().info().numerics_id.find(fmt::format("-r{}-", ranks)), std::string::npos);
+  EXPECT_EQ(group.backend().info().blocks, alone->backend->info().blocks);
+}
+
+TEST(TensorParallel, LogitsAreThoseOfOneProcessInEveryFormat) {
+  for (const WeightType type : kernels::all_weight_types()) {
+    SCOPED_TRACE(kernels::weight_format(type).name);
+    expect_as_alone(spreadable(type), 2);
+  }
+}
+
+TEST(TensorParallel, LogitsAreThoseOfOneProcessInEveryArchitecture) {
+  for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
+    SCOPED_TRACE(architecture);
+    expect_as_alone(spreadable(WeightType::kF16, architecture), 2);
+  }
+}
+
+TEST(TensorParallel, LogitsAreThoseOfOneProcessOnUnevenRanks) {
+  expect_as_alone(spreadable(WeightType::kQ8_0), 3);
+  expect_as_alone(spreadable(WeightType::kF32), 4);
+  expect_as_alone({.seed = 8, .feed_forward = 43, .tied = true}, 2);
+}
+
+TEST(TensorParallel, ResultsAreBitEqualFromRunToRunHoweverThePromptIsCut) {
+  for (const WeightType type : {WeightType::kF16, WeightType::kQ8_0, WeightType::kQ4K}) {
+    SCOPED_TRACE(kernels::weight_format(type).name);
+    const TemporaryFile file(spreadable(type).gguf());
+    const auto tokens = random_tokens(50, 4);
+    std::vector<float> expected;
+    for (const size_t chunk : {1, 7, 50}) {
+      const ThreadedRanks group(file.path(), 2);
+      ASSERT_TRUE(group.loaded()) << group.loaded().error().message;
+      TestSequence sequence;
+      sequence.tokens = tokens;
+      sequence.blocks = {3, 1, 0, 2};
+      while (sequence.done < tokens.size()) {
+        const size_t count = std::min(chunk, tokens.size() - sequence.done);
+        const auto done = run_step(group.backend(), {&sequence, 1}, {&count, 1});
+        ASSERT_TRUE(done) << done.error().message;
+      }
+      if (expected.empty()) expected = sequence.logits;
+      ASSERT_EQ(std::memcmp(expected.data(), sequence.logits.data(), expected.size() * sizeof(float)), 0)
+          << "chunks of " << chunk;
+    }
+  }
+}
+
+TEST(TensorParallel, ACopiedBlockIsCopiedOnAllRanks) {
+  const TemporaryFile file(spreadable(WeightType::kF16).gguf());
+  const ThreadedRanks group(file.path(), 2);
+  ASSERT_TRUE(group.loaded());
+  TestSequence first;
+  first.tokens = random_tokens(20, 5);
+  first.blocks = {0, 1};
+  const size_t all = 20, some = 10;
+  ASSERT_TRUE(run_step(group.backend(), {&first, 1}, {&all, 1}));
+  group.backend().copy_block(0, 5);
+  TestSequence second;
+  second.tokens = first.tokens;
+  second.blocks = {5, 6};
+  second.done = 10;
+  ASSERT_TRUE(run_step(group.backend(), {&second, 1}, {&some, 1}));
+  const size_t half = first.logits.size() / 2;
+  EXPECT_EQ(std::memcmp(second.logits.data(), first.logits.data() + half, half * sizeof(float)), 0);
+}
+
+TEST(TensorParallel, HiddenStatesAreRank0sToGive) {
+  const TemporaryFile file(spreadable(WeightType::kF32).gguf());
+  const auto tokens = random_tokens(5, 6);
+  const std::vector<BlockId> blocks = {0};
+  const BatchEntry entry{.tokens = tokens, .blocks = blocks, .hidden_rows = true};
+  auto alone = load_model(file.path(), small_options());
+  const ThreadedRanks group(file.path(), 2);
+  std::vector<float> expected(5 * 256), actual(5 * 256);
+  ASSERT_TRUE(alone->backend->step({&entry, 1}, {}, expected));
+  ASSERT_TRUE(group.backend().step({&entry, 1}, {}, actual));
+  EXPECT_LE(difference(actual, expected, 256), 1e-4);
+}
+
+TEST(TensorParallel, AModelThatCannotBeSpreadIsRefusedByAllRanks) {
+  const TemporaryFile file(spreadable(WeightType::kF32).gguf());
+  const ThreadedRanks group(file.path(), 5);
+  ASSERT_FALSE(group.loaded());
+  EXPECT_EQ(group.loaded().error().code, Code::kInvalidConfig);
+  EXPECT_NE(group.loaded().error().message.find("4 key-value heads cannot be spread over 5 ranks"),
+            std::string::npos)
+      << group.loaded().error().message;
+}
+
+}  // namespace
+}  // namespace deepserve::runner
