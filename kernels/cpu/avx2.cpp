@@ -1,6 +1,7 @@
 // The kernels for CPUs with AVX2, FMA and F16C. Includes no header with inline functions of external linkage
 // (see avx2_math.h). Products are fused explicitly, always in the same order, so every tile shape gives the
 // same bits.
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/avx2_math.h"
 #include "kernels/cpu/avx2_matmul.h"
 #include "kernels/cpu/kernels.h"
@@ -17,63 +18,6 @@ float dot(const float* a, const float* b, size_t size) {
   for (; i + 8 <= size; i += 8) sum = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), sum);
   if (i < size) sum = _mm256_fmadd_ps(load_tail(a + i, size - i), load_tail(b + i, size - i), sum);
   return sum_lanes(sum);
-}
-
-// out[d] = out[d] * shrink + sum over positions of weights[p] * values[p][d], positions ascending.
-void accumulate_values(float* out, float shrink, const float* weights, const float* values, size_t positions,
-                       size_t head_dim) {
-  const __m256 factor = _mm256_set1_ps(shrink);
-  size_t d = 0;
-  for (; d + 16 <= head_dim; d += 16) {
-    __m256 first = _mm256_mul_ps(_mm256_loadu_ps(out + d), factor);
-    __m256 second = _mm256_mul_ps(_mm256_loadu_ps(out + d + 8), factor);
-    for (size_t p = 0; p < positions; ++p) {
-      const __m256 weight = _mm256_set1_ps(weights[p]);
-      const float* value = values + p * head_dim + d;
-      first = _mm256_fmadd_ps(weight, _mm256_loadu_ps(value), first);
-      second = _mm256_fmadd_ps(weight, _mm256_loadu_ps(value + 8), second);
-    }
-    _mm256_storeu_ps(out + d, first);
-    _mm256_storeu_ps(out + d + 8, second);
-  }
-  for (; d < head_dim; d += 8) {
-    const size_t count = smaller(8, head_dim - d);
-    __m256 sum = _mm256_mul_ps(load_tail(out + d, count), factor);
-    for (size_t p = 0; p < positions; ++p) {
-      sum = _mm256_fmadd_ps(_mm256_set1_ps(weights[p]), load_tail(values + p * head_dim + d, count), sum);
-    }
-    store_tail(out + d, count, sum);
-  }
-}
-
-void attention(const AttentionArguments& a) {
-  static_assert(kBlockTokens == 16);
-  const float infinity = __builtin_inff();
-  float maximum = -infinity;
-  float denominator = 0;
-  for (size_t d = 0; d < a.head_dim; ++d) a.out[d] = 0;
-  for (size_t begin = 0; begin < a.context; begin += kBlockTokens) {
-    const float* block = a.cache + a.blocks[begin / kBlockTokens] * a.block_stride;
-    const size_t positions = smaller(kBlockTokens, a.context - begin);
-    const float* keys = block + a.key_offset;
-    alignas(32) float weights[kBlockTokens];
-    for (size_t p = 0; p < kBlockTokens; ++p) {
-      weights[p] = p < positions ? dot(a.query, keys + p * a.head_dim, a.head_dim) * a.scale : -infinity;
-    }
-    const __m256 first = _mm256_load_ps(weights), second = _mm256_load_ps(weights + 8);
-    const float block_maximum = max_lane(_mm256_max_ps(first, second));
-    const float new_maximum = block_maximum > maximum ? block_maximum : maximum;
-    const __m256 offset = _mm256_set1_ps(new_maximum);
-    const __m256 first_weights = exponential(_mm256_sub_ps(first, offset));
-    const __m256 second_weights = exponential(_mm256_sub_ps(second, offset));
-    _mm256_store_ps(weights, first_weights);
-    _mm256_store_ps(weights + 8, second_weights);
-    const float shrink = _mm256_cvtss_f32(exponential(_mm256_set1_ps(maximum - new_maximum)));
-    denominator = denominator * shrink + sum_lanes(_mm256_add_ps(first_weights, second_weights));
-    accumulate_values(a.out, shrink, weights, block + a.value_offset, positions, a.head_dim);
-    maximum = new_maximum;
-  }
-  for (size_t d = 0; d < a.head_dim; ++d) a.out[d] /= denominator;
 }
 
 void rms_norm(const float* x, const float* weight, float epsilon, size_t size, float* out) {
@@ -111,7 +55,8 @@ void silu_multiply(float* gate, const float* up, size_t size) {
   }
 }
 
-constexpr Kernels kAvx2 = {"avx2", avx2_dequantize, avx2_matmul, attention, rms_norm, rope, silu_multiply};
+constexpr Kernels kAvx2 = {"avx2",        avx2_dequantize, avx2_matmul, avx2_attention,
+                           avx2_store_kv, rms_norm,        rope,        silu_multiply};
 
 }  // namespace
 

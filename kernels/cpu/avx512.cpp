@@ -1,5 +1,6 @@
 // The kernels for CPUs with AVX-512 (F, BW, VL, DQ and VNNI). Includes no header with inline functions of
 // external linkage (see avx2_math.h). What has no faster form here is AVX2's, with AVX2's bits.
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/avx512_matmul.h"
 #include "kernels/cpu/kernels.h"
 
@@ -14,6 +15,8 @@ Kernels make_table() {
   Kernels kernels = avx2_kernels();
   kernels.isa = "avx512";
   kernels.matmul = avx512_matmul;
+  kernels.attention = avx512_attention;
+  kernels.store_kv = avx512_store_kv;
   return kernels;
 }
 

@@ -1,5 +1,5 @@
 // Matrices of unpacked weights on CPUs with AVX-512. Includes no header with inline functions of external
-// linkage (see avx2_math.h).
+// linkage (see avx512_math.h).
 //
 // The order of every sum: columns in chunks of kChunkColumns; inside a chunk 16 lanes, column i into lane
 // i % 16, columns ascending, one FMA each; the lanes joined by the fixed tree of join_lanes; the chunks' sums
@@ -7,10 +7,9 @@
 // strip's inputs in the second.
 #include "kernels/cpu/avx512_matmul.h"
 
-#include <immintrin.h>
-
 #include "kernels/cpu/avx2_math.h"
 #include "kernels/cpu/avx2_matmul.h"
+#include "kernels/cpu/avx512_math.h"
 
 // Loops over tiles must vanish, or the compiler keeps their sums in memory.
 #define UNROLLED _Pragma("GCC unroll 16")
@@ -55,16 +54,6 @@ struct BF16 {
     return widen(_mm256_maskz_loadu_epi16(mask, row + 2 * column));
   }
 };
-
-// Loads once what many instructions use: compilers would rather fold the load into each of them.
-inline __m512 in_register(__m512 value) {
-  asm("" : "+v"(value));
-  return value;
-}
-
-inline __mmask16 first_lanes(size_t count) {
-  return static_cast<__mmask16>((1u << count) - 1);
-}
 
 // [total of a, of b, of c, of d]. Inside each quarter (x0+x2)+(x1+x3), then the quarters (q0+q2)+(q1+q3).
 inline __m128 join_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {

@@ -12,15 +12,13 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kernels/cpu/kv_format.h"
 #include "kernels/cpu/weight_format.h"
 
 namespace deepserve::kernels {
 
 // Part of numerics_id: raise it whenever a kernel may give other bits than before.
-inline constexpr int kNumericsRevision = 2;
-
-// Tokens per block of the paged KV cache; the softmax advances in steps of this many absolute positions.
-inline constexpr size_t kBlockTokens = 16;
+inline constexpr int kNumericsRevision = 3;
 
 // outputs[t][r] = dot(weights[r], inputs[t]) (+ bias[r]) for r in [row_begin, row_end), t in [0, tokens).
 struct MatmulArguments {
@@ -36,19 +34,25 @@ struct MatmulArguments {
   bool accumulate = false;      // outputs += instead of =
 };
 
-// The half of attention that belongs to one token and one query head:
-// out = sum over positions p < context of softmax_p(scale * dot(query, key_p)) * value_p.
+// Attention of some tokens of one sequence, for the query heads that share one KV head. For each token and
+// head out = sum over positions p < context of softmax_p(scale * dot(query, key_p)) * value_p, where token i
+// sees position + i + 1 positions.
 struct AttentionArguments {
-  const float* query = nullptr;      // [head_dim], rotated
-  const float* cache = nullptr;      // the whole KV cache
-  const uint32_t* blocks = nullptr;  // [ceil(context / kBlockTokens)] block numbers, in order of position
-  size_t block_stride = 0;           // elements from one block to the next
-  size_t key_offset = 0;             // inside a block: keys [kBlockTokens, head_dim] of this layer and head
-  size_t value_offset = 0;           // and its values, same shape
-  size_t context = 0;                // positions to look at, at least 1
+  const float* queries = nullptr;  // [tokens, heads, head_dim], rotated; tokens `query_stride` apart
+  size_t query_stride = 0;
+  size_t tokens = 0;
+  size_t heads = 0;
+  size_t position = 0;  // of the first token
   size_t head_dim = 0;
   float scale = 0;
-  float* out = nullptr;  // [head_dim]
+  KvType kv_type = KvType::kF32;
+  const uint8_t* cache = nullptr;    // the whole KV cache
+  const uint32_t* blocks = nullptr;  // block numbers in order of position, up to that of the last token
+  size_t block_stride = 0;           // bytes from one block to the next
+  size_t key_offset = 0;             // bytes inside a block to this layer's and head's keys (kv_format.h)
+  size_t value_offset = 0;
+  float* out = nullptr;  // [tokens, heads, head_dim], tokens `out_stride` apart
+  size_t out_stride = 0;
 };
 
 enum class RopeStyle : uint8_t {
@@ -62,7 +66,11 @@ struct Kernels {
   // Row of a weight matrix to float32: the same bits on every path (dequantize.h).
   void (*dequantize)(WeightType type, const uint8_t* row, size_t elements, float* out);
   void (*matmul)(const MatmulArguments& arguments);
+  // Reads nothing beyond a token's own context. A query's result does not depend on the tokens and heads that
+  // are asked for with it.
   void (*attention)(const AttentionArguments& arguments);
+  // The same bits on every path.
+  void (*store_kv)(const KvStoreArguments& arguments);
   // out[i] = x[i] / sqrt(mean(x^2) + epsilon) * weight[i]; out may be x.
   void (*rms_norm)(const float* x, const float* weight, float epsilon, size_t size, float* out);
   // Rotates the first `rotated` elements (even) of one head in place; cosines, sines: [rotated / 2].

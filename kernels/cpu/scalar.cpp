@@ -2,8 +2,8 @@
 // inspection.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/dequantize.h"
 #include "kernels/cpu/kernels.h"
 
@@ -54,35 +54,6 @@ void matmul(const MatmulArguments& a) {
   }
 }
 
-void attention(const AttentionArguments& a) {
-  float maximum = -std::numeric_limits<float>::infinity();
-  float denominator = 0;
-  std::fill_n(a.out, a.head_dim, 0.0f);
-  for (size_t begin = 0; begin < a.context; begin += kBlockTokens) {
-    const float* block = a.cache + a.blocks[begin / kBlockTokens] * a.block_stride;
-    const size_t positions = std::min(kBlockTokens, a.context - begin);
-    float scores[kBlockTokens];
-    float new_maximum = maximum;
-    for (size_t p = 0; p < positions; ++p) {
-      LaneSum sum;
-      sum.add_products(a.query, block + a.key_offset + p * a.head_dim, a.head_dim);
-      scores[p] = sum.total() * a.scale;
-      new_maximum = std::max(new_maximum, scores[p]);
-    }
-    const float shrink = std::exp(maximum - new_maximum);
-    denominator *= shrink;
-    for (size_t d = 0; d < a.head_dim; ++d) a.out[d] *= shrink;
-    for (size_t p = 0; p < positions; ++p) {
-      const float weight = std::exp(scores[p] - new_maximum);
-      denominator += weight;
-      const float* value = block + a.value_offset + p * a.head_dim;
-      for (size_t d = 0; d < a.head_dim; ++d) a.out[d] += weight * value[d];
-    }
-    maximum = new_maximum;
-  }
-  for (size_t d = 0; d < a.head_dim; ++d) a.out[d] /= denominator;
-}
-
 void rms_norm(const float* x, const float* weight, float epsilon, size_t size, float* out) {
   LaneSum sum;
   sum.add_products(x, x, size);
@@ -106,7 +77,8 @@ void silu_multiply(float* gate, const float* up, size_t size) {
   for (size_t i = 0; i < size; ++i) gate[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
 }
 
-constexpr Kernels kScalar = {"scalar", dequantize_row, matmul, attention, rms_norm, rope, silu_multiply};
+constexpr Kernels kScalar = {"scalar",        dequantize_row, matmul, scalar_attention,
+                             scalar_store_kv, rms_norm,       rope,   silu_multiply};
 
 }  // namespace
 

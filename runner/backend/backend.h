@@ -14,6 +14,7 @@
 
 #include "ipc/base/result.h"
 #include "ipc/wire/messages.h"
+#include "kernels/cpu/kv_format.h"
 
 namespace deepserve::runner {
 
@@ -64,6 +65,7 @@ class Backend {
 
 struct BackendOptions {
   uint64_t kv_bytes = 0;  // memory for the KV cache; 0: one sequence of the model's whole context
+  kernels::KvType kv_type = kernels::KvType::kF32;  // what its numbers are stored as
   uint32_t threads = 1;
   uint32_t batch_tokens_max = 512;
   std::string isa;  // "": the best this CPU has; "scalar", "avx2" or "avx512" to force one

@@ -29,9 +29,9 @@ BackendInfo describe(const CpuShard& shard, const kernels::Kernels& kernels, con
   info.architecture = architecture_name(model.config.architecture);
   info.weights_type = kernels::weight_format(model.weights.main_type).name;
   info.isa = kernels.isa;
-  info.numerics_id =
-      fmt::format("{:016x}-{}.{}-{}-{}-r{}-cpu", shard.content_hash, DEEPSERVE_VERSION,
-                  kernels::kNumericsRevision, kernels.isa, KvCache::kElementName, model.share.ranks);
+  info.numerics_id = fmt::format("{:016x}-{}.{}-{}-{}-r{}-cpu", shard.content_hash, DEEPSERVE_VERSION,
+                                 kernels::kNumericsRevision, kernels.isa, kernels::kv_type_name(cache.type()),
+                                 model.share.ranks);
   info.weight_bytes = model.weights.size_bytes;
   info.parameters = model.weights.parameters;
   info.vocabulary = static_cast<uint32_t>(model.weights.embedding.rows);
@@ -117,7 +117,7 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendO
   // blocks.
   uint64_t kv_bytes = options.kv_bytes * shard.config.kv_heads / model.config.kv_heads;
   if (options.kv_bytes != 0) kv_bytes = std::max<uint64_t>(kv_bytes, 1);  // 0 has a meaning of its own
-  TRY_ASSIGN(KvCache cache, KvCache::make(shard.config, kv_bytes));
+  TRY_ASSIGN(KvCache cache, KvCache::make(shard.config, options.kv_type, kv_bytes));
   CpuShard whole{std::move(model.files), model.content_hash, std::move(shard)};
   return std::make_unique<CpuBackend>(std::move(whole), *kernels, std::move(cache), options);
 }

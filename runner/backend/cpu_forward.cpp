@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "ipc/base/check.h"
 
@@ -11,11 +10,14 @@ namespace {
 
 using kernels::AttentionArguments;
 using kernels::kBlockTokens;
+using kernels::KvStoreArguments;
 using kernels::MatmulArguments;
 using kernels::Matrix;
 
 constexpr size_t kRowChunk = 32;  // rows of a matrix that one thread takes at a time; changes no result
 constexpr size_t kElementwiseChunk = 4;
+constexpr size_t kAttentionQueries = 64;       // of one tile: so many share one reading of the cache
+constexpr size_t kAttentionWorkMin = 1 << 17;  // products of less are not worth waking other threads for
 
 }  // namespace
 
@@ -41,11 +43,14 @@ CpuForward::CpuForward(const ModelShard& model, const kernels::Kernels& kernels,
       gate_(size_t{tokens_max} * config_.feed_forward),
       up_(size_t{tokens_max} * config_.feed_forward),
       cosines_(tokens_max * rope_.pairs()),
-      sines_(tokens_max * rope_.pairs()) {}
+      sines_(tokens_max * rope_.pairs()) {
+  tiles_.reserve(tokens_max);
+}
 
 Result<void> CpuForward::run(std::span<const ForwardToken> tokens, std::span<float> logits,
                              std::span<float> hidden) {
   embed(tokens);
+  plan_attention(tokens);
   for (uint32_t i = 0; i < config_.layers; ++i) {
     const LayerWeights& layer = weights_.layers[i];
     normalize(tokens.size(), layer.attention_norm);
@@ -137,42 +142,95 @@ void CpuForward::rotate_and_store(std::span<const ForwardToken> tokens, uint32_t
       for (size_t h = 0; h < config_.heads; ++h) {
         prepare_head(&query_[t * query_width_ + h * head_dim], weights.query_norm, t);
       }
-      const size_t slot = tokens[t].position % kBlockTokens;
-      float* block = cache_.block(tokens[t].blocks[tokens[t].position / kBlockTokens]);
+      uint8_t* block = cache_.block(tokens[t].blocks[tokens[t].position / kBlockTokens]);
       for (uint32_t h = 0; h < config_.kv_heads; ++h) {
         float* key = &key_[t * kv_width_ + h * head_dim];
         prepare_head(key, weights.key_norm, t);
-        std::memcpy(block + cache_.key_offset(layer, h) + slot * head_dim, key, head_dim * sizeof(float));
-        std::memcpy(block + cache_.value_offset(layer, h) + slot * head_dim,
-                    &value_[t * kv_width_ + h * head_dim], head_dim * sizeof(float));
+        KvStoreArguments arguments;
+        arguments.type = cache_.type();
+        arguments.head_dim = head_dim;
+        arguments.slot = tokens[t].position % kBlockTokens;
+        arguments.key = key;
+        arguments.value = &value_[t * kv_width_ + h * head_dim];
+        arguments.keys = block + cache_.key_offset(layer, h);
+        arguments.values = block + cache_.value_offset(layer, h);
+        kernels_.store_kv(arguments);
       }
     }
   });
 }
 
-void CpuForward::attend(std::span<const ForwardToken> tokens, uint32_t layer) {
-  const size_t head_dim = config_.head_dim;
+// Cuts the tokens into tiles that attend together, the longest contexts first, so that the last ones to be
+// handed out are short.
+void CpuForward::plan_attention(std::span<const ForwardToken> tokens) {
   const size_t group = config_.heads / config_.kv_heads;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  threads_.parallel_for(tokens.size() * config_.heads, 1, [&](size_t begin, size_t end) {
+  const size_t tile_tokens = std::max<size_t>(1, kAttentionQueries / group);
+  tiles_.clear();
+  attention_work_ = 0;
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    attention_work_ += size_t{tokens[t].position} + 1;
+    if (!tiles_.empty()) {
+      AttentionTile& last = tiles_.back();
+      const ForwardToken& before = tokens[t - 1];
+      if (last.count < tile_tokens && tokens[t].blocks == before.blocks &&
+          tokens[t].position == before.position + 1) {
+        ++last.count;
+        continue;
+      }
+    }
+    tiles_.push_back({static_cast<uint32_t>(t), 1});
+  }
+  attention_work_ *= query_width_;
+  const auto cost = [&](const AttentionTile& tile) {
+    return uint64_t{tile.count} * (tokens[tile.first].position + tile.count);
+  };
+  std::sort(tiles_.begin(), tiles_.end(),
+            [&](const AttentionTile& a, const AttentionTile& b) { return cost(a) > cost(b); });
+  // The heads of a group share the reading of keys and values: they are parted only to give every thread
+  // work.
+  const size_t items = tiles_.size() * config_.kv_heads;
+  const size_t wanted = items % threads_.threads() == 0 ? items : 4 * threads_.threads();
+  head_parts_ = std::clamp<size_t>((wanted + items - 1) / items, 1, group);
+}
+
+void CpuForward::attend(std::span<const ForwardToken> tokens, uint32_t layer) {
+  const size_t group = config_.heads / config_.kv_heads;
+  const size_t items = tiles_.size() * config_.kv_heads * head_parts_;
+  const size_t chunk = attention_work_ < kAttentionWorkMin ? items : 1;
+  threads_.parallel_for(items, chunk, [&](size_t begin, size_t end) {
     for (size_t item = begin; item < end; ++item) {
-      const ForwardToken& token = tokens[item / config_.heads];
-      const auto kv_head = static_cast<uint32_t>(item % config_.heads / group);
-      AttentionArguments arguments;
-      arguments.query = &query_[item * head_dim];
-      arguments.cache = cache_.data();
-      arguments.blocks = token.blocks;
-      arguments.block_stride = cache_.block_stride();
-      arguments.key_offset = cache_.key_offset(layer, kv_head);
-      arguments.value_offset = cache_.value_offset(layer, kv_head);
-      arguments.context = size_t{token.position} + 1;
-      arguments.head_dim = head_dim;
-      arguments.scale = scale;
-      arguments.out = &attended_[item / config_.heads * attended_width_ + attended_begin_ +
-                                 item % config_.heads * head_dim];
-      kernels_.attention(arguments);
+      const AttentionTile& tile = tiles_[item / (config_.kv_heads * head_parts_)];
+      const auto kv_head = static_cast<uint32_t>(item / head_parts_ % config_.kv_heads);
+      const size_t part = item % head_parts_;
+      const size_t head = group * part / head_parts_, head_end = group * (part + 1) / head_parts_;
+      attend_tile(tokens[tile.first], tile, layer, kv_head, head, head_end);
     }
   });
+}
+
+// Query heads [head, head_end) of those that share `kv_head`.
+void CpuForward::attend_tile(const ForwardToken& token, const AttentionTile& tile, uint32_t layer,
+                             uint32_t kv_head, size_t head, size_t head_end) {
+  const size_t head_dim = config_.head_dim;
+  const size_t group = config_.heads / config_.kv_heads;
+  const size_t offset = (kv_head * group + head) * head_dim;
+  AttentionArguments arguments;
+  arguments.queries = &query_[tile.first * query_width_ + offset];
+  arguments.query_stride = query_width_;
+  arguments.tokens = tile.count;
+  arguments.heads = head_end - head;
+  arguments.position = token.position;
+  arguments.head_dim = head_dim;
+  arguments.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  arguments.kv_type = cache_.type();
+  arguments.cache = cache_.data();
+  arguments.blocks = token.blocks;
+  arguments.block_stride = cache_.block_bytes();
+  arguments.key_offset = cache_.key_offset(layer, kv_head);
+  arguments.value_offset = cache_.value_offset(layer, kv_head);
+  arguments.out = &attended_[tile.first * attended_width_ + attended_begin_ + offset];
+  arguments.out_stride = attended_width_;
+  kernels_.attention(arguments);
 }
 
 Result<void> CpuForward::feed_forward(size_t tokens, const LayerWeights& layer) {

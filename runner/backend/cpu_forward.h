@@ -3,7 +3,7 @@
 //
 // Every token's results depend on its own row, its position and the KV cache behind it, never on its
 // neighbours in the list (DESIGN 8): matrices are applied row by row in a fixed order, attention per token
-// and head.
+// and head in order of position.
 #pragma once
 
 #include <cstdint>
@@ -49,8 +49,17 @@ class CpuForward {
     float* outputs;  // [tokens, weights.rows]
   };
 
+  // Consecutive tokens of one sequence.
+  struct AttentionTile {
+    uint32_t first;
+    uint32_t count;
+  };
+
   void embed(std::span<const ForwardToken> tokens);
+  void plan_attention(std::span<const ForwardToken> tokens);
   void attend(std::span<const ForwardToken> tokens, uint32_t layer);
+  void attend_tile(const ForwardToken& token, const AttentionTile& tile, uint32_t layer, uint32_t kv_head,
+                   size_t head, size_t head_end);
   void rotate_and_store(std::span<const ForwardToken> tokens, uint32_t layer);
   Result<void> feed_forward(size_t tokens, const LayerWeights& layer);
   Result<void> add_product(const kernels::Matrix& weights, const std::vector<float>& bias,
@@ -84,6 +93,11 @@ class CpuForward {
   std::vector<float> up_;          // [feed_forward]
   std::vector<float> cosines_;     // [pairs]
   std::vector<float> sines_;       // [pairs]
+
+  // Of the current step: the same for all layers.
+  std::vector<AttentionTile> tiles_;
+  size_t head_parts_ = 1;      // into how many the query heads of a KV head are parted
+  size_t attention_work_ = 0;  // products of queries and keys
 };
 
 }  // namespace deepserve::runner

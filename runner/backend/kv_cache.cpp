@@ -6,16 +6,15 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/cpu/kernels.h"
-
 namespace deepserve::runner {
 
-Result<KvCache> KvCache::make(const ModelConfig& config, uint64_t size_bytes) {
+Result<KvCache> KvCache::make(const ModelConfig& config, kernels::KvType type, uint64_t size_bytes) {
   KvCache cache;
   cache.kv_heads_ = config.kv_heads;
-  cache.head_stride_ = kernels::kBlockTokens * config.head_dim;
-  cache.block_stride_ = size_t{config.layers} * 2 * config.kv_heads * cache.head_stride_;
-  const uint64_t block_bytes = cache.block_stride_ * sizeof(float);
+  cache.type_ = type;
+  cache.part_bytes_ = kernels::kv_part_bytes(type, config.head_dim);
+  cache.block_bytes_ = size_t{config.layers} * 2 * config.kv_heads * cache.part_bytes_;
+  const uint64_t block_bytes = cache.block_bytes_;
   const uint64_t context_blocks =
       (uint64_t{config.context_tokens} + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
   const uint64_t wanted = size_bytes == 0 ? context_blocks : size_bytes / block_bytes;
@@ -32,15 +31,16 @@ Result<KvCache> KvCache::make(const ModelConfig& config, uint64_t size_bytes) {
     return fail(Code::kOutOfMemory, "no memory for a KV cache of {} bytes", cache.mapped_bytes_);
   }
   madvise(address, cache.mapped_bytes_, MADV_HUGEPAGE);
-  cache.data_ = static_cast<float*>(address);
+  cache.data_ = static_cast<uint8_t*>(address);
   return cache;
 }
 
 KvCache::KvCache(KvCache&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
+      type_(other.type_),
       mapped_bytes_(other.mapped_bytes_),
-      block_stride_(other.block_stride_),
-      head_stride_(other.head_stride_),
+      block_bytes_(other.block_bytes_),
+      part_bytes_(other.part_bytes_),
       kv_heads_(other.kv_heads_),
       blocks_(other.blocks_) {}
 
@@ -49,7 +49,7 @@ KvCache::~KvCache() {
 }
 
 void KvCache::copy_block(BlockId from, BlockId to) {
-  std::memcpy(block(to), block(from), block_stride_ * sizeof(float));
+  std::memcpy(block(to), block(from), block_bytes_);
 }
 
 }  // namespace deepserve::runner

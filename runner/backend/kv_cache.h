@@ -1,13 +1,14 @@
-// The memory of the paged KV cache on a CPU: float32, one piece, blocks of kernels::kBlockTokens positions.
+// The memory of the paged KV cache on a CPU: one piece, blocks of kernels::kBlockTokens positions.
 //
-// One block holds all layers of its positions: [layers][key, value][kv_heads][kBlockTokens, head_dim]. Pages
-// are given by the system when first written to.
+// One block holds all layers of its positions: [layers][key, value][kv_heads], each part as kv_format.h says.
+// Pages are given by the system when first written to.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "ipc/base/result.h"
+#include "kernels/cpu/kv_format.h"
 #include "runner/backend/backend.h"
 #include "runner/model/model_config.h"
 
@@ -15,36 +16,36 @@ namespace deepserve::runner {
 
 class KvCache {
  public:
-  static constexpr const char* kElementName = "f32";
-
   // As many blocks as `size_bytes` hold; 0: enough for one sequence of the model's context. kInvalidConfig
   // when that is none, kOutOfMemory when there is no such memory.
-  static Result<KvCache> make(const ModelConfig& config, uint64_t size_bytes);
+  static Result<KvCache> make(const ModelConfig& config, kernels::KvType type, uint64_t size_bytes);
   KvCache(KvCache&& other) noexcept;
   KvCache& operator=(KvCache&&) = delete;
   ~KvCache();
 
   uint32_t blocks() const { return blocks_; }
-  const float* data() const { return data_; }
-  size_t block_stride() const { return block_stride_; }  // elements from one block to the next
+  kernels::KvType type() const { return type_; }
+  const uint8_t* data() const { return data_; }
+  size_t block_bytes() const { return block_bytes_; }  // from one block to the next
 
-  // Where keys [kBlockTokens, head_dim] of `layer` and `kv_head` begin inside a block, and its values.
+  // Where the keys of `layer` and `kv_head` begin inside a block, and its values; in bytes.
   size_t key_offset(uint32_t layer, uint32_t kv_head) const { return offset(layer, 0, kv_head); }
   size_t value_offset(uint32_t layer, uint32_t kv_head) const { return offset(layer, 1, kv_head); }
-  float* block(BlockId block) { return data_ + block * block_stride_; }
+  uint8_t* block(BlockId block) { return data_ + block * block_bytes_; }
 
   void copy_block(BlockId from, BlockId to);
 
  private:
   KvCache() = default;
   size_t offset(uint32_t layer, uint32_t part, uint32_t kv_head) const {
-    return ((size_t{layer} * 2 + part) * kv_heads_ + kv_head) * head_stride_;
+    return ((size_t{layer} * 2 + part) * kv_heads_ + kv_head) * part_bytes_;
   }
 
-  float* data_ = nullptr;
+  uint8_t* data_ = nullptr;
+  kernels::KvType type_ = kernels::KvType::kF32;
   size_t mapped_bytes_ = 0;
-  size_t block_stride_ = 0;
-  size_t head_stride_ = 0;  // kBlockTokens * head_dim
+  size_t block_bytes_ = 0;
+  size_t part_bytes_ = 0;  // keys or values of one layer and head
   uint32_t kv_heads_ = 0;
   uint32_t blocks_ = 0;
 };

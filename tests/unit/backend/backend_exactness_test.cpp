@@ -65,7 +65,8 @@ class Schedule {
   std::vector<TestSequence> sequences_;
 };
 
-void expect_exact(const TinyModel& model, const std::string& isa) {
+void expect_exact(const TinyModel& model, const std::string& isa,
+                  kernels::KvType kv_type = kernels::KvType::kF32) {
   if (kernels::find_kernels(isa) == nullptr) GTEST_SKIP() << "this CPU has no " << isa;
   const TemporaryFile file(model.gguf());
   std::mt19937 random(model.seed);
@@ -76,6 +77,7 @@ void expect_exact(const TinyModel& model, const std::string& isa) {
   }
   BackendOptions options;
   options.isa = isa;
+  options.kv_type = kv_type;
   options.batch_tokens_max = 64;
   options.kv_bytes = 4u << 20;
   auto baseline = load_model(file.path(), options);
@@ -127,6 +129,13 @@ TEST_P(Exactness, QuantisedWeightsDoNotDependOnTheSchedule) {
                   .kv_heads = 2,
                   .head_dim = 64},
                  GetParam());
+  }
+}
+
+TEST_P(Exactness, NoTypeOfKvCacheDependsOnTheSchedule) {
+  for (const kernels::KvType type : {kernels::KvType::kF16, kernels::KvType::kQ8}) {
+    SCOPED_TRACE(kernels::kv_type_name(type));
+    expect_exact({.seed = 25, .architecture = "qwen3", .head_dim = 18}, GetParam(), type);
   }
 }
 

@@ -27,12 +27,14 @@ std::vector<TokenId> some_tokens(size_t count, uint32_t vocabulary, uint32_t see
 }
 
 // The largest error over all logits, relative to the largest logit.
-void expect_close_to_reference(const TinyModel& model, const std::string& isa, double tolerance) {
+void expect_close_to_reference(const TinyModel& model, const std::string& isa, double tolerance,
+                               kernels::KvType kv_type = kernels::KvType::kF32) {
   if (kernels::find_kernels(isa) == nullptr) GTEST_SKIP() << "this CPU has no " << isa;
   const auto bytes = model.gguf();
   const TemporaryFile file(bytes);
   BackendOptions options;
   options.isa = isa;
+  options.kv_type = kv_type;
   auto loaded = load_model(file.path(), options);
   ASSERT_TRUE(loaded) << loaded.error().message;
   const auto tokens = some_tokens(40, model.vocabulary, model.seed);
@@ -87,6 +89,11 @@ TEST_P(BackendOf, EveryWeightFormatMatchesFloat64OfTheSameWeights) {
                                .head_dim = 32},
                               GetParam(), 1e-5);
   }
+}
+
+TEST_P(BackendOf, SmallerTypesOfKvCacheStayNearFloat64) {
+  expect_close_to_reference({.seed = 19}, GetParam(), 1e-3, kernels::KvType::kF16);
+  expect_close_to_reference({.seed = 19}, GetParam(), 2e-2, kernels::KvType::kQ8);
 }
 
 INSTANTIATE_TEST_SUITE_P(Isa, BackendOf, testing::Values("scalar", "avx2", "avx512"),
