@@ -5,6 +5,7 @@
 #include "kernels/cpu/avx2_math.h"
 #include "kernels/cpu/avx2_matmul.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/packed_matmul.h"
 
 namespace deepserve::kernels {
 
@@ -55,8 +56,9 @@ void silu_multiply(float* gate, const float* up, size_t size) {
   }
 }
 
-constexpr Kernels kAvx2 = {"avx2",        avx2_dequantize, avx2_matmul, avx2_attention,
-                           avx2_store_kv, rms_norm,        rope,        silu_multiply};
+constexpr Kernels kAvx2 = {
+    "avx2", avx2_dequantize, avx2_matmul,          avx2_attention,    avx2_store_kv, rms_norm,
+    rope,   silu_multiply,   avx2_quantize_inputs, avx2_packed_matmul};
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/avx512_matmul.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/packed_matmul.h"
 
 namespace deepserve::kernels {
 
@@ -17,6 +18,7 @@ Kernels make_table() {
   kernels.matmul = avx512_matmul;
   kernels.attention = avx512_attention;
   kernels.store_kv = avx512_store_kv;
+  kernels.packed_matmul = avx512_packed_matmul;
   return kernels;
 }
 

@@ -13,6 +13,8 @@
 #include <string_view>
 
 #include "kernels/cpu/kv_format.h"
+#include "kernels/cpu/packed_matrix.h"
+#include "kernels/cpu/quantized_inputs.h"
 #include "kernels/cpu/weight_format.h"
 
 namespace deepserve::kernels {
@@ -77,6 +79,11 @@ struct Kernels {
   void (*rope)(float* head, const float* cosines, const float* sines, size_t rotated, RopeStyle style);
   // gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i]
   void (*silu_multiply)(float* gate, const float* up, size_t size);
+
+  // One row of `columns` inputs to blocks of bytes (quantized_inputs.h), and what they are for: the same bits
+  // on every path.
+  void (*quantize_inputs)(const float* x, size_t columns, InputBlock* out);
+  void (*packed_matmul)(const PackedMatmulArguments& arguments);
 };
 
 // The table for `isa`; "" is the best that this CPU has. nullptr: not built in, or this CPU lacks it.

@@ -6,6 +6,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/dequantize.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/packed_matmul.h"
 
 namespace deepserve::kernels {
 namespace {
@@ -77,8 +78,9 @@ void silu_multiply(float* gate, const float* up, size_t size) {
   for (size_t i = 0; i < size; ++i) gate[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
 }
 
-constexpr Kernels kScalar = {"scalar",        dequantize_row, matmul, scalar_attention,
-                             scalar_store_kv, rms_norm,       rope,   silu_multiply};
+constexpr Kernels kScalar = {
+    "scalar", dequantize_row, matmul,        scalar_attention,       scalar_store_kv,
+    rms_norm, rope,           silu_multiply, scalar_quantize_inputs, scalar_packed_matmul};
 
 }  // namespace
 

@@ -1,33 +1,15 @@
 // Weights lie in a mapped file: at any address, and their last byte may be the last of a page.
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 
 #include <cstring>
 #include <vector>
 
 #include "kernels/cpu/kernels.h"
+#include "tests/unit/kernels/guarded_pages.h"
 #include "tests/unit/kernels/random_weights.h"
 
 namespace deepserve::kernels {
 namespace {
-
-// Readable bytes between two pages whose touch is a SIGSEGV.
-class GuardedPages {
- public:
-  GuardedPages() : all_(mmap(nullptr, 3 * kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
-    EXPECT_NE(all_, MAP_FAILED);
-    EXPECT_EQ(mprotect(begin(), kBytes, PROT_READ | PROT_WRITE), 0);
-  }
-  ~GuardedPages() { munmap(all_, 3 * kBytes); }
-
-  uint8_t* begin() const { return static_cast<uint8_t*>(all_) + kBytes; }
-  uint8_t* end() const { return begin() + kBytes; }
-
-  static constexpr size_t kBytes = 1u << 16;
-
- private:
-  void* all_;
-};
 
 class WeightBoundsOf : public testing::TestWithParam<const char*> {
  protected:

@@ -1,0 +1,341 @@
+// Packed matrices on CPUs with AVX-512 VNNI. Includes no header with inline functions of external linkage
+// (see avx2_math.h).
+//
+// Few tokens: the weights stream by once and are unpacked in registers. More: 32 rows x 256 columns at a time
+// are unpacked into a panel in the first-level cache, which tiles of 32 rows x 6 tokens share.
+#include "kernels/cpu/avx512_packed_codes.h"
+#include "kernels/cpu/packed_matmul.h"
+
+namespace deepserve::kernels {
+namespace {
+
+constexpr int kPanelGroups = 2;
+constexpr int kTileTokens = 6;
+constexpr size_t kStripTokensMax = 96;
+constexpr size_t kStripBlocks = 8192;  // of inputs, 48 bytes each: a strip stays in the second-level cache
+
+inline size_t smaller(size_t a, size_t b) {
+  return a < b ? a : b;
+}
+
+inline __m512i broadcast_4(const int8_t* codes) {
+  int word;
+  memcpy(&word, codes, sizeof word);
+  return _mm512_set1_epi32(word);
+}
+
+// What integer sums begin with: minus the codes' sum times the weights' offset, or 0 where there is none.
+template <ScaleKind kScales>
+inline __m512i first_sum(const InputBlock& x, int part, __m128i shift) {
+  if constexpr (has_minimum(kScales)) return _mm512_setzero_si512();
+  __m512i sum = _mm512_set1_epi32(x.negative_sum);
+  if constexpr (kScales == ScaleKind::kSuperOf16) {
+    const __m512i first = _mm512_set1_epi32(x.negative_first_half);
+    sum = part == 0 ? first : _mm512_sub_epi32(sum, first);
+  }
+  return _mm512_sll_epi32(sum, shift);
+}
+
+// Of kPanelGroups groups; what is not there is not touched.
+inline void prefetch_outputs(const PackedMatmulArguments& a, size_t group, size_t token, size_t token_end) {
+  for (size_t t = token; t < token_end; ++t) {
+    const float* out = a.outputs + t * a.output_stride + group * kGroupRows;
+    for (size_t g = 0; g < kPanelGroups; ++g) {
+      _mm_prefetch(reinterpret_cast<const char*>(out + g * kGroupRows), _MM_HINT_T0);
+    }
+  }
+}
+
+// Writes 16 outputs of one token.
+inline void write_outputs(const PackedMatmulArguments& a, size_t group, size_t token, __m512 value) {
+  const size_t row = group * kGroupRows, rows = smaller(kGroupRows, a.weights.rows - row);
+  const __mmask16 mask = static_cast<__mmask16>((1u << rows) - 1);
+  float* out = a.outputs + token * a.output_stride + row;
+  if (a.bias != nullptr) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, a.bias + row));
+  if (a.accumulate) value = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), value);
+  _mm512_mask_storeu_ps(out, mask, value);
+}
+
+// One block of one group against kTokens inputs, `stride` blocks apart.
+template <int kBits, ScaleKind kScales, int kTokens>
+inline void add_block(const uint8_t* codes, const TileScales<kScales>& scales, size_t block,
+                      const InputBlock* inputs, size_t stride, __m128i shift, __m512 sums[kTokens]) {
+  constexpr int kParts = parts_of_block(kScales), kVectors = 8 / kParts;
+  __m512i weights[8];
+  unpack_block<kBits>(codes, weights);
+  UNROLLED for (int part = 0; part < kParts; ++part) {
+    __m512i dots[kTokens];
+    UNROLLED for (int t = 0; t < kTokens; ++t) {
+      dots[t] = first_sum<kScales>(inputs[static_cast<size_t>(t) * stride], part, shift);
+    }
+    UNROLLED for (int j = part * kVectors; j < (part + 1) * kVectors; ++j) {
+      UNROLLED for (int t = 0; t < kTokens; ++t) {
+        const __m512i x = broadcast_4(inputs[static_cast<size_t>(t) * stride].codes + 4 * j);
+        dots[t] = _mm512_dpbusd_epi32(dots[t], weights[j], x);
+      }
+    }
+    const __m512 scale = scale_of<kScales>(scales, block, part);
+    UNROLLED for (int t = 0; t < kTokens; ++t) {
+      const __m512 factor =
+          _mm512_mul_ps(scale, _mm512_set1_ps(inputs[static_cast<size_t>(t) * stride].scale));
+      sums[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t]), factor, sums[t]);
+    }
+  }
+  if constexpr (has_minimum(kScales)) {
+    const __m512 minimum = minimum_of<kScales>(scales, block);
+    UNROLLED for (int t = 0; t < kTokens; ++t) {
+      const __m512 sum = _mm512_set1_ps(inputs[static_cast<size_t>(t) * stride].scaled_sum);
+      sums[t] = _mm512_fmadd_ps(minimum, sum, sums[t]);
+    }
+  }
+}
+
+template <int kBits, ScaleKind kScales, int kTokens>
+void multiply_narrow(const PackedMatmulArguments& a, size_t token) {
+  constexpr size_t kAhead = 8192;  // bytes; more than one page, at which the CPU's own prefetching ends
+  constexpr size_t kBlockBytes = block_code_bytes(kBits);
+  const size_t blocks = input_blocks(a.weights.columns);
+  const InputBlock* const inputs = a.inputs + token * blocks;
+  const __m128i shift = _mm_cvtsi32_si128(offset_shift(kBits));
+  const uint8_t* at = a.weights.data + a.group_begin * group_bytes({kBits, kScales}, a.weights.columns);
+  for (size_t group = a.group_begin; group < a.group_end; ++group) {
+    __m512 sums[kTokens];
+    UNROLLED for (__m512& sum : sums) sum = _mm512_setzero_ps();
+    for (size_t tile = 0; tile < blocks; tile += kTileBlocks) {
+      const size_t count = smaller(kTileBlocks, blocks - tile);
+      const TileScales<kScales> scales = tile_scales<kScales>(at);
+      at += tile_scale_bytes(kScales, count);
+      for (size_t b = 0; b < count; ++b, at += kBlockBytes) {
+        for (size_t line = 0; line <= kBlockBytes; line += 64) {
+          _mm_prefetch(reinterpret_cast<const char*>(at + kAhead + line), _MM_HINT_T0);
+        }
+        add_block<kBits, kScales, kTokens>(at, scales, b, inputs + tile + b, blocks, shift, sums);
+      }
+    }
+    UNROLLED for (int t = 0; t < kTokens; ++t)
+        write_outputs(a, group, token + static_cast<size_t>(t), sums[t]);
+  }
+}
+
+// Unpacked: up to kPanelGroups groups x 256 columns.
+struct Panel {
+  alignas(64) uint8_t unpacked[kPanelGroups][kTileBlocks * 512];
+  alignas(64) float scales[kPanelGroups][2 * kTileBlocks][kGroupRows];  // [block, part]
+  alignas(64) float minimums[kPanelGroups][kTileBlocks][kGroupRows];
+  const uint8_t* codes[kPanelGroups];  // 8-bit codes are used where they lie
+};
+
+template <int kBits, ScaleKind kScales>
+void unpack_tile(const uint8_t* tile, size_t blocks, int group, Panel& panel) {
+  constexpr int kParts = parts_of_block(kScales);
+  const TileScales<kScales> scales = tile_scales<kScales>(tile);
+  const uint8_t* codes = tile + tile_scale_bytes(kScales, blocks);
+  panel.codes[group] = kBits == 8 ? codes : panel.unpacked[group];
+  for (size_t b = 0; b < blocks; ++b, codes += block_code_bytes(kBits)) {
+    if constexpr (kBits != 8) {
+      __m512i vectors[8];
+      unpack_block<kBits>(codes, vectors);
+      UNROLLED for (int j = 0; j < 8; ++j) {
+        _mm512_store_si512(panel.unpacked[group] + 512 * b + 64 * static_cast<size_t>(j), vectors[j]);
+      }
+    }
+    UNROLLED for (int part = 0; part < kParts; ++part) {
+      _mm512_store_ps(panel.scales[group][b * kParts + static_cast<size_t>(part)],
+                      scale_of<kScales>(scales, b, part));
+    }
+    if constexpr (has_minimum(kScales)) {
+      _mm512_store_ps(panel.minimums[group][b], minimum_of<kScales>(scales, b));
+    }
+  }
+}
+
+// Weights wanted soon, which come while others are multiplied: `lines` of 64 bytes a block, of each of two
+// groups. Touching what lies behind the matrix does no harm.
+struct Ahead {
+  const uint8_t* at;
+  size_t group_bytes;  // from one group to the next
+  size_t lines;
+};
+
+inline void prefetch(Ahead& ahead) {
+  for (size_t line = 0; line < ahead.lines; ++line, ahead.at += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(ahead.at), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(ahead.at + ahead.group_bytes), _MM_HINT_T0);
+  }
+}
+
+// Adds `blocks` blocks of kGroups groups to the sums [kTokens][kPanelGroups][16] of kTokens tokens.
+template <ScaleKind kScales, int kGroups, int kTokens>
+void multiply_tile(const Panel& panel, size_t blocks, __m128i shift, const InputBlock* inputs, size_t stride,
+                   float* sums_at, Ahead& ahead) {
+  constexpr int kParts = parts_of_block(kScales), kVectors = 8 / kParts;
+  __m512 sums[kGroups][kTokens];
+  const InputBlock* x[kTokens];
+  UNROLLED for (int t = 0; t < kTokens; ++t) {
+    x[t] = inputs + static_cast<size_t>(t) * stride;
+    UNROLLED for (int g = 0; g < kGroups; ++g) {
+      sums[g][t] = _mm512_load_ps(sums_at + (t * kPanelGroups + g) * 16);
+    }
+  }
+  for (size_t b = 0; b < blocks; ++b) {
+    prefetch(ahead);
+    UNROLLED for (int part = 0; part < kParts; ++part) {
+      __m512i dots[kGroups][kTokens];
+      UNROLLED for (int t = 0; t < kTokens; ++t) {
+        const __m512i first = first_sum<kScales>(x[t][b], part, shift);
+        UNROLLED for (int g = 0; g < kGroups; ++g) dots[g][t] = first;
+      }
+      UNROLLED for (int j = part * kVectors; j < (part + 1) * kVectors; ++j) {
+        __m512i weights[kGroups];
+        UNROLLED for (int g = 0; g < kGroups; ++g) weights[g] = vector_at(panel.codes[g] + 512 * b + 64 * j);
+        UNROLLED for (int t = 0; t < kTokens; ++t) {
+          __m512i codes = broadcast_4(x[t][b].codes + 4 * j);
+          __asm__("" : "+v"(codes));  // one broadcast for all groups: as an operand each would load it again
+          UNROLLED for (int g = 0; g < kGroups; ++g) {
+            dots[g][t] = _mm512_dpbusd_epi32(dots[g][t], weights[g], codes);
+          }
+        }
+      }
+      UNROLLED for (int t = 0; t < kTokens; ++t) {
+        const __m512 input_scale = _mm512_set1_ps(x[t][b].scale);
+        UNROLLED for (int g = 0; g < kGroups; ++g) {
+          const float* scale = panel.scales[g][b * kParts + static_cast<size_t>(part)];
+          const __m512 factor = _mm512_mul_ps(_mm512_load_ps(scale), input_scale);
+          sums[g][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[g][t]), factor, sums[g][t]);
+        }
+      }
+    }
+    if constexpr (has_minimum(kScales)) {
+      UNROLLED for (int t = 0; t < kTokens; ++t) {
+        const __m512 input_sum = _mm512_set1_ps(x[t][b].scaled_sum);
+        UNROLLED for (int g = 0; g < kGroups; ++g) {
+          sums[g][t] = _mm512_fmadd_ps(_mm512_load_ps(panel.minimums[g][b]), input_sum, sums[g][t]);
+        }
+      }
+    }
+  }
+  UNROLLED for (int t = 0; t < kTokens; ++t) {
+    UNROLLED for (int g = 0; g < kGroups; ++g) {
+      _mm512_store_ps(sums_at + (t * kPanelGroups + g) * 16, sums[g][t]);
+    }
+  }
+}
+
+using TileFunction = void (*)(const Panel& panel, size_t blocks, __m128i shift, const InputBlock* inputs,
+                              size_t stride, float* sums_at, Ahead& ahead);
+
+// By groups - 1 and tokens - 1.
+template <ScaleKind kScales>
+constexpr TileFunction kTileFunctions[kPanelGroups][kTileTokens] = {
+    {multiply_tile<kScales, 1, 1>, multiply_tile<kScales, 1, 2>, multiply_tile<kScales, 1, 3>,
+     multiply_tile<kScales, 1, 4>, multiply_tile<kScales, 1, 5>, multiply_tile<kScales, 1, 6>},
+    {multiply_tile<kScales, 2, 1>, multiply_tile<kScales, 2, 2>, multiply_tile<kScales, 2, 3>,
+     multiply_tile<kScales, 2, 4>, multiply_tile<kScales, 2, 5>, multiply_tile<kScales, 2, 6>},
+};
+
+// `groups` (1 or 2) groups from `group` on, `tokens` tokens from `token` on, at most kStripTokensMax.
+template <int kBits, ScaleKind kScales>
+void multiply_strip(const PackedMatmulArguments& a, size_t group, size_t groups, size_t token, size_t tokens,
+                    Panel& panel) {
+  constexpr size_t kWholeTile = tile_bytes({kBits, kScales}, kTileBlocks), kLines = kWholeTile / 64;
+  const size_t blocks = input_blocks(a.weights.columns);
+  const size_t bytes = group_bytes({kBits, kScales}, a.weights.columns);
+  const uint8_t* const weights = a.weights.data + group * bytes;
+  const __m128i shift = _mm_cvtsi32_si128(offset_shift(kBits));
+  const InputBlock* const inputs = a.inputs + token * blocks;
+  alignas(64) float sums[kStripTokensMax * kPanelGroups * kGroupRows];
+  for (size_t i = 0; i < tokens * kPanelGroups * kGroupRows; i += 16) {
+    _mm512_store_ps(sums + i, _mm512_setzero_ps());
+  }
+  const size_t parts = (tokens + kTileTokens - 1) / kTileTokens;
+  for (size_t tile = 0; tile < blocks; tile += kTileBlocks) {
+    const size_t count = smaller(kTileBlocks, blocks - tile);
+    const size_t offset = tile / kTileBlocks * kWholeTile;
+    for (size_t g = 0; g < groups; ++g) {
+      unpack_tile<kBits, kScales>(weights + g * bytes + offset, count, static_cast<int>(g), panel);
+    }
+    // After the last tile come the next groups.
+    const bool is_last = tile + kTileBlocks >= blocks;
+    Ahead ahead = {is_last ? weights + groups * bytes : weights + offset + kWholeTile, bytes,
+                   (kLines + parts * count - 1) / (parts * count)};
+    for (size_t part = 0, t = 0; part < parts; ++part) {  // of nearly equal size
+      const size_t end = (part + 1) * tokens / parts;
+      if (is_last) prefetch_outputs(a, group, token + t, token + end);
+      kTileFunctions<kScales>[groups - 1][end - t - 1](panel, count, shift, inputs + t * blocks + tile,
+                                                       blocks, sums + t * kPanelGroups * kGroupRows, ahead);
+      t = end;
+    }
+  }
+  for (size_t t = 0; t < tokens; ++t) {
+    for (size_t g = 0; g < groups; ++g) {
+      write_outputs(a, group + g, token + t, _mm512_load_ps(sums + (t * kPanelGroups + g) * kGroupRows));
+    }
+  }
+}
+
+template <int kBits, ScaleKind kScales>
+void multiply_wide(const PackedMatmulArguments& a) {
+  Panel panel;
+  const size_t fitting = kStripBlocks / input_blocks(a.weights.columns);
+  const size_t strip_max = smaller(fitting < 24 ? 24 : fitting, kStripTokensMax);
+  const size_t strips = (a.tokens + strip_max - 1) / strip_max;
+  const size_t strip = (a.tokens + strips - 1) / strips;  // of nearly equal size
+  for (size_t token = 0; token < a.tokens; token += strip) {
+    const size_t tokens = smaller(strip, a.tokens - token);
+    for (size_t group = a.group_begin; group < a.group_end; group += kPanelGroups) {
+      const size_t groups = smaller(kPanelGroups, a.group_end - group);
+      multiply_strip<kBits, kScales>(a, group, groups, token, tokens, panel);
+    }
+  }
+}
+
+template <int kBits, ScaleKind kScales>
+void multiply(const PackedMatmulArguments& a) {
+  switch (a.tokens) {
+    case 1:
+      return multiply_narrow<kBits, kScales, 1>(a, 0);
+    case 2:
+      return multiply_narrow<kBits, kScales, 2>(a, 0);
+    case 3:
+      return multiply_narrow<kBits, kScales, 3>(a, 0);
+    case 4:
+      return multiply_narrow<kBits, kScales, 4>(a, 0);
+    case 5:
+      return multiply_narrow<kBits, kScales, 5>(a, 0);
+    case 6:
+      return multiply_narrow<kBits, kScales, 6>(a, 0);
+    case 7:
+      return multiply_narrow<kBits, kScales, 7>(a, 0);
+    case 8:
+      return multiply_narrow<kBits, kScales, 8>(a, 0);
+    default:
+      return multiply_wide<kBits, kScales>(a);
+  }
+}
+
+}  // namespace
+
+void avx512_packed_matmul(const PackedMatmulArguments& a) {
+  switch (a.weights.type) {
+    case WeightType::kQ8_0:
+      return multiply<8, ScaleKind::kHalf>(a);
+    case WeightType::kQ4_0:
+      return multiply<4, ScaleKind::kHalf>(a);
+    case WeightType::kQ5_0:
+      return multiply<5, ScaleKind::kHalf>(a);
+    case WeightType::kQ4_1:
+      return multiply<4, ScaleKind::kHalfAndMinimum>(a);
+    case WeightType::kQ5_1:
+      return multiply<5, ScaleKind::kHalfAndMinimum>(a);
+    case WeightType::kQ4K:
+      return multiply<4, ScaleKind::kSuperAndMinimum>(a);
+    case WeightType::kQ5K:
+      return multiply<5, ScaleKind::kSuperAndMinimum>(a);
+    case WeightType::kQ6K:
+      return multiply<6, ScaleKind::kSuperOf16>(a);
+    default:
+      return;
+  }
+}
+
+}  // namespace deepserve::kernels

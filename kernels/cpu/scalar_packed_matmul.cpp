@@ -1,0 +1,156 @@
+// The reference for packed matrices: one weight at a time, read as packed_layout.h says.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/float16.h"
+#include "kernels/cpu/packed_layout.h"
+#include "kernels/cpu/packed_matmul.h"
+
+namespace deepserve::kernels {
+namespace {
+
+// One row of a group.
+class PackedRow {
+ public:
+  PackedRow(WeightType type, const uint8_t* group, size_t row, size_t columns)
+      : layout_(packed_layout(type)), group_(group), row_(row), blocks_(input_blocks(columns)) {}
+
+  // Block `block` as numbers of which 0 is 0, or, for formats with minima, the minimum.
+  void codes(size_t block, int out[kInputBlock]) const {
+    const uint8_t* bytes = tile(block) + tile_scale_bytes(layout_.scales, tile_blocks(block)) +
+                           block % kTileBlocks * block_code_bytes(layout_.bits);
+    const bool has_minimum =
+        layout_.scales == ScaleKind::kHalfAndMinimum || layout_.scales == ScaleKind::kSuperAndMinimum;
+    const int offset = has_minimum ? 0 : 1 << (layout_.bits - 1);
+    for (size_t column = 0; column < kInputBlock; ++column) {
+      out[column] = code(bytes, column / 4, 4 * row_ + column % 4) - offset;
+    }
+  }
+  // Of half 0 or 1 of a block.
+  float scale(size_t block, size_t half) const {
+    const size_t b = block % kTileBlocks;
+    switch (layout_.scales) {
+      case ScaleKind::kHalf:
+        return half_at(block, b);
+      case ScaleKind::kHalfAndMinimum:
+        return half_at(block, 2 * b);
+      case ScaleKind::kSuperAndMinimum:
+        return half_at(block, 0) * static_cast<float>(byte_at(block, b));
+      case ScaleKind::kSuperOf16:
+        return half_at(block, 0) * static_cast<float>(static_cast<int8_t>(byte_at(block, 2 * b + half)));
+    }
+    return 0;
+  }
+  float minimum(size_t block) const {
+    const size_t b = block % kTileBlocks;
+    if (layout_.scales == ScaleKind::kHalfAndMinimum) return half_at(block, 2 * b + 1);
+    return -(half_at(block, 1) * static_cast<float>(byte_at(block, kTileBlocks + b)));
+  }
+
+ private:
+  size_t tile_blocks(size_t block) const {
+    return std::min(kTileBlocks, blocks_ - block / kTileBlocks * kTileBlocks);
+  }
+  const uint8_t* tile(size_t block) const {
+    return group_ + block / kTileBlocks * tile_bytes(layout_, kTileBlocks);
+  }
+  float half_at(size_t block, size_t vector) const {
+    return half_to_float(load_u16(tile(block) + vector * kHalvesOfGroup + 2 * row_));
+  }
+  uint8_t byte_at(size_t block, size_t vector) const {
+    return tile(block)[2 * kHalvesOfGroup + vector * kGroupRows + row_];
+  }
+  int code(const uint8_t* block, size_t vector, size_t lane) const {
+    if (layout_.bits == 8) return block[vector * kVectorBytes + lane];
+    const int nibble = block[vector % 4 * kVectorBytes + lane] >> (vector / 4 * 4) & 15;
+    const uint8_t* plane = block + kNibblePlane;
+    if (layout_.bits == 5) return nibble | (plane[lane] >> vector & 1) << 4;
+    if (layout_.bits == 6) {
+      return nibble | (plane[vector / 4 * kVectorBytes + lane] >> (vector % 4 * 2) & 3) << 4;
+    }
+    return nibble;
+  }
+
+  PackedLayout layout_;
+  const uint8_t* group_;
+  size_t row_;
+  size_t blocks_;
+};
+
+float integer_dot(const int* codes, const int8_t* inputs, size_t size) {
+  int dot = 0;
+  for (size_t i = 0; i < size; ++i) dot += codes[i] * inputs[i];
+  return static_cast<float>(dot);
+}
+
+float add_block(const PackedRow& row, ScaleKind scales, size_t block, const int* codes, const InputBlock& x,
+                float sum) {
+  if (scales == ScaleKind::kSuperOf16) {
+    sum = std::fma(integer_dot(codes, x.codes, 16), row.scale(block, 0) * x.scale, sum);
+    return std::fma(integer_dot(codes + 16, x.codes + 16, 16), row.scale(block, 1) * x.scale, sum);
+  }
+  sum = std::fma(integer_dot(codes, x.codes, 32), row.scale(block, 0) * x.scale, sum);
+  return scales == ScaleKind::kHalf ? sum : std::fma(row.minimum(block), x.scaled_sum, sum);
+}
+
+// The largest |x| of a block as the bits of a float; above those of infinity when there is a NaN.
+uint32_t largest_magnitude(const float* x) {
+  uint32_t largest = 0;
+  for (size_t i = 0; i < kInputBlock; ++i) {
+    largest = std::max(largest, std::bit_cast<uint32_t>(x[i]) & 0x7fffffff);
+  }
+  return largest;
+}
+
+}  // namespace
+
+void scalar_quantize_inputs(const float* x, size_t columns, InputBlock* out) {
+  for (size_t b = 0; b < input_blocks(columns); ++b, x += kInputBlock, ++out) {
+    const uint32_t bits = largest_magnitude(x);
+    const float largest = std::bit_cast<float>(bits);
+    const bool finite = bits < 0x7f800000, counts = finite && largest >= 0x1p-100f;
+    out->scale = !finite ? std::numeric_limits<float>::quiet_NaN() : counts ? largest / 127.0f : 0.0f;
+    const float inverse = counts ? 127.0f / largest : 0.0f;
+    int halves[2] = {};
+    for (size_t i = 0; i < kInputBlock; ++i) {
+      const int code = counts ? static_cast<int>(std::nearbyint(x[i] * inverse)) : 0;
+      out->codes[i] = static_cast<int8_t>(code);
+      halves[i / 16] += code;
+    }
+    out->scaled_sum = out->scale * static_cast<float>(halves[0] + halves[1]);
+    out->negative_sum = -(halves[0] + halves[1]);
+    out->negative_first_half = -halves[0];
+  }
+}
+
+void scalar_packed_matmul(const PackedMatmulArguments& a) {
+  constexpr size_t kTokens = 16;  // of one pass over a row; changes no sum
+  const PackedMatrix& weights = a.weights;
+  const ScaleKind scales = packed_layout(weights.type).scales;
+  const size_t blocks = input_blocks(weights.columns);
+  const size_t row_end = std::min(a.group_end * kGroupRows, weights.rows);
+  for (size_t r = a.group_begin * kGroupRows; r < row_end; ++r) {
+    const uint8_t* group = weights.data + r / kGroupRows * packed_group_bytes(weights.type, weights.columns);
+    const PackedRow row(weights.type, group, r % kGroupRows, weights.columns);
+    for (size_t token = 0; token < a.tokens; token += kTokens) {
+      const size_t tokens = std::min(kTokens, a.tokens - token);
+      float sums[kTokens] = {};
+      for (size_t b = 0; b < blocks; ++b) {
+        int codes[kInputBlock];
+        row.codes(b, codes);
+        for (size_t t = 0; t < tokens; ++t) {
+          sums[t] = add_block(row, scales, b, codes, a.inputs[(token + t) * blocks + b], sums[t]);
+        }
+      }
+      for (size_t t = 0; t < tokens; ++t) {
+        float* out = a.outputs + (token + t) * a.output_stride + r;
+        const float value = a.bias == nullptr ? sums[t] : sums[t] + a.bias[r];
+        *out = a.accumulate ? *out + value : value;
+      }
+    }
+  }
+}
+
+}  // namespace deepserve::kernels
