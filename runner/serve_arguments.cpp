@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <charconv>
 
+#include "ipc/base/clock.h"
+
 namespace deepserve::runner {
 namespace {
 
 constexpr uint32_t kSequencesMax = 4096;
+constexpr uint64_t kStepTargetMax_ns = 10 * kSecond_ns;
 
 // "0,1,5"; nothing means every core that the process may use.
 Result<std::vector<uint32_t>> parse_cores(std::string_view text) {
@@ -31,6 +34,7 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
   ServeOptions options;
   std::string model;
   std::string cores;
+  std::string prefix_cache = "on";
   uint64_t memory_limit_bytes = 0;
   CLI::App app("Serve one lane of dsd, which starts this with the lane's descriptors", "ds-runner serve");
   app.add_option("--name", options.name, "Who this is in the log: <model>@<device>")->required();
@@ -41,6 +45,10 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
   app.add_option("--kv-bytes", options.kv_bytes, "Memory for the KV cache");
   app.add_option("--sequences-max", options.sequences_max, "How many run at once")
       ->check(CLI::Range(1u, kSequencesMax));
+  app.add_option("--step-target-ns", options.step_target_ns,
+                 "Of prefill in a step in which others decode; 0: no limit")
+      ->check(CLI::Range(uint64_t{0}, kStepTargetMax_ns));
+  app.add_option("--prefix-cache", prefix_cache, "\"on\" or \"off\"")->check(CLI::IsMember({"on", "off"}));
   app.add_option("--epoch", options.epoch, "Of the lane; 0: any");
   app.add_option("--memory-limit", memory_limit_bytes, "Private memory of the process in bytes; 0: no limit");
   app.add_option("--chat-template", options.chat_template, "A family by name, whatever the file says");
@@ -53,6 +61,7 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
     return fail(Code::kUsage, "serve: {}", error.what());
   }
   options.model = model;
+  options.prefix_cache = prefix_cache == "on";
   if (memory_limit_bytes != 0) options.memory_limit_bytes = memory_limit_bytes;
   TRY_ASSIGN(options.cores, parse_cores(cores));
   return options;

@@ -65,6 +65,9 @@ void append_row(JsonWriter& json, const RunnerRow& row) {
       .member("kv_blocks_free", row.gauges.kv_blocks_free)
       .member("sequences_running", row.gauges.sequences_running)
       .member("sequences_waiting", row.gauges.sequences_waiting)
+      .member("preemptions_total", row.gauges.preemptions_total)
+      .member("prefix_queries_total", row.gauges.prefix_queries_total)
+      .member("prefix_hits_total", row.gauges.prefix_hits_total)
       .member("prefill_tokens_per_second", std::round(row.gauges.prefill_tokens_per_second))
       .end_object();
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "daemon/config/api_key.h"
+#include "daemon/config/prefix_cache.h"
 #include "ipc/base/clock.h"
 #include "ipc/base/result.h"
 #include "ipc/wire/messages.h"
@@ -66,6 +67,8 @@ struct ModelConfig {
   uint32_t context_tokens = 0;  // 0: the model's own
   uint64_t kv_memory_bytes = uint64_t{1} << 30;
   uint32_t sequences_max = 64;
+  uint64_t step_target_ns = 25 * kMillisecond_ns;  // of prefill in a step in which others decode; 0: no limit
+  PrefixCache prefix_cache = PrefixCache::kShared;
   std::string chat_template;  // empty: what the file says
 };
 

@@ -29,6 +29,8 @@ json::object model_json(const ModelConfig& model) {
           {"context_tokens", context_json(model.context_tokens)},
           {"kv_memory", size_text(model.kv_memory_bytes)},
           {"sequences_max", model.sequences_max},
+          {"step_target", duration_text(model.step_target_ns)},
+          {"prefix_cache", prefix_cache_name(model.prefix_cache)},
           {"chat_template", model.chat_template}};
 }
 

@@ -52,6 +52,7 @@ class Loader {
   void read_device(Section section);
   void read_model(Section section);
   void read_model_devices(Section& section, const toml::node* node, ModelConfig& model);
+  static void read_prefix_cache(Section& section, ModelConfig& model);
   void read_classes(const toml::table& table);
   void read_api_keys(Section& section, const toml::node& node, ClientConfig& client);
   void read_client(Section section);
@@ -300,6 +301,8 @@ void Loader::read_model(Section section) {
   section.read_integer("context_tokens", 16, 1 << 24, model.context_tokens);
   section.read_size("kv_memory", 1 << 20, uint64_t{1} << 50, model.kv_memory_bytes);
   section.read_integer("sequences_max", 1, 4096, model.sequences_max);
+  section.read_duration("step_target", 0, 10 * kSecond_ns, model.step_target_ns);
+  read_prefix_cache(section, model);
   const auto* template_node = section.take("chat_template");
   section.read("chat_template", model.chat_template);
   const auto& chosen = model.chat_template;
@@ -311,6 +314,21 @@ void Loader::read_model(Section section) {
   }
   section.finish();
   config_.models.push_back(std::move(model));
+}
+
+void Loader::read_prefix_cache(Section& section, ModelConfig& model) {
+  const auto* node = section.take("prefix_cache");
+  std::string text(prefix_cache_name(model.prefix_cache));
+  section.read("prefix_cache", text);
+  for (uint8_t number = 0; number < static_cast<uint8_t>(PrefixCache::kCount); ++number) {
+    const auto value = static_cast<PrefixCache>(number);
+    if (text != prefix_cache_name(value)) continue;
+    model.prefix_cache = value;
+    return;
+  }
+  section.problem(node, fmt::format("model.prefix_cache: '{}' is not known: \"shared\", \"per_client\" or "
+                                    "\"off\"",
+                                    text));
 }
 
 void Loader::read_classes(const toml::table& table) {

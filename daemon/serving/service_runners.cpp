@@ -78,6 +78,9 @@ bool Service::dispatch(Record& record, Runner& runner) {
   submit.resumed = record.progress.resumed();
   const auto* client = reinterpret_cast<const std::byte*>(record.spec.client.data());
   submit.opaque.assign(client, client + record.spec.client.size());
+  if (config_.models[record.model].prefix_cache == PrefixCache::kPerClient) {
+    submit.prefix_salt = prefix_salt_of(record.spec.client);
+  }
   const auto body = submit.encode();
   if (body.size() > runner.link->body_bytes_max()) {
     // start() has checked it: only what was generated since can have made it so large.

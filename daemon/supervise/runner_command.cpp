@@ -20,6 +20,8 @@ std::vector<std::string> runner_command(const std::string& binary, const ModelCo
   option("--context-tokens", std::to_string(model.context_tokens));
   option("--kv-bytes", std::to_string(model.kv_memory_bytes));
   option("--sequences-max", std::to_string(model.sequences_max));
+  option("--step-target-ns", std::to_string(model.step_target_ns));
+  if (model.prefix_cache == PrefixCache::kOff) option("--prefix-cache", "off");
   option("--epoch", std::to_string(epoch));
   if (device.memory_limit_bytes != 0) option("--memory-limit", std::to_string(device.memory_limit_bytes));
   if (!model.chat_template.empty()) option("--chat-template", model.chat_template);

@@ -174,6 +174,8 @@ std::vector<std::byte> Submit::encode() const {
     out.put_array<TokenId>(one.tokens);
   }
   out.put_string({reinterpret_cast<const char*>(opaque.data()), opaque.size()});
+  out.put(prefix_salt.low);
+  out.put(prefix_salt.high);
   return body;
 }
 
@@ -194,6 +196,8 @@ Result<Submit> Submit::decode(std::span<const std::byte> body) {
   const std::string opaque = in.get_string();
   const auto* first = reinterpret_cast<const std::byte*>(opaque.data());
   message.opaque.assign(first, first + opaque.size());
+  message.prefix_salt.low = in.get<uint64_t>();
+  message.prefix_salt.high = in.get<uint64_t>();
   return decoded(in, ranges_hold && message.request != 0, "submit", std::move(message));
 }
 

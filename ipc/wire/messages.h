@@ -118,6 +118,14 @@ enum class Work : uint8_t {
   kCount,
 };
 
+// Whose prompts may share computed blocks of the prefix cache: those of equal salt. All zero: everyone's.
+struct PrefixSalt {
+  uint64_t low = 0;
+  uint64_t high = 0;
+
+  bool operator==(const PrefixSalt&) const = default;
+};
+
 struct Submit {
   RequestId request = 0;
   Work work = Work::kGenerate;
@@ -127,6 +135,7 @@ struct Submit {
   Generation generation;
   std::vector<ResumedChoice> resumed;
   std::vector<std::byte> opaque;  // dsd's own (client, key, response shape); kept and given back, never read
+  PrefixSalt prefix_salt;
 
   std::vector<std::byte> encode() const;
   static Result<Submit> decode(std::span<const std::byte> body);

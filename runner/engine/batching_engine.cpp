@@ -74,8 +74,8 @@ BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, con
       chat_(chat),
       options_(options),
       sink_(sink),
-      scheduler_({options.sequences_max, options.step_tokens_max}, backend.info().blocks,
-                 backend.info().block_tokens),
+      scheduler_({options.sequences_max, options.step_tokens_max, options.prefix_cache},
+                 backend.info().blocks, backend.info().block_tokens),
       teller_(tokenizer, backend.info().vocabulary, sampler_, sink),
       budget_(options, backend.info().vocabulary),
       token_bytes_max_(token_bytes_max(tokenizer)),
@@ -138,9 +138,12 @@ void BatchingEngine::make_choices(Request& request, const ipc::Submit& submit, P
   for (uint16_t choice = 0; choice < generation.choices; ++choice) {
     request.choices.push_back(Sequence{
         .request = &request,
-        .priority = {submit.service_class, arrivals_, choice},
+        .priority = {submit.service_class, choice, arrivals_, choice},
         .tokens = prepared.tokens,
         .blocks = {},
+        .tokens_final = request.prompt_tokens + prepared.tokens_limit,
+        .salt = submit.prefix_salt,
+        .reuses_prefix = request.work == ipc::Work::kGenerate,
         .hears_echo = generation.echo,
         .counts = TokenCounts(generation, prepared.tokens),
         .continuation =
@@ -209,7 +212,7 @@ void BatchingEngine::accept(Request& request) {
   if (request.accepted) return;
   request.accepted = true;
   request.scheduled_ns = monotonic_ns();
-  sink_.accepted({request.id, request.prompt_tokens, 0});
+  sink_.accepted({request.id, request.prompt_tokens, request.cached_tokens});
 }
 
 void BatchingEngine::cancel(ipc::RequestId id) {
@@ -222,10 +225,10 @@ void BatchingEngine::cancel(ipc::RequestId id) {
 Result<void> BatchingEngine::step() {
   tell_prompt();
   if (scheduler_.empty()) return {};
-  scheduler_.plan(budget_.prefill_tokens(), budget_.scored_rows(), plan_);
+  scheduler_.plan(budget_, plan_);
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
   CHECK(!plan_.chunks.empty());
-  for (const auto& chunk : plan_.chunks) accept(*chunk.sequence->request);
+  for (const auto& chunk : plan_.chunks) begin_request(*chunk.sequence);
   batch_.build(plan_, scheduler_.pool());
   sink_.model_runs();
   if (auto ran = run_batch(); !ran) {
@@ -237,6 +240,15 @@ Result<void> BatchingEngine::step() {
   forget_ended();
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
   return {};
+}
+
+// What its first choice to run found computed is what the request found: the others begin alike, or go on
+// from what was generated elsewhere.
+void BatchingEngine::begin_request(const Sequence& sequence) {
+  Request& request = *sequence.request;
+  if (request.accepted) return;
+  request.cached_tokens = std::min(sequence.cached_tokens.value_or(0), request.prompt_tokens);
+  accept(request);
 }
 
 // One piece for the first of those that only want it told. Whoever calls step() can see in between how much
@@ -254,7 +266,11 @@ void BatchingEngine::tell_prompt() {
 Result<void> BatchingEngine::run_batch() {
   const uint64_t begin_ns = monotonic_ns();
   TRY(batch_.run(plan_));
-  budget_.add_step(plan_.decodes, batch_.context_tokens(), plan_.prefill_tokens, seconds_since(begin_ns));
+  budget_.add_step({.decodes = plan_.decodes,
+                    .context_tokens = plan_.context_tokens,
+                    .prefill_tokens = plan_.prefill_tokens,
+                    .prefill_pairs = plan_.prefill_pairs,
+                    .seconds = seconds_since(begin_ns)});
   return {};
 }
 
@@ -264,6 +280,7 @@ void BatchingEngine::take_results(size_t chunk) {
   Request& request = *sequence.request;
   const uint32_t position = sequence.computed;
   sequence.computed += plan_.chunks[chunk].tokens;
+  scheduler_.remember(sequence);
   if (request.work == ipc::Work::kEmbed) return take_hidden(sequence, position, batch_.hidden(chunk));
   const auto logits = batch_.logits(chunk);
   const bool leads = sequence.size() == request.prompt_tokens;
@@ -355,6 +372,10 @@ Result<TokenId> BatchingEngine::choose(Sequence& sequence, std::span<float> logi
 void BatchingEngine::end_choice(Sequence& sequence, ipc::FinishReason reason) {
   Request& request = *sequence.request;
   scheduler_.remove(sequence);
+  for (size_t later = sequence.priority.choice + 1u; later < request.choices.size(); ++later) {
+    Sequence& sibling = request.choices[later];
+    if (sibling.phase != SequencePhase::kEnded) scheduler_.set_rank(sibling, sibling.priority.rank - 1);
+  }
   CHECK(request.choices_open > 0);
   ipc::Finished finished;
   finished.request = request.id;
@@ -366,7 +387,7 @@ void BatchingEngine::end_choice(Sequence& sequence, ipc::FinishReason reason) {
     const uint64_t scheduled_ns = request.accepted ? request.scheduled_ns : now_ns;
     const uint64_t first_ns = request.first_token_ns == 0 ? now_ns : request.first_token_ns;
     finished.last = true;
-    finished.usage = {request.prompt_tokens, 0, request.completion_tokens};
+    finished.usage = {request.prompt_tokens, request.cached_tokens, request.completion_tokens};
     finished.timings = {.queued_ns = scheduled_ns - request.submitted_ns,
                         .prefill_ns = first_ns - scheduled_ns,
                         .decode_ns = request.first_token_ns == 0 ? 0 : request.last_token_ns - first_ns};
@@ -407,13 +428,15 @@ ipc::Gauges BatchingEngine::gauges() const {
           .step_fixed_seconds = times.fixed_seconds,
           .step_per_sequence_seconds = times.per_sequence_seconds,
           .step_per_context_token_seconds = times.per_context_token_seconds,
-          .kv_blocks_free = scheduler_.pool().free(),
+          .kv_blocks_free = scheduler_.pool().available(),
           .kv_blocks_total = scheduler_.pool().total(),
           .sequences_running = scheduler_.running(),
           .sequences_waiting = scheduler_.waiting(),
           .prompt_tokens_total = prompt_tokens_total_,
           .generated_tokens_total = generated_tokens_total_,
-          .preemptions_total = scheduler_.preemptions()};
+          .preemptions_total = scheduler_.preemptions(),
+          .prefix_queries_total = scheduler_.prefix_queries(),
+          .prefix_hits_total = scheduler_.prefix_hits()};
 }
 
 }  // namespace deepserve::runner

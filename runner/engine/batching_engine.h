@@ -36,6 +36,7 @@ class BatchingEngine final : public Engine {
   void resume(Sequence& sequence, std::span<const TokenId> tokens);
   std::optional<ipc::FinishReason> append(Sequence& sequence, TokenId token);
   void accept(Request& request);
+  void begin_request(const Sequence& sequence);
   void tell_prompt();
   Result<void> run_batch();
   void take_results(size_t chunk);

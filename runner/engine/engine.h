@@ -4,10 +4,11 @@
 // Everything that happens is told to the EventSink, in order, from inside submit(), cancel() and step(); a
 // sink never calls back into the engine. What is told is borrowed for the call.
 //
-// Files: prompt (what came in, checked), sequence (a request and its choices), scheduler and block_pool (who
-// runs, and where its KV lies), step_budget and speed_model (how much a step takes in), step_batch (what the
-// model is asked), sampler and philox (the next token), continuation and stop_matcher (its text, and the
-// end), prompt_echo and teller (what is told of prompt and answer), mean_pool (embeddings).
+// Files: prompt (what came in, checked), sequence (a request and its choices), scheduler and step_plan (who
+// runs), block_pool and prefix_index (where its KV lies, and what is found again), step_budget, speed_model
+// and prefill_cost (how much a step takes in), step_batch (what the model is asked), sampler and philox (the
+// next token), continuation and stop_matcher (its text, and the end), prompt_echo and teller (what is told of
+// prompt and answer), mean_pool (embeddings).
 #pragma once
 
 #include <cstdint>
@@ -37,9 +38,13 @@ struct EngineOptions {
   uint32_t context_tokens = 0;  // 0: the model's own; more than the model's own is lowered to it
   uint32_t sequences_max = 64;
   uint32_t step_tokens_max = 512;  // prefill budget of a step; at most the backend's batch_tokens_max
-  // A step takes about so much of prefill. Until its speed is measured, steps take as little of it as can be
-  // measured. 0: no limit.
-  double prefill_seconds_max = 0;
+  // Prefill that has a step for itself takes about so long; lower classes do not decode beside vip ones where
+  // that would take longer. Until prefill's speed is measured, steps take as little of it as can be measured.
+  // 0: no limit.
+  double step_seconds_max = 0;
+  // Prefill beside sequences that decode takes about so long at most (StepBudget). 0: no limit but the above.
+  double step_target_seconds = 0;
+  bool prefix_cache = true;   // what was computed is found again by sequences that begin alike
   bool check_blocks = false;  // CHECKs the accounting of KV blocks in each step (debug builds always do)
 };
 

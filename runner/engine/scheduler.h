@@ -2,11 +2,23 @@
 // tokens' text.
 //
 // Each step: (1) waiting sequences are admitted in the order of their priority while there are seats, blocks
-// and prefill budget; one that does not fit keeps those behind it waiting, but may preempt sequences of a
-// lower class. (2) Every sequence that decodes goes in; where one needs a block and none is free, the lowest
-// in priority is preempted: its blocks are freed and it waits to be recomputed. (3) What is left of the
-// budget goes to prefills, in the order of their priority, as chunks. A sequence whose request passed
-// RequestLimits always fits when it is alone, so that the first in priority always makes progress.
+// and prefill for them; one that does not fit may preempt lower ones. (2) Sequences that decode go in; where
+// one needs a block and none is available, the lowest in priority is preempted: its blocks are released and
+// it waits to be recomputed. (3) Prefills get what the step's budget leaves, as chunks.
+//
+// Classes: while a prefill of a higher class runs, lower classes do not decode, so that it is as fast as on
+// an idle host; who was passed over for kPassedOverMax steps goes along in the next. Batch work that has
+// waited for kStarved steps counts as normal; against vip traffic that takes all there is nothing is done:
+// its share is dsd's to limit (DESIGN 7). Within a class a step's prefill goes to the shortest, but at least
+// half of it to the first in priority: a long prompt neither holds up short ones nor is held up by them. One
+// that waits for blocks may be passed by smaller ones for kPassedByMax steps. After kPatience steps, twice as
+// many each time that it was preempted, it preempts second and further choices of other requests.
+//
+// Blocks: a sequence is admitted where its tokens fit, and room for it and all that run to grow. That room is
+// a block each, doubles whenever blocks run out, up to all that they may generate, and shrinks as sequences
+// end: where answers are short the pool is full, where they are long nobody is admitted only to be preempted.
+// For one that preempts other choices it is a block each. A sequence whose request passed RequestLimits
+// always fits when it is alone, so that the first in priority always makes progress.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +27,14 @@
 
 #include "runner/engine/block_pool.h"
 #include "runner/engine/sequence.h"
+#include "runner/engine/step_budget.h"
 
 namespace deepserve::runner {
 
 struct SchedulerLimits {
   uint32_t sequences_max = 1;    // seats
   uint32_t step_tokens_max = 1;  // at least sequences_max: what decodes always fits
+  bool prefix_cache = false;
 };
 
 struct ScheduledChunk {
@@ -37,50 +51,97 @@ struct StepPlan {
   std::vector<ScheduledChunk> chunks;
   std::vector<BlockCopy> copies;  // to be done in this order, before the step
   uint32_t decodes = 0;
+  uint64_t context_tokens = 0;  // of the decodes, together
   uint32_t prefill_tokens = 0;
+  double prefill_pairs = 0;  // see PrefillPrice
 
   void clear();
 };
 
 class Scheduler {
  public:
+  static constexpr uint64_t kPassedOverMax = 8;
+  static constexpr uint64_t kPassedByMax = 64;
+  static constexpr uint64_t kPatience = 32;
+  static constexpr uint64_t kStarved = 1024;
+
   Scheduler(const SchedulerLimits& limits, uint32_t blocks, uint32_t block_tokens);
 
   // `sequence` is borrowed until it is removed.
   void add(Sequence& sequence);
-  // It ends: its blocks are free.
+  // It ends: its blocks are released.
   void remove(Sequence& sequence);
-  // Gives `sibling`, which waits, a seat and the leader's blocks, shared, for the `tokens` that the leader
-  // has computed. False when no seat is free.
+  // `sequence` is now the `rank`-th of its request's.
+  void set_rank(Sequence& sequence, uint16_t rank);
+  // Gives `sibling`, which waits, a seat and the leader's blocks, shared, for the tokens that the leader has
+  // computed. False when there is no room for it.
   bool fork(const Sequence& leader, Sequence& sibling);
+  // The first `sequence.computed` tokens of a running sequence are in the KV cache: others may find them.
+  void remember(Sequence& sequence);
 
-  // Fills `plan` with at most step_tokens_max tokens, of which at most `prefill_tokens_max` are not decodes;
-  // prefills ask for the logits of at most `scored_rows_max` positions (at least 1).
-  void plan(uint32_t prefill_tokens_max, uint32_t scored_rows_max, StepPlan& plan);
+  // Fills `plan` with at most step_tokens_max tokens, of which prefill takes what `budget` allows.
+  void plan(const StepBudget& budget, StepPlan& plan);
 
   bool empty() const { return running_.empty() && waiting_.empty(); }
   uint32_t running() const { return static_cast<uint32_t>(running_.size()); }
   uint32_t waiting() const { return static_cast<uint32_t>(waiting_.size()); }
   uint64_t preemptions() const { return preemptions_; }
+  uint64_t prefix_queries() const { return prefix_queries_; }  // tokens
+  uint64_t prefix_hits() const { return prefix_hits_; }
   const BlockPool& pool() const { return pool_; }
-  // CHECKs that every block's references are those of the running sequences and that used + free = total.
+  // CHECKs that every block's references are those of the running sequences and that used + cached + free =
+  // total.
   void check_accounting() const;
 
  private:
-  void admit(uint32_t prefill_tokens_max, uint32_t scored_rows_max);
+  // A prefill in the making of a plan.
+  struct Prefill {
+    Sequence* sequence;
+    uint32_t tokens;  // that it gets
+  };
+  // What is left of a step's prefill.
+  struct Share {
+    PrefillLimits left;
+    uint32_t tokens;
+  };
+
+  void promote_starved();
+  void admit(const PrefillLimits& limits);
+  void seat(Sequence& candidate);
   bool make_room(const Sequence& candidate);
-  bool fits(const Sequence& candidate, uint32_t running, uint32_t free_blocks) const;
-  uint64_t prefill_tokens_before(const Sequence& candidate, uint32_t scored_rows_max) const;
+  bool fits(const Sequence& candidate, uint32_t in_use, uint32_t running, uint32_t available) const;
+  uint32_t growth_of(const Sequence& sequence) const;
+  bool waited_long(const Sequence& candidate) const;
+  bool takes_turns(const Sequence& candidate) const;
+  bool may_preempt(const Sequence& candidate, const Sequence& victim) const;
+  PrefixParent parent_of(const Sequence& sequence, uint32_t block) const;
+  std::span<const BlockId> find(const Sequence& candidate);
   bool extend(Sequence& sequence, StepPlan& plan);
   bool free_one_block(const Sequence& sequence);
   void preempt(Sequence& sequence);
   void release_blocks(Sequence& sequence);
 
+  // step_plan.cpp
+  PrefillLimits limits_of(const StepBudget& budget) const;
+  bool gets_prefill(const Sequence& candidate, const PrefillLimits& limits) const;
+  bool is_held(const Sequence& sequence, ipc::Class prefilling) const;
+  void take_decodes(const StepBudget& budget, StepPlan& plan);
+  void take_prefills(const PrefillLimits& limits, StepPlan& plan);
+  static void give(Prefill& prefill, double cost_max, Share& share);
+
   SchedulerLimits limits_;
   BlockPool pool_;
   std::vector<Sequence*> running_;  // both by priority, the first first
   std::vector<Sequence*> waiting_;
+  std::vector<Prefill> prefills_;  // of the plan in the making
+  std::vector<BlockId> found_;
+  mutable std::vector<uint32_t> counted_;  // check_accounting's
+  uint64_t step_ = 0;
+  uint32_t growth_bits_ = 0;
+  uint64_t ends_ = 0;
   uint64_t preemptions_ = 0;
+  uint64_t prefix_queries_ = 0;
+  uint64_t prefix_hits_ = 0;
 };
 
 }  // namespace deepserve::runner

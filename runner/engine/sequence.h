@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <compare>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -19,9 +20,11 @@
 
 namespace deepserve::runner {
 
-// Who goes first: the class, then who came first, then the choices in order. The smaller one wins.
+// Who goes first: the class, then each request's first choice before any second one, then who came first. The
+// smaller one wins.
 struct Priority {
   ipc::Class service_class = ipc::Class::kNormal;
+  uint16_t rank = 0;  // how many choices of its request that have not ended come before it
   uint64_t arrival = 0;
   uint16_t choice = 0;
   auto operator<=>(const Priority&) const = default;
@@ -43,8 +46,19 @@ struct Sequence {
   std::vector<TokenId> tokens;  // the prompt, then the answer
   uint32_t computed = 0;        // of these, how many are in the KV cache
   std::vector<BlockId> blocks;  // [ceil(tokens / block_tokens)] while it runs; the last may be shared
-  bool awaits_leader = false;   // another choice is prefilling the prompt that they share
-  bool hears_echo = false;      // of the prompt: it was asked for, and no token of the answer was told before
+  // The scheduler's, in steps of its own: when it last ran (or got its blocks), and since when it waits.
+  uint64_t last_step = 0;
+  uint64_t waiting_since = 0;
+  uint64_t steps_waited = 0;  // before that
+  uint32_t preemptions = 0;
+  uint32_t tokens_final = std::numeric_limits<uint32_t>::max();  // it never has more
+  ipc::PrefixSalt salt;        // computed blocks are shared only among sequences of equal salt
+  bool reuses_prefix = true;   // of what others computed; false: all positions are wanted
+  uint32_t remembered = 0;     // of `blocks`, how many others may find
+  uint32_t likely_cached = 0;  // tokens that were found computed when it came
+  std::optional<uint32_t> cached_tokens = {};  // that it did not have to compute when it first ran
+  bool awaits_leader = false;                  // another choice is prefilling the prompt that they share
+  bool hears_echo = false;  // of the prompt: it was asked for, and no token of the answer was told before
   uint32_t scored_from = PromptEcho::kNowhere;  // prefill asks for the logits of all positions from here on
   uint32_t scored_rows_max = 1;                 // of them, in one step
   TokenCounts counts;
@@ -54,6 +68,8 @@ struct Sequence {
   uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }
   // Tokens that are to run before the next one can be sampled: 1 when it decodes.
   uint32_t pending() const { return size() - computed; }
+  // How many of its first tokens it can do without computing. The last one always runs: it gives the logits.
+  uint32_t reusable() const { return reuses_prefix ? std::min(size() - 1, scored_from) : 0; }
   // Rows of logits that a chunk of the next `chunk_tokens` asks for to score the prompt.
   uint32_t scored_rows(uint32_t chunk_tokens) const {
     const uint32_t begin = std::max(computed, scored_from);
@@ -99,6 +115,7 @@ struct Request {
   std::vector<Sequence> choices;   // never resized after the request was made: sequences are pointed at
   uint32_t choices_open = 0;
   uint32_t completion_tokens = 0;  // of all choices, resumed ones included
+  uint32_t cached_tokens = 0;      // of the prompt
   bool accepted = false;
   bool ended = false;  // its terminal outcome was told
   uint64_t submitted_ns = 0;

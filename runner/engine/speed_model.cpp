@@ -11,7 +11,8 @@ constexpr double kRidge = 1e-3;        // keeps the system solvable while every 
 constexpr double kSequenceScale = 16;  // brings the three terms to the same size
 constexpr double kContextScale = 4096;
 constexpr uint32_t kStepsPerFit = 8;
-constexpr double kPrefillWeight = 0.2;
+constexpr double kDecodeShareMin = 0.5;   // of a step's time, when next to nothing else is in it
+constexpr double kPrefillShareMin = 0.1;  // of a step's time, whatever its decodes seem to take
 
 // Solves the symmetric positive definite 3 x 3 system by elimination; `a` and `b` are consumed.
 std::array<double, 3> solve(std::array<std::array<double, 3>, 3>& a, std::array<double, 3>& b) {
@@ -33,34 +34,53 @@ std::array<double, 3> solve(std::array<std::array<double, 3>, 3>& a, std::array<
 
 }  // namespace
 
-void SpeedModel::add(uint32_t decodes, uint64_t context_tokens, uint32_t prefill_tokens, double seconds) {
-  if (prefill_tokens > 0) {
-    if (prefill_tokens < kPrefillTokensMin) return;
-    double decode_seconds = 0;
-    if (decodes > 0) {
-      decode_seconds = times_.fixed_seconds + times_.per_sequence_seconds * decodes +
-                       times_.per_context_token_seconds * static_cast<double>(context_tokens);
-    }
-    const double prefill_seconds = std::max(seconds - decode_seconds, seconds * 0.1);
-    if (prefill_seconds <= 0) return;
-    const double speed = prefill_tokens / prefill_seconds;
-    const double weight = prefill_tokens_per_second_ == 0 ? 1.0 : kPrefillWeight;
-    prefill_tokens_per_second_ += weight * (speed - prefill_tokens_per_second_);
-    return;
+double SpeedModel::decode_seconds(uint32_t decodes, uint64_t context_tokens) const {
+  if (decodes == 0) return 0;
+  return times_.fixed_seconds + times_.per_sequence_seconds * decodes +
+         times_.per_context_token_seconds * static_cast<double>(context_tokens);
+}
+
+PrefillPrice SpeedModel::prefill_price(bool beside_decodes) const {
+  const PrefillCost& wanted = beside_decodes ? beside_ : alone_;
+  return wanted.measured() ? wanted.price() : recent_.price();
+}
+
+void SpeedModel::add(const StepMeasure& step) {
+  if (step.prefill_tokens == 0) return add_decode(step);
+  const bool few = step.prefill_tokens < kPrefillTokensMin;
+  if (step.decodes == 0) {
+    if (few) return;
+    alone_.add(step.prefill_tokens, step.prefill_pairs, step.seconds);
+    return recent_.add(step.prefill_tokens, step.prefill_pairs, step.seconds);
   }
-  const std::array<double, 3> terms = {1.0, decodes / kSequenceScale,
-                                       static_cast<double>(context_tokens) / kContextScale};
+  const double decode_seconds = this->decode_seconds(step.decodes, step.context_tokens);
+  const double seconds = std::max(step.seconds - decode_seconds, step.seconds * kPrefillShareMin);
+  if (decode_seconds > 0) beside_.add(step.prefill_tokens, step.prefill_pairs, seconds);
+  if (!few) return recent_.add(step.prefill_tokens, step.prefill_pairs, seconds);
+  // Prefill may be so little because decoding was thought to be faster than it is: this says how fast.
+  StepMeasure decoding = step;
+  if (alone_.measured()) {
+    const auto price = alone_.price();
+    decoding.seconds -= price.token * step.prefill_tokens + price.pair * step.prefill_pairs;
+  }
+  decoding.seconds = std::max(decoding.seconds, step.seconds * kDecodeShareMin);
+  add_decode(decoding);
+}
+
+void SpeedModel::add_decode(const StepMeasure& step) {
+  const std::array<double, 3> terms = {1.0, step.decodes / kSequenceScale,
+                                       static_cast<double>(step.context_tokens) / kContextScale};
   for (size_t row = 0; row < 3; ++row) {
     for (size_t column = 0; column < 3; ++column) {
       products_[row][column] = products_[row][column] * kForget + terms[row] * terms[column];
     }
-    targets_[row] = targets_[row] * kForget + terms[row] * seconds;
+    targets_[row] = targets_[row] * kForget + terms[row] * step.seconds;
   }
-  if (++since_fit_ >= kStepsPerFit) fit();
+  ++decode_steps_;
+  if (decode_steps_ < kStepsPerFit || decode_steps_ % kStepsPerFit == 0) fit();
 }
 
 void SpeedModel::fit() {
-  since_fit_ = 0;
   auto products = products_;
   auto targets = targets_;
   for (size_t i = 0; i < 3; ++i) products[i][i] += kRidge;

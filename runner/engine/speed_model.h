@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 
+#include "runner/engine/prefill_cost.h"
+
 namespace deepserve::runner {
 
 // t(b, ctx) = a0 + a1 b + a2 ctx: the time of a step that decodes b sequences with ctx tokens of context in
@@ -14,26 +16,43 @@ struct StepTimes {
   double per_context_token_seconds = 0;
 };
 
+// One measured step.
+struct StepMeasure {
+  uint32_t decodes = 0;
+  uint64_t context_tokens = 0;  // of the decodes, together
+  uint32_t prefill_tokens = 0;
+  double prefill_pairs = 0;  // see PrefillPrice
+  double seconds = 0;
+};
+
 class SpeedModel {
  public:
-  static constexpr uint32_t kPrefillTokensMin = 8;  // fewer in a step say little about prefill: not counted
+  static constexpr uint32_t kPrefillTokensMin = 8;  // fewer say little about prefill's speed
 
-  // One measured step: decodes, their context tokens together, tokens of prefill.
-  void add(uint32_t decodes, uint64_t context_tokens, uint32_t prefill_tokens, double seconds);
+  void add(const StepMeasure& step);
 
   // An average over the recent prefills, what decoding beside them costs taken off; 0 until measured.
-  double prefill_tokens_per_second() const { return prefill_tokens_per_second_; }
+  double prefill_tokens_per_second() const { return recent_.tokens_per_second(); }
+  // Of prefill that has a step for itself, or shares it with decodes: weights that are read anyway make it
+  // cheaper beside them. Nothing measured: no price.
+  bool prefill_measured() const { return recent_.measured(); }
+  PrefillPrice prefill_price(bool beside_decodes) const;
   const StepTimes& step_times() const { return times_; }
+  // Of a step without prefill; 0 until measured.
+  double decode_seconds(uint32_t decodes, uint64_t context_tokens) const;
 
  private:
+  void add_decode(const StepMeasure& step);
   void fit();
 
-  double prefill_tokens_per_second_ = 0;
+  PrefillCost alone_;
+  PrefillCost beside_;
+  PrefillCost recent_;  // both
   StepTimes times_;
   // Least squares with exponential forgetting: the normal equations of (1, b / 16, ctx / 4096).
   std::array<std::array<double, 3>, 3> products_{};
   std::array<double, 3> targets_{};
-  uint32_t since_fit_ = 0;
+  uint64_t decode_steps_ = 0;
 };
 
 }  // namespace deepserve::runner

@@ -8,7 +8,6 @@ void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
   entries_.clear();
   places_.clear();
   logits_values_ = hidden_values_ = 0;
-  context_tokens_ = 0;
   for (const auto& chunk : plan.chunks) {
     const Sequence& sequence = *chunk.sequence;
     const Request& request = *sequence.request;
@@ -23,7 +22,6 @@ void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
     places_.push_back({logits_values_, hidden_values_});
     logits_values_ += size_t{entry.logits_rows} * backend_.info().vocabulary;
     if (entry.hidden_rows) hidden_values_ += entry.tokens.size() * backend_.info().embedding;
-    if (entry.tokens.size() == 1) context_tokens_ += entry.position + 1;
   }
   if (logits_.size() < logits_values_) logits_.resize(logits_values_);
   if (hidden_.size() < hidden_values_) hidden_.resize(hidden_values_);

@@ -24,8 +24,6 @@ class StepBatch {
   std::span<float> logits(size_t i);
   // The hidden states [tokens, embedding] of chunk `i`; empty when it did not ask for them.
   std::span<const float> hidden(size_t i) const;
-  // Of all sequences that decode, together: the speed model's `ctx`.
-  uint64_t context_tokens() const { return context_tokens_; }
 
  private:
   struct Place {
@@ -38,7 +36,6 @@ class StepBatch {
   std::vector<Place> places_;  // [entries]
   size_t logits_values_ = 0;
   size_t hidden_values_ = 0;
-  uint64_t context_tokens_ = 0;
   std::vector<float> logits_;
   std::vector<float> hidden_;
 };

@@ -6,27 +6,47 @@ namespace deepserve::runner {
 namespace {
 
 constexpr double kScoringWeight = 0.2;
-constexpr double kScoringShare = 0.5;  // of prefill_seconds_max, on top of the model's own time
+constexpr double kScoringShare = 0.5;  // of step_seconds_max, on top of the model's own time
 
 }  // namespace
 
 StepBudget::StepBudget(const EngineOptions& options, uint32_t vocabulary)
     : step_tokens_max_(options.step_tokens_max),
-      prefill_seconds_max_(options.prefill_seconds_max),
+      step_seconds_max_(options.step_seconds_max),
+      step_target_seconds_(options.step_target_seconds),
       scored_rows_max_(
           static_cast<uint32_t>(std::max<uint64_t>(1, kScoredBytesMax / (sizeof(float) * vocabulary)))) {}
 
-uint32_t StepBudget::prefill_tokens() const {
-  if (prefill_seconds_max_ <= 0) return step_tokens_max_;
-  const double affordable = speed_.prefill_tokens_per_second() * prefill_seconds_max_;
-  if (affordable >= step_tokens_max_) return step_tokens_max_;
-  return std::max(SpeedModel::kPrefillTokensMin, static_cast<uint32_t>(affordable));
+PrefillLimits StepBudget::prefill(uint32_t decodes, uint64_t context_tokens, uint32_t prefills) const {
+  PrefillLimits limits;
+  limits.scored_rows = scored_rows();
+  limits.cost = step_tokens_max_;
+  if (step_seconds_max_ <= 0) return limits;
+  if (!speed_.prefill_measured() || decodes == 0) {
+    limits.tokens_min = std::min(step_tokens_max_, SpeedModel::kPrefillTokensMin);  // to be measured by
+  }
+  if (!speed_.prefill_measured()) {
+    limits.cost = limits.tokens_min;
+    return limits;
+  }
+  limits.price = speed_.prefill_price(decodes > 0);
+  limits.cost = prefill_seconds(decodes, context_tokens, prefills);
+  return limits;
+}
+
+double StepBudget::prefill_seconds(uint32_t decodes, uint64_t context_tokens, uint32_t prefills) const {
+  const double decode_seconds = speed_.decode_seconds(decodes, context_tokens);
+  if (decodes == 0 || step_target_seconds_ <= 0) return step_seconds_max_;
+  if (decode_seconds <= 0) return std::min(step_target_seconds_, step_seconds_max_);  // not measured yet
+  const double crowd = std::max(1.0, static_cast<double>(prefills) / decodes);
+  const double limit = std::max(step_target_seconds_, kDecodeShareMin * decode_seconds);
+  return std::min({kDecodeShare * crowd * decode_seconds, limit, step_seconds_max_});
 }
 
 uint32_t StepBudget::scored_rows() const {
-  if (prefill_seconds_max_ <= 0) return scored_rows_max_;
+  if (step_seconds_max_ <= 0) return scored_rows_max_;
   if (scored_row_seconds_ <= 0) return std::min(scored_rows_max_, kScoredRowsFirst);
-  const double affordable = kScoringShare * prefill_seconds_max_ / scored_row_seconds_;
+  const double affordable = kScoringShare * step_seconds_max_ / scored_row_seconds_;
   if (affordable >= scored_rows_max_) return scored_rows_max_;
   return std::max(1u, static_cast<uint32_t>(affordable));
 }

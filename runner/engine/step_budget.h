@@ -8,29 +8,50 @@
 
 namespace deepserve::runner {
 
+// What a step may take of prefill.
+struct PrefillLimits {
+  double cost = 0;  // in the price's unit
+  PrefillPrice price;
+  uint32_t tokens_min = 1;   // goes in whatever it costs, so that every step gets ahead
+  uint32_t scored_rows = 1;  // positions of prompts whose log probabilities are wanted; at least 1
+};
+
 class StepBudget {
  public:
   static constexpr uint64_t kScoredBytesMax = 64u << 20;  // of the logits of one step's scored prompts
   static constexpr uint32_t kScoredRowsFirst = 8;         // until it is known what scoring a row takes
+  // Beside decodes prefill gets this part of the time that they take: their tokens come at not quite half
+  // the pace while a prompt is prefilled...
+  static constexpr double kDecodeShare = 0.85;
+  // ... and never less, where step_target is shorter than decoding itself: a prompt takes no more than 2.5
+  // times as long as it would alone.
+  static constexpr double kDecodeShareMin = 0.7;
 
   StepBudget(const EngineOptions& options, uint32_t vocabulary);
 
-  // Tokens. Small until the speed is known: on a slow device one full step may take as long as a hang.
-  uint32_t prefill_tokens() const;
-  // Positions of prompts whose log probabilities are wanted; at least 1.
-  uint32_t scored_rows() const;
-
-  void add_step(uint32_t decodes, uint64_t context_tokens, uint32_t prefill_tokens, double seconds) {
-    speed_.add(decodes, context_tokens, prefill_tokens, seconds);
+  // For a step in which `decodes` sequences that are not to be held up decode, with `context_tokens` of
+  // context together, while `prefills` sequences want prefill. Where more of them want prefill than decode,
+  // the share of their time grows with their number, up to step_target. Until prefill's speed is known:
+  // little. On a slow device one full step may take as long as a hang.
+  PrefillLimits prefill(uint32_t decodes, uint64_t context_tokens, uint32_t prefills) const;
+  // Whether so many decodes alone make a step longer than one may be.
+  bool too_long(uint32_t decodes, uint64_t context_tokens) const {
+    return step_seconds_max_ > 0 && speed_.decode_seconds(decodes, context_tokens) > step_seconds_max_;
   }
-  // What the engine itself took to rank and tell `rows` of them.
+
+  void add_step(const StepMeasure& step) { speed_.add(step); }
+  // What the engine itself took to rank and tell `rows` scored positions.
   void add_scoring(uint32_t rows, double seconds);
 
   const SpeedModel& speed() const { return speed_; }
 
  private:
+  double prefill_seconds(uint32_t decodes, uint64_t context_tokens, uint32_t prefills) const;
+  uint32_t scored_rows() const;
+
   uint32_t step_tokens_max_;
-  double prefill_seconds_max_;  // 0: no limit
+  double step_seconds_max_;     // 0: no limit
+  double step_target_seconds_;  // 0: no limit
   uint32_t scored_rows_max_;    // by memory
   double scored_row_seconds_ = 0;
   SpeedModel speed_;

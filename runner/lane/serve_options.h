@@ -17,6 +17,8 @@ struct ServeOptions {
   uint32_t context_tokens = 0;  // 0: the model's own
   uint64_t kv_bytes = 0;
   uint32_t sequences_max = 64;
+  uint64_t step_target_ns = 25'000'000;  // of prefill in a step in which others decode; 0: no limit
+  bool prefix_cache = true;
   uint64_t epoch = 0;  // of the lane; 0: any
   std::optional<uint64_t> memory_limit_bytes;
   std::string chat_template;  // a family by name; empty: what the model's file says

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <csignal>
 
+#include "ipc/base/clock.h"
 #include "ipc/base/log.h"
 #include "runner/lane/fatal_signals.h"
 #include "runner/lane/lane_sink.h"
@@ -20,9 +21,9 @@
 namespace deepserve::runner {
 namespace {
 
-// A step spends about so long on prefill, so that a cancel, a new request or a sign of life never waits for
-// seconds.
-constexpr double kPrefillSecondsMax = 0.25;
+// A step spends about so long on prefill (DESIGN 7), so that a cancel, a new request or a sign of life never
+// waits for longer.
+constexpr double kStepSecondsMax = 0.1;
 constexpr uint32_t kStepTokensMax = 512;
 
 volatile std::sig_atomic_t terminate = 0;
@@ -173,7 +174,9 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
   engine_options.context_tokens = options.context_tokens;
   engine_options.sequences_max = options.sequences_max;
   engine_options.step_tokens_max = kStepTokensMax;
-  engine_options.prefill_seconds_max = kPrefillSecondsMax;
+  engine_options.step_seconds_max = kStepSecondsMax;
+  engine_options.step_target_seconds = static_cast<double>(options.step_target_ns) / kSecond_ns;
+  engine_options.prefix_cache = options.prefix_cache;
   TRY_ASSIGN(auto engine,
              Engine::make(*model.loaded.backend, *model.tokenizer, model.chat, engine_options, sink));
   if (options.context_tokens > engine->context_tokens()) {

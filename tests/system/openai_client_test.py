@@ -151,9 +151,14 @@ class EveryField:
         self.assertEqual(refused.exception.param, "priority")
 
     def test_usage_has_its_details(self):
-        for usage in (self.chat().usage, self.complete().usage):
+        block = 16
+        for ask in (self.chat, self.complete):
+            ask()
+            usage = ask().usage
             self.assertEqual(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens)
-            self.assertEqual(usage.prompt_tokens_details.cached_tokens, 0)
+            # Whole blocks of what was asked before are found again; the last token is always computed.
+            whole_blocks = (usage.prompt_tokens - 1) // block * block
+            self.assertEqual(usage.prompt_tokens_details.cached_tokens, whole_blocks)
             self.assertEqual(usage.completion_tokens_details.reasoning_tokens, 0)
 
     def test_a_request_over_its_time_is_told_so(self):

@@ -47,6 +47,8 @@ TEST_F(ConfigFile, TheSmallestOneGetsTheDefaults) {
   EXPECT_EQ(config->server.control.unix_path, directory_ + "/run/ctl.sock");
   EXPECT_FALSE(config->observe.listen.is_tcp());
   EXPECT_EQ(config->models.at(0).path, directory_ + "/tiny.gguf");
+  EXPECT_EQ(config->models.at(0).step_target_ns, 25 * kMillisecond_ns);
+  EXPECT_EQ(config->models.at(0).prefix_cache, PrefixCache::kShared);
   EXPECT_EQ(config->classes[0].deadline_ns, 500 * kMillisecond_ns);
   EXPECT_EQ(config->classes[2].queue_max, 4096u);
   EXPECT_EQ(config->supervise.deaths_max, 5u);
@@ -60,6 +62,7 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
       "[supervise]\ndeaths_max = 2\nwindow = \"30s\"\nhang_after = \"2s\"\nload_hang_after = \"20s\"\n" +
       kDevice + "memory_limit = \"8GiB\"\n" + kModel +
       "aliases = [\"default\"]\ncontext_tokens = 512\nkv_memory = \"64MiB\"\nsequences_max = 8\n"
+      "step_target = \"40ms\"\nprefix_cache = \"per_client\"\n"
       "chat_template = \"chatml\"\n[class.vip]\nshare = 0.5\ndeadline = \"250ms\"\nqueue_max = 7\n"
       "[[client]]\nname = \"frontend\"\nuid = 1000\nclass = \"vip\"\nweight = 2\n");
   ASSERT_TRUE(config) << problems_text("", config.error());
@@ -67,6 +70,9 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
   EXPECT_EQ(config->server.request_timeout_ns, 120 * kSecond_ns);
   EXPECT_EQ(config->observe.listen.text(), "[::1]:9465");
   EXPECT_EQ(config->devices.at(0).memory_limit_bytes, 8ull << 30);
+  EXPECT_EQ(config->models.at(0).step_target_ns, 40 * kMillisecond_ns);
+  EXPECT_EQ(config->models.at(0).prefix_cache, PrefixCache::kPerClient);
+  EXPECT_THAT(config_json(*config), HasSubstr("\"prefix_cache\":\"per_client\""));
   EXPECT_EQ(config->find_model("default"), &config->models.at(0));
   EXPECT_EQ(config->find_model(""), &config->models.at(0));
   EXPECT_EQ(config->find_model("other"), nullptr);
@@ -104,6 +110,8 @@ TEST_F(ConfigFile, EveryProblemIsReportedAtOnceWithItsPlace) {
 
 TEST_F(ConfigFile, EachMistakeIsNamed) {
   EXPECT_THAT(problem("[server\n").message, HasSubstr("]"));
+  EXPECT_THAT(problem(kDevice + kModel + "prefix_cache = \"mine\"\n").message,
+              HasSubstr("'mine' is not known: \"shared\", \"per_client\" or \"off\""));
   EXPECT_THAT(problem("servre = 1\n" + kDevice + kModel).message, HasSubstr("unknown key 'servre'"));
   EXPECT_THAT(problem("[server]\nlisten = [\"192.168.0.1:80\"]\n" + kDevice + kModel).message,
               HasSubstr("only loopback"));

@@ -66,8 +66,8 @@ TEST(Batching, ALongPromptIsPrefilledInChunksWhileOthersDecode) {
 }
 
 // The tokens of prefill in each step of a prompt of 200, on a device that takes `token_time` for each.
-std::vector<uint32_t> prefill_steps(std::chrono::microseconds token_time, double prefill_seconds_max) {
-  Bench bench(hashing_model(-100), {}, {.prefill_seconds_max = prefill_seconds_max});
+std::vector<uint32_t> prefill_steps(std::chrono::microseconds token_time, double step_seconds_max) {
+  Bench bench(hashing_model(-100), {}, {.step_seconds_max = step_seconds_max});
   bench.backend.token_time = token_time;
   bench.engine->submit(token_request(1, repeated(200), 1));
   std::vector<uint32_t> tokens;

@@ -1,4 +1,5 @@
-// Random traffic over a pool that is too small for it: every request's tokens are those of a run of it alone.
+// Random traffic over a pool that is too small for it, prompts that begin alike, requests that are cancelled,
+// runners that die and others that go on: every request's tokens and logprobs are those of a run of it alone.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -17,6 +18,12 @@ struct Traffic {
   ipc::Submit request(ipc::RequestId id) {
     std::vector<TokenId> prompt(1 + below(40));
     for (auto& token : prompt) token = 2 + below(kPoison - 2);
+    // Half of them begin as others do, for a length of their own.
+    if (below(2) == 0) {
+      const uint32_t family = below(3);
+      const size_t shared = below(static_cast<uint32_t>(prompt.size()) + 1);
+      for (size_t i = 0; i < shared; ++i) prompt[i] = 2 + static_cast<TokenId>((family * 11 + i * 5) % 26);
+    }
     auto submit = token_request(id, std::move(prompt), 1 + below(40));
     submit.service_class = static_cast<ipc::Class>(below(3));
     auto& generation = submit.generation;
@@ -32,6 +39,7 @@ struct Traffic {
     if (below(3) == 0) generation.echo = true;
     if (generation.echo && below(4) == 0) generation.tokens_max = 0;
     if (below(8) == 0) submit.work = ipc::Work::kEmbed;
+    submit.prefix_salt.low = below(4) == 0 ? 1 : 0;
     return submit;
   }
 
@@ -66,39 +74,108 @@ void expect_same(const Told& crowd, const Told& alone, ipc::RequestId id) {
   EXPECT_EQ(crowd.embedding, alone.embedding) << id;
 }
 
+// What was told before and after the death of a runner, as dsd joins it: tokens go on at the next index; of a
+// prompt whose choice had no token yet everything is told again.
+Told joined(const Told& before, const Told& after) {
+  Told whole = after;
+  if (whole.embedding.empty()) whole.embedding = before.embedding;
+  for (const auto& [number, old] : before.choices) {
+    auto& choice = whole.choices[number];
+    choice.tokens.insert(choice.tokens.begin(), old.tokens.begin(), old.tokens.end());
+    choice.logprobs.insert(choice.logprobs.begin(), old.logprobs.begin(), old.logprobs.end());
+    choice.text = old.text + choice.text;
+    if (!choice.echo_tokens.empty()) continue;
+    choice.echo_tokens = old.echo_tokens;
+    choice.echo_texts = old.echo_texts;
+    choice.echo_logprobs = old.echo_logprobs;
+  }
+  return whole;
+}
+
+// An engine under traffic, and the one that takes over when it dies.
+class Crowd {
+ public:
+  explicit Crowd(Traffic& traffic) : traffic_(traffic), tokens_max_(12 + traffic.below(60)) { start(); }
+
+  uint32_t tokens_max() const { return tokens_max_; }
+  void submit(ipc::Submit request) {
+    bench_->engine->submit(request);
+    submitted_.push_back(std::move(request));
+  }
+  void cancel(ipc::RequestId id) {
+    if (!told(id).finished) cancelled_.insert(id);
+    bench_->engine->cancel(id);
+  }
+  void step() { CHECK(bench_->engine->step().has_value()); }
+  void run() {
+    bench_->run();
+    const auto gauges = bench_->engine->gauges();
+    EXPECT_EQ(gauges.kv_blocks_free, gauges.kv_blocks_total);
+  }
+  // What is left goes on in another engine, of other sizes.
+  void die() {
+    for (const auto& request : submitted_) told_[request.request] = told(request.request);
+    start();
+    for (auto request : submitted_) {
+      if (told_[request.request].terminal_outcomes > 0) continue;
+      for (const auto& [number, choice] : told_[request.request].choices) {
+        if (!choice.tokens.empty()) request.resumed.push_back({number, choice.tokens});
+      }
+      bench_->engine->submit(request);
+    }
+  }
+  Told told(ipc::RequestId id) {
+    const auto before = told_.find(id);
+    if (before == told_.end()) return bench_->sink[id];
+    if (before->second.terminal_outcomes > 0) return before->second;
+    return joined(before->second, bench_->sink[id]);
+  }
+  void expect_what_each_gets_alone() {
+    for (const auto& request : submitted_) {
+      const Told whole = told(request.request);
+      EXPECT_EQ(whole.terminal_outcomes, 1u);
+      if (cancelled_.contains(request.request)) continue;
+      Bench single(hashing_model(), {}, {.prefix_cache = false});
+      expect_same(whole, single.submit_and_run(request), request.request);
+    }
+  }
+
+ private:
+  void start() {
+    FakeBackend::Shape shape{.block_tokens = 1 + traffic_.below(8)};
+    shape.blocks = 2 * tokens_max_ / shape.block_tokens + 1 + traffic_.below(24);
+    const EngineOptions options{
+        .sequences_max = 1 + traffic_.below(8),
+        .step_tokens_max = 8 + traffic_.below(40),
+        .step_seconds_max = traffic_.below(2) == 0 ? 0 : 1e-9,  // as little as there can be
+        .step_target_seconds = traffic_.below(2) == 0 ? 0 : 1e-9,
+        .prefix_cache = traffic_.below(4) != 0};
+    bench_ = std::make_unique<Bench>(hashing_model(), shape, options);
+  }
+
+  Traffic& traffic_;
+  uint32_t tokens_max_;  // of a prompt, and of an answer: the smallest pool has room for both
+  std::unique_ptr<Bench> bench_;
+  std::vector<ipc::Submit> submitted_;
+  std::set<ipc::RequestId> cancelled_;
+  std::map<ipc::RequestId, Told> told_;  // by engines that have died
+};
+
 void run_campaign(uint64_t seed) {
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   Traffic traffic(seed);
-  const FakeBackend::Shape shape{.blocks = 24 + traffic.below(30), .block_tokens = 1 + traffic.below(8)};
-  const uint32_t pool_tokens = shape.blocks * shape.block_tokens;
-  Bench bench(hashing_model(), shape,
-              {.sequences_max = 1 + traffic.below(8),
-               .step_tokens_max = 8 + traffic.below(40),
-               .prefill_seconds_max = traffic.below(2) == 0 ? 0 : 1e-9});  // as little as there can be
-  std::vector<ipc::Submit> submitted;
-  std::set<ipc::RequestId> cancelled;
+  Crowd crowd(traffic);
   for (ipc::RequestId id = 1; id <= 40; ++id) {
     auto request = traffic.request(id);
-    request.prompt.tokens.resize(std::min<size_t>(request.prompt.tokens.size(), pool_tokens / 2));
-    request.generation.tokens_max = std::min(request.generation.tokens_max, pool_tokens / 2);
-    bench.engine->submit(request);
-    submitted.push_back(std::move(request));
-    if (traffic.below(8) == 0) {
-      const ipc::RequestId victim = 1 + traffic.below(static_cast<uint32_t>(id));
-      if (!bench.sink[victim].finished) cancelled.insert(victim);
-      bench.engine->cancel(victim);
-    }
-    for (uint32_t steps = traffic.below(12); steps > 0; --steps) ASSERT_TRUE(bench.engine->step());
+    request.prompt.tokens.resize(std::min<size_t>(request.prompt.tokens.size(), crowd.tokens_max()));
+    request.generation.tokens_max = std::min(request.generation.tokens_max, crowd.tokens_max());
+    crowd.submit(std::move(request));
+    if (traffic.below(8) == 0) crowd.cancel(1 + traffic.below(static_cast<uint32_t>(id)));
+    for (uint32_t steps = traffic.below(12); steps > 0; --steps) crowd.step();
+    if (traffic.below(25) == 0) crowd.die();
   }
-  bench.run();
-  const auto gauges = bench.engine->gauges();
-  EXPECT_EQ(gauges.kv_blocks_free, gauges.kv_blocks_total);
-  for (const auto& request : submitted) {
-    EXPECT_EQ(bench.sink[request.request].terminal_outcomes, 1u);
-    if (cancelled.contains(request.request)) continue;
-    Bench single(hashing_model());
-    expect_same(bench.sink[request.request], single.submit_and_run(request), request.request);
-  }
+  crowd.run();
+  crowd.expect_what_each_gets_alone();
 }
 
 TEST(Campaign, RandomTrafficGivesEachRequestWhatItWouldGetAlone) {

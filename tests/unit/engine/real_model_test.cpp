@@ -15,10 +15,11 @@ namespace {
 
 // A model from a file, ready to be asked.
 struct RealBench {
-  RealBench(const std::filesystem::path& path, uint64_t kv_bytes, EngineOptions options) {
+  RealBench(const std::filesystem::path& path, uint64_t kv_bytes, EngineOptions options,
+            uint32_t threads = 2) {
     BackendOptions backend_options;
     backend_options.kv_bytes = kv_bytes;
-    backend_options.threads = 2;
+    backend_options.threads = threads;
     model = load_model(path, backend_options).value();
     tokenizer = Tokenizer::make(*model.vocabulary).value();
     options.check_blocks = true;
@@ -39,6 +40,10 @@ std::vector<ipc::Submit> random_requests(std::mt19937_64& random, uint32_t vocab
   for (ipc::RequestId id = 1; id <= count; ++id) {
     std::vector<TokenId> prompt(1 + random() % 60);
     for (auto& token : prompt) token = static_cast<TokenId>(random() % vocabulary);
+    if (random() % 2 == 0) {  // half of them begin alike
+      const size_t shared = random() % (prompt.size() + 1);
+      for (size_t i = 0; i < shared; ++i) prompt[i] = static_cast<TokenId>((i * 7 + 5) % vocabulary);
+    }
     auto request = token_request(id, std::move(prompt), 1 + static_cast<uint32_t>(random() % 50));
     request.service_class = static_cast<ipc::Class>(random() % 3);
     request.generation.temperature = random() % 2 == 0 ? 0.0f : 1.0f;
@@ -52,22 +57,31 @@ std::vector<ipc::Submit> random_requests(std::mt19937_64& random, uint32_t vocab
   return requests;
 }
 
-// Adds the preemptions that the crowd saw to `preemptions`: not every schedule has one.
-void run_campaign(const TinyModel& tiny, uint64_t seed, uint64_t& preemptions) {
+// Adds the preemptions that the crowd saw to `preemptions`, and what it found computed to `hits`: not every
+// schedule has them.
+void run_campaign(const TinyModel& tiny, uint64_t seed, uint64_t& preemptions, uint64_t& hits) {
   SCOPED_TRACE(::testing::Message() << tiny.architecture << " seed " << seed);
   const TemporaryFile file(tiny.gguf());
   std::mt19937_64 random(seed);
   const auto requests = random_requests(random, tiny.vocabulary, 16);
-  RealBench roomy(file.path(), 0, {});
+  EngineOptions alone;
+  alone.prefix_cache = false;
+  RealBench roomy(file.path(), 0, alone);
   const uint64_t block_bytes = 2ull * tiny.layers * tiny.kv_heads * tiny.head_dim * sizeof(float) *
                                roomy.model.backend->info().block_tokens;
-  RealBench crowd(file.path(), 12 * block_bytes, {.sequences_max = 6, .step_tokens_max = 24});
+  EngineOptions crowded;
+  crowded.sequences_max = 2 + static_cast<uint32_t>(random() % 6);
+  crowded.step_tokens_max = 8 + static_cast<uint32_t>(random() % 40);
+  crowded.prefix_cache = random() % 4 != 0;
+  const uint32_t threads = 1 + static_cast<uint32_t>(random() % 4);
+  RealBench crowd(file.path(), 12 * block_bytes, crowded, threads);
   for (const auto& request : requests) {
     crowd.engine->submit(request);
     for (uint64_t steps = random() % 6; steps > 0; --steps) ASSERT_TRUE(crowd.engine->step());
   }
   crowd.run();
   preemptions += crowd.engine->gauges().preemptions_total;
+  hits += crowd.engine->gauges().prefix_hits_total;
   for (const auto& request : requests) {
     roomy.engine->submit(request);
     roomy.run();
@@ -95,8 +109,10 @@ TEST(RealModel, ARequestAmongManyGetsBitForBitWhatItGetsAlone) {
     TinyModel tiny;
     tiny.architecture = architecture;
     uint64_t preemptions = 0;
-    for (uint64_t seed = 1; seed <= campaign_seeds(3); ++seed) run_campaign(tiny, seed, preemptions);
+    uint64_t hits = 0;
+    for (uint64_t seed = 1; seed <= campaign_seeds(4); ++seed) run_campaign(tiny, seed, preemptions, hits);
     EXPECT_GT(preemptions, 0u) << architecture;
+    EXPECT_GT(hits, 0u) << architecture;
   }
 }
 
@@ -107,6 +123,7 @@ TEST(RealModel, ARequestThatIsResumedElsewhereGoesOnBitForBit) {
   request.generation.temperature = 1;
   request.generation.seed = 3;
   request.generation.ignore_eos = true;
+  request.generation.logprobs = 2;
   bench.engine->submit(request);
   bench.run();
   const auto whole = bench.sink[1].choices.at(0);
@@ -116,6 +133,9 @@ TEST(RealModel, ARequestThatIsResumedElsewhereGoesOnBitForBit) {
     bench.engine->submit(request);
     bench.run();
     const auto& rest = bench.sink[request.request].choices.at(0);
+    for (size_t i = 0; i < rest.logprobs.size(); ++i) {
+      ASSERT_EQ(rest.logprobs[i][0].logprob, whole.logprobs.at(done + i)[0].logprob);  // to the last bit
+    }
     EXPECT_EQ(rest.tokens,
               std::vector<TokenId>(whole.tokens.begin() + static_cast<ptrdiff_t>(done), whole.tokens.end()));
     EXPECT_TRUE(whole.text.ends_with(rest.text));

@@ -20,19 +20,20 @@ struct Trial {
   explicit Trial(const SchedulerLimits& limits, uint32_t blocks = 100, uint32_t block_tokens = 4)
       : scheduler(limits, blocks, block_tokens) {}
 
-  Sequence& add(uint32_t tokens, Class service_class = Class::kNormal) {
+  Sequence& add(uint32_t tokens, Class service_class = Class::kNormal, uint16_t rank = 0) {
     sequences.push_back(Sequence{.request = nullptr,
-                                 .priority = {service_class, arrivals++, 0},
+                                 .priority = {service_class, rank, arrivals++, rank},
                                  .tokens = std::vector<TokenId>(tokens, 5),
                                  .blocks = {},
+                                 .salt = {},
                                  .counts = TokenCounts(generation, {}),
                                  .continuation = Continuation(tokenizer, generation, 1000, false)});
     scheduler.add(sequences.back());
     return sequences.back();
   }
   // One step; those that have come to the end of their tokens get one more.
-  const StepPlan& step(uint32_t prefill_tokens_max = kNoLimit, uint32_t scored_rows_max = kNoLimit) {
-    scheduler.plan(prefill_tokens_max, scored_rows_max, plan);
+  const StepPlan& step(uint32_t prefill_tokens_max = kNoLimit) {
+    scheduler.plan(StepBudget({.step_tokens_max = prefill_tokens_max}, 1), plan);
     scheduler.check_accounting();
     for (const auto& chunk : plan.chunks) {
       chunk.sequence->computed += chunk.tokens;
@@ -99,14 +100,28 @@ TEST(Scheduler, WhatDecodesAlwaysGoesInAndPrefillsShareTheRest) {
   EXPECT_EQ(trial.given_to(long_one), 6u);
 }
 
-TEST(Scheduler, ASequenceThatDoesNotFitKeepsThoseBehindItWaiting) {
-  Trial trial({.sequences_max = 4, .step_tokens_max = 100}, 10);
-  trial.add(20);                // 5 blocks
-  auto& large = trial.add(24);  // 6 blocks
+TEST(Scheduler, ASequenceThatDoesNotFitIsPassedBySmallerOnesForAWhileOnly) {
+  Trial trial({.sequences_max = 8, .step_tokens_max = 100}, 10);
+  auto& first = trial.add(17);  // 5 blocks, and more before long
+  auto& large = trial.add(32);  // 8 blocks
   auto& small = trial.add(4);
+  auto& batch = trial.add(4, Class::kBatch);
   trial.step();
   EXPECT_EQ(large.phase, SequencePhase::kWaiting);
-  EXPECT_EQ(small.phase, SequencePhase::kWaiting);
+  EXPECT_EQ(small.phase, SequencePhase::kRunning);
+  EXPECT_EQ(batch.phase, SequencePhase::kWaiting);
+  trial.scheduler.remove(small);
+  for (uint64_t step = 0; step < Scheduler::kPassedByMax; ++step) {
+    first.tokens.resize(18);
+    first.computed = 17;
+    trial.step();
+  }
+  auto& late = trial.add(4);
+  trial.step();
+  EXPECT_EQ(late.phase, SequencePhase::kWaiting);
+  trial.scheduler.remove(first);
+  trial.step();
+  EXPECT_EQ(large.phase, SequencePhase::kRunning);
 }
 
 TEST(Scheduler, NoMoreSequencesRunThanThereAreSeats) {
@@ -163,7 +178,7 @@ TEST(Scheduler, AForkSharesBlocksAndTheFirstToWriteCopiesTheLastOne) {
   auto& leader = trial.add(6);  // a full block and half of one
   auto& sibling = trial.add(6);
   sibling.awaits_leader = true;
-  trial.scheduler.plan(kNoLimit, kNoLimit, trial.plan);
+  trial.scheduler.plan(StepBudget({}, 1), trial.plan);
   ASSERT_EQ(trial.plan.chunks.size(), 1u);
   leader.computed = 6;
   ASSERT_TRUE(trial.scheduler.fork(leader, sibling));

@@ -5,22 +5,61 @@
 namespace deepserve::runner {
 namespace {
 
+uint32_t scored_rows(const StepBudget& budget) {
+  return budget.prefill(0, 0, 1).scored_rows;
+}
+
 TEST(StepBudget, TheLogitsOfAStepsScoredPromptsFitIntoTheirMemory) {
   const StepBudget budget({.step_tokens_max = 512}, 151'936);
-  EXPECT_EQ(budget.scored_rows(), 110u);
-  EXPECT_LE(uint64_t{budget.scored_rows()} * 151'936 * sizeof(float), StepBudget::kScoredBytesMax);
-  EXPECT_EQ(StepBudget({.step_tokens_max = 512}, 1u << 30).scored_rows(), 1u);
+  EXPECT_EQ(scored_rows(budget), 110u);
+  EXPECT_LE(uint64_t{scored_rows(budget)} * 151'936 * sizeof(float), StepBudget::kScoredBytesMax);
+  EXPECT_EQ(scored_rows(StepBudget({.step_tokens_max = 512}, 1u << 30)), 1u);
 }
 
 TEST(StepBudget, ScoringTakesItsShareOfTheTimeOnceItIsMeasured) {
-  StepBudget budget({.step_tokens_max = 512, .prefill_seconds_max = 0.25}, 50'000);
-  EXPECT_EQ(budget.scored_rows(), StepBudget::kScoredRowsFirst);
+  StepBudget budget({.step_tokens_max = 512, .step_seconds_max = 0.25}, 50'000);
+  EXPECT_EQ(scored_rows(budget), StepBudget::kScoredRowsFirst);
   budget.add_scoring(10, 0.050);
-  EXPECT_EQ(budget.scored_rows(), 25u);
+  EXPECT_EQ(scored_rows(budget), 25u);
   for (int step = 0; step < 100; ++step) budget.add_scoring(10, 10.0);
-  EXPECT_EQ(budget.scored_rows(), 1u);
+  EXPECT_EQ(scored_rows(budget), 1u);
   for (int step = 0; step < 100; ++step) budget.add_scoring(10, 1e-6);
-  EXPECT_EQ(budget.scored_rows(), 335u);  // memory's bound again
+  EXPECT_EQ(scored_rows(budget), 335u);  // memory's bound again
+}
+
+// Eight that decode take `decode_seconds`, a token of prefill 0.1 ms.
+StepBudget measured(double decode_seconds) {
+  StepBudget budget({.step_tokens_max = 512, .step_seconds_max = 0.1, .step_target_seconds = 0.025}, 1000);
+  for (int step = 0; step < 100; ++step) budget.add_step({8, 800, 0, 0, decode_seconds});
+  budget.add_step({0, 0, 100, 0, 0.01});
+  return budget;
+}
+
+TEST(StepBudget, PrefillThatHasAStepForItselfMayTakeTheLongestOne) {
+  EXPECT_DOUBLE_EQ(measured(0.01).prefill(0, 0, 1).cost, 0.1);
+}
+
+TEST(StepBudget, BesideDecodesPrefillTakesLessTimeThanThey) {
+  const auto limits = measured(0.010).prefill(8, 800, 1);
+  EXPECT_NEAR(limits.cost, 0.0085, 2e-4);
+  EXPECT_EQ(limits.tokens_min, 1u);
+}
+
+TEST(StepBudget, StepTargetLimitsWhatManyPrefillsTakeBesideFewDecodes) {
+  EXPECT_NEAR(measured(0.010).prefill(8, 800, 16).cost, 0.017, 4e-4);
+  EXPECT_NEAR(measured(0.010).prefill(8, 800, 64).cost, 0.025, 1e-9);
+}
+
+TEST(StepBudget, WhereDecodingTakesLongerThanStepTargetPrefillStillGetsAhead) {
+  EXPECT_NEAR(measured(0.060).prefill(8, 800, 1).cost, 0.7 * 0.060, 1e-3);
+  EXPECT_NEAR(measured(0.030).prefill(8, 800, 1).cost, 0.025, 1e-9);
+}
+
+TEST(StepBudget, UntilDecodingIsMeasuredStepTargetIsTheLimit) {
+  StepBudget budget({.step_tokens_max = 512, .step_seconds_max = 0.1, .step_target_seconds = 0.025}, 1000);
+  EXPECT_EQ(budget.prefill(0, 0, 1).cost, 8.0);  // tokens: nothing is known of time
+  budget.add_step({0, 0, 100, 0, 0.01});
+  EXPECT_DOUBLE_EQ(budget.prefill(4, 100, 1).cost, 0.025);
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ Submit full_submit() {
   submit.generation.constraint = {ConstraintKind::kGrammar, "root ::= [a-z]+"};
   submit.resumed = {{.choice = 1, .tokens = {10, 11}}};
   submit.opaque = {std::byte{1}, std::byte{0}, std::byte{2}};
+  submit.prefix_salt = {0x1122334455667788, 0x99};
   return submit;
 }
 
@@ -112,6 +113,7 @@ TEST(Messages, ASubmitKeepsWhatMayNotBeLostOnTheWay) {
   EXPECT_EQ(decoded->resumed[0].choice, 1);
   EXPECT_EQ(decoded->resumed[0].tokens, (std::vector<TokenId>{10, 11}));
   EXPECT_EQ(decoded->opaque, full_submit().opaque);
+  EXPECT_EQ(decoded->prefix_salt, full_submit().prefix_salt);
   EXPECT_EQ(decoded->prompt.chat, full_submit().prompt.chat);
   EXPECT_EQ(decoded->prompt.tools, "[{}]");
   EXPECT_EQ(decoded->generation.constraint, full_submit().generation.constraint);

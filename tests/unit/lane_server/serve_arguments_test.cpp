@@ -10,14 +10,17 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(ServeArguments, WhatTheDaemonWritesIsUnderstood) {
-  const auto options =
-      parse_serve_arguments({"--name", "tiny@cpu0", "--model", "m.gguf", "--kind", "cpu", "--cores", "0,3",
-                             "--context-tokens", "512", "--kv-bytes", "1073741824", "--sequences-max", "8",
-                             "--epoch", "3", "--memory-limit", "8589934592"});
+  const auto options = parse_serve_arguments(
+      {"--name",          "tiny@cpu0", "--model",          "m.gguf",    "--kind",         "cpu",
+       "--cores",         "0,3",       "--context-tokens", "512",       "--kv-bytes",     "1073741824",
+       "--sequences-max", "8",         "--step-target-ns", "5000000",   "--prefix-cache", "off",
+       "--epoch",         "3",         "--memory-limit",   "8589934592"});
   ASSERT_TRUE(options);
   EXPECT_EQ(options->name, "tiny@cpu0");
   EXPECT_THAT(options->cores, ElementsAre(0, 3));
   EXPECT_EQ(options->kv_bytes, 1073741824u);
+  EXPECT_EQ(options->step_target_ns, 5'000'000u);
+  EXPECT_FALSE(options->prefix_cache);
   EXPECT_EQ(options->epoch, 3u);
   EXPECT_EQ(options->memory_limit_bytes, 8589934592u);
 }
@@ -28,6 +31,9 @@ TEST(ServeArguments, WhatIsWrongIsNamed) {
               HasSubstr("\"x\""));
   EXPECT_EQ(parse_serve_arguments({"--name", "x", "--model", "m", "--sequences-max", "0"}).error().code,
             Code::kUsage);
+  EXPECT_THAT(
+      parse_serve_arguments({"--name", "x", "--model", "m", "--prefix-cache", "maybe"}).error().message,
+      HasSubstr("--prefix-cache"));
   EXPECT_TRUE(parse_serve_arguments({"--name", "x", "--model", "m", "--cores", ""})->cores.empty());
 }
 
