@@ -20,7 +20,8 @@ namespace {
 constexpr int kTileRows = 4;
 constexpr int kTileTokens = 6;  // 24 sums, 6 inputs and a weight fill the 32 registers
 constexpr size_t kChunkColumns = 1024;
-constexpr size_t kRegisterTokensMax = 12;  // beyond: decoding once into a panel is cheaper
+constexpr size_t kRegisterTokensMax = 32;  // whose inputs stay in the caches without strips
+constexpr size_t kAheadBytes = 2048;       // what is asked for ahead of a stream of weights
 constexpr size_t kStripTokens = 120;
 constexpr size_t kStripRows = 128;
 
@@ -78,11 +79,11 @@ inline FourRows rows_at(const uint8_t* first, size_t stride, size_t count) {
   return rows;
 }
 
-// totals[t] = the four rows' sums over columns [begin, end) with inputs of kTokens tokens. `ahead`: where the
-// weights lie that are wanted next, in bytes from these; 0: not asked for.
-template <typename Format, int kTokens>
+// totals[t] = the four rows' sums over columns [begin, end) with inputs of kTokens tokens; kAhead: asking for
+// the weights that lie kAheadBytes behind.
+template <typename Format, int kTokens, bool kAhead>
 inline void chunk_sums(const FourRows& weights, const float* inputs, size_t stride, size_t begin, size_t end,
-                       size_t ahead, __m128 totals[kTokens]) {
+                       __m128 totals[kTokens]) {
   __m512 sums[kTileRows][kTokens];
   UNROLLED for (auto& row_sums : sums) {
     UNROLLED for (__m512& sum : row_sums) sum = _mm512_setzero_ps();
@@ -105,10 +106,11 @@ inline void chunk_sums(const FourRows& weights, const float* inputs, size_t stri
   };
   size_t column = begin;
   for (; column + 32 <= end; column += 32) {
-    if (ahead != 0) {
+    if constexpr (kAhead) {
       UNROLLED for (int r = 0; r < kTileRows; ++r) {
         UNROLLED for (size_t line = 0; line < 32 * Format::kBytes; line += 64) _mm_prefetch(
-            reinterpret_cast<const char*>(w.row[r] + Format::kBytes * column + ahead + line), _MM_HINT_T0);
+            reinterpret_cast<const char*>(w.row[r] + Format::kBytes * column + kAheadBytes + line),
+            _MM_HINT_T0);
       }
     }
     add_16(column);
@@ -165,54 +167,103 @@ inline void for_token_tiles(size_t begin, size_t end, const Tile& tile) {
   }
 }
 
-// Few tokens: weights are decoded in registers.
-template <typename Format>
-void matmul_in_registers(const MatmulArguments& a) {
-  const size_t columns = a.weights.columns;
-  for (size_t row = a.row_begin; row < a.row_end; row += kTileRows) {
-    const size_t count = smaller(kTileRows, a.row_end - row);
-    const FourRows rows = rows_at(a.weights.data + row * a.weights.row_bytes, a.weights.row_bytes, count);
-    for_token_tiles(
-        0, a.tokens, [&]<int kTokens>(size_t token) __attribute__((always_inline)) {
-          __m128 totals[kTokens];
-          const float* inputs = a.inputs + token * a.input_stride;
-          const size_t ahead = token == 0 ? kTileRows * a.weights.row_bytes : 0;
-          chunk_sums<Format, kTokens>(rows, inputs, a.input_stride, 0, smaller(kChunkColumns, columns), ahead,
-                                      totals);
-          for (size_t begin = kChunkColumns; begin < columns; begin += kChunkColumns) {
-            __m128 sums[kTokens];
-            chunk_sums<Format, kTokens>(rows, inputs, a.input_stride, begin,
-                                        smaller(begin + kChunkColumns, columns), ahead, sums);
-            UNROLLED for (int t = 0; t < kTokens; ++t) totals[t] = _mm_add_ps(totals[t], sums[t]);
-          }
-          UNROLLED for (int t = 0; t < kTokens; ++t)
-              write_outputs(a, row, count, token + static_cast<size_t>(t), totals[t]);
-        });
+// Four rows of one tile, anywhere.
+struct ScatteredRows {
+  size_t index[kTileRows];
+  size_t count;
+};
+
+inline void write_scattered(const MatmulArguments& a, const ScatteredRows& rows, size_t token,
+                            __m128 values) {
+  float* out = a.outputs + token * a.output_stride;
+  alignas(16) float value[kTileRows];
+  _mm_store_ps(value, values);
+  for (size_t r = 0; r < rows.count; ++r) {
+    if (a.bias != nullptr) value[r] += a.bias[rows.index[r]];
+    float& to = out[rows.index[r]];
+    to = a.accumulate ? to + value[r] : value[r];
   }
 }
 
-// Decoded weights of four rows, columns [begin, end) of the matrix at index 0.
-struct Panel {
-  alignas(64) float weights[kTileRows * kChunkColumns];
+template <typename Format, int kTokens, bool kAhead>
+inline void register_tile(const MatmulArguments& a, const ScatteredRows& rows, size_t token) {
+  const size_t columns = a.weights.columns;
+  FourRows weights;
+  for (size_t r = 0; r < kTileRows; ++r)
+    weights.row[r] = a.weights.data + rows.index[smaller(r, rows.count - 1)] * a.weights.row_bytes;
+  const float* inputs = a.inputs + token * a.input_stride;
+  __m128 totals[kTokens];
+  chunk_sums<Format, kTokens, kAhead>(weights, inputs, a.input_stride, 0, smaller(kChunkColumns, columns),
+                                      totals);
+  for (size_t begin = kChunkColumns; begin < columns; begin += kChunkColumns) {
+    __m128 sums[kTokens];
+    chunk_sums<Format, kTokens, kAhead>(weights, inputs, a.input_stride, begin,
+                                        smaller(begin + kChunkColumns, columns), sums);
+    UNROLLED for (int t = 0; t < kTokens; ++t) totals[t] = _mm_add_ps(totals[t], sums[t]);
+  }
+  UNROLLED for (int t = 0; t < kTokens; ++t)
+      write_scattered(a, rows, token + static_cast<size_t>(t), totals[t]);
+}
 
-  FourRows decode(const Matrix& matrix, size_t row, size_t count, size_t begin, size_t end) {
+// Few tokens: reading the weights is what takes the time. A tile's rows lie a
+// quarter of the range apart: four long streams, of which at most one at a time waits at a page's border,
+// reach the memory's bandwidth; four neighbouring rows, one short stream, two thirds of it.
+template <typename Format>
+void matmul_in_registers(const MatmulArguments& a) {
+  const size_t quarter = (a.row_end - a.row_begin) / kTileRows;
+  const auto tile = [&](const ScatteredRows& rows) {
+    for_token_tiles(0, a.tokens, [&]<int kTokens>(size_t token) {
+      if (token == 0)
+        register_tile<Format, kTokens, true>(a, rows, token);
+      else
+        register_tile<Format, kTokens, false>(a, rows, token);
+    });
+  };
+  ScatteredRows rows;
+  rows.count = kTileRows;
+  for (size_t i = 0; i < quarter; ++i) {
+    for (size_t r = 0; r < kTileRows; ++r) rows.index[r] = a.row_begin + r * quarter + i;
+    tile(rows);
+  }
+  const size_t rest = a.row_begin + quarter * kTileRows;
+  if (rest == a.row_end) return;
+  rows.count = a.row_end - rest;
+  for (size_t r = 0; r < rows.count; ++r) rows.index[r] = rest + r;
+  tile(rows);
+}
+
+// Weights of four rows, columns [begin, ...) of the matrix at index 0: where they lie.
+template <typename Format>
+struct WeightsInPlace {
+  using Weights = Format;
+  FourRows rows(const Matrix& matrix, size_t row, size_t count, size_t begin, size_t) {
+    return rows_at(matrix.data + row * matrix.row_bytes + begin * Format::kBytes, matrix.row_bytes, count);
+  }
+};
+
+// The same, decoded.
+struct WeightsInPanel {
+  using Weights = F32;
+  alignas(64) float panel[kTileRows * kChunkColumns];
+
+  FourRows rows(const Matrix& matrix, size_t row, size_t count, size_t begin, size_t end) {
     const WeightFormat& format = weight_format(matrix.type);
     const size_t offset = begin / format.block_elements * format.block_bytes;
     for (size_t r = 0; r < count; ++r) {
       avx2_dequantize(matrix.type, matrix.data + (row + r) * matrix.row_bytes + offset, end - begin,
-                      weights + r * kChunkColumns);
+                      panel + r * kChunkColumns);
     }
-    return rows_at(reinterpret_cast<const uint8_t*>(weights), kChunkColumns * sizeof(float), count);
+    return rows_at(reinterpret_cast<const uint8_t*>(panel), kChunkColumns * sizeof(float), count);
   }
 };
 
-// Many tokens, or weights that registers cannot decode: four rows at a time are decoded into a panel that a
-// strip of tokens shares. A strip's inputs stay in the second-level cache while the panels go by.
-void matmul_in_panels(const MatmulArguments& a) {
-  Panel panel;
+// Many tokens, or weights that registers cannot decode: a strip of tokens goes over chunks of columns, four
+// rows at a time, and its inputs stay in the second-level cache meanwhile.
+template <typename Source>
+void matmul_in_strips(const MatmulArguments& a) {
+  Source source;
   __m128 partial[kStripTokens * kStripRows / kTileRows];  // [row / 4][token], of a matrix of several chunks
   const size_t columns = a.weights.columns;
-  const bool decoded = a.weights.type == WeightType::kF32;
   for (size_t strip_row = a.row_begin; strip_row < a.row_end; strip_row += kStripRows) {
     const size_t row_end = smaller(strip_row + kStripRows, a.row_end);
     for (size_t strip = 0; strip < a.tokens; strip += kStripTokens) {
@@ -221,16 +272,13 @@ void matmul_in_panels(const MatmulArguments& a) {
         const size_t end = smaller(begin + kChunkColumns, columns);
         for (size_t row = strip_row; row < row_end; row += kTileRows) {
           const size_t count = smaller(kTileRows, row_end - row);
-          const FourRows rows =
-              decoded ? rows_at(a.weights.data + row * a.weights.row_bytes + begin * sizeof(float),
-                                a.weights.row_bytes, count)
-                      : panel.decode(a.weights, row, count, begin, end);
+          const FourRows rows = source.rows(a.weights, row, count, begin, end);
           __m128* stored = partial + (row - strip_row) / kTileRows * kStripTokens;
           for_token_tiles(
               strip, token_end, [&]<int kTokens>(size_t token) __attribute__((always_inline)) {
                 __m128 sums[kTokens];
-                chunk_sums<F32, kTokens>(rows, a.inputs + token * a.input_stride + begin, a.input_stride, 0,
-                                         end - begin, 0, sums);
+                chunk_sums<typename Source::Weights, kTokens, false>(
+                    rows, a.inputs + token * a.input_stride + begin, a.input_stride, 0, end - begin, sums);
                 UNROLLED for (size_t t = 0; t < kTokens; ++t) {
                   __m128& total = stored[token - strip + t];
                   if (begin != 0) sums[t] = _mm_add_ps(total, sums[t]);
@@ -246,15 +294,25 @@ void matmul_in_panels(const MatmulArguments& a) {
   }
 }
 
+template <typename Format>
+void matmul_in_place(const MatmulArguments& a) {
+  if (a.tokens <= kRegisterTokensMax) return matmul_in_registers<Format>(a);
+  matmul_in_strips<WeightsInPlace<Format>>(a);
+}
+
 }  // namespace
 
 void avx512_matmul(const MatmulArguments& a) {
-  if (a.tokens <= kRegisterTokensMax) {
-    if (a.weights.type == WeightType::kF32) return matmul_in_registers<F32>(a);
-    if (a.weights.type == WeightType::kF16) return matmul_in_registers<F16>(a);
-    if (a.weights.type == WeightType::kBF16) return matmul_in_registers<BF16>(a);
+  switch (a.weights.type) {
+    case WeightType::kF32:
+      return matmul_in_place<F32>(a);
+    case WeightType::kF16:
+      return matmul_in_place<F16>(a);
+    case WeightType::kBF16:
+      return matmul_in_place<BF16>(a);
+    default:
+      return matmul_in_strips<WeightsInPanel>(a);
   }
-  matmul_in_panels(a);
 }
 
 }  // namespace deepserve::kernels
