@@ -34,7 +34,8 @@ ThreadPool::~ThreadPool() {
   for (std::thread& thread : workers_) thread.join();
 }
 
-void ThreadPool::run(size_t count, size_t chunk, Function function, const void* context) {
+void ThreadPool::run(size_t count, size_t chunk, bool halving, Function function, const void* context) {
+  if (workers_.empty() && halving) chunk = std::max(count, size_t{1});
   if (workers_.empty() || count <= chunk) {
     for (size_t begin = 0; begin < count; begin += chunk)
       function(context, begin, std::min(count, begin + chunk));
@@ -42,13 +43,14 @@ void ThreadPool::run(size_t count, size_t chunk, Function function, const void* 
   }
   count_ = count;
   chunk_ = chunk;
+  halving_ = halving;
   function_ = function;
   context_ = context;
   next_.store(0, std::memory_order_relaxed);
   const uint64_t job = (gate_.load(std::memory_order_relaxed) >> kJobShift) + 1;
   gate_.store(job << kJobShift | kOpen);  // publishes the fields above to the CAS in worker()
   if (parked_.load() != 0) gate_.notify_all();
-  take_chunks();
+  take_parts();
   gate_.fetch_and(~kOpen);
   for (int spins = 0; (gate_.load(std::memory_order_acquire) & kInside) != 0; ++spins) {
     if (spins < kSpinsToYield)
@@ -58,12 +60,24 @@ void ThreadPool::run(size_t count, size_t chunk, Function function, const void* 
   }
 }
 
-void ThreadPool::take_chunks() {
-  for (;;) {
-    const size_t begin = next_.fetch_add(chunk_, std::memory_order_relaxed);
-    if (begin >= count_) return;
-    function_(context_, begin, std::min(count_, begin + chunk_));
+bool ThreadPool::take_part(size_t& begin, size_t& end) {
+  if (!halving_) {
+    begin = next_.fetch_add(chunk_, std::memory_order_relaxed);
+    end = std::min(count_, begin + chunk_);
+    return begin < count_;
   }
+  begin = next_.load(std::memory_order_relaxed);
+  do {
+    if (begin >= count_) return false;
+    const size_t share = (count_ - begin) / (2 * size_t{threads()});
+    end = std::min(count_, begin + std::max(share, chunk_));
+  } while (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+  return true;
+}
+
+void ThreadPool::take_parts() {
+  size_t begin = 0, end = 0;
+  while (take_part(begin, end)) function_(context_, begin, end);
 }
 
 // The gate's word once it shows another job than `last_job`.
@@ -91,7 +105,7 @@ void ThreadPool::worker() {
     last_job = word >> kJobShift;
     while ((word & kOpen) != 0 && word >> kJobShift == last_job) {
       if (!gate_.compare_exchange_weak(word, word + 1, std::memory_order_acquire)) continue;
-      take_chunks();
+      take_parts();
       gate_.fetch_sub(1, std::memory_order_release);
       break;
     }

@@ -1,8 +1,8 @@
 // A few threads that share the work of one caller, kept awake between short pieces of work.
 //
-// parallel_for runs a body over [0, count) in chunks; chunks are handed out one by one, so a thread that the
-// host has taken off its core delays nobody. Which thread computes which chunk is not defined: bodies must
-// not care.
+// A body runs over [0, count) in parts that are handed out one by one, so that a thread that the host has
+// taken off its core delays nobody for long. Which thread computes which part is not defined: bodies must not
+// care.
 #pragma once
 
 #include <atomic>
@@ -28,19 +28,27 @@ class ThreadPool {
   // done. One caller at a time. Everything that the bodies wrote is visible to the caller afterwards.
   template <typename Body>
   void parallel_for(size_t count, size_t chunk, const Body& body) {
-    run(
-        count, chunk,
-        [](const void* context, size_t begin, size_t end) {
-          (*static_cast<const Body*>(context))(begin, end);
-        },
-        &body);
+    run(count, chunk, false, call<Body>, &body);
+  }
+
+  // The same in long parts: each a half of what is left for every thread, but not less than `grain`. For work
+  // whose parts cost alike and gain from going on where they are.
+  template <typename Body>
+  void parallel_ranges(size_t count, size_t grain, const Body& body) {
+    run(count, grain, true, call<Body>, &body);
   }
 
  private:
   using Function = void (*)(const void* context, size_t begin, size_t end);
 
-  void run(size_t count, size_t chunk, Function function, const void* context);
-  void take_chunks();
+  template <typename Body>
+  static void call(const void* context, size_t begin, size_t end) {
+    (*static_cast<const Body*>(context))(begin, end);
+  }
+
+  void run(size_t count, size_t chunk, bool halving, Function function, const void* context);
+  bool take_part(size_t& begin, size_t& end);
+  void take_parts();
   void worker();
   uint64_t await_job(uint64_t last_job);
 
@@ -52,6 +60,7 @@ class ThreadPool {
   std::atomic<uint32_t> parked_{0};
   size_t count_ = 0;
   size_t chunk_ = 1;
+  bool halving_ = false;
   Function function_ = nullptr;
   const void* context_ = nullptr;
   std::vector<std::thread> workers_;

@@ -14,7 +14,7 @@ using kernels::KvStoreArguments;
 using kernels::MatmulArguments;
 using kernels::Matrix;
 
-constexpr size_t kRowChunk = 32;  // rows of a matrix that one thread takes at a time; changes no result
+constexpr size_t kRowChunk = 32;  // rows of a matrix that a thread takes at the least; changes no result
 constexpr size_t kElementwiseChunk = 4;
 constexpr size_t kAttentionQueries = 64;       // of one tile: so many share one reading of the cache
 constexpr size_t kAttentionWorkMin = 1 << 17;  // products of less are not worth waking other threads for
@@ -106,15 +106,17 @@ void CpuForward::multiply(std::span<const MatmulJob> jobs, const float* inputs, 
   CHECK(jobs.size() <= std::size(chunks));
   for (size_t j = 0; j < jobs.size(); ++j)
     total += chunks[j] = (jobs[j].weights->rows + kRowChunk - 1) / kRowChunk;
-  threads_.parallel_for(total, 1, [&](size_t begin, size_t end) {
-    for (size_t chunk = begin; chunk < end; ++chunk) {
+  threads_.parallel_ranges(total, 1, [&](size_t begin, size_t end) {
+    for (size_t chunk = begin; chunk < end;) {
       size_t job = 0, index = chunk;
       while (index >= chunks[job]) index -= chunks[job++];
       const MatmulJob& work = jobs[job];
+      const size_t count = std::min(end - chunk, chunks[job] - index);
+      chunk += count;
       MatmulArguments arguments;
       arguments.weights = *work.weights;
       arguments.row_begin = index * kRowChunk;
-      arguments.row_end = std::min(arguments.row_begin + kRowChunk, work.weights->rows);
+      arguments.row_end = std::min(arguments.row_begin + count * kRowChunk, work.weights->rows);
       arguments.inputs = inputs;
       arguments.input_stride = work.weights->columns;
       arguments.tokens = tokens;

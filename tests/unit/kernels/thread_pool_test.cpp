@@ -15,9 +15,13 @@ TEST(ThreadPool, EveryIndexIsVisitedOnceInEveryJob) {
     for (size_t job = 0; job < 2000; ++job) {
       const size_t count = job % 97, chunk = 1 + job % 5;
       std::vector<int> visits(count, 0);
-      pool.parallel_for(count, chunk, [&](size_t begin, size_t end) {
+      const auto visit_part = [&](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) ++visits[i];
-      });
+      };
+      if (job % 2 == 0)
+        pool.parallel_for(count, chunk, visit_part);
+      else
+        pool.parallel_ranges(count, chunk, visit_part);
       ASSERT_EQ(std::accumulate(visits.begin(), visits.end(), 0), static_cast<int>(count));
       for (const int visit : visits) ASSERT_EQ(visit, 1);
     }
