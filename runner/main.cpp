@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "runner/bench/bench.h"
 #include "runner/generate.h"
 #include "runner/lane/server.h"
 #include "runner/logits.h"
@@ -16,6 +17,7 @@ namespace {
 
 constexpr const char* kUsageText =
     "Usage: ds-runner COMMAND [arguments]\n"
+    "  bench MODEL                    how fast steps are, against what this host could do at best\n"
     "  generate MODEL --prompt TEXT   one answer from a model file, and how fast it came\n"
     "  logits MODEL --tokens 1,5,9    the raw top logits at each position\n"
     "  serve ...                      serve one lane of dsd, which starts this\n"
@@ -32,6 +34,7 @@ Result<int> run_serve(std::vector<std::string> words) {
 Result<int> run(const std::string& command, std::vector<std::string> words) {
   if (command == "serve") return run_serve(std::move(words));
   if (command == "logits") return run_logits(std::move(words));
+  if (command == "bench") return run_bench(std::move(words));
   if (command == "generate") return run_generate(std::move(words));
   if (command == "version" || command == "--version") {
     fmt::print("ds-runner {}\n", DEEPSERVE_VERSION);

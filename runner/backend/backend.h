@@ -15,6 +15,7 @@
 #include "ipc/base/result.h"
 #include "ipc/wire/messages.h"
 #include "kernels/cpu/kv_format.h"
+#include "runner/backend/step_work.h"
 
 namespace deepserve::runner {
 
@@ -36,6 +37,7 @@ struct BackendInfo {
   uint32_t block_tokens = 0;      // tokens per KV block
   uint32_t blocks = 0;            // ids are 0..blocks-1
   uint32_t batch_tokens_max = 0;  // most new tokens in one step
+  StepWork work;                  // what steps ask of the device at the least
 };
 
 // What one sequence wants of a step: run `tokens` at positions position, position+1, ...

@@ -40,6 +40,7 @@ BackendInfo describe(const CpuShard& shard, const kernels::Kernels& kernels, con
   info.block_tokens = kBlockTokens;
   info.blocks = cache.blocks();
   info.batch_tokens_max = batch_tokens_max;
+  info.work = step_work(model.config, model.weights, cache.block_bytes() / kBlockTokens);
   return info;
 }
 

@@ -1,0 +1,129 @@
+#include "runner/bench/bench.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "ipc/base/clock.h"
+#include "runner/bench/report.h"
+#include "runner/lane/process_share.h"
+#include "runner/model/loaded_model.h"
+
+namespace deepserve::runner {
+namespace {
+
+constexpr uint32_t kCountMax = 1u << 16;
+
+struct Arguments {
+  std::string model;
+  uint32_t threads = usable_cores();
+  std::string isa;
+  uint64_t kv_bytes = 512ull << 20;
+  std::string kv_type = "f32";
+  uint32_t prompt_tokens = 512;
+  std::vector<uint32_t> batches = {1, 2, 4, 8, 16, 32};
+  uint32_t context_tokens = 64;
+  uint32_t steps = 16;
+  uint32_t repeats = 5;
+  bool json = false;
+};
+
+Result<Measurement> measure_prefill(const Arguments& arguments, const StepWork& work,
+                                    const MachineLimits& limits, StepTimer& timer) {
+  const StepShape shape = prefill_shape(arguments.prompt_tokens);
+  Measurement measurement{.what = "prefill", .sequences = 1, .steps = 1, .tokens = arguments.prompt_tokens};
+  measurement.bytes = work.bytes(shape);
+  measurement.bound = bound_of(work, shape, limits);
+  TRY_ASSIGN(measurement.durations, timer.prefill(arguments.prompt_tokens, arguments.repeats));
+  return measurement;
+}
+
+Result<Measurement> measure_decode(const Arguments& arguments, uint32_t batch, const StepWork& work,
+                                   const MachineLimits& limits, StepTimer& timer) {
+  Measurement measurement{.what = "decode",
+                          .sequences = batch,
+                          .steps = arguments.steps,
+                          .tokens = uint64_t{batch} * arguments.steps};
+  for (uint32_t step = 0; step < arguments.steps; ++step) {
+    const StepShape shape = decode_shape(batch, arguments.context_tokens + step);
+    measurement.bytes += work.bytes(shape);
+    const Bound bound = bound_of(work, shape, limits);
+    measurement.bound.read_seconds += bound.read_seconds;
+    measurement.bound.compute_seconds += bound.compute_seconds;
+    measurement.bound.operations += bound.operations;
+  }
+  TRY_ASSIGN(measurement.durations,
+             timer.decode(batch, arguments.context_tokens, arguments.steps, arguments.repeats));
+  return measurement;
+}
+
+Result<BenchReport> measure(const Arguments& arguments) {
+  const uint64_t begin_ns = monotonic_ns();
+  BackendOptions options;
+  options.kv_bytes = arguments.kv_bytes;
+  if (!kernels::kv_type_from_name(arguments.kv_type, options.kv_type))
+    return fail(Code::kUsage, "--kv-type: no such type: \"{}\"", arguments.kv_type);
+  options.threads = arguments.threads;
+  options.isa = arguments.isa;
+  options.batch_tokens_max = std::max(arguments.prompt_tokens, std::ranges::max(arguments.batches));
+  TRY_ASSIGN(const LoadedModel model, load_model(arguments.model, options));
+  BenchReport report;
+  report.model = arguments.model;
+  report.backend = model.backend->info();
+  report.context_tokens = arguments.context_tokens;
+  report.load_seconds = static_cast<double>(monotonic_ns() - begin_ns) / 1e9;
+  const StepWork& work = report.backend.work;
+  const uint64_t step_bytes = work.bytes(decode_shape(1, arguments.context_tokens));
+  TRY_ASSIGN(report.limits, measure_limits(report.backend.isa, arguments.threads, step_bytes));
+  StepTimer timer(*model.backend);
+  if (arguments.prompt_tokens != 0) {
+    TRY_ASSIGN(auto measurement, measure_prefill(arguments, work, report.limits, timer));
+    report.measurements.push_back(std::move(measurement));
+  }
+  for (const uint32_t batch : arguments.batches) {
+    if (batch == 0) continue;
+    TRY_ASSIGN(auto measurement, measure_decode(arguments, batch, work, report.limits, timer));
+    report.measurements.push_back(std::move(measurement));
+  }
+  return report;
+}
+
+}  // namespace
+
+Result<int> run_bench(std::vector<std::string> words) {
+  Arguments arguments;
+  CLI::App app("How fast steps of a model are, against what this host could do at best", "ds-runner bench");
+  app.add_option("MODEL", arguments.model, "A GGUF file or a Hugging Face directory")->required();
+  app.add_option("--prompt-tokens", arguments.prompt_tokens, "Prefill of so many; 0: none (512)")
+      ->check(CLI::Range(0u, kCountMax));
+  app.add_option("--batch", arguments.batches,
+                 "Decode with so many sequences, separated by commas; 0: none (1,2,4,8,16,32)")
+      ->delimiter(',')
+      ->check(CLI::Range(0u, kCountMax));
+  app.add_option("--context-tokens", arguments.context_tokens, "Before the first decoded token (64)")
+      ->check(CLI::Range(0u, kCountMax));
+  app.add_option("--steps", arguments.steps, "Steps of one repeat of decode (16)")
+      ->check(CLI::Range(1u, kCountMax));
+  app.add_option("--repeats", arguments.repeats, "Of each measurement: median, least and most are told (5)")
+      ->check(CLI::Range(1u, kCountMax));
+  app.add_option("--threads", arguments.threads, "Threads to compute with (all usable cores)")
+      ->check(CLI::Range(1u, 1024u));
+  app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
+  app.add_option("--kv-type", arguments.kv_type, "What the KV cache's numbers are: f32, f16 or q8 (f32)");
+  app.add_option("--isa", arguments.isa, "As of `generate`; the best this CPU has when not given");
+  app.add_flag("--json", arguments.json, "Print JSON");
+  std::reverse(words.begin(), words.end());  // as CLI11 takes them
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    return fail(Code::kUsage, "bench: {}", error.what());
+  }
+  TRY_ASSIGN(const BenchReport report, measure(arguments));
+  if (arguments.json)
+    print_json(report);
+  else
+    print_table(report);
+  return 0;
+}
+
+}  // namespace deepserve::runner

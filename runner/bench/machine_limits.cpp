@@ -1,0 +1,112 @@
+#include "runner/bench/machine_limits.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "ipc/base/check.h"
+#include "ipc/base/clock.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace deepserve::runner {
+namespace {
+
+using kernels::Arithmetic;
+
+constexpr uint64_t kPiece_bytes = 4096;          // threads' parts are multiples of it
+constexpr uint64_t kBufferMax_bytes = 1u << 29;  // far beyond any cache, and soon filled
+constexpr uint64_t kBufferMin_bytes = 1u << 20;
+constexpr uint64_t kMeasure_ns = 20 * kMillisecond_ns;  // of one run at the least
+constexpr int kRuns = 8;
+
+struct Free {
+  void operator()(std::byte* data) const { std::free(data); }
+};
+
+// The least time of kRuns of one job on every thread at once.
+template <typename Body>
+double fastest_seconds(kernels::ThreadPool& pool, const Body& body) {
+  uint64_t best_ns = UINT64_MAX;
+  for (int run = 0; run < kRuns; ++run) {
+    const uint64_t begin_ns = monotonic_ns();
+    pool.parallel_for(pool.threads(), 1, [&](size_t begin, size_t end) {
+      for (size_t part = begin; part < end; ++part) body(part);
+    });
+    best_ns = std::min(best_ns, monotonic_ns() - begin_ns);
+  }
+  return static_cast<double>(std::max<uint64_t>(best_ns, 1)) / 1e9;
+}
+
+// How often `once` is to be done so that it takes kMeasure_ns.
+template <typename Once>
+uint64_t turns_for(const Once& once) {
+  for (uint64_t turns = 1;; turns *= 2) {
+    const uint64_t begin_ns = monotonic_ns();
+    once(turns);
+    const uint64_t taken_ns = monotonic_ns() - begin_ns;
+    if (taken_ns * 4 >= kMeasure_ns) return std::max<uint64_t>(turns, turns * kMeasure_ns / taken_ns);
+  }
+}
+
+ArithmeticPeak measure_peak(const kernels::PeakLoop& loop, kernels::ThreadPool& pool) {
+  const auto run = [&](uint64_t turns) { [[maybe_unused]] const volatile float result = loop.run(turns); };
+  const uint64_t turns = turns_for(run);
+  const double seconds = fastest_seconds(pool, [&](size_t) { run(turns); });
+  const auto operations = static_cast<double>(turns * loop.operations_per_turn * pool.threads());
+  return {loop.arithmetic, loop.instruction, operations / seconds};
+}
+
+Result<void> measure_reads(const kernels::Peaks& peaks, kernels::ThreadPool& pool, MachineLimits& limits) {
+  const uint64_t part_bytes = limits.buffer_bytes / pool.threads() / kPiece_bytes * kPiece_bytes;
+  limits.buffer_bytes = part_bytes * pool.threads();
+  const std::unique_ptr<std::byte, Free> buffer(
+      static_cast<std::byte*>(std::aligned_alloc(kPiece_bytes, limits.buffer_bytes)));
+  if (!buffer) return fail(Code::kOutOfMemory, "no {} bytes to measure reads with", limits.buffer_bytes);
+  std::memset(buffer.get(), 1, limits.buffer_bytes);
+  const auto read_part = [&](size_t part, uint64_t turns) {
+    for (uint64_t turn = 0; turn < turns; ++turn) {
+      [[maybe_unused]] const volatile uint64_t sum = peaks.read(buffer.get() + part * part_bytes, part_bytes);
+    }
+  };
+  const uint64_t turns = turns_for([&](uint64_t count) { read_part(0, count); });
+  const double seconds = fastest_seconds(pool, [&](size_t part) { read_part(part, turns); });
+  limits.read_bytes_per_second = static_cast<double>(limits.buffer_bytes * turns) / seconds;
+  return {};
+}
+
+}  // namespace
+
+std::string_view arithmetic_name(Arithmetic arithmetic) {
+  constexpr std::string_view kNames[] = {"f32", "bf16", "int8"};
+  static_assert(std::size(kNames) == static_cast<size_t>(Arithmetic::kCount));
+  return kNames[static_cast<size_t>(arithmetic)];
+}
+
+const ArithmeticPeak& MachineLimits::peak(Arithmetic arithmetic) const {
+  const auto found = std::ranges::find(peaks, arithmetic, &ArithmeticPeak::arithmetic);
+  if (found != peaks.end()) return *found;
+  CHECK(arithmetic != Arithmetic::kFloat32);
+  return float32_peak();
+}
+
+const ArithmeticPeak& MachineLimits::peak_for(kernels::WeightType type) const {
+  using kernels::WeightType;
+  if (type == WeightType::kF32 || type == WeightType::kF16) return float32_peak();
+  return peak(type == WeightType::kBF16 ? Arithmetic::kBFloat16 : Arithmetic::kInt8);
+}
+
+Result<MachineLimits> measure_limits(std::string_view isa, uint32_t threads, uint64_t read_bytes) {
+  const kernels::Peaks* peaks = kernels::find_peaks(isa);
+  if (peaks == nullptr) return fail(Code::kNotSupported, "no peaks are known for \"{}\"", isa);
+  kernels::ThreadPool pool(threads);
+  MachineLimits limits;
+  limits.threads = pool.threads();
+  limits.buffer_bytes =
+      std::max(std::clamp(read_bytes, kBufferMin_bytes, kBufferMax_bytes), pool.threads() * kPiece_bytes);
+  TRY(measure_reads(*peaks, pool, limits));
+  for (const kernels::PeakLoop& loop : peaks->loops) limits.peaks.push_back(measure_peak(loop, pool));
+  return limits;
+}
+
+}  // namespace deepserve::runner
