@@ -6,7 +6,7 @@
 namespace deepserve::runner {
 namespace {
 
-constexpr double kKeepPrice = 0.8;    // about the last 5 steps count
+constexpr double kRounding = 0.4;  // where a step has room for two tokens, the half of one is a quarter of it
 constexpr double kKeepGrowth = 0.98;  // about the last 50
 constexpr double kSpreadMin = 128;    // standard deviation of positions that tells growth from noise
 constexpr double kGrowthMax = 1.0 / 64;
@@ -18,13 +18,13 @@ uint32_t PrefillPrice::affordable(double cost, uint32_t position, uint32_t token
   if (cost <= 0) return 0;
   const double first = token + pair * position;
   const double n = 2 * cost / (first + std::sqrt(first * first + 2 * pair * cost));
-  return n >= tokens_max ? tokens_max : static_cast<uint32_t>(n);
+  return n >= tokens_max ? tokens_max : static_cast<uint32_t>(n + kRounding);
 }
 
 void PrefillCost::add(uint32_t tokens, double pairs, double seconds) {
-  tokens_ = tokens_ * kKeepPrice + tokens;
-  pairs_ = pairs_ * kKeepPrice + pairs;
-  seconds_ = seconds_ * kKeepPrice + seconds;
+  tokens_ = tokens_ * keep_ + tokens;
+  pairs_ = pairs_ * keep_ + pairs;
+  seconds_ = seconds_ * keep_ + seconds;
   const double position = pairs / tokens;
   for (double* sum : {&weight_, &positions_, &positions_squared_, &costs_, &products_}) *sum *= kKeepGrowth;
   weight_ += tokens;

@@ -15,7 +15,7 @@ struct PrefillPrice {
   double of(uint32_t position, uint32_t tokens) const {
     return token * tokens + pair * pairs(position, tokens);
   }
-  // How many tokens from `position` on `cost` pays for, at most `tokens_max`.
+  // How many tokens from `position` on `cost` pays for, or nearly so, at most `tokens_max`.
   uint32_t affordable(double cost, uint32_t position, uint32_t tokens_max) const;
 
   static double pairs(uint32_t position, uint32_t tokens) {
@@ -28,6 +28,9 @@ struct PrefillPrice {
 // step's fixed cost is large, says little.
 class PrefillCost {
  public:
+  // `keep`: how much of what is known of the price outlives a step; 0.8: about the last five steps count.
+  explicit PrefillCost(double keep) : keep_(keep) {}
+
   // A step's prefill: `tokens`, the pairs of all of its chunks, and the seconds that it took.
   void add(uint32_t tokens, double pairs, double seconds);
 
@@ -39,6 +42,7 @@ class PrefillCost {
  private:
   void fit_growth();
 
+  double keep_;
   // Sums that forget: over few steps...
   double tokens_ = 0;
   double pairs_ = 0;

@@ -11,7 +11,10 @@ constexpr double kRidge = 1e-3;        // keeps the system solvable while every 
 constexpr double kSequenceScale = 16;  // brings the three terms to the same size
 constexpr double kContextScale = 4096;
 constexpr uint32_t kStepsPerFit = 8;
-constexpr double kDecodeShareMin = 0.5;   // of a step's time, when next to nothing else is in it
+constexpr double kDecodeShareMin = 0.5;  // of a step's time, when next to nothing else is in it
+constexpr double kBiasMax = 2;
+constexpr double kBiasWeight = 0.1;
+constexpr double kBesideKeep = 0.95;
 constexpr double kPrefillShareMin = 0.1;  // of a step's time, whatever its decodes seem to take
 
 // Solves the symmetric positive definite 3 x 3 system by elimination; `a` and `b` are consumed.
@@ -34,10 +37,14 @@ std::array<double, 3> solve(std::array<std::array<double, 3>, 3>& a, std::array<
 
 }  // namespace
 
-double SpeedModel::decode_seconds(uint32_t decodes, uint64_t context_tokens) const {
-  if (decodes == 0) return 0;
+double SpeedModel::fitted(uint32_t decodes, uint64_t context_tokens) const {
   return times_.fixed_seconds + times_.per_sequence_seconds * decodes +
          times_.per_context_token_seconds * static_cast<double>(context_tokens);
+}
+
+double SpeedModel::decode_seconds(uint32_t decodes, uint64_t context_tokens) const {
+  if (decodes == 0) return 0;
+  return decode_bias_ * fitted(decodes, context_tokens);
 }
 
 PrefillPrice SpeedModel::prefill_price(bool beside_decodes) const {
@@ -46,6 +53,7 @@ PrefillPrice SpeedModel::prefill_price(bool beside_decodes) const {
 }
 
 void SpeedModel::add(const StepMeasure& step) {
+  beside_tokens_ *= kBesideKeep;
   if (step.prefill_tokens == 0) return add_decode(step);
   const bool few = step.prefill_tokens < kPrefillTokensMin;
   if (step.decodes == 0) {
@@ -55,7 +63,10 @@ void SpeedModel::add(const StepMeasure& step) {
   }
   const double decode_seconds = this->decode_seconds(step.decodes, step.context_tokens);
   const double seconds = std::max(step.seconds - decode_seconds, step.seconds * kPrefillShareMin);
-  if (decode_seconds > 0) beside_.add(step.prefill_tokens, step.prefill_pairs, seconds);
+  if (decode_seconds > 0) {
+    beside_.add(step.prefill_tokens, step.prefill_pairs, seconds);
+    beside_tokens_ = std::max<double>(step.prefill_tokens, beside_tokens_);
+  }
   if (!few) return recent_.add(step.prefill_tokens, step.prefill_pairs, seconds);
   // Prefill may be so little because decoding was thought to be faster than it is: this says how fast.
   StepMeasure decoding = step;
@@ -75,6 +86,11 @@ void SpeedModel::add_decode(const StepMeasure& step) {
       products_[row][column] = products_[row][column] * kForget + terms[row] * terms[column];
     }
     targets_[row] = targets_[row] * kForget + terms[row] * step.seconds;
+  }
+  const double fitted_seconds = fitted(step.decodes, step.context_tokens);
+  if (fitted_seconds > 0) {
+    const double bias = std::clamp(step.seconds / fitted_seconds, 1 / kBiasMax, kBiasMax);
+    decode_bias_ += kBiasWeight * (bias - decode_bias_);
   }
   ++decode_steps_;
   if (decode_steps_ < kStepsPerFit || decode_steps_ % kStepsPerFit == 0) fit();

@@ -37,22 +37,28 @@ class SpeedModel {
   // cheaper beside them. Nothing measured: no price.
   bool prefill_measured() const { return recent_.measured(); }
   PrefillPrice prefill_price(bool beside_decodes) const;
+  // About how much of it the recent steps with decodes had: what it costs is known for so much alone, the
+  // first tokens may come with weights that are read anyway.
+  uint32_t beside_tokens() const { return static_cast<uint32_t>(beside_tokens_); }
   const StepTimes& step_times() const { return times_; }
-  // Of a step without prefill; 0 until measured.
+  // Of a step without prefill, near those that were measured last; 0 until measured.
   double decode_seconds(uint32_t decodes, uint64_t context_tokens) const;
 
  private:
+  double fitted(uint32_t decodes, uint64_t context_tokens) const;
   void add_decode(const StepMeasure& step);
   void fit();
 
-  PrefillCost alone_;
-  PrefillCost beside_;
-  PrefillCost recent_;  // both
+  PrefillCost alone_{0.8};
+  PrefillCost beside_{0.6};  // a step's time is more than the sum of its parts: what was last is what counts
+  PrefillCost recent_{0.8};  // both
+  double beside_tokens_ = 0;
   StepTimes times_;
   // Least squares with exponential forgetting: the normal equations of (1, b / 16, ctx / 4096).
   std::array<std::array<double, 3>, 3> products_{};
   std::array<double, 3> targets_{};
   uint64_t decode_steps_ = 0;
+  double decode_bias_ = 1;  // measured / fitted, of the last steps
 };
 
 }  // namespace deepserve::runner

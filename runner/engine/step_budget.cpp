@@ -5,6 +5,8 @@
 namespace deepserve::runner {
 namespace {
 
+constexpr uint32_t kBesideTokensMin = 16;
+constexpr double kBesideGrowth = 1.15;  // from one step to the next
 constexpr double kScoringWeight = 0.2;
 constexpr double kScoringShare = 0.5;  // of step_seconds_max, on top of the model's own time
 
@@ -21,6 +23,7 @@ PrefillLimits StepBudget::prefill(uint32_t decodes, uint64_t context_tokens, uin
   PrefillLimits limits;
   limits.scored_rows = scored_rows();
   limits.cost = step_tokens_max_;
+  limits.tokens_max = step_tokens_max_;
   if (step_seconds_max_ <= 0) return limits;
   if (!speed_.prefill_measured() || decodes == 0) {
     limits.tokens_min = std::min(step_tokens_max_, SpeedModel::kPrefillTokensMin);  // to be measured by
@@ -31,6 +34,10 @@ PrefillLimits StepBudget::prefill(uint32_t decodes, uint64_t context_tokens, uin
   }
   limits.price = speed_.prefill_price(decodes > 0);
   limits.cost = prefill_seconds(decodes, context_tokens, prefills);
+  if (decodes > 0) {
+    const double known = kBesideGrowth * std::max(kBesideTokensMin, speed_.beside_tokens());
+    limits.tokens_max = std::min(step_tokens_max_, static_cast<uint32_t>(known));
+  }
   return limits;
 }
 
@@ -39,8 +46,9 @@ double StepBudget::prefill_seconds(uint32_t decodes, uint64_t context_tokens, ui
   if (decodes == 0 || step_target_seconds_ <= 0) return step_seconds_max_;
   if (decode_seconds <= 0) return std::min(step_target_seconds_, step_seconds_max_);  // not measured yet
   const double crowd = std::max(1.0, static_cast<double>(prefills) / decodes);
-  const double limit = std::max(step_target_seconds_, kDecodeShareMin * decode_seconds);
-  return std::min({kDecodeShare * crowd * decode_seconds, limit, step_seconds_max_});
+  const double limit =
+      std::max(std::min(step_target_seconds_, step_seconds_max_), kDecodeShareMin * decode_seconds);
+  return std::min(kDecodeShare * crowd * decode_seconds, limit);
 }
 
 uint32_t StepBudget::scored_rows() const {

@@ -13,6 +13,7 @@ struct PrefillLimits {
   double cost = 0;  // in the price's unit
   PrefillPrice price;
   uint32_t tokens_min = 1;   // goes in whatever it costs, so that every step gets ahead
+  uint32_t tokens_max = 0;   // goes in whatever it seems to cost
   uint32_t scored_rows = 1;  // positions of prompts whose log probabilities are wanted; at least 1
 };
 
@@ -22,10 +23,10 @@ class StepBudget {
   static constexpr uint32_t kScoredRowsFirst = 8;         // until it is known what scoring a row takes
   // Beside decodes prefill gets this part of the time that they take: their tokens come at not quite half
   // the pace while a prompt is prefilled...
-  static constexpr double kDecodeShare = 0.85;
+  static constexpr double kDecodeShare = 0.82;
   // ... and never less, where step_target is shorter than decoding itself: a prompt takes no more than 2.5
   // times as long as it would alone.
-  static constexpr double kDecodeShareMin = 0.7;
+  static constexpr double kDecodeShareMin = 0.8;
 
   StepBudget(const EngineOptions& options, uint32_t vocabulary);
 

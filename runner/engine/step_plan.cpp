@@ -70,6 +70,7 @@ bool Scheduler::gets_prefill(const Sequence& candidate, const PrefillLimits& lim
   const uint32_t wanted = candidate.size() - std::min(candidate.likely_cached, candidate.size() - 1);
   double cost = 0;
   uint64_t tokens = 0;
+  uint64_t chunks = 0;
   bool longer = false;
   for (const Sequence* sequence : running_) {
     if (sequence->priority.service_class > service_class) break;
@@ -84,9 +85,10 @@ bool Scheduler::gets_prefill(const Sequence& candidate, const PrefillLimits& lim
     const uint32_t chunk = sequence->chunk_max(limits.scored_rows);
     cost += limits.price.of(sequence->computed, chunk);
     tokens += chunk;
+    chunks += chunk;
   }
   if (longer) cost += kFirstShare * limits.cost;
-  return cost < limits.cost && tokens < limits_.step_tokens_max;
+  return cost < limits.cost && tokens < limits_.step_tokens_max && chunks < limits.tokens_max;
 }
 
 bool Scheduler::is_held(const Sequence& sequence, ipc::Class prefilling) const {
@@ -126,7 +128,7 @@ void Scheduler::take_prefills(const PrefillLimits& limits, StepPlan& plan) {
     const Sequence& sequence = *prefill.sequence;
     return std::tuple(sequence.priority.service_class, sequence.pending(), sequence.priority);
   });
-  Share share{limits, limits_.step_tokens_max - plan.decodes};
+  Share share{limits, std::min(limits.tokens_max, limits_.step_tokens_max - plan.decodes)};
   for (Prefill& prefill : prefills_) {
     if (step_ - prefill.sequence->last_step <= kPassedOverMax) continue;
     give(prefill, kPassedOverShare * limits.cost, share);
