@@ -27,29 +27,17 @@ struct Arguments {
   bool json = false;
 };
 
-Result<Measurement> measure_prefill(const Arguments& arguments, const StepWork& work,
-                                    const MachineLimits& limits, StepTimer& timer) {
-  const StepShape shape = prefill_shape(arguments.prompt_tokens);
-  Measurement measurement{.what = "prefill", .sequences = 1, .steps = 1, .tokens = arguments.prompt_tokens};
-  measurement.bytes = work.bytes(shape);
-  measurement.bound = bound_of(work, shape, limits);
+Result<Measurement> measure_prefill(const Arguments& arguments, StepTimer& timer) {
+  Measurement measurement{.what = "prefill", .sequences = 1, .tokens = arguments.prompt_tokens};
+  measurement.shapes = {prefill_shape(arguments.prompt_tokens)};
   TRY_ASSIGN(measurement.durations, timer.prefill(arguments.prompt_tokens, arguments.repeats));
   return measurement;
 }
 
-Result<Measurement> measure_decode(const Arguments& arguments, uint32_t batch, const StepWork& work,
-                                   const MachineLimits& limits, StepTimer& timer) {
-  Measurement measurement{.what = "decode",
-                          .sequences = batch,
-                          .steps = arguments.steps,
-                          .tokens = uint64_t{batch} * arguments.steps};
+Result<Measurement> measure_decode(const Arguments& arguments, uint32_t batch, StepTimer& timer) {
+  Measurement measurement{.what = "decode", .sequences = batch, .tokens = uint64_t{batch} * arguments.steps};
   for (uint32_t step = 0; step < arguments.steps; ++step) {
-    const StepShape shape = decode_shape(batch, arguments.context_tokens + step);
-    measurement.bytes += work.bytes(shape);
-    const Bound bound = bound_of(work, shape, limits);
-    measurement.bound.read_seconds += bound.read_seconds;
-    measurement.bound.compute_seconds += bound.compute_seconds;
-    measurement.bound.operations += bound.operations;
+    measurement.shapes.push_back(decode_shape(batch, arguments.context_tokens + step));
   }
   TRY_ASSIGN(measurement.durations,
              timer.decode(batch, arguments.context_tokens, arguments.steps, arguments.repeats));
@@ -71,19 +59,20 @@ Result<BenchReport> measure(const Arguments& arguments) {
   report.backend = model.backend->info();
   report.context_tokens = arguments.context_tokens;
   report.load_seconds = static_cast<double>(monotonic_ns() - begin_ns) / 1e9;
-  const StepWork& work = report.backend.work;
-  const uint64_t step_bytes = work.bytes(decode_shape(1, arguments.context_tokens));
+  const uint64_t step_bytes = report.backend.work.bytes(decode_shape(1, arguments.context_tokens));
   TRY_ASSIGN(report.limits, measure_limits(report.backend.isa, arguments.threads, step_bytes));
   StepTimer timer(*model.backend);
   if (arguments.prompt_tokens != 0) {
-    TRY_ASSIGN(auto measurement, measure_prefill(arguments, work, report.limits, timer));
+    TRY_ASSIGN(auto measurement, measure_prefill(arguments, timer));
     report.measurements.push_back(std::move(measurement));
   }
   for (const uint32_t batch : arguments.batches) {
     if (batch == 0) continue;
-    TRY_ASSIGN(auto measurement, measure_decode(arguments, batch, work, report.limits, timer));
+    TRY_ASSIGN(auto measurement, measure_decode(arguments, batch, timer));
     report.measurements.push_back(std::move(measurement));
   }
+  TRY_ASSIGN(const auto limits_after, measure_limits(report.backend.isa, arguments.threads, step_bytes));
+  report.limits.raise_to(limits_after);
   return report;
 }
 

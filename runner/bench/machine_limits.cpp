@@ -96,6 +96,15 @@ const ArithmeticPeak& MachineLimits::peak_for(kernels::WeightType type) const {
   return peak(type == WeightType::kBF16 ? Arithmetic::kBFloat16 : Arithmetic::kInt8);
 }
 
+void MachineLimits::raise_to(const MachineLimits& other) {
+  CHECK(peaks.size() == other.peaks.size());
+  read_bytes_per_second = std::max(read_bytes_per_second, other.read_bytes_per_second);
+  for (size_t i = 0; i < peaks.size(); ++i) {
+    peaks[i].operations_per_second =
+        std::max(peaks[i].operations_per_second, other.peaks[i].operations_per_second);
+  }
+}
+
 Result<MachineLimits> measure_limits(std::string_view isa, uint32_t threads, uint64_t read_bytes) {
   const kernels::Peaks* peaks = kernels::find_peaks(isa);
   if (peaks == nullptr) return fail(Code::kNotSupported, "no peaks are known for \"{}\"", isa);

@@ -30,6 +30,9 @@ struct MachineLimits {
   const ArithmeticPeak& peak_for(kernels::WeightType type) const;
   const ArithmeticPeak& float32_peak() const { return peak(kernels::Arithmetic::kFloat32); }
 
+  // Each limit becomes the higher of both. `other`: of the same instruction set and threads.
+  void raise_to(const MachineLimits& other);
+
  private:
   const ArithmeticPeak& peak(kernels::Arithmetic arithmetic) const;
 };

@@ -15,9 +15,10 @@ struct Figures {
   double bytes_per_second, operations_per_second;
   double of_read_limit, of_peak;
   double bound_tokens_per_second, reached;
+  const char* bound_by;
 };
 
-Figures figures_of(const Measurement& measurement, const MachineLimits& limits) {
+Figures figures_of(const Measurement& measurement, const BenchReport& report) {
   Durations_ns sorted = measurement.durations;
   std::ranges::sort(sorted);
   const auto seconds_at = [&](size_t i) {
@@ -25,17 +26,24 @@ Figures figures_of(const Measurement& measurement, const MachineLimits& limits) 
   };
   const double seconds = seconds_at(sorted.size() / 2);
   const auto tokens = static_cast<double>(measurement.tokens);
+  uint64_t bytes = 0;
+  Bound bound;
+  for (const StepShape& shape : measurement.shapes) {
+    bytes += report.backend.work.bytes(shape);
+    bound += bound_of(report.backend.work, shape, report.limits);
+  }
   Figures figures{};
   figures.tokens_per_second = tokens / seconds;
   figures.tokens_per_second_min = tokens / seconds_at(sorted.size() - 1);
   figures.tokens_per_second_max = tokens / seconds_at(0);
-  figures.step_seconds = seconds / measurement.steps;
-  figures.bytes_per_second = static_cast<double>(measurement.bytes) / seconds;
-  figures.operations_per_second = measurement.bound.operations / seconds;
-  figures.of_read_limit = figures.bytes_per_second / limits.read_bytes_per_second;
-  figures.of_peak = measurement.bound.compute_seconds / seconds;
-  figures.bound_tokens_per_second = tokens / measurement.bound.seconds();
-  figures.reached = measurement.bound.seconds() / seconds;
+  figures.step_seconds = seconds / static_cast<double>(measurement.shapes.size());
+  figures.bytes_per_second = static_cast<double>(bytes) / seconds;
+  figures.operations_per_second = bound.operations / seconds;
+  figures.of_read_limit = figures.bytes_per_second / report.limits.read_bytes_per_second;
+  figures.of_peak = bound.compute_seconds / seconds;
+  figures.bound_tokens_per_second = tokens / bound.seconds();
+  figures.reached = bound.seconds() / seconds;
+  figures.bound_by = bound.by();
   return figures;
 }
 
@@ -51,10 +59,10 @@ std::string json_text(std::string_view text) {
   return quoted + '"';
 }
 
-void print_json_of(const Measurement& measurement, const MachineLimits& limits) {
-  const Figures figures = figures_of(measurement, limits);
+void print_json_of(const Measurement& measurement, const BenchReport& report) {
+  const Figures figures = figures_of(measurement, report);
   fmt::print("  {{\"what\": \"{}\", \"sequences\": {}, \"tokens\": {}, \"steps\": {}, \"repeats\": {},\n",
-             measurement.what, measurement.sequences, measurement.tokens, measurement.steps,
+             measurement.what, measurement.sequences, measurement.tokens, measurement.shapes.size(),
              measurement.durations.size());
   fmt::print(
       "   \"tokens_per_second\": {:.6g}, \"tokens_per_second_min\": {:.6g}, "
@@ -66,7 +74,7 @@ void print_json_of(const Measurement& measurement, const MachineLimits& limits) 
       "\"of_peak\": {:.6g},\n",
       figures.bytes_per_second, figures.operations_per_second, figures.of_read_limit, figures.of_peak);
   fmt::print("   \"bound_by\": \"{}\", \"bound_tokens_per_second\": {:.6g}, \"reached\": {:.6g}}}",
-             measurement.bound.by(), figures.bound_tokens_per_second, figures.reached);
+             figures.bound_by, figures.bound_tokens_per_second, figures.reached);
 }
 
 }  // namespace
@@ -88,8 +96,8 @@ void print_table(const BenchReport& report) {
   fmt::print("\n\n{:<8} {:>5} {:>9} {:>18} {:>9} {:>6} {:>5} {:>7} {:>5} {:>9} {:<10} {:>7}\n", "", "batch",
              "tokens/s", "(min - max)", "step ms", "GB/s", "of", "Gop/s", "of", "bound", "by", "reached");
   for (const Measurement& measurement : report.measurements) {
-    const Figures figures = figures_of(measurement, limits);
-    const uint64_t batch = measurement.tokens / measurement.steps;
+    const Figures figures = figures_of(measurement, report);
+    const uint64_t batch = measurement.tokens / measurement.shapes.size();
     fmt::print(
         "{:<8} {:>5} {:>9.1f} {:>18} {:>9.2f} {:>6.1f} {:>4.0f}% {:>7.1f} {:>4.0f}% {:>9.1f} {:<10} "
         "{:>6.0f}%\n",
@@ -97,7 +105,7 @@ void print_table(const BenchReport& report) {
         fmt::format("({:.1f} - {:.1f})", figures.tokens_per_second_min, figures.tokens_per_second_max),
         figures.step_seconds * 1e3, figures.bytes_per_second / 1e9, figures.of_read_limit * 100,
         figures.operations_per_second / 1e9, figures.of_peak * 100, figures.bound_tokens_per_second,
-        measurement.bound.by(), figures.reached * 100);
+        figures.bound_by, figures.reached * 100);
   }
 }
 
@@ -126,7 +134,7 @@ void print_json(const BenchReport& report) {
   separator = "\n";
   for (const Measurement& measurement : report.measurements) {
     fmt::print("{}", separator);
-    print_json_of(measurement, report.limits);
+    print_json_of(measurement, report);
     separator = ",\n";
   }
   fmt::print("]}}\n");

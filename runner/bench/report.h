@@ -14,13 +14,11 @@ namespace deepserve::runner {
 
 // One kind of work, timed several times.
 struct Measurement {
-  const char* what = "";   // "prefill", "decode"
-  uint32_t sequences = 0;  // that ran at once
-  uint32_t steps = 0;      // of one repeat
-  uint64_t tokens = 0;     // new ones of one repeat, of all sequences
-  uint64_t bytes = 0;      // that one repeat had to read at the least
-  Bound bound;             // of one repeat
-  Durations_ns durations;  // of the repeats, at least one
+  const char* what = "";               // "prefill", "decode"
+  uint32_t sequences = 0;              // that ran at once
+  uint64_t tokens = 0;                 // new ones of one repeat, of all sequences
+  std::vector<StepShape> shapes = {};  // of the steps of one repeat
+  Durations_ns durations = {};         // of the repeats, at least one
 };
 
 struct BenchReport {
@@ -28,7 +26,7 @@ struct BenchReport {
   BackendInfo backend;
   uint32_t context_tokens = 0;  // before the first decoded token
   double load_seconds = 0;
-  MachineLimits limits;
+  MachineLimits limits;  // measured before and after the rest, and the higher taken
   std::vector<Measurement> measurements;
 };
 

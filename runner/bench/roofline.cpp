@@ -2,6 +2,13 @@
 
 namespace deepserve::runner {
 
+Bound& Bound::operator+=(const Bound& other) {
+  read_seconds += other.read_seconds;
+  compute_seconds += other.compute_seconds;
+  operations += other.operations;
+  return *this;
+}
+
 Bound bound_of(const StepWork& work, const StepShape& shape, const MachineLimits& limits) {
   Bound bound;
   bound.read_seconds = static_cast<double>(work.bytes(shape)) / limits.read_bytes_per_second;

@@ -13,6 +13,7 @@ struct Bound {
   double compute_seconds = 0;  // matrices at the peak for their types, attention at that of float32
   double operations = 0;       // all of them
 
+  Bound& operator+=(const Bound& other);  // of one step after another of the same kind
   double seconds() const { return read_seconds > compute_seconds ? read_seconds : compute_seconds; }
   const char* by() const { return read_seconds > compute_seconds ? "reads" : "arithmetic"; }
 };

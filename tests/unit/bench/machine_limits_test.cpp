@@ -33,5 +33,17 @@ TEST(MachineLimits, TheBufferIsAsLargeAsAskedForWithinBounds) {
   EXPECT_GE(measure_limits("scalar", 1, 0)->buffer_bytes, 1u << 20);
 }
 
+TEST(MachineLimits, OfTwoMeasurementsTheHigherOfEachCounts) {
+  MachineLimits first;
+  first.read_bytes_per_second = 5;
+  first.peaks = {{kernels::Arithmetic::kFloat32, "f", 10}};
+  MachineLimits second = first;
+  second.read_bytes_per_second = 4;
+  second.peaks[0].operations_per_second = 11;
+  first.raise_to(second);
+  EXPECT_EQ(first.read_bytes_per_second, 5);
+  EXPECT_EQ(first.float32_peak().operations_per_second, 11);
+}
+
 }  // namespace
 }  // namespace deepserve::runner
