@@ -7,6 +7,7 @@
 
 #include "ipc/base/clock.h"
 #include "runner/engine/engine.h"
+#include "runner/forked_ranks.h"
 #include "runner/lane/process_share.h"
 #include "runner/model/loaded_model.h"
 
@@ -19,7 +20,8 @@ struct Arguments {
   std::string chat_template;
   std::string isa;
   bool chat = false;
-  uint32_t threads = usable_cores();
+  uint32_t threads = 0;  // 0: the usable cores, shared among the ranks
+  uint32_t ranks = 1;
   uint32_t context_tokens = 4096;
   uint64_t kv_bytes = 512ull << 20;
   ipc::Generation generation;
@@ -66,7 +68,10 @@ Result<void> generate(const Arguments& arguments) {
   BackendOptions backend_options;
   backend_options.kv_bytes = arguments.kv_bytes;
   backend_options.threads = arguments.threads;
+  if (arguments.threads == 0) backend_options.threads = std::max(1u, usable_cores() / arguments.ranks);
   backend_options.isa = arguments.isa;
+  TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, backend_options));
+  backend_options.collective = ranks->collective();
   TRY_ASSIGN(LoadedModel model, load_model(arguments.model, backend_options));
   if (!model.vocabulary) return tl::unexpected<Error>(model.vocabulary_error);
   const auto chat = chat_template(arguments, *model.vocabulary);
@@ -112,8 +117,11 @@ Result<int> run_generate(std::vector<std::string> words) {
   app.add_option("--top-k", generation.top_k, "Only so many of the most likely tokens (0: all)");
   app.add_option("--seed", generation.seed, "The same seed draws the same answer (0)");
   app.add_flag("--ignore-eos", generation.ignore_eos, "Go on after the end token");
-  app.add_option("--threads", arguments.threads, "Threads to compute with (all usable cores)")
+  app.add_option("--threads", arguments.threads,
+                 "Threads of each process (all usable cores, shared among them)")
       ->check(CLI::Range(1u, 1024u));
+  app.add_option("--tensor-parallel", arguments.ranks, "Processes to spread the model over (1)")
+      ->check(CLI::Range(1u, ipc::kRanksMax));
   app.add_option("--context-tokens", arguments.context_tokens, "Context in tokens (4096)");
   app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
   app.add_option("--isa", arguments.isa,

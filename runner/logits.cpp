@@ -7,6 +7,7 @@
 #include <numeric>
 #include <span>
 
+#include "runner/forked_ranks.h"
 #include "runner/model/loaded_model.h"
 
 namespace deepserve::runner {
@@ -20,6 +21,7 @@ struct Arguments {
   std::vector<TokenId> tokens;
   uint32_t top = 5;
   uint32_t threads = 1;
+  uint32_t ranks = 1;
   std::string isa;
   bool json = false;
 };
@@ -127,6 +129,8 @@ Result<int> run_logits(std::vector<std::string> words) {
       ->check(CLI::Range(1u, 1024u));
   app.add_option("--isa", arguments.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
+  app.add_option("--tensor-parallel", arguments.ranks, "Processes to spread the model over (1)")
+      ->check(CLI::Range(1u, ipc::kRanksMax));
   app.add_flag("--json", arguments.json, "Print JSON");
   std::reverse(words.begin(), words.end());  // as CLI11 takes them
   try {
@@ -139,6 +143,8 @@ Result<int> run_logits(std::vector<std::string> words) {
   options.threads = arguments.threads;
   options.isa = arguments.isa;
   options.batch_tokens_max = kChunkTokens;
+  TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, options));
+  options.collective = ranks->collective();
   TRY_ASSIGN(const LoadedModel model, load_model(arguments.model, options));
   TRY(check_tokens(arguments, model.backend->info()));
   TRY(print_all(arguments, model));

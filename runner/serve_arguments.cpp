@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "ipc/base/clock.h"
+#include "ipc/rank_group/group_memory.h"
 
 namespace deepserve::runner {
 namespace {
@@ -50,6 +51,9 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
       ->check(CLI::Range(uint64_t{0}, kStepTargetMax_ns));
   app.add_option("--prefix-cache", prefix_cache, "\"on\" or \"off\"")->check(CLI::IsMember({"on", "off"}));
   app.add_option("--epoch", options.epoch, "Of the lane; 0: any");
+  app.add_option("--ranks", options.ranks, "Processes that the model is spread over (1)")
+      ->check(CLI::Range(1u, ipc::kRanksMax));
+  app.add_option("--rank", options.rank, "Which of them this is; 0 has the lane");
   app.add_option("--memory-limit", memory_limit_bytes, "Private memory of the process in bytes; 0: no limit");
   app.add_option("--chat-template", options.chat_template, "A family by name, whatever the file says");
   app.add_option("--isa", options.isa,
@@ -60,6 +64,8 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
   } catch (const CLI::ParseError& error) {
     return fail(Code::kUsage, "serve: {}", error.what());
   }
+  if (options.rank >= options.ranks)
+    return fail(Code::kUsage, "serve: --rank {} of --ranks {}", options.rank, options.ranks);
   options.model = model;
   options.prefix_cache = prefix_cache == "on";
   if (memory_limit_bytes != 0) options.memory_limit_bytes = memory_limit_bytes;

@@ -23,12 +23,26 @@ constexpr size_t kStackBytes = 32 * 1024;
 alignas(16) char alternate_stack[kStackBytes];
 
 std::atomic<ipc::Lane*> dying_lane{nullptr};
+std::atomic<const ipc::GroupMemory*> dying_group{nullptr};
+uint32_t dying_rank = 0;              // of the group; stored before it
 ipc::DeathCause out_of_memory_cause;  // composed beforehand: there will be no memory to do it in
 
 void set_text(ipc::DeathCause& cause, std::string_view text) noexcept {
   const size_t size = std::min(text.size(), cause.text.size() - 1);
   std::memcpy(cause.text.data(), text.data(), size);
   cause.text[size] = '\0';
+}
+
+Code code_of(const ipc::DeathCause& cause) noexcept {
+  if (cause.kind == kReported) return static_cast<Code>(cause.number);
+  return cause.kind == kModelChanged ? Code::kBadModelFile : Code::kInternal;
+}
+
+void record(const ipc::DeathCause& cause) noexcept {
+  if (auto* lane = dying_lane.load()) lane->record_death(cause);
+  if (const auto* group = dying_group.load()) {
+    group->record_failure(dying_rank, code_of(cause), std::string_view(cause.text.data()));
+  }
 }
 
 std::string_view signal_text(int number) noexcept {
@@ -58,22 +72,19 @@ void on_fatal_signal(int number, siginfo_t* info, void*) noexcept {
   } else {
     set_text(cause, signal_text(number));
   }
-  if (auto* lane = dying_lane.load()) lane->record_death(cause);
+  record(cause);
   raise(number);  // SA_RESETHAND has put the default action back: it is taken on return
 }
 
 void on_out_of_memory() {
-  if (auto* lane = dying_lane.load()) lane->record_death(out_of_memory_cause);
+  record(out_of_memory_cause);
   const std::string_view text(out_of_memory_cause.text.data());
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, text.data(), text.size());
   written = write(STDERR_FILENO, "\n", 1);
   _exit(1);
 }
 
-}  // namespace
-
-void report_fatal_signals_to(ipc::Lane& lane, uint64_t memory_limit_bytes) {
-  dying_lane.store(&lane);
+void handle_fatal_signals(uint64_t memory_limit_bytes) {
   out_of_memory_cause.kind = kReported;
   out_of_memory_cause.number = static_cast<uint32_t>(Code::kOutOfMemory);
   set_text(out_of_memory_cause,
@@ -91,6 +102,19 @@ void report_fatal_signals_to(ipc::Lane& lane, uint64_t memory_limit_bytes) {
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | static_cast<int>(SA_RESETHAND);
   sigemptyset(&action.sa_mask);
   for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigaction(number, &action, nullptr);
+}
+
+}  // namespace
+
+void report_fatal_signals_to(ipc::Lane& lane, uint64_t memory_limit_bytes) {
+  dying_lane.store(&lane);
+  handle_fatal_signals(memory_limit_bytes);
+}
+
+void report_fatal_signals_to(const ipc::GroupMemory& group, uint32_t rank, uint64_t memory_limit_bytes) {
+  dying_rank = rank;
+  dying_group.store(&group);
+  handle_fatal_signals(memory_limit_bytes);
 }
 
 void record_reported_error(ipc::Lane& lane, const Error& error, bool model_changed) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "ipc/lane/lane.h"
+#include "ipc/rank_group/group_memory.h"
 
 namespace deepserve::runner {
 
@@ -13,6 +14,10 @@ namespace deepserve::runner {
 // operator new cannot get: code kOutOfMemory, naming `memory_limit_bytes` unless 0. `lane` must live as long
 // as the process. Call once.
 void report_fatal_signals_to(ipc::Lane& lane, uint64_t memory_limit_bytes);
+
+// The same for a rank that has no lane: as the failure of `rank` in `group` (kBadModelFile where the model
+// file changed, kInternal for a signal).
+void report_fatal_signals_to(const ipc::GroupMemory& group, uint32_t rank, uint64_t memory_limit_bytes);
 
 // The cause of a death by an error that was reported: kind 3, or kind 4 when `model_changed`.
 void record_reported_error(ipc::Lane& lane, const Error& error, bool model_changed);

@@ -61,4 +61,12 @@ void forbid_core_dumps() {
   if (setrlimit(RLIMIT_CORE, &none) != 0) spdlog::warn("cannot forbid core dumps");
 }
 
+Result<void> take_share(const ServeOptions& options) {
+  forbid_core_dumps();
+  prefer_as_oom_victim();
+  TRY(bind_to_cores(options.cores));
+  if (options.memory_limit_bytes) TRY(limit_memory(*options.memory_limit_bytes));
+  return {};
+}
+
 }  // namespace deepserve::runner

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "ipc/base/result.h"
+#include "runner/lane/serve_options.h"
 
 namespace deepserve::runner {
 
@@ -25,5 +26,8 @@ Result<void> limit_memory(uint64_t bytes);
 
 // No core dumps: they would hold prompts and answers.
 void forbid_core_dumps();
+
+// All of the above, as `options` say.
+Result<void> take_share(const ServeOptions& options);
 
 }  // namespace deepserve::runner

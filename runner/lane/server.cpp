@@ -14,6 +14,7 @@
 #include "runner/lane/lane_sink.h"
 #include "runner/lane/message_loop.h"
 #include "runner/lane/process_share.h"
+#include "runner/lane/rank_server.h"
 #include "runner/lane/sandbox.h"
 #include "runner/model/loaded_model.h"
 #include "runner/model/model_paths.h"
@@ -50,14 +51,6 @@ void handle_termination() {
   signal(SIGPIPE, SIG_IGN);
 }
 
-Result<void> prepare_process(const ServeOptions& options) {
-  forbid_core_dumps();
-  prefer_as_oom_victim();
-  TRY(bind_to_cores(options.cores));
-  if (options.memory_limit_bytes) TRY(limit_memory(*options.memory_limit_bytes));
-  return {};
-}
-
 Result<std::unique_ptr<ipc::Lane>> attach_inherited_lane(uint64_t epoch) {
   for (const int fd : {ipc::kLaneFdToRunner, ipc::kLaneFdToDaemon, ipc::kLaneFdRunnerWake,
                        ipc::kLaneFdDaemonWake, ipc::kSupervisorSocketFd}) {
@@ -85,16 +78,13 @@ Result<ChatTemplate> choose_chat_template(const std::string& name, const Vocabul
   return ChatTemplate::of_family(family, vocabulary);
 }
 
-Result<ServedModel> load(const ServeOptions& options, ipc::Lane& lane) {
+Result<ServedModel> load(const ServeOptions& options, ipc::Lane& lane, Collective* collective) {
   if (options.kind == "cuda")
     return fail(Code::kNotSupported, "kind = \"cuda\": this ds-runner was built without CUDA");
   if (options.kind != "cpu")
     return fail(Code::kInvalidConfig, "kind = \"{}\": there is \"cpu\" and \"cuda\"", options.kind);
-  BackendOptions backend_options;
-  backend_options.kv_bytes = options.kv_bytes;
-  backend_options.threads = usable_cores();
-  backend_options.batch_tokens_max = kStepTokensMax;
-  backend_options.isa = options.isa;
+  BackendOptions backend_options = backend_options_of(options);
+  backend_options.collective = collective;
   backend_options.on_bytes_loaded = [&lane](uint64_t bytes) {
     lane.set_bytes_loaded(bytes);
     lane.count_step();
@@ -157,13 +147,18 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
     lane.flush();
   };
   tell_phase(ipc::RunnerPhase::kLoading);
+  std::unique_ptr<SharedCollective> collective;  // outlives the backend
+  if (options.ranks > 1) {
+    TRY_ASSIGN(auto group, map_inherited_group(options));
+    TRY_ASSIGN(collective, SharedCollective::join(std::move(group), {.rank = 0}));
+  }
   TRY_ASSIGN(const auto readable, paths_of_model(options.model));
   for (const auto& path : readable) {
     if (path != options.model)
       spdlog::info("{} needs {} to be readable", options.model.string(), path.string());
   }
   spdlog::info("loading {}; sandbox: {}", options.model.string(), enter_sandbox(readable));
-  TRY_ASSIGN(ServedModel model, load(options, lane));
+  TRY_ASSIGN(ServedModel model, load(options, lane, collective.get()));
   tell_phase(ipc::RunnerPhase::kWarming);
   lane.count_step();
   if (auto warm = warm_up(*model.loaded.backend, *model.tokenizer); !warm) {
@@ -219,10 +214,20 @@ void tell_failure(ipc::Lane& lane, LaneSink& sink, const Error& error) {
 
 }  // namespace
 
+BackendOptions backend_options_of(const ServeOptions& options) {
+  BackendOptions backend_options;
+  backend_options.kv_bytes = options.kv_bytes;
+  backend_options.threads = usable_cores();
+  backend_options.batch_tokens_max = kStepTokensMax;
+  backend_options.isa = options.isa;
+  return backend_options;
+}
+
 int serve(const ServeOptions& options) {
+  if (options.rank != 0) return serve_rank(options);
   init_log(fmt::format("ds-runner {}", options.name), LogLevel::kInfo);
   handle_termination();
-  const auto prepared = prepare_process(options);
+  const auto prepared = take_share(options);
   auto lane = attach_inherited_lane(options.epoch);
   if (!lane) {
     spdlog::error("{}", lane.error().message);

@@ -1,6 +1,7 @@
 // The runner's process under dsd: from the descriptors it inherits to its exit status.
 #pragma once
 
+#include "runner/backend/backend.h"
 #include "runner/lane/serve_options.h"
 
 namespace deepserve::runner {
@@ -17,5 +18,8 @@ inline constexpr int kExitCutShort = 4;        // SIGTERM before it was ready: a
 // and recorded as the cause of death. Until ready nothing is read from the lane: requests wait there. The
 // caller ends the process with _exit: threads of the backend may be running.
 int serve(const ServeOptions& options);
+
+// The same for all ranks of a model, but for what only rank 0 has.
+BackendOptions backend_options_of(const ServeOptions& options);
 
 }  // namespace deepserve::runner

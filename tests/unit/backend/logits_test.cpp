@@ -54,6 +54,40 @@ TEST(Logits, JsonHoldsTheTopLogitsOfEveryPosition) {
   }
 }
 
+// [position] the logits of tokens 0, 1, ... in the JSON of `--top` all.
+std::vector<std::vector<double>> logits_of(const std::string& text) {
+  std::vector<std::vector<double>> rows;
+  for (const auto& row : boost::json::parse(text).as_array()) {
+    const auto& top = row.at("top").as_array();
+    auto& logits = rows.emplace_back(top.size());
+    for (const auto& entry : top)
+      logits[entry.at("id").to_number<TokenId>()] = entry.at("logit").to_number<double>();
+  }
+  return rows;
+}
+
+TEST(Logits, TwoProcessesComputeWhatOneDoes) {
+  const TemporaryFile file(TinyModel{}.gguf());
+  std::vector<std::string> arguments = {file.path().string(), "--tokens", "1,5,9,2", "--top", "50", "--json"};
+  auto spread = arguments;
+  spread.insert(spread.end(), {"--tensor-parallel", "2"});
+  const Outcome two = run(spread), again = run(spread), one = run(arguments);
+  ASSERT_TRUE(two.result) << two.result.error().message;
+  EXPECT_EQ(two.text, again.text);
+  const auto actual = logits_of(two.text), expected = logits_of(one.text);
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    double largest = 0;
+    for (const double logit : expected[i]) largest = std::max(largest, std::abs(logit));
+    for (size_t token = 0; token < expected[i].size(); ++token)
+      EXPECT_NEAR(actual[i][token], expected[i][token], 1e-3 * largest);
+  }
+  spread.back() = "3";
+  const Outcome three = run(spread);
+  ASSERT_FALSE(three.result);
+  EXPECT_THAT(three.result.error().message, HasSubstr("2 key-value heads cannot be spread over 3 ranks"));
+}
+
 TEST(Logits, ThreadsAndRunsGiveTheSameBytes) {
   const TemporaryFile file(TinyModel{}.gguf());
   std::string tokens = "1";

@@ -11,10 +11,11 @@ using ::testing::HasSubstr;
 
 TEST(ServeArguments, WhatTheDaemonWritesIsUnderstood) {
   const auto options = parse_serve_arguments(
-      {"--name",          "tiny@cpu0", "--model",          "m.gguf",    "--kind",         "cpu",
-       "--cores",         "0,3",       "--context-tokens", "512",       "--kv-bytes",     "1073741824",
-       "--sequences-max", "8",         "--step-target-ns", "5000000",   "--prefix-cache", "off",
-       "--epoch",         "3",         "--memory-limit",   "8589934592"});
+      {"--name",          "tiny@cpu0", "--model",          "m.gguf",  "--kind",         "cpu",
+       "--cores",         "0,3",       "--context-tokens", "512",     "--kv-bytes",     "1073741824",
+       "--sequences-max", "8",         "--step-target-ns", "5000000", "--prefix-cache", "off",
+       "--epoch",         "3",         "--ranks",          "4",       "--rank",         "2",
+       "--memory-limit",  "8589934592"});
   ASSERT_TRUE(options);
   EXPECT_EQ(options->name, "tiny@cpu0");
   EXPECT_THAT(options->cores, ElementsAre(0, 3));
@@ -22,6 +23,8 @@ TEST(ServeArguments, WhatTheDaemonWritesIsUnderstood) {
   EXPECT_EQ(options->step_target_ns, 5'000'000u);
   EXPECT_FALSE(options->prefix_cache);
   EXPECT_EQ(options->epoch, 3u);
+  EXPECT_EQ(options->ranks, 4u);
+  EXPECT_EQ(options->rank, 2u);
   EXPECT_EQ(options->memory_limit_bytes, 8589934592u);
 }
 
@@ -34,6 +37,8 @@ TEST(ServeArguments, WhatIsWrongIsNamed) {
   EXPECT_THAT(
       parse_serve_arguments({"--name", "x", "--model", "m", "--prefix-cache", "maybe"}).error().message,
       HasSubstr("--prefix-cache"));
+  EXPECT_THAT(parse_serve_arguments({"--name", "x", "--model", "m", "--rank", "1"}).error().message,
+              HasSubstr("--rank 1 of --ranks 1"));
   EXPECT_TRUE(parse_serve_arguments({"--name", "x", "--model", "m", "--cores", ""})->cores.empty());
 }
 
