@@ -5,6 +5,18 @@ namespace deepserve::ctl {
 
 namespace json = boost::json;
 
+namespace {
+
+// Of every process of a model that is spread over several, rank 0's first.
+std::string pids_of(const json::value& row) {
+  std::string text;
+  for (const json::value& rank : rows_of(field(row, "ranks")))
+    text += (text.empty() ? "" : "+") + text_of(rank, "pid");
+  return text.empty() ? text_of(row, "pid") : text;
+}
+
+}  // namespace
+
 Result<void> list_runners(Session& session) {
   return ask_and_show(session, {.path = "/ctl/runners"}, [&](const json::value& runners) {
     Table table({{"ID"},
@@ -20,7 +32,7 @@ Result<void> list_runners(Session& session) {
                  {"LAST ERROR"}});
     for (const json::value& row : rows_of(runners)) {
       table.add_row({{text_of(row, "id"), Style::kBold},
-                     {text_of(row, "pid")},
+                     {pids_of(row)},
                      state_cell(row),
                      {text_of(row, "device")},
                      {text_of(row, "isa")},

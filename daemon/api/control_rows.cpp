@@ -59,6 +59,15 @@ void append_row(JsonWriter& json, const RunnerRow& row) {
       .member("steps", row.steps)
       .member("bytes_loaded", row.bytes_loaded)
       .member("requests", row.requests);
+  json.key("ranks").begin_list();
+  for (const RankRow& rank : row.ranks) {
+    json.begin_object()
+        .member("rank", rank.rank)
+        .member("pid", rank.pid)
+        .member("device", rank.device)
+        .end_object();
+  }
+  json.end_list();
   append_fact(json, "isa", row.facts, &ipc::RunnerState::isa);
   append_fact(json, "numerics_id", row.facts, &ipc::RunnerState::numerics_id);
   json.member("kv_blocks_total", row.gauges.kv_blocks_total)

@@ -64,7 +64,8 @@ struct ModelConfig {
   std::vector<std::string> aliases;
   std::string path;  // absolute
   std::vector<std::string> devices;
-  uint32_t context_tokens = 0;  // 0: the model's own
+  uint32_t tensor_parallel = 1;  // so many devices, in order, serve it together; divides their number
+  uint32_t context_tokens = 0;   // 0: the model's own
   uint64_t kv_memory_bytes = uint64_t{1} << 30;
   uint32_t sequences_max = 64;
   uint64_t step_target_ns = 25 * kMillisecond_ns;  // of prefill in a step in which others decode; 0: no limit

@@ -26,6 +26,7 @@ json::object model_json(const ModelConfig& model) {
           {"aliases", plain_array(model.aliases)},
           {"path", model.path},
           {"devices", plain_array(model.devices)},
+          {"tensor_parallel", model.tensor_parallel},
           {"context_tokens", context_json(model.context_tokens)},
           {"kv_memory", size_text(model.kv_memory_bytes)},
           {"sequences_max", model.sequences_max},

@@ -8,6 +8,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/config/toml_section.h"
+#include "ipc/rank_group/group_memory.h"
 
 namespace deepserve::daemon {
 namespace {
@@ -273,6 +274,13 @@ void Loader::read_model_devices(Section& section, const toml::node* node, ModelC
   }
   if (node->is_array() && node->as_array()->empty())
     section.problem(node, "model.devices: the list is empty");
+  const auto* parallel_node = section.take("tensor_parallel");
+  section.read_integer("tensor_parallel", 1, ipc::kRanksMax, model.tensor_parallel);
+  if (parallel_node != nullptr && model.devices.size() % model.tensor_parallel != 0) {
+    section.problem(parallel_node,
+                    fmt::format("model.tensor_parallel: {} devices cannot be parted into groups of {}",
+                                model.devices.size(), model.tensor_parallel));
+  }
 }
 
 void Loader::read_model(Section section) {

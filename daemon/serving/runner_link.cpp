@@ -5,7 +5,6 @@
 
 #include <csignal>
 
-#include "daemon/supervise/runner_command.h"
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
 
@@ -23,12 +22,12 @@ SupervisionLimits limits_of(const SuperviseConfig& config) {
 
 }  // namespace
 
-RunnerLink::RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, const DeviceConfig& device,
+RunnerLink::RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, DeviceGroup devices,
                        std::string binary, RunnerOwner& owner)
     : loop_(loop),
       model_(model),
-      device_(device),
-      id_(runner_id(model, device)),
+      devices_(std::move(devices)),
+      id_(runner_id(model, devices_)),
       binary_(std::move(binary)),
       leave_limit_ns_(config.server.drain_limit_ns),
       owner_(owner),
@@ -60,7 +59,7 @@ void RunnerLink::stop() {
 }
 
 void RunnerLink::kill_now() {
-  if (child_) child_->signal(SIGKILL);
+  for (const Process& process : processes_) process.child.signal(SIGKILL);
 }
 
 void RunnerLink::step(RunnerEvent event, const Death* death) {
@@ -76,9 +75,13 @@ void RunnerLink::step(RunnerEvent event, const Death* death) {
 }
 
 void RunnerLink::act(RunnerActions actions) {
-  if (actions.signal != 0 && child_) {
+  if (actions.signal != 0 && !processes_.empty()) {
     signalled_ = true;
-    child_->signal(actions.signal);
+    // SIGTERM is rank 0's to answer: the others end with it.
+    if (actions.signal == SIGKILL)
+      kill_now();
+    else
+      processes_[0].child.signal(actions.signal);
   }
   if (!actions.spawn) return;
   if (supervision_.restarts() != 0) owner_.on_restart(*this, supervision_.last_reason());
@@ -86,6 +89,9 @@ void RunnerLink::act(RunnerActions actions) {
   if (spawned) return;
   spdlog::error("runner {}: {}", id_, spawned.error().message);
   const Death death{Blame::kRunner, false, "spawn", spawned.error().message};
+  // A child that nobody watches must not stay: neither alive nor as a zombie.
+  kill_now();
+  for (Process& process : processes_) process.child.reap();
   close_process();
   step(RunnerEvent::kDied, &death);
   owner_.on_died(*this, Blame::kNobody);
@@ -125,25 +131,41 @@ Result<void> RunnerLink::spawn() {
                                            {fds.runner_wake.get(), ipc::kLaneFdRunnerWake},
                                            {fds.daemon_wake.get(), ipc::kLaneFdDaemonWake},
                                            {runner_end.get(), ipc::kSupervisorSocketFd}};
-  TRY_ASSIGN(auto child, Child::spawn(runner_command(binary_, model_, device_, epoch_), inherited));
-  auto attached = ipc::Lane::attach(std::move(fds), ipc::Side::kDaemon, epoch_);
-  if (!attached) {
-    // A child that nobody watches must not stay: neither alive nor as a zombie.
-    child.signal(SIGKILL);
-    child.reap();
-  }
-  TRY_ASSIGN(lane_, std::move(attached));
-  child_.emplace(std::move(child));
+  TRY(spawn_ranks(inherited));
+  TRY_ASSIGN(lane_, ipc::Lane::attach(std::move(fds), ipc::Side::kDaemon, epoch_));
   started_ns_ = monotonic_ns();
-  death_poll_ = std::make_unique<Poll>(loop_, child_->pidfd(), [this](int, int) { on_process_ended(); });
-  death_poll_->watch(kReadable);
   watch_.reset();
   wake_poll_ = std::make_unique<Poll>(loop_, lane_->wake_fd(), [this](int, int) {
     lane_->disarm();
     drain();
   });
   wake_poll_->watch(kReadable);
-  spdlog::info("runner {} started: pid {}, epoch {}", id_, child_->pid(), epoch_);
+  for (uint32_t rank = 0; rank < processes_.size(); ++rank) {
+    processes_[rank].death_poll = std::make_unique<Poll>(loop_, processes_[rank].child.pidfd(),
+                                                         [this, rank](int, int) { on_process_ended(rank); });
+    processes_[rank].death_poll->watch(kReadable);
+    spdlog::info("runner {} started: pid {}, epoch {}{}", id_, pid_of(rank), epoch_,
+                 processes_.size() == 1 ? "" : fmt::format(", rank {}", rank));
+  }
+  return {};
+}
+
+Result<void> RunnerLink::spawn_ranks(std::span<const std::pair<int, int>> lane_fds) {
+  const auto ranks = static_cast<uint32_t>(devices_.size());
+  deaths_.begin(ranks);
+  std::vector<std::pair<int, int>> inherited(lane_fds.begin(), lane_fds.end());
+  Fd group;
+  if (ranks > 1) {
+    TRY_ASSIGN(group, ipc::create_group_memory({.ranks = ranks, .generation = epoch_}));
+    TRY_ASSIGN(group_, ipc::GroupMemory::map(group, epoch_));
+    inherited.emplace_back(group.get(), ipc::kRankGroupFd);
+  }
+  for (uint32_t rank = 0; rank < ranks; ++rank) {
+    const auto all = std::span<const std::pair<int, int>>(inherited);
+    TRY_ASSIGN(auto child, Child::spawn(runner_command(binary_, model_, devices_, rank, epoch_),
+                                        rank == 0 ? all : all.last(1)));
+    processes_.push_back({std::move(child), nullptr});
+  }
   return {};
 }
 
@@ -274,20 +296,43 @@ void RunnerLink::drain_last_words() {
   }
 }
 
-void RunnerLink::on_process_ended() {
-  drain_last_words();
-  const auto status = child_->reap();
+void RunnerLink::on_process_ended(uint32_t rank) {
+  Process& process = processes_[rank];
+  if (rank == 0) drain_last_words();
+  const auto status = process.child.reap();
   DeathFacts facts;
   facts.exited = status.exited;
   facts.exit_status = status.exit_status;
   facts.signal = status.signal;
   facts.was_ready = supervision_.status() == RunnerStatus::kReady;
-  facts.drained = drained_;
-  facts.signalled_by_us = signalled_;
+  facts.signalled_by_us = signalled_ || process.killed_with_group;
   facts.out_of_memory = oom_watch_.rose();
-  if (lane_ != nullptr) facts.cause = lane_->death_cause();
-  facts.reported = reported_;
-  const auto death = classify_death(facts);
+  if (rank == 0) {
+    facts.drained = drained_;
+    facts.cause = lane_->death_cause();
+    facts.reported = reported_;
+  } else {
+    facts.reported = group_->failure(rank);
+  }
+  process.death_poll.reset();
+  const bool first = !deaths_.any();
+  deaths_.add(rank, facts, process.killed_with_group);
+  if (first) end_other_ranks();
+  if (deaths_.all()) on_all_ended();
+}
+
+// One process of several has ended: the others cannot go on.
+void RunnerLink::end_other_ranks() {
+  if (processes_.size() > 1) expect_end();
+  for (Process& process : processes_) {
+    if (process.death_poll == nullptr || process.child.has_ended()) continue;  // it ended by itself
+    process.killed_with_group = true;
+    process.child.signal(SIGKILL);
+  }
+}
+
+void RunnerLink::on_all_ended() {
+  const auto death = deaths_.verdict();
   const pid_t old_pid = pid();
   close_process();
 
@@ -305,10 +350,10 @@ void RunnerLink::on_process_ended() {
 
 void RunnerLink::close_process() {
   wake_poll_.reset();
-  death_poll_.reset();
   lane_.reset();
   supervisor_socket_.reset();
-  child_.reset();
+  processes_.clear();
+  group_.reset();
   unsent_.clear();
   facts_.reset();
   reported_.reset();

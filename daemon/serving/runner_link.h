@@ -1,4 +1,8 @@
-// One runner share: its process, its lane and its supervision, from one process to the next.
+// One runner share: its processes, its lane and its supervision, from one life to the next.
+//
+// A model that is spread over several devices has a process for each: rank 0 holds the lane, the others have
+// only the memory of their group (ipc/rank_group). They live and die together: the first death ends the
+// others, and supervision hears of one death once all are gone.
 //
 // The rules are supervise/'s; this file gives them time and events and does what they say. Everything is on
 // the loop's thread. Calls to the owner may come from any method but the constructor; the owner must not
@@ -18,8 +22,11 @@
 #include "daemon/supervise/child.h"
 #include "daemon/supervise/oom_count.h"
 #include "daemon/supervise/progress_watch.h"
+#include "daemon/supervise/rank_deaths.h"
+#include "daemon/supervise/runner_command.h"
 #include "daemon/supervise/supervision.h"
 #include "ipc/lane/lane.h"
+#include "ipc/rank_group/group_memory.h"
 
 namespace deepserve::daemon {
 
@@ -52,7 +59,7 @@ class RunnerLink {
   static constexpr size_t kMessagesPerTurn = 512;          // then other connections have their turn
 
   // Everything named here must outlive the link. `binary`: the runner's program.
-  RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, const DeviceConfig& device,
+  RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, DeviceGroup devices,
              std::string binary, RunnerOwner& owner);
   ~RunnerLink();
   RunnerLink(const RunnerLink&) = delete;
@@ -79,7 +86,7 @@ class RunnerLink {
 
   const std::string& id() const { return id_; }
   const ModelConfig& model() const { return model_; }
-  const DeviceConfig& device() const { return device_; }
+  const DeviceGroup& devices() const { return devices_; }
   const Supervision& supervision() const { return supervision_; }
   bool is_ready() const { return supervision_.status() == RunnerStatus::kReady && !lied_ && !leaving(); }
   // It takes no new requests (it drains by itself, or it said that its model is of no use any more) and is
@@ -88,11 +95,13 @@ class RunnerLink {
   void expect_end();
   // For rows and texts: the supervision's word, "draining" for one that leaves by itself.
   std::string_view state_name() const;
-  bool stopped() const { return !child_; }
+  bool stopped() const { return processes_.empty(); }
   bool has_room() const { return lane_ != nullptr && lane_->outbox_bytes() == 0 && unsent_.empty(); }
   // Ready and its step counter moved within the last three seconds.
   bool makes_progress(uint64_t now_ns) const;
-  pid_t pid() const { return child_ ? child_->pid() : -1; }
+  pid_t pid() const { return pid_of(0); }
+  // -1 while there is none.
+  pid_t pid_of(uint32_t rank) const { return rank < processes_.size() ? processes_[rank].child.pid() : -1; }
   uint64_t started_ns() const { return started_ns_; }
   ipc::Progress progress() const { return lane_ ? lane_->progress() : ipc::Progress{}; }
   ipc::Gauges gauges() const { return lane_ ? lane_->read_gauges() : ipc::Gauges{}; }
@@ -103,10 +112,13 @@ class RunnerLink {
   void step(RunnerEvent event, const Death* death = nullptr);
   void act(RunnerActions actions);
   Result<void> spawn();
+  Result<void> spawn_ranks(std::span<const std::pair<int, int>> lane_fds);
   void drain();
   void handle(ipc::MessageType type, std::span<const std::byte> body);
   void handle_state(std::span<const std::byte> body);
-  void on_process_ended();
+  void on_process_ended(uint32_t rank);
+  void end_other_ranks();
+  void on_all_ended();
   void drain_last_words();
   void close_process();
   void arrange_timer();
@@ -114,7 +126,7 @@ class RunnerLink {
 
   Loop& loop_;
   const ModelConfig& model_;
-  const DeviceConfig& device_;
+  const DeviceGroup devices_;  // of its ranks, in their order
   const std::string id_;
   const std::string binary_;
   const uint64_t leave_limit_ns_;
@@ -125,10 +137,16 @@ class RunnerLink {
   const ipc::Handler handler_;
 
   uint64_t epoch_ = 0;
-  std::optional<Child> child_;
+  struct Process {
+    Child child;
+    std::unique_ptr<Poll> death_poll;  // none once it has ended
+    bool killed_with_group = false;
+  };
+  std::vector<Process> processes_;           // of each rank; empty: there is none
+  std::shared_ptr<ipc::GroupMemory> group_;  // what ranks without a lane write last; none for one rank
+  RankDeaths deaths_;
   std::unique_ptr<ipc::Lane> lane_;
   Fd supervisor_socket_;  // its hang-up tells the runner that dsd is gone
-  std::unique_ptr<Poll> death_poll_;
   std::unique_ptr<Poll> wake_poll_;
   std::deque<std::pair<ipc::MessageType, std::vector<std::byte>>> unsent_;
   std::optional<ipc::RunnerState> facts_;

@@ -53,12 +53,11 @@ Service::Service(Loop& loop, const Config& config, ServiceOptions options)
       prepare_(loop, [this] { turn(); }) {
   CHECK(next_id_ != 0);
   for (uint32_t model = 0; model < config.models.size(); ++model) {
-    for (const auto& name : config.models[model].devices) {
+    for (DeviceGroup& devices : device_groups(config, config.models[model])) {
       auto& runner = *runners_.emplace_back(std::make_unique<Runner>());
       runner.model = model;
-      runner.link =
-          std::make_unique<RunnerLink>(loop, config, config.models[model], *config.find_device(name),
-                                       options_.runner_binary, static_cast<RunnerOwner&>(*this));
+      runner.link = std::make_unique<RunnerLink>(loop, config, config.models[model], std::move(devices),
+                                                 options_.runner_binary, static_cast<RunnerOwner&>(*this));
     }
   }
   for (auto& runner : runners_) runner->link->start();

@@ -34,7 +34,8 @@ class Service final : public Serving, private RunnerOwner {
   static constexpr size_t kQueriesMax = 1024;
   static constexpr uint64_t kWaitingBytesMax = 256u << 20;  // of all that wait, over all classes and models
 
-  // Starts a runner for each model on each of its devices. `loop` and `config` must outlive the service.
+  // Starts a runner for each model on each of its groups of devices. `loop` and `config` must outlive the
+  // service.
   Service(Loop& loop, const Config& config, ServiceOptions options);
   ~Service() override;
 

@@ -48,7 +48,9 @@ std::vector<RunnerRow> Service::runners() const {
     auto& row = rows.emplace_back();
     row.id = link.id();
     row.pid = link.pid();
-    row.device = link.device().name;
+    row.device = devices_text(link.devices());
+    for (uint32_t rank = 0; rank < link.devices().size(); ++rank)
+      row.ranks.push_back({rank, link.pid_of(rank), link.devices()[rank]->name});
     row.model = link.model().name;
     row.state = link.state_name();
     row.restarts = supervision.restarts();

@@ -78,10 +78,18 @@ struct ModelRow {
   std::optional<ipc::RunnerState> facts;  // of a runner that is ready
 };
 
-struct RunnerRow {
-  std::string id;  // "tiny@cpu0"
-  int64_t pid = -1;
+// One process of a runner.
+struct RankRow {
+  uint32_t rank = 0;
+  int64_t pid = -1;  // -1: none
   std::string device;
+};
+
+struct RunnerRow {
+  std::string id;              // "tiny@cpu0"; "large@cpu0+cpu1" where a model is spread over devices
+  int64_t pid = -1;            // of rank 0
+  std::string device;          // "cpu0", "cpu0+cpu1"
+  std::vector<RankRow> ranks;  // one for each device
   std::string model;
   uint64_t generation = 1;
   std::string state;  // starting, loading, ready, draining, hung, backoff, failed

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -139,6 +140,11 @@ Result<Child> Child::spawn(const std::vector<std::string>& arguments,
     return fail(Code::kIo, "cannot run '{}': {}", arguments[0], std::strerror(exec_errno));
   }
   return child;
+}
+
+bool Child::has_ended() const {
+  pollfd entry{pidfd_.get(), POLLIN, 0};
+  return ::poll(&entry, 1, 0) > 0;
 }
 
 void Child::signal(int number) const {

@@ -31,6 +31,7 @@ class Child {
   pid_t pid() const { return pid_; }
   // Readable once the process has ended.
   int pidfd() const { return pidfd_.get(); }
+  bool has_ended() const;
   // Nothing when it has ended already.
   void signal(int number) const;
   // Takes the exit status; the pidfd must be readable.

@@ -137,6 +137,9 @@ TEST_F(ConfigFile, EachMistakeIsNamed) {
       HasSubstr("gone.gguf'"));
   EXPECT_THAT(problem(kDevice + kModel + "chat_template = \"mine\"\n").message,
               HasSubstr("'mine' is not known"));
+  EXPECT_THAT(problem(kDevice + kModel + "tensor_parallel = 2\n").message,
+              HasSubstr("1 devices cannot be parted into groups of 2"));
+  EXPECT_THAT(problem(kDevice + kModel + "tensor_parallel = 65\n").message, HasSubstr("64"));
   EXPECT_THAT(problem(kDevice + kModel + "[class.gold]\nshare = 0.1\n").message,
               HasSubstr("unknown key 'class.gold'"));
   EXPECT_THAT(problem(kDevice + kModel + "[class.vip]\nshare = 0.9\n").message, HasSubstr("add up to 1.20"));

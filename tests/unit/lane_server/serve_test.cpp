@@ -115,6 +115,19 @@ TEST(Serve, AnotherEpochsLaneIsNotServed) {
   EXPECT_TRUE(runner.daemon->states.empty());
 }
 
+TEST(Serve, ARankWithoutAGroupIsNotServed) {
+  RunnerProcess runner({"--model", "/nowhere/x.gguf", "--ranks", "2", "--rank", "1"});
+  const int status = runner.wait();
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+  EXPECT_THAT(runner.log_text(), HasSubstr("descriptor 8 is not open"));
+  EXPECT_TRUE(runner.daemon->states.empty());
+}
+
+TEST(Serve, Rank0WithoutAGroupSaysSo) {
+  RunnerProcess runner({"--model", "/nowhere/x.gguf", "--ranks", "2"});
+  expect_reported(runner, Code::kBadLane, "descriptor 8 is not open");
+}
+
 TEST(Serve, SigtermBeforeItIsReadyIsNoCleanEnd) {
   RunnerProcess runner({"--model", "/nowhere/x.gguf"}, 1, [] {  // pending from the first instruction on
     sigset_t terminating;

@@ -10,6 +10,7 @@ TEST(RunnerCommand, SaysAllThatARunnerNeeds) {
                           .aliases = {},
                           .path = "/m/tiny.gguf",
                           .devices = {"cpu0"},
+                          .tensor_parallel = 1,
                           .context_tokens = 512,
                           .kv_memory_bytes = 1024,
                           .sequences_max = 8,
@@ -17,12 +18,38 @@ TEST(RunnerCommand, SaysAllThatARunnerNeeds) {
                           .prefix_cache = PrefixCache::kOff,
                           .chat_template = "chatml"};
   const DeviceConfig device{.name = "cpu0", .kind = "cpu", .cores = {0, 1}, .memory_limit_bytes = 99};
-  const auto command = runner_command("/bin/ds-runner", model, device, 3);
+  const auto command = runner_command("/bin/ds-runner", model, {&device}, 0, 3);
   EXPECT_EQ(fmt::format("{}", fmt::join(command, " ")),
             "/bin/ds-runner serve --name tiny@cpu0 --model /m/tiny.gguf --kind cpu --cores 0,1 "
             "--context-tokens 512 "
             "--kv-bytes 1024 --sequences-max 8 --step-target-ns 5000000 --prefix-cache off --epoch 3 "
             "--memory-limit 99 --chat-template chatml");
+}
+
+TEST(RunnerCommand, OfARankHasItsDevicesCoresAndItsNumber) {
+  ModelConfig model;
+  model.name = "large";
+  model.path = "/m/large.gguf";
+  DeviceConfig first{.name = "cpu0", .kind = "cpu", .cores = {0}};
+  DeviceConfig second{.name = "cpu1", .kind = "cpu", .cores = {1, 2}};
+  const auto text = fmt::format("{}", fmt::join(runner_command("r", model, {&first, &second}, 1, 3), " "));
+  EXPECT_NE(text.find("--name large@cpu0+cpu1 "), std::string::npos);
+  EXPECT_NE(text.find("--cores 1,2 "), std::string::npos);
+  EXPECT_NE(text.find("--ranks 2 --rank 1"), std::string::npos);
+}
+
+TEST(RunnerCommand, DevicesAreGroupedInTheirOrder) {
+  Config config;
+  for (const char* name : {"a", "b", "c", "d"})
+    config.devices.push_back({.name = name, .kind = "cpu", .cores = {0}});
+  ModelConfig model;
+  model.devices = {"d", "a", "c", "b"};
+  EXPECT_EQ(device_groups(config, model).size(), 4u);
+  model.tensor_parallel = 2;
+  const auto groups = device_groups(config, model);
+  ASSERT_EQ(groups.size(), 2u);
+  EXPECT_EQ(devices_text(groups[0]), "d+a");
+  EXPECT_EQ(devices_text(groups[1]), "c+b");
 }
 
 }  // namespace
