@@ -45,6 +45,7 @@ DECODE_TOKENS = 64
 CHATS, CHAT_PROMPT_TOKENS, CHAT_ANSWER_TOKENS = 16, 64, 128
 CHAT_CONTEXT_TOKENS = 256
 WARM_UP_SEED = 999
+KV_BYTES = (256 << 20, 1 << 30)  # little, and what dsd takes unless told otherwise
 BATCHES = (1, 2, 4, 8, 16, 32)
 BATCH_CONTEXT_TOKENS, BATCH_STEPS = 64, 16
 
@@ -148,10 +149,11 @@ def overhead(model, arguments, ours, report):
 
 
 def memory(model, arguments, ours, report):
-    found = ours.probe("memory", model, 1)
-    peak, weights, kv = (found[f"{what}_bytes"] / 1e6 for what in ("peak", "weight", "kv"))
-    report.line(model, "peak RSS / configured", found["ratio"], MEMORY_BAR, at_least=False, form="{:.3f}x",
-                details=f"{peak:.0f} MB / ({weights:.0f} MB weights + {kv:.0f} MB KV)")
+    for kv_bytes in KV_BYTES:
+        found = ours.probe("memory", model, 1, "--kv-bytes", str(kv_bytes))
+        peak, weights, kv = (found[f"{what}_bytes"] / 1e6 for what in ("peak", "weight", "kv"))
+        report.line(model, "peak RSS / configured", found["ratio"], MEMORY_BAR, at_least=False,
+                    form="{:.3f}x", details=f"{peak:.0f} MB / ({weights:.0f} MB weights + {kv:.0f} MB KV)")
 
 
 def available_parts(wanted, rival):
