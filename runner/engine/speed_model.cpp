@@ -11,8 +11,9 @@ constexpr double kRidge = 1e-3;        // keeps the system solvable while every 
 constexpr double kSequenceScale = 16;  // brings the three terms to the same size
 constexpr double kContextScale = 4096;
 constexpr uint32_t kStepsPerFit = 8;
-constexpr double kDecodeShareMin = 0.5;  // of a step's time, when next to nothing else is in it
-constexpr double kBiasMax = 2;
+constexpr uint32_t kNextToNothing = 2;    // tokens of prefill
+constexpr double kPrefillShareMax = 0.2;  // of the time of a step that tells what decoding takes
+constexpr double kBiasStep = 1.25;        // a step that took longer for once is no news
 constexpr double kBiasWeight = 0.1;
 constexpr double kBesideKeep = 0.95;
 constexpr double kPrefillShareMin = 0.1;  // of a step's time, whatever its decodes seem to take
@@ -67,14 +68,17 @@ void SpeedModel::add(const StepMeasure& step) {
     beside_.add(step.prefill_tokens, step.prefill_pairs, seconds);
     beside_tokens_ = std::max<double>(step.prefill_tokens, beside_tokens_);
   }
-  if (!few) return recent_.add(step.prefill_tokens, step.prefill_pairs, seconds);
-  // Prefill may be so little because decoding was thought to be faster than it is: this says how fast.
-  StepMeasure decoding = step;
+  if (!few) recent_.add(step.prefill_tokens, step.prefill_pairs, seconds);
+  // Prefill may be so little because decoding was thought to be faster than it is: then this says how fast.
+  if (step.prefill_tokens > kNextToNothing) return;
+  double beside_seconds = 0;
   if (alone_.measured()) {
     const auto price = alone_.price();
-    decoding.seconds -= price.token * step.prefill_tokens + price.pair * step.prefill_pairs;
+    beside_seconds = price.token * step.prefill_tokens + price.pair * step.prefill_pairs;
   }
-  decoding.seconds = std::max(decoding.seconds, step.seconds * kDecodeShareMin);
+  if (beside_seconds > kPrefillShareMax * step.seconds) return;
+  StepMeasure decoding = step;
+  decoding.seconds -= beside_seconds;
   add_decode(decoding);
 }
 
@@ -89,8 +93,9 @@ void SpeedModel::add_decode(const StepMeasure& step) {
   }
   const double fitted_seconds = fitted(step.decodes, step.context_tokens);
   if (fitted_seconds > 0) {
-    const double bias = std::clamp(step.seconds / fitted_seconds, 1 / kBiasMax, kBiasMax);
-    decode_bias_ += kBiasWeight * (bias - decode_bias_);
+    const double bias = step.seconds / fitted_seconds;
+    decode_bias_ +=
+        kBiasWeight * (std::clamp(bias, decode_bias_ / kBiasStep, decode_bias_ * kBiasStep) - decode_bias_);
   }
   ++decode_steps_;
   if (decode_steps_ < kStepsPerFit || decode_steps_ % kStepsPerFit == 0) fit();

@@ -4,16 +4,21 @@
 //   scheduling_bench [--model FILE] [--threads N] [--decodes N] [--prompt N] [--rounds N] [--step-target-ms
 //   N]
 //
+// On a host that has other work, `chrt -f 10` keeps the cores, and --rest-percent 10, a rest after each step,
+// off the clock, keeps the kernel from taking them away for 50 ms of each second.
+//
 // Without a model: random weights of about 25 million parameters, Q8_0. Each round measures on one engine:
 // the prompt alone (time to its first token), N sequences that decode, the same beside another such prompt,
 // and a prompt of 1,000 + 24 tokens whose first 1,000 are new, then known. Medians over the rounds.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "ipc/base/clock.h"
@@ -42,6 +47,7 @@ struct Options {
   uint32_t prompt = 4096;
   uint32_t rounds = 5;
   double step_target_ms = 25;
+  uint32_t rest_percent = 0;
 };
 
 [[noreturn]] void give_up(const std::string& why) {
@@ -65,16 +71,34 @@ double median(const std::vector<double>& values) {
   return quantile(values, 0.5);
 }
 
+// Time that rests are no part of.
+class Clock {
+ public:
+  uint64_t now_ns() const { return monotonic_ns() - rested_ns_; }
+  void rest(uint64_t duration_ns) {
+    const uint64_t begin_ns = monotonic_ns();
+    std::this_thread::sleep_for(std::chrono::nanoseconds(duration_ns));
+    rested_ns_ += monotonic_ns() - begin_ns;
+  }
+
+ private:
+  uint64_t rested_ns_ = 0;
+};
+
 // When each request's tokens came.
 class TimingSink final : public EventSink {
  public:
+  explicit TimingSink(const Clock& clock) : clock_(clock) {}
   void accepted(const ipc::Accepted&) override {}
-  void delta(const ipc::Delta& event) override { times_ns[event.request].push_back(monotonic_ns()); }
+  void delta(const ipc::Delta& event) override { times_ns[event.request].push_back(clock_.now_ns()); }
   void embedding(const ipc::Embedding&) override {}
   void finished(const ipc::Finished&) override {}
   void failed(const ipc::Failed& event) override { give_up(event.message); }
 
   std::map<ipc::RequestId, std::vector<uint64_t>> times_ns;
+
+ private:
+  const Clock& clock_;
 };
 
 class Trial {
@@ -92,7 +116,9 @@ class Trial {
   double first_token_ms(std::vector<TokenId> prompt);
   std::vector<double> gaps_ms(const std::vector<ipc::RequestId>& ids, uint64_t from_ns) const;
   void step() {
+    const uint64_t begin_ns = clock_.now_ns();
     if (auto stepped = engine_->step(); !stepped) give_up(stepped.error().message);
+    if (options_.rest_percent > 0) clock_.rest((clock_.now_ns() - begin_ns) * options_.rest_percent / 100);
   }
 
   const Options& options_;
@@ -100,7 +126,8 @@ class Trial {
   LoadedModel model_;
   std::unique_ptr<Tokenizer> tokenizer_;
   Result<ChatTemplate> chat_ = fail(Code::kNotSupported, "no chat here");
-  TimingSink sink_;
+  Clock clock_;
+  TimingSink sink_{clock_};
   std::unique_ptr<Engine> engine_;
   ipc::RequestId next_ = 1;
   std::vector<double> gaps_quiet_ms_, gaps_busy_ms_, gap_ratios_;
@@ -173,7 +200,7 @@ void Trial::finish(const std::vector<ipc::RequestId>& ids) {
 }
 
 double Trial::first_token_ms(std::vector<TokenId> prompt) {
-  const uint64_t begin_ns = monotonic_ns();
+  const uint64_t begin_ns = clock_.now_ns();
   const auto id = submit(std::move(prompt), 2);
   run_until(id, 1);
   const double first_ms = static_cast<double>(sink_.times_ns[id][0] - begin_ns) / 1e6;
@@ -198,10 +225,10 @@ void Trial::run() {
   std::vector<ipc::RequestId> decoding;
   for (uint32_t i = 0; i < options_.decodes; ++i) decoding.push_back(submit(fresh(kDecodePrompt), 20'000));
   for (const auto id : decoding) run_until(id, 1);
-  uint64_t from_ns = monotonic_ns();
+  uint64_t from_ns = clock_.now_ns();
   run_until(decoding.back(), sink_.times_ns[decoding.back()].size() + kQuietTokens);
   const double quiet_ms = quantile(gaps_ms(decoding, from_ns), 0.99);
-  from_ns = monotonic_ns();
+  from_ns = clock_.now_ns();
   const double busy_first_ms = first_token_ms(fresh(options_.prompt));
   const double busy_ms = quantile(gaps_ms(decoding, from_ns), 0.99);
   decoding.push_back(next_ - 1);
@@ -268,6 +295,8 @@ Options read_options(int count, char** words) {
       options.rounds = std::max(1u, number());
     else if (name == "--step-target-ms")
       options.step_target_ms = number();
+    else if (name == "--rest-percent")
+      options.rest_percent = number();
     else
       give_up("there is no " + name);
   }
@@ -277,6 +306,7 @@ Options read_options(int count, char** words) {
 }  // namespace
 
 int main(int count, char** words) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const Options options = read_options(count, words);
   Trial trial(options);
   for (uint32_t round = 0; round < options.rounds; ++round) trial.run();
