@@ -81,6 +81,12 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
   EXPECT_THAT(config_json(*config), HasSubstr("\"hang_after\":\"2s\""));
 }
 
+TEST(PrefixSalt, EachClientHasItsOwnAndNoneThatOfPromptsThatAreShared) {
+  EXPECT_EQ(prefix_salt_of("frontend"), prefix_salt_of("frontend"));
+  EXPECT_NE(prefix_salt_of("frontend"), prefix_salt_of("frontenc"));
+  EXPECT_NE(prefix_salt_of(""), ipc::PrefixSalt{});
+}
+
 TEST_F(ConfigFile, TheModelsOwnContextIsNullInJsonBecauseNoNumberMeansIt) {
   const auto own = load(kDevice + kModel);
   ASSERT_TRUE(own) << problems_text("", own.error());
