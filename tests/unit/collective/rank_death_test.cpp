@@ -96,6 +96,7 @@ void hit_random_ranks(int number, uint64_t patience_ns, uint32_t rounds) {
   const char* given = getenv("DEEPSERVE_SEED");
   const uint32_t seed = given != nullptr ? static_cast<uint32_t>(std::atoi(given)) : std::random_device()();
   std::printf("seed %u (DEEPSERVE_SEED repeats it)\n", seed);
+  std::fflush(stdout);  // or each child prints it again
   std::mt19937 random(seed);
   for (uint32_t round = 0; round < rounds; ++round) {
     const uint32_t count = 2 + random() % 3, victim = random() % count;
