@@ -13,7 +13,7 @@
 namespace deepserve::kernels {
 namespace {
 
-constexpr size_t kHalfRows = kGroupRows / 2;
+constexpr size_t kHalfRows = kRowsOfGroup / 2;
 constexpr int kTokensAtOnce = 4;
 
 constexpr bool has_minimum(ScaleKind scales) {
@@ -103,8 +103,8 @@ inline __m256 scale_of(const uint8_t* tile, size_t block, size_t part, size_t ro
   if constexpr (kScales == ScaleKind::kHalf) return halves_at(halves + block * kHalvesOfGroup);
   if constexpr (kScales == ScaleKind::kHalfAndMinimum) return halves_at(halves + 2 * block * kHalvesOfGroup);
   const __m256i factor = kScales == ScaleKind::kSuperAndMinimum
-                             ? _mm256_cvtepu8_epi32(bytes_8(bytes + block * kGroupRows))
-                             : _mm256_cvtepi8_epi32(bytes_8(bytes + (2 * block + part) * kGroupRows));
+                             ? _mm256_cvtepu8_epi32(bytes_8(bytes + block * kRowsOfGroup))
+                             : _mm256_cvtepi8_epi32(bytes_8(bytes + (2 * block + part) * kRowsOfGroup));
   return _mm256_mul_ps(halves_at(halves), _mm256_cvtepi32_ps(factor));
 }
 
@@ -113,7 +113,7 @@ inline __m256 minimum_of(const uint8_t* tile, size_t block, size_t row) {
   if constexpr (kScales == ScaleKind::kHalfAndMinimum) {
     return halves_at(tile + (2 * block + 1) * kHalvesOfGroup + 2 * row);
   }
-  const uint8_t* bytes = tile + 2 * kHalvesOfGroup + (kTileBlocks + block) * kGroupRows + row;
+  const uint8_t* bytes = tile + 2 * kHalvesOfGroup + (kTileBlocks + block) * kRowsOfGroup + row;
   const __m256 product = _mm256_mul_ps(halves_at(tile + kHalvesOfGroup + 2 * row),
                                        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes_8(bytes))));
   return _mm256_xor_ps(product, _mm256_set1_ps(-0.0f));
@@ -188,7 +188,7 @@ void multiply_tokens(const PackedMatmulArguments& a, size_t token) {
     }
     UNROLLED for (size_t h = 0; h < 2; ++h) {
       UNROLLED for (int t = 0; t < kTokens; ++t) {
-        write_outputs(a, group * kGroupRows + h * kHalfRows, token + static_cast<size_t>(t), sums[h][t]);
+        write_outputs(a, group * kRowsOfGroup + h * kHalfRows, token + static_cast<size_t>(t), sums[h][t]);
       }
     }
   }

@@ -96,11 +96,11 @@ static inline __m512 scale_of(const TileScales<kScales>& scales, size_t block, i
   if constexpr (kScales == ScaleKind::kHalfAndMinimum)
     return halves_at(scales.tile + 2 * block * kHalvesOfGroup);
   if constexpr (kScales == ScaleKind::kSuperAndMinimum) {
-    const __m512i factor = _mm512_cvtepu8_epi32(bytes_of_group(bytes + block * kGroupRows));
+    const __m512i factor = _mm512_cvtepu8_epi32(bytes_of_group(bytes + block * kRowsOfGroup));
     return _mm512_mul_ps(scales.super_scale, _mm512_cvtepi32_ps(factor));
   }
   const __m512i factor =
-      _mm512_cvtepi8_epi32(bytes_of_group(bytes + (2 * block + static_cast<size_t>(part)) * kGroupRows));
+      _mm512_cvtepi8_epi32(bytes_of_group(bytes + (2 * block + static_cast<size_t>(part)) * kRowsOfGroup));
   return _mm512_mul_ps(scales.super_scale, _mm512_cvtepi32_ps(factor));
 }
 
@@ -109,7 +109,7 @@ template <ScaleKind kScales>
 static inline __m512 minimum_of(const TileScales<kScales>& scales, size_t block) {
   if constexpr (kScales == ScaleKind::kHalfAndMinimum)
     return halves_at(scales.tile + (2 * block + 1) * kHalvesOfGroup);
-  const uint8_t* bytes = scales.tile + 2 * kHalvesOfGroup + (kTileBlocks + block) * kGroupRows;
+  const uint8_t* bytes = scales.tile + 2 * kHalvesOfGroup + (kTileBlocks + block) * kRowsOfGroup;
   const __m512i factor = _mm512_cvtepu8_epi32(bytes_of_group(bytes));
   const __m512 product = _mm512_mul_ps(scales.super_minimum, _mm512_cvtepi32_ps(factor));
   return _mm512_xor_ps(product, _mm512_set1_ps(-0.0f));

@@ -39,16 +39,16 @@ inline __m512i first_sum(const InputBlock& x, int part, __m128i shift) {
 // Of kPanelGroups groups; what is not there is not touched.
 inline void prefetch_outputs(const PackedMatmulArguments& a, size_t group, size_t token, size_t token_end) {
   for (size_t t = token; t < token_end; ++t) {
-    const float* out = a.outputs + t * a.output_stride + group * kGroupRows;
+    const float* out = a.outputs + t * a.output_stride + group * kRowsOfGroup;
     for (size_t g = 0; g < kPanelGroups; ++g) {
-      _mm_prefetch(reinterpret_cast<const char*>(out + g * kGroupRows), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(out + g * kRowsOfGroup), _MM_HINT_T0);
     }
   }
 }
 
 // Writes 16 outputs of one token.
 inline void write_outputs(const PackedMatmulArguments& a, size_t group, size_t token, __m512 value) {
-  const size_t row = group * kGroupRows, rows = smaller(kGroupRows, a.weights.rows - row);
+  const size_t row = group * kRowsOfGroup, rows = smaller(kRowsOfGroup, a.weights.rows - row);
   const __mmask16 mask = static_cast<__mmask16>((1u << rows) - 1);
   float* out = a.outputs + token * a.output_stride + row;
   if (a.bias != nullptr) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, a.bias + row));
@@ -120,8 +120,8 @@ void multiply_narrow(const PackedMatmulArguments& a, size_t token) {
 // Unpacked: up to kPanelGroups groups x 256 columns.
 struct Panel {
   alignas(64) uint8_t unpacked[kPanelGroups][kTileBlocks * 512];
-  alignas(64) float scales[kPanelGroups][2 * kTileBlocks][kGroupRows];  // [block, part]
-  alignas(64) float minimums[kPanelGroups][kTileBlocks][kGroupRows];
+  alignas(64) float scales[kPanelGroups][2 * kTileBlocks][kRowsOfGroup];  // [block, part]
+  alignas(64) float minimums[kPanelGroups][kTileBlocks][kRowsOfGroup];
   const uint8_t* codes[kPanelGroups];  // 8-bit codes are used where they lie
 };
 
@@ -243,8 +243,8 @@ void multiply_strip(const PackedMatmulArguments& a, size_t group, size_t groups,
   const uint8_t* const weights = a.weights.data + group * bytes;
   const __m128i shift = _mm_cvtsi32_si128(offset_shift(kBits));
   const InputBlock* const inputs = a.inputs + token * blocks;
-  alignas(64) float sums[kStripTokensMax * kPanelGroups * kGroupRows];
-  for (size_t i = 0; i < tokens * kPanelGroups * kGroupRows; i += 16) {
+  alignas(64) float sums[kStripTokensMax * kPanelGroups * kRowsOfGroup];
+  for (size_t i = 0; i < tokens * kPanelGroups * kRowsOfGroup; i += 16) {
     _mm512_store_ps(sums + i, _mm512_setzero_ps());
   }
   const size_t parts = (tokens + kTileTokens - 1) / kTileTokens;
@@ -262,13 +262,13 @@ void multiply_strip(const PackedMatmulArguments& a, size_t group, size_t groups,
       const size_t end = (part + 1) * tokens / parts;
       if (is_last) prefetch_outputs(a, group, token + t, token + end);
       kTileFunctions<kScales>[groups - 1][end - t - 1](panel, count, shift, inputs + t * blocks + tile,
-                                                       blocks, sums + t * kPanelGroups * kGroupRows, ahead);
+                                                       blocks, sums + t * kPanelGroups * kRowsOfGroup, ahead);
       t = end;
     }
   }
   for (size_t t = 0; t < tokens; ++t) {
     for (size_t g = 0; g < groups; ++g) {
-      write_outputs(a, group + g, token + t, _mm512_load_ps(sums + (t * kPanelGroups + g) * kGroupRows));
+      write_outputs(a, group + g, token + t, _mm512_load_ps(sums + (t * kPanelGroups + g) * kRowsOfGroup));
     }
   }
 }

@@ -20,7 +20,7 @@
 namespace deepserve::kernels {
 
 // Part of numerics_id: raise it whenever a kernel may give other bits than before.
-inline constexpr int kNumericsRevision = 3;
+inline constexpr int kNumericsRevision = 4;
 
 // outputs[t][r] = dot(weights[r], inputs[t]) (+ bias[r]) for r in [row_begin, row_end), t in [0, tokens).
 struct MatmulArguments {

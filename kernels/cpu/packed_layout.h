@@ -22,15 +22,14 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cpu/weight_format.h"
+#include "kernels/cpu/packed_matrix.h"
 
 namespace deepserve::kernels {
 
-static constexpr size_t kGroupRows = 16;
 static constexpr size_t kTileBlocks = 8;    // of 32 columns
 static constexpr size_t kVectorBytes = 64;  // 16 rows x 4 columns, a byte each
 static constexpr size_t kNibblePlane = 4 * kVectorBytes;
-static constexpr size_t kHalvesOfGroup = 2 * kGroupRows;  // bytes
+static constexpr size_t kHalvesOfGroup = 2 * kRowsOfGroup;  // bytes
 
 enum class ScaleKind : uint8_t { kHalf, kHalfAndMinimum, kSuperAndMinimum, kSuperOf16 };
 
@@ -51,7 +50,7 @@ static constexpr size_t tile_scale_bytes(ScaleKind scales, size_t blocks) {
     case ScaleKind::kHalfAndMinimum:
       return blocks * 2 * kHalvesOfGroup;
     default:
-      return 2 * kHalvesOfGroup + 2 * kTileBlocks * kGroupRows;
+      return 2 * kHalvesOfGroup + 2 * kTileBlocks * kRowsOfGroup;
   }
 }
 

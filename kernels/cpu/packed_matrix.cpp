@@ -25,7 +25,7 @@ struct Lane {
     std::memcpy(scales + vector * kHalvesOfGroup + 2 * row, half, 2);
   }
   void put_byte(size_t vector, uint8_t byte) const {  // behind the two vectors of halves of a K type
-    scales[2 * kHalvesOfGroup + vector * kGroupRows + row] = byte;
+    scales[2 * kHalvesOfGroup + vector * kRowsOfGroup + row] = byte;
   }
   void put_word(size_t offset, uint32_t word) const { std::memcpy(codes + offset + 4 * row, &word, 4); }
   // The block's columns as 16 bytes of nibbles: columns 0..15 low, 16..31 high.
@@ -170,7 +170,7 @@ bool is_packable(WeightType type) {
 }
 
 size_t row_groups(size_t rows) {
-  return (rows + kGroupRows - 1) / kGroupRows;
+  return (rows + kRowsOfGroup - 1) / kRowsOfGroup;
 }
 
 size_t packed_group_bytes(WeightType type, size_t columns) {
@@ -188,11 +188,11 @@ void pack_row_groups(const Matrix& from, size_t group_begin, size_t group_end, u
   const size_t blocks = input_blocks(from.columns);
   uint8_t* tile = packed + group_begin * group_bytes(layout, from.columns);
   for (size_t group = group_begin; group < group_end; ++group) {
-    const size_t row_begin = group * kGroupRows;
-    const size_t rows = std::min(kGroupRows, from.rows - row_begin);
+    const size_t row_begin = group * kRowsOfGroup;
+    const size_t rows = std::min(kRowsOfGroup, from.rows - row_begin);
     for (size_t block = 0; block < blocks; block += kTileBlocks) {
       const size_t count = std::min(kTileBlocks, blocks - block);
-      if (rows < kGroupRows) std::memset(tile, 0, tile_bytes(layout, count));
+      if (rows < kRowsOfGroup) std::memset(tile, 0, tile_bytes(layout, count));
       const uint8_t* source =
           from.data + row_begin * from.row_bytes + block / kTileBlocks * source_tile_bytes;
       for (size_t row = 0; row < rows; ++row, source += from.row_bytes) {

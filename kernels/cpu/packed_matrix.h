@@ -24,7 +24,8 @@ struct PackedMatrix {
 
 bool is_packable(WeightType type);
 
-// Groups of 16 rows; the unit in which matrices are packed and multiplied.
+// The unit in which matrices are packed and multiplied.
+inline constexpr size_t kRowsOfGroup = 16;
 size_t row_groups(size_t rows);
 // A multiple of kPackedAlignment.
 size_t packed_group_bytes(WeightType type, size_t columns);

@@ -60,7 +60,7 @@ class PackedRow {
     return half_to_float(load_u16(tile(block) + vector * kHalvesOfGroup + 2 * row_));
   }
   uint8_t byte_at(size_t block, size_t vector) const {
-    return tile(block)[2 * kHalvesOfGroup + vector * kGroupRows + row_];
+    return tile(block)[2 * kHalvesOfGroup + vector * kRowsOfGroup + row_];
   }
   int code(const uint8_t* block, size_t vector, size_t lane) const {
     if (layout_.bits == 8) return block[vector * kVectorBytes + lane];
@@ -130,10 +130,11 @@ void scalar_packed_matmul(const PackedMatmulArguments& a) {
   const PackedMatrix& weights = a.weights;
   const ScaleKind scales = packed_layout(weights.type).scales;
   const size_t blocks = input_blocks(weights.columns);
-  const size_t row_end = std::min(a.group_end * kGroupRows, weights.rows);
-  for (size_t r = a.group_begin * kGroupRows; r < row_end; ++r) {
-    const uint8_t* group = weights.data + r / kGroupRows * packed_group_bytes(weights.type, weights.columns);
-    const PackedRow row(weights.type, group, r % kGroupRows, weights.columns);
+  const size_t row_end = std::min(a.group_end * kRowsOfGroup, weights.rows);
+  for (size_t r = a.group_begin * kRowsOfGroup; r < row_end; ++r) {
+    const uint8_t* group =
+        weights.data + r / kRowsOfGroup * packed_group_bytes(weights.type, weights.columns);
+    const PackedRow row(weights.type, group, r % kRowsOfGroup, weights.columns);
     for (size_t token = 0; token < a.tokens; token += kTokens) {
       const size_t tokens = std::min(kTokens, a.tokens - token);
       float sums[kTokens] = {};

@@ -68,6 +68,8 @@ class Backend {
 struct BackendOptions {
   uint64_t kv_bytes = 0;  // memory for the KV cache; 0: one sequence of the model's whole context
   kernels::KvType kv_type = kernels::KvType::kF32;  // what its numbers are stored as
+  // Multiplies quantised weights with inputs rounded to bytes; false: with float32 inputs, many times slower.
+  bool rounds_inputs = true;
   uint32_t threads = 1;
   uint32_t batch_tokens_max = 512;
   std::string isa;  // "": the best this CPU has; "scalar", "avx2" or "avx512" to force one

@@ -7,6 +7,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "runner/backend/cpu_forward.h"
 #include "runner/backend/kv_cache.h"
+#include "runner/backend/packed_weights.h"
 #include "runner/backend/shard.h"
 #include "runner/collective/collective.h"
 
@@ -20,18 +21,20 @@ struct CpuShard {
   ModelFiles files;
   uint64_t content_hash;
   ModelShard model;
+  PackedWeights packed;
 };
 
 BackendInfo describe(const CpuShard& shard, const kernels::Kernels& kernels, const KvCache& cache,
-                     uint32_t batch_tokens_max) {
+                     const BackendOptions& options) {
   const ModelShard& model = shard.model;
   BackendInfo info;
   info.architecture = architecture_name(model.config.architecture);
   info.weights_type = kernels::weight_format(model.weights.main_type).name;
   info.isa = kernels.isa;
-  info.numerics_id = fmt::format("{:016x}-{}.{}-{}-{}-r{}-cpu", shard.content_hash, DEEPSERVE_VERSION,
-                                 kernels::kNumericsRevision, kernels.isa, kernels::kv_type_name(cache.type()),
-                                 model.share.ranks);
+  info.numerics_id =
+      fmt::format("{:016x}-{}.{}-{}{}-{}-r{}-cpu", shard.content_hash, DEEPSERVE_VERSION,
+                  kernels::kNumericsRevision, kernels.isa, options.rounds_inputs ? "" : "+float",
+                  kernels::kv_type_name(cache.type()), model.share.ranks);
   info.weight_bytes = model.weights.size_bytes;
   info.parameters = model.weights.parameters;
   info.vocabulary = static_cast<uint32_t>(model.weights.embedding.rows);
@@ -39,7 +42,7 @@ BackendInfo describe(const CpuShard& shard, const kernels::Kernels& kernels, con
   info.context_tokens_model = model.config.context_tokens;
   info.block_tokens = kBlockTokens;
   info.blocks = cache.blocks();
-  info.batch_tokens_max = batch_tokens_max;
+  info.batch_tokens_max = std::max(1u, options.batch_tokens_max);
   info.work = step_work(model.config, model.weights, cache.block_bytes() / kBlockTokens);
   return info;
 }
@@ -49,9 +52,10 @@ class CpuBackend final : public Backend {
   CpuBackend(CpuShard shard, const kernels::Kernels& kernels, KvCache cache, const BackendOptions& options)
       : shard_(std::move(shard)),
         cache_(std::move(cache)),
-        info_(describe(shard_, kernels, cache_, std::max(1u, options.batch_tokens_max))),
+        info_(describe(shard_, kernels, cache_, options)),
         threads_(options.threads),
-        forward_(shard_.model, kernels, threads_, cache_, options.collective, info_.batch_tokens_max) {
+        forward_(shard_.model, shard_.packed, kernels, threads_, cache_, options.collective,
+                 info_.batch_tokens_max) {
     tokens_.reserve(info_.batch_tokens_max);
   }
 
@@ -119,7 +123,10 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendO
   uint64_t kv_bytes = options.kv_bytes * shard.config.kv_heads / model.config.kv_heads;
   if (options.kv_bytes != 0) kv_bytes = std::max<uint64_t>(kv_bytes, 1);  // 0 has a meaning of its own
   TRY_ASSIGN(KvCache cache, KvCache::make(shard.config, options.kv_type, kv_bytes));
-  CpuShard whole{std::move(model.files), model.content_hash, std::move(shard)};
+  kernels::ThreadPool threads(options.threads);
+  TRY_ASSIGN(PackedWeights packed, PackedWeights::make(shard.weights, options.rounds_inputs, threads));
+  TRY(model.files.verify_unchanged());
+  CpuShard whole{std::move(model.files), model.content_hash, std::move(shard), std::move(packed)};
   return std::make_unique<CpuBackend>(std::move(whole), *kernels, std::move(cache), options);
 }
 

@@ -11,20 +11,21 @@ namespace {
 using kernels::AttentionArguments;
 using kernels::kBlockTokens;
 using kernels::KvStoreArguments;
-using kernels::MatmulArguments;
 using kernels::Matrix;
+using kernels::PackedMatrix;
 
-constexpr size_t kRowChunk = 32;  // rows of a matrix that a thread takes at the least; changes no result
 constexpr size_t kElementwiseChunk = 4;
 constexpr size_t kAttentionQueries = 64;       // of one tile: so many share one reading of the cache
 constexpr size_t kAttentionWorkMin = 1 << 17;  // products of less are not worth waking other threads for
 
 }  // namespace
 
-CpuForward::CpuForward(const ModelShard& model, const kernels::Kernels& kernels, kernels::ThreadPool& threads,
-                       KvCache& cache, Collective* collective, uint32_t tokens_max)
+CpuForward::CpuForward(const ModelShard& model, const PackedWeights& packed, const kernels::Kernels& kernels,
+                       kernels::ThreadPool& threads, KvCache& cache, Collective* collective,
+                       uint32_t tokens_max)
     : config_(model.config),
       weights_(model.weights),
+      packed_(packed),
       kernels_(kernels),
       threads_(threads),
       cache_(cache),
@@ -43,7 +44,12 @@ CpuForward::CpuForward(const ModelShard& model, const kernels::Kernels& kernels,
       gate_(size_t{tokens_max} * config_.feed_forward),
       up_(size_t{tokens_max} * config_.feed_forward),
       cosines_(tokens_max * rope_.pairs()),
-      sines_(tokens_max * rope_.pairs()) {
+      sines_(tokens_max * rope_.pairs()),
+      matmul_(kernels, threads,
+              packed.size_bytes() == 0
+                  ? 0
+                  : tokens_max * std::max({size_t{config_.embedding}, size_t{config_.feed_forward},
+                                           attended_width_})) {
   tiles_.reserve(tokens_max);
 }
 
@@ -53,25 +59,29 @@ Result<void> CpuForward::run(std::span<const ForwardToken> tokens, std::span<flo
   plan_attention(tokens);
   for (uint32_t i = 0; i < config_.layers; ++i) {
     const LayerWeights& layer = weights_.layers[i];
-    normalize(tokens.size(), layer.attention_norm);
-    const MatmulJob inputs[] = {{&layer.query, &layer.query_bias, query_.data()},
-                                {&layer.key, &layer.key_bias, key_.data()},
-                                {&layer.value, &layer.value_bias, value_.data()}};
-    multiply(inputs, normalized_.data(), tokens.size(), false);
+    const PackedLayer& packed = packed_.layer(i);
+    const bool rounds = packed.query.data != nullptr;
+    normalize(tokens.size(), layer.attention_norm, rounds);
+    const MatmulJob inputs[] = {{&layer.query, &packed.query, &layer.query_bias, query_.data()},
+                                {&layer.key, &packed.key, &layer.key_bias, key_.data()},
+                                {&layer.value, &packed.value, &layer.value_bias, value_.data()}};
+    matmul_.multiply(inputs, normalized_.data(), tokens.size(), {.is_rounded = rounds});
     rotate_and_store(tokens, i);
     attend(tokens, i);
-    TRY(add_product(layer.attention_output, layer.attention_output_bias, attended_.data(), tokens.size()));
-    TRY(feed_forward(tokens.size(), layer));
+    TRY(add_product(layer.attention_output, packed.attention_output, layer.attention_output_bias,
+                    attended_.data(), tokens.size(), false));
+    TRY(feed_forward(tokens.size(), layer, packed));
   }
   write_hidden(tokens, hidden);
   return write_logits(tokens, logits);
 }
 
 // residual += weights * inputs + bias: of all ranks, where there are several.
-Result<void> CpuForward::add_product(const Matrix& weights, const std::vector<float>& bias,
-                                     const float* inputs, size_t tokens) {
-  const MatmulJob job{&weights, &bias, ranks_.alone() ? residual_.data() : ranks_.part()};
-  multiply({&job, 1}, inputs, tokens, ranks_.alone());
+Result<void> CpuForward::add_product(const Matrix& weights, const PackedMatrix& packed,
+                                     const std::vector<float>& bias, const float* inputs, size_t tokens,
+                                     bool is_rounded) {
+  const MatmulJob job{&weights, &packed, &bias, ranks_.alone() ? residual_.data() : ranks_.part()};
+  matmul_.multiply({&job, 1}, inputs, tokens, {.accumulate = ranks_.alone(), .is_rounded = is_rounded});
   if (ranks_.alone()) return {};
   return ranks_.add_parts({residual_.data(), tokens * config_.embedding});
 }
@@ -87,44 +97,14 @@ void CpuForward::embed(std::span<const ForwardToken> tokens) {
   });
 }
 
-void CpuForward::normalize(size_t tokens, const std::vector<float>& weight) {
+// Rounds its results too, for the packed matrix that takes them, where `rounds`.
+void CpuForward::normalize(size_t tokens, const std::vector<float>& weight, bool rounds) {
   const size_t width = config_.embedding;
   threads_.parallel_for(tokens, kElementwiseChunk, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
       kernels_.rms_norm(&residual_[t * width], weight.data(), config_.rms_epsilon, width,
                         &normalized_[t * width]);
-    }
-  });
-}
-
-// Applies several matrices to the same inputs [tokens, columns]; the rows of all of them are shared among the
-// threads.
-void CpuForward::multiply(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens,
-                          bool accumulate) {
-  size_t chunks[4] = {};
-  size_t total = 0;
-  CHECK(jobs.size() <= std::size(chunks));
-  for (size_t j = 0; j < jobs.size(); ++j)
-    total += chunks[j] = (jobs[j].weights->rows + kRowChunk - 1) / kRowChunk;
-  threads_.parallel_ranges(total, 1, [&](size_t begin, size_t end) {
-    for (size_t chunk = begin; chunk < end;) {
-      size_t job = 0, index = chunk;
-      while (index >= chunks[job]) index -= chunks[job++];
-      const MatmulJob& work = jobs[job];
-      const size_t count = std::min(end - chunk, chunks[job] - index);
-      chunk += count;
-      MatmulArguments arguments;
-      arguments.weights = *work.weights;
-      arguments.row_begin = index * kRowChunk;
-      arguments.row_end = std::min(arguments.row_begin + count * kRowChunk, work.weights->rows);
-      arguments.inputs = inputs;
-      arguments.input_stride = work.weights->columns;
-      arguments.tokens = tokens;
-      arguments.outputs = work.outputs;
-      arguments.output_stride = work.weights->rows;
-      arguments.bias = work.bias == nullptr || work.bias->empty() ? nullptr : work.bias->data();
-      arguments.accumulate = accumulate;
-      kernels_.matmul(arguments);
+      if (rounds) matmul_.round(normalized_.data(), width, t);
     }
   });
 }
@@ -235,16 +215,21 @@ void CpuForward::attend_tile(const ForwardToken& token, const AttentionTile& til
   kernels_.attention(arguments);
 }
 
-Result<void> CpuForward::feed_forward(size_t tokens, const LayerWeights& layer) {
-  normalize(tokens, layer.feed_forward_norm);
-  const MatmulJob inputs[] = {{&layer.gate, &layer.gate_bias, gate_.data()},
-                              {&layer.up, &layer.up_bias, up_.data()}};
-  multiply(inputs, normalized_.data(), tokens, false);
+Result<void> CpuForward::feed_forward(size_t tokens, const LayerWeights& layer, const PackedLayer& packed) {
+  const bool rounds = packed.gate.data != nullptr;
+  normalize(tokens, layer.feed_forward_norm, rounds);
+  const MatmulJob inputs[] = {{&layer.gate, &packed.gate, &layer.gate_bias, gate_.data()},
+                              {&layer.up, &packed.up, &layer.up_bias, up_.data()}};
+  matmul_.multiply(inputs, normalized_.data(), tokens, {.is_rounded = rounds});
   const size_t width = config_.feed_forward;
+  const bool rounds_product = packed.down.data != nullptr;
   threads_.parallel_for(tokens, kElementwiseChunk, [&](size_t begin, size_t end) {
-    for (size_t t = begin; t < end; ++t) kernels_.silu_multiply(&gate_[t * width], &up_[t * width], width);
+    for (size_t t = begin; t < end; ++t) {
+      kernels_.silu_multiply(&gate_[t * width], &up_[t * width], width);
+      if (rounds_product) matmul_.round(gate_.data(), width, t);
+    }
   });
-  return add_product(layer.down, layer.down_bias, gate_.data(), tokens);
+  return add_product(layer.down, packed.down, layer.down_bias, gate_.data(), tokens, rounds_product);
 }
 
 void CpuForward::write_hidden(std::span<const ForwardToken> tokens, std::span<float> hidden) {
@@ -267,14 +252,14 @@ Result<void> CpuForward::write_logits(std::span<const ForwardToken> tokens, std:
     ++rows;
   }
   if (ranks_.alone()) {
-    const MatmulJob output{&weights_.output, nullptr, logits.data()};
-    if (rows != 0) multiply({&output, 1}, normalized_.data(), rows, false);
+    const MatmulJob output{&weights_.output, &packed_.output(), nullptr, logits.data()};
+    if (rows != 0) matmul_.multiply({&output, 1}, normalized_.data(), rows, {});
     return {};
   }
   for (size_t begin = 0; begin < rows; begin += RankExchange::kLogitsRows) {
     const size_t count = std::min(RankExchange::kLogitsRows, rows - begin);
-    const MatmulJob output{&weights_.output, nullptr, ranks_.logits_part()};
-    multiply({&output, 1}, &normalized_[begin * width], count, false);
+    const MatmulJob output{&weights_.output, &packed_.output(), nullptr, ranks_.logits_part()};
+    matmul_.multiply({&output, 1}, &normalized_[begin * width], count, {});
     const size_t vocabulary = logits.size() / rows;
     TRY(ranks_.gather_logits(count, logits.subspan(begin * vocabulary, count * vocabulary)));
   }

@@ -14,6 +14,8 @@
 #include "kernels/cpu/thread_pool.h"
 #include "runner/backend/backend.h"
 #include "runner/backend/kv_cache.h"
+#include "runner/backend/matmul.h"
+#include "runner/backend/packed_weights.h"
 #include "runner/backend/rank_exchange.h"
 #include "runner/backend/rope_table.h"
 #include "runner/model/model_config.h"
@@ -34,8 +36,8 @@ class CpuForward {
  public:
   // All of these must outlive the object; `collective` is nullptr where one process has the whole model.
   // Buffers for `tokens_max` tokens are allocated here, none later.
-  CpuForward(const ModelShard& model, const kernels::Kernels& kernels, kernels::ThreadPool& threads,
-             KvCache& cache, Collective* collective, uint32_t tokens_max);
+  CpuForward(const ModelShard& model, const PackedWeights& packed, const kernels::Kernels& kernels,
+             kernels::ThreadPool& threads, KvCache& cache, Collective* collective, uint32_t tokens_max);
 
   // Writes the tokens' keys and values to the cache; `logits`: [tokens that want them, vocabulary] and
   // `hidden`: [tokens that want it, embedding], in order; `logits` is rank 0's alone. Errors are the
@@ -43,12 +45,6 @@ class CpuForward {
   Result<void> run(std::span<const ForwardToken> tokens, std::span<float> logits, std::span<float> hidden);
 
  private:
-  struct MatmulJob {
-    const kernels::Matrix* weights;
-    const std::vector<float>* bias;
-    float* outputs;  // [tokens, weights.rows]
-  };
-
   // Consecutive tokens of one sequence.
   struct AttentionTile {
     uint32_t first;
@@ -61,17 +57,18 @@ class CpuForward {
   void attend_tile(const ForwardToken& token, const AttentionTile& tile, uint32_t layer, uint32_t kv_head,
                    size_t head, size_t head_end);
   void rotate_and_store(std::span<const ForwardToken> tokens, uint32_t layer);
-  Result<void> feed_forward(size_t tokens, const LayerWeights& layer);
-  Result<void> add_product(const kernels::Matrix& weights, const std::vector<float>& bias,
-                           const float* inputs, size_t tokens);
+  Result<void> feed_forward(size_t tokens, const LayerWeights& layer, const PackedLayer& packed);
+  Result<void> add_product(const kernels::Matrix& weights, const kernels::PackedMatrix& packed,
+                           const std::vector<float>& bias, const float* inputs, size_t tokens,
+                           bool is_rounded);
   void write_hidden(std::span<const ForwardToken> tokens, std::span<float> hidden);
   Result<void> write_logits(std::span<const ForwardToken> tokens, std::span<float> logits);
   void prepare_head(float* head, const std::vector<float>& norm, size_t token) const;
-  void normalize(size_t tokens, const std::vector<float>& weight);
-  void multiply(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens, bool accumulate);
+  void normalize(size_t tokens, const std::vector<float>& weight, bool rounds);
 
   const ModelConfig& config_;
   const ModelWeights& weights_;
+  const PackedWeights& packed_;
   const kernels::Kernels& kernels_;
   kernels::ThreadPool& threads_;
   KvCache& cache_;
@@ -93,6 +90,8 @@ class CpuForward {
   std::vector<float> up_;          // [feed_forward]
   std::vector<float> cosines_;     // [pairs]
   std::vector<float> sines_;       // [pairs]
+
+  Matmul matmul_;
 
   // Of the current step: the same for all layers.
   std::vector<AttentionTile> tiles_;

@@ -18,10 +18,10 @@ uint32_t usable_cores();
 // Asks the kernel to kill this process before the daemon when memory runs out. Failure is logged, no more.
 void prefer_as_oom_victim();
 
-// Limits private writable memory (RLIMIT_DATA: heap, KV cache, thread stacks). The mapped model file is not
-// counted: it is page cache, which the kernel takes back by itself. What does not fit is refused by the
-// allocator, which ends the process with a reason (report_fatal_signals_to sees to that), where a cgroup
-// limit would end it by SIGKILL.
+// Limits private writable memory (RLIMIT_DATA: packed weights, KV cache, heap, thread stacks). The mapped
+// model file is not counted: it is page cache, which the kernel takes back by itself. What does not fit is
+// refused by the allocator, which ends the process with a reason (report_fatal_signals_to sees to that),
+// where a cgroup limit would end it by SIGKILL.
 Result<void> limit_memory(uint64_t bytes);
 
 // No core dumps: they would hold prompts and answers.

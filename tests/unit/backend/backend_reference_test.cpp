@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -19,13 +18,6 @@ namespace {
 
 using kernels::WeightType;
 
-std::vector<TokenId> some_tokens(size_t count, uint32_t vocabulary, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<TokenId> tokens(count);
-  for (TokenId& token : tokens) token = random() % vocabulary;
-  return tokens;
-}
-
 // The largest error over all logits, relative to the largest logit.
 void expect_close_to_reference(const TinyModel& model, const std::string& isa, double tolerance,
                                kernels::KvType kv_type = kernels::KvType::kF32) {
@@ -37,10 +29,10 @@ void expect_close_to_reference(const TinyModel& model, const std::string& isa, d
   options.kv_type = kv_type;
   auto loaded = load_model(file.path(), options);
   ASSERT_TRUE(loaded) << loaded.error().message;
-  const auto tokens = some_tokens(40, model.vocabulary, model.seed);
-  const auto actual = run_alone(*loaded->backend, tokens);
+  const auto prompt = clear_prompt(model, bytes, kernels::is_packable(model.type) ? 4 : 40);
+  const auto actual = run_alone(*loaded->backend, prompt.tokens);
   ASSERT_TRUE(actual) << actual.error().message;
-  const auto exact = reference_logits(model, bytes, tokens);
+  const auto& exact = prompt.logits;
   ASSERT_EQ(actual->size(), exact.size());
   double error = 0, magnitude = 0;
   for (size_t i = 0; i < exact.size(); ++i) {

@@ -1,8 +1,11 @@
 #include "tests/unit/backend/reference_model.h"
 
+#include <algorithm>
 #include <cmath>
+#include <random>
 #include <string>
 
+#include "ipc/base/check.h"
 #include "kernels/cpu/dequantize.h"
 #include "runner/model/gguf/gguf.h"
 
@@ -29,6 +32,7 @@ class Reference {
     }
     return logits;
   }
+  double nearest_tie() const { return nearest_tie_; }
 
  private:
   Vector tensor(const std::string& name) const {
@@ -44,8 +48,28 @@ class Reference {
     return {all.begin() + static_cast<ptrdiff_t>(index * width),
             all.begin() + static_cast<ptrdiff_t>((index + 1) * width)};
   }
-  Vector multiply(const std::string& name, const Vector& x, size_t rows) const {
+  static bool rounds_inputs(kernels::WeightType type) {
+    using enum kernels::WeightType;
+    return type == kQ8_0 || type == kQ4_0 || type == kQ4_1 || type == kQ5_0 || type == kQ5_1 ||
+           type == kQ4K || type == kQ5K || type == kQ6K;
+  }
+  Vector rounded(Vector x) const {
+    for (size_t begin = 0; begin < x.size(); begin += 32) {
+      double largest = 0;
+      for (size_t i = begin; i < begin + 32; ++i) largest = std::max(largest, std::abs(x[i]));
+      if (largest == 0) continue;
+      const double step = largest / 127;
+      for (size_t i = begin; i < begin + 32; ++i) {
+        const double level = x[i] / step;
+        nearest_tie_ = std::min(nearest_tie_, std::abs(level - std::floor(level) - 0.5));
+        x[i] = std::nearbyint(level) * step;
+      }
+    }
+    return x;
+  }
+  Vector multiply(const std::string& name, const Vector& inputs, size_t rows) const {
     const Vector weights = tensor(name);
+    const Vector x = rounds_inputs(file_.find_tensor(name)->type) ? rounded(inputs) : inputs;
     Vector y(rows);
     for (size_t r = 0; r < rows; ++r) {
       for (size_t c = 0; c < x.size(); ++c) y[r] += weights[r * x.size() + c] * x[c];
@@ -137,14 +161,34 @@ class Reference {
 
   const TinyModel& model_;
   Gguf file_;
+  mutable double nearest_tie_ = 0.5;
   std::vector<std::vector<std::vector<Vector>>> keys_, values_;  // [layer][position][kv_head][head_dim]
 };
 
 }  // namespace
 
 std::vector<double> reference_logits(const TinyModel& model, std::span<const uint8_t> bytes,
-                                     std::span<const ipc::TokenId> tokens) {
-  return Reference(model, bytes).run(tokens);
+                                     std::span<const ipc::TokenId> tokens, double* nearest_tie) {
+  Reference reference(model, bytes);
+  std::vector<double> logits = reference.run(tokens);
+  if (nearest_tie != nullptr) *nearest_tie = reference.nearest_tie();
+  return logits;
+}
+
+ReferencePrompt clear_prompt(const TinyModel& model, std::span<const uint8_t> bytes, size_t count) {
+  constexpr double kClearLevels = 3e-4;
+  constexpr uint32_t kTries = 500;
+  for (uint32_t i = 0; i < kTries; ++i) {
+    std::mt19937 random(model.seed + 1000 * i);
+    ReferencePrompt prompt;
+    prompt.tokens.resize(count);
+    for (ipc::TokenId& token : prompt.tokens) token = random() % model.vocabulary;
+    double nearest_tie = 0;
+    prompt.logits = reference_logits(model, bytes, prompt.tokens, &nearest_tie);
+    if (nearest_tie > kClearLevels) return prompt;
+  }
+  CHECK(!"no prompt is clear of ties");
+  return {};
 }
 
 }  // namespace deepserve::runner

@@ -1,0 +1,102 @@
+#include "runner/backend/matmul.h"
+
+#include <algorithm>
+
+namespace deepserve::runner {
+namespace {
+
+using kernels::kRowsOfGroup;
+using kernels::MatmulArguments;
+using kernels::PackedMatmulArguments;
+
+constexpr size_t kUnitRows = 32;      // what a thread takes at the least: two groups of a packed matrix
+constexpr size_t kTokenPartMin = 24;  // tokens that share what is unpacked of a packed matrix
+constexpr size_t kRoundingChunk = 4;  // tokens
+static_assert(kUnitRows % kRowsOfGroup == 0);
+
+size_t units_of(const MatmulJob& job) {
+  return (job.weights->rows + kUnitRows - 1) / kUnitRows;
+}
+
+bool is_packed(const MatmulJob& job) {
+  return job.packed->data != nullptr;
+}
+
+const float* bias_of(const MatmulJob& job) {
+  return job.bias == nullptr || job.bias->empty() ? nullptr : job.bias->data();
+}
+
+}  // namespace
+
+Matmul::Matmul(const kernels::Kernels& kernels, kernels::ThreadPool& threads, size_t inputs_max)
+    : kernels_(kernels), threads_(threads), rounded_(kernels::input_blocks(inputs_max)) {}
+
+void Matmul::multiply(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens,
+                      const MatmulOptions& options) {
+  if (!options.is_rounded && std::any_of(jobs.begin(), jobs.end(), is_packed)) {
+    threads_.parallel_for(tokens, kRoundingChunk, [&](size_t begin, size_t end) {
+      for (size_t t = begin; t < end; ++t) round(inputs, jobs[0].weights->columns, t);
+    });
+  }
+  size_t units = 0;
+  for (const MatmulJob& job : jobs) units += units_of(job);
+  const size_t parts = token_parts(units, tokens);
+  threads_.parallel_ranges(units * parts, 1, [&](size_t begin, size_t end) {
+    while (begin < end) {
+      const size_t part = begin / units;
+      const MatmulJob* job = jobs.data();
+      size_t unit = begin % units;
+      while (unit >= units_of(*job)) unit -= units_of(*job++);
+      const size_t count = std::min(end - begin, units_of(*job) - unit);
+      begin += count;
+      const Range rows{unit * kUnitRows, std::min((unit + count) * kUnitRows, job->weights->rows)};
+      const Range part_tokens{part * tokens / parts, (part + 1) * tokens / parts};
+      multiply_rows(*job, rows, inputs, part_tokens, options.accumulate);
+    }
+  });
+}
+
+void Matmul::round(const float* inputs, size_t columns, size_t token) {
+  kernels_.quantize_inputs(inputs + token * columns, columns,
+                           &rounded_[token * kernels::input_blocks(columns)]);
+}
+
+// Into how many parts the tokens are cut: where there are few rows for the threads there are, more than one.
+size_t Matmul::token_parts(size_t units, size_t tokens) const {
+  const size_t threads = threads_.threads();
+  if (threads == 1) return 1;
+  const size_t missing = (4 * threads + units - 1) / units;
+  return std::max<size_t>(1, std::min(missing, tokens / kTokenPartMin));
+}
+
+void Matmul::multiply_rows(const MatmulJob& job, const Range& rows, const float* inputs, const Range& tokens,
+                           bool accumulate) const {
+  const size_t columns = job.weights->columns, stride = job.weights->rows;
+  if (!is_packed(job)) {
+    MatmulArguments a;
+    a.weights = *job.weights;
+    a.row_begin = rows.begin;
+    a.row_end = rows.end;
+    a.inputs = inputs + tokens.begin * columns;
+    a.input_stride = columns;
+    a.tokens = tokens.size();
+    a.outputs = job.outputs + tokens.begin * stride;
+    a.output_stride = stride;
+    a.bias = bias_of(job);
+    a.accumulate = accumulate;
+    return kernels_.matmul(a);
+  }
+  PackedMatmulArguments a;
+  a.weights = *job.packed;
+  a.group_begin = rows.begin / kRowsOfGroup;
+  a.group_end = kernels::row_groups(rows.end);
+  a.inputs = rounded_.data() + tokens.begin * kernels::input_blocks(columns);
+  a.tokens = tokens.size();
+  a.outputs = job.outputs + tokens.begin * stride;
+  a.output_stride = stride;
+  a.bias = bias_of(job);
+  a.accumulate = accumulate;
+  kernels_.packed_matmul(a);
+}
+
+}  // namespace deepserve::runner
