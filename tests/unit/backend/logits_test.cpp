@@ -57,7 +57,8 @@ TEST(Logits, JsonHoldsTheTopLogitsOfEveryPosition) {
 // [position] the logits of tokens 0, 1, ... in the JSON of `--top` all.
 std::vector<std::vector<double>> logits_of(const std::string& text) {
   std::vector<std::vector<double>> rows;
-  for (const auto& row : boost::json::parse(text).as_array()) {
+  const auto parsed = boost::json::parse(text);  // outlives the loop over it
+  for (const auto& row : parsed.as_array()) {
     const auto& top = row.at("top").as_array();
     auto& logits = rows.emplace_back(top.size());
     for (const auto& entry : top)
