@@ -37,7 +37,9 @@ size_t packed_bytes_of(const Matrix& matrix) {
 void give_back(const Matrix& matrix, size_t begin, size_t end) {
   static const auto page_bytes = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto first = reinterpret_cast<uintptr_t>(matrix.data + begin * matrix.row_bytes) & ~(page_bytes - 1);
-  const auto last = reinterpret_cast<uintptr_t>(matrix.data + end * matrix.row_bytes);
+  // Not `end` times row_bytes: a shard's columns are a view, whose last row ends before the next would begin.
+  const auto last = reinterpret_cast<uintptr_t>(matrix.data + (end - 1) * matrix.row_bytes +
+                                                kernels::weight_row_bytes(matrix.type, matrix.columns));
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
