@@ -20,6 +20,7 @@ struct Arguments {
   std::string chat_template;
   std::string isa;
   bool chat = false;
+  bool speculation = true;
   uint32_t threads = 0;  // 0: the usable cores, shared among the ranks
   uint32_t ranks = 1;
   uint32_t context_tokens = 4096;
@@ -50,11 +51,12 @@ double per_second(uint64_t count, uint64_t duration_ns) {
 void print_figures(const ipc::Finished& end, uint64_t load_ns) {
   const auto& usage = end.usage;
   fmt::print(stderr,
-             "\n[load {:.3f} s; prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; {}]\n",
+             "\n[load {:.3f} s; prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; {}; "
+             "drafts {} right, {} wrong]\n",
              static_cast<double>(load_ns) / 1e9, usage.prompt_tokens,
              per_second(usage.prompt_tokens, end.timings.prefill_ns), usage.completion_tokens,
              per_second(std::max(usage.completion_tokens, 1u) - 1, end.timings.decode_ns),
-             ipc::finish_reason_name(end.reason));
+             ipc::finish_reason_name(end.reason), usage.drafts_accepted, usage.drafts_rejected);
 }
 
 Result<ChatTemplate> chat_template(const Arguments& arguments, const Vocabulary& vocabulary) {
@@ -82,6 +84,7 @@ Result<void> generate(const Arguments& arguments) {
   PrintingSink sink;
   EngineOptions options;
   options.context_tokens = arguments.context_tokens;
+  options.speculation = arguments.speculation ? Speculation::kAuto : Speculation::kOff;
   TRY_ASSIGN(const auto engine, Engine::make(*model.backend, **tokenizer, chat, options, sink));
   ipc::Submit submit;
   submit.request = 1;
@@ -126,6 +129,10 @@ Result<int> run_generate(std::vector<std::string> words) {
   app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
   app.add_option("--isa", arguments.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
+  app.add_option_function<std::string>(
+         "--speculation", [&arguments](const std::string& value) { arguments.speculation = value == "auto"; },
+         "\"auto\": tokens are drafted and checked where that pays; or \"off\"")
+      ->check(CLI::IsMember({"auto", "off"}));
   std::reverse(words.begin(), words.end());  // as CLI11 takes them
   try {
     app.parse(words);

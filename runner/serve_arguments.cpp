@@ -58,6 +58,10 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
   app.add_option("--chat-template", options.chat_template, "A family by name, whatever the file says");
   app.add_option("--isa", options.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
+  app.add_option_function<std::string>(
+         "--speculation", [&options](const std::string& value) { options.speculation = value == "auto"; },
+         "\"auto\": tokens are drafted and checked where that pays; or \"off\"")
+      ->check(CLI::IsMember({"auto", "off"}));
   std::reverse(words.begin(), words.end());  // as CLI11 takes them
   try {
     app.parse(words);

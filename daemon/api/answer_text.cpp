@@ -75,7 +75,11 @@ void append_usage(std::string& out, const ipc::Usage& usage) {
   append_number(out, uint64_t{usage.cached_tokens});
   out +=
       ",\"audio_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,"
-      "\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}}";
+      "\"accepted_prediction_tokens\":";
+  append_number(out, uint64_t{usage.drafts_accepted});
+  out += ",\"rejected_prediction_tokens\":";
+  append_number(out, uint64_t{usage.drafts_rejected});
+  out += "}}";
 }
 
 std::string_view finish_reason(ipc::FinishReason reason, bool called) {

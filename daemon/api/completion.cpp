@@ -138,6 +138,8 @@ void Completion::on_finished(size_t prompt, const ipc::Finished& event) {
     ended_usage_.prompt_tokens += event.usage.prompt_tokens;
     ended_usage_.cached_tokens += event.usage.cached_tokens;
     ended_usage_.completion_tokens += event.usage.completion_tokens;
+    ended_usage_.drafts_accepted += event.usage.drafts_accepted;
+    ended_usage_.drafts_rejected += event.usage.drafts_rejected;
     ++prompts_ended_;
   }
   const bool all_ended = prompts_ended_ == prompts_;

@@ -39,6 +39,11 @@ void append_usage(JsonWriter& json, const ipc::Usage& usage) {
       .member("completion_tokens", usage.completion_tokens)
       .member("total_tokens", uint64_t{usage.prompt_tokens} + usage.completion_tokens);
   json.key("prompt_tokens_details").begin_object().member("cached_tokens", usage.cached_tokens).end_object();
+  json.key("completion_tokens_details")
+      .begin_object()
+      .member("accepted_prediction_tokens", usage.drafts_accepted)
+      .member("rejected_prediction_tokens", usage.drafts_rejected)
+      .end_object();
   json.end_object();
 }
 

@@ -70,7 +70,8 @@ struct ModelConfig {
   uint32_t sequences_max = 64;
   uint64_t step_target_ns = 25 * kMillisecond_ns;  // of prefill in a step in which others decode; 0: no limit
   PrefixCache prefix_cache = PrefixCache::kShared;
-  std::string chat_template;  // empty: what the file says
+  std::string chat_template;         // empty: what the file says
+  std::string speculation = "auto";  // drafts tokens where that pays; "off"
 };
 
 struct ClassConfig {

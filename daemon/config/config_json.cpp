@@ -32,7 +32,8 @@ json::object model_json(const ModelConfig& model) {
           {"sequences_max", model.sequences_max},
           {"step_target", duration_text(model.step_target_ns)},
           {"prefix_cache", prefix_cache_name(model.prefix_cache)},
-          {"chat_template", model.chat_template}};
+          {"chat_template", model.chat_template},
+          {"speculation", model.speculation}};
 }
 
 json::object device_json(const DeviceConfig& device) {

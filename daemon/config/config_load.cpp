@@ -320,6 +320,12 @@ void Loader::read_model(Section section) {
                                 "\"deepseek-r1\"",
                                 chosen));
   }
+  const auto* speculation_node = section.take("speculation");
+  section.read("speculation", model.speculation);
+  if (model.speculation != "auto" && model.speculation != "off") {
+    section.problem(speculation_node, fmt::format("model.speculation: '{}' is not known: \"auto\" or \"off\"",
+                                                  model.speculation));
+  }
   section.finish();
   config_.models.push_back(std::move(model));
 }

@@ -114,7 +114,11 @@ Heard RequestProgress::on_finished(ipc::Finished& event) {
     return Heard::kNews;
   }
   event.last = open_choices_ == 0;
-  if (event.last) event.usage = {prompt_tokens_, cached_tokens_, generated_tokens_};
+  if (event.last) {
+    event.usage.prompt_tokens = prompt_tokens_;
+    event.usage.cached_tokens = cached_tokens_;
+    event.usage.completion_tokens = generated_tokens_;
+  }
   return Heard::kNews;
 }
 

@@ -23,6 +23,8 @@ namespace deepserve::daemon {
   X(kPreemptions,        Counter,   "num_preemptions_total",          "Sequences that lost their KV blocks") \
   X(kPrefixQueries,      Counter,   "prefix_cache_queries_total",     "Tokens looked up in the cache") \
   X(kPrefixHits,         Counter,   "prefix_cache_hits_total",        "Tokens found there") \
+  X(kDraftTokens,        Counter,   "spec_decode_num_draft_tokens_total", "Tokens drafted and run") \
+  X(kDraftTokensRight,   Counter,   "spec_decode_num_accepted_tokens_total", "Drafts that were right") \
   X(kRunnerRestarts,     Counter,   "runner_restarts_total",          "Runners started anew, by reason") \
   X(kFirstToken,         Histogram, "time_to_first_token_seconds",    "From request to first token") \
   X(kInterToken,         Histogram, "inter_token_latency_seconds",    "Between the tokens of a choice") \

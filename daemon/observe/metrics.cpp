@@ -197,6 +197,10 @@ void Metrics::set_serving(const Serving& serving) {
                    grown(row.gauges.prefix_queries_total, last.prefix_queries_total));
     registry_->add(MetricId::kPrefixHits, labels,
                    grown(row.gauges.prefix_hits_total, last.prefix_hits_total));
+    registry_->add(MetricId::kDraftTokens, labels,
+                   grown(row.gauges.draft_tokens_total, last.draft_tokens_total));
+    registry_->add(MetricId::kDraftTokensRight, labels,
+                   grown(row.gauges.draft_tokens_accepted_total, last.draft_tokens_accepted_total));
     last = row.gauges;
   }
 }

@@ -45,6 +45,7 @@ std::vector<std::string> runner_command(const std::string& binary, const ModelCo
   }
   if (device.memory_limit_bytes != 0) option("--memory-limit", std::to_string(device.memory_limit_bytes));
   if (!model.chat_template.empty()) option("--chat-template", model.chat_template);
+  option("--speculation", model.speculation);
   return command;
 }
 

@@ -21,6 +21,8 @@ struct Gauges {
   uint64_t preemptions_total = 0;
   uint64_t prefix_queries_total = 0;
   uint64_t prefix_hits_total = 0;
+  uint64_t draft_tokens_total = 0;  // proposed by prompt lookup and run
+  uint64_t draft_tokens_accepted_total = 0;
 };
 
 struct Progress {

@@ -356,6 +356,8 @@ std::vector<std::byte> Finished::encode() const {
   out.put(usage.prompt_tokens);
   out.put(usage.cached_tokens);
   out.put(usage.completion_tokens);
+  out.put(usage.drafts_accepted);
+  out.put(usage.drafts_rejected);
   out.put(timings.queued_ns);
   out.put(timings.prefill_ns);
   out.put(timings.decode_ns);
@@ -372,6 +374,8 @@ Result<Finished> Finished::decode(std::span<const std::byte> body) {
   message.usage.prompt_tokens = in.get<uint32_t>();
   message.usage.cached_tokens = in.get<uint32_t>();
   message.usage.completion_tokens = in.get<uint32_t>();
+  message.usage.drafts_accepted = in.get<uint32_t>();
+  message.usage.drafts_rejected = in.get<uint32_t>();
   message.timings.queued_ns = in.get<uint64_t>();
   message.timings.prefill_ns = in.get<uint64_t>();
   message.timings.decode_ns = in.get<uint64_t>();

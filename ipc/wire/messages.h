@@ -246,6 +246,9 @@ struct Usage {
   uint32_t prompt_tokens = 0;
   uint32_t cached_tokens = 0;
   uint32_t completion_tokens = 0;  // of all choices
+  // Tokens that were proposed ahead by prompt lookup and were what the model said; and that were not.
+  uint32_t drafts_accepted = 0;
+  uint32_t drafts_rejected = 0;
 };
 
 struct Timings {

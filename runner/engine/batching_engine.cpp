@@ -78,6 +78,7 @@ BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, con
                  backend.info().blocks, backend.info().block_tokens),
       teller_(tokenizer, backend.info().vocabulary, sampler_, sink),
       budget_(options, backend.info().vocabulary),
+      speculator_(options),
       token_bytes_max_(token_bytes_max(tokenizer)),
       constraints_(tokenizer, backend.info().vocabulary),
       batch_(backend) {
@@ -225,9 +226,18 @@ void BatchingEngine::cancel(ipc::RequestId id) {
 Result<void> BatchingEngine::step() {
   tell_prompt();
   if (scheduler_.empty()) return {};
+  const uint64_t begin_ns = monotonic_ns();
+  TRY(run_step());
+  ++times_.steps;
+  times_.step_seconds += seconds_since(begin_ns);
+  return {};
+}
+
+Result<void> BatchingEngine::run_step() {
   scheduler_.plan(budget_, plan_);
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
   CHECK(!plan_.chunks.empty());
+  speculator_.add_drafts(plan_, scheduler_);
   for (const auto& chunk : plan_.chunks) begin_request(*chunk.sequence);
   batch_.build(plan_, scheduler_.pool());
   sink_.model_runs();
@@ -266,11 +276,16 @@ void BatchingEngine::tell_prompt() {
 Result<void> BatchingEngine::run_batch() {
   const uint64_t begin_ns = monotonic_ns();
   TRY(batch_.run(plan_));
+  const double seconds = seconds_since(begin_ns);
+  times_.backend_seconds += seconds;
+  speculator_.add_step(plan_, seconds);
+  // A step with drafts is longer than its sequences make it: the model's figures are of steps without.
+  if (plan_.drafts > 0) return {};
   budget_.add_step({.decodes = plan_.decodes,
                     .context_tokens = plan_.context_tokens,
                     .prefill_tokens = plan_.prefill_tokens,
                     .prefill_pairs = plan_.prefill_pairs,
-                    .seconds = seconds_since(begin_ns)});
+                    .seconds = seconds});
   return {};
 }
 
@@ -279,7 +294,8 @@ void BatchingEngine::take_results(size_t chunk) {
   if (sequence.phase == SequencePhase::kEnded) return;  // another choice of its request met a fault
   Request& request = *sequence.request;
   const uint32_t position = sequence.computed;
-  sequence.computed += plan_.chunks[chunk].tokens;
+  const uint32_t drafted = sequence.drafts.take_back(sequence.tokens);
+  sequence.computed += plan_.chunks[chunk].tokens - drafted;
   scheduler_.remember(sequence);
   if (request.work == ipc::Work::kEmbed) return take_hidden(sequence, position, batch_.hidden(chunk));
   const auto logits = batch_.logits(chunk);
@@ -287,6 +303,7 @@ void BatchingEngine::take_results(size_t chunk) {
   if (leads && request.echo && !take_echo(sequence, logits)) return;
   if (sequence.pending() > 0) return;
   if (!request.answers()) return end_all_choices(request, ipc::FinishReason::kLength);
+  if (drafted > 0) return take_drafted(sequence, drafted, logits);
   take_logits(sequence, logits.last(backend_.info().vocabulary));
 }
 
@@ -331,11 +348,33 @@ void BatchingEngine::take_logits(Sequence& leader, std::span<float> logits) {
   sample(leader, logits);
 }
 
+// Row i of `logits` follows the sequence and i tokens of its draft: it is looked at while these are what was
+// sampled, so that every token is the one that would have been sampled without a draft.
+void BatchingEngine::take_drafted(Sequence& sequence, uint32_t drafted, std::span<float> logits) {
+  const size_t vocabulary = backend_.info().vocabulary;
+  Request& request = *sequence.request;
+  uint32_t accepted = 0;
+  request.drafts_rejected += drafted;  // until they are accepted: the first row may be the request's end
+  speculator_.count_drafted(drafted);
+  sample(sequence, logits.first(vocabulary));
+  while (sequence.phase == SequencePhase::kRunning && accepted < drafted &&
+         sequence.tokens.back() == sequence.drafts.tokens[accepted]) {
+    ++accepted;
+    ++request.drafts_accepted;
+    --request.drafts_rejected;
+    speculator_.count_accepted();
+    ++sequence.computed;
+    sample(sequence, logits.subspan(accepted * vocabulary, vocabulary));
+  }
+  if (sequence.phase == SequencePhase::kRunning) scheduler_.remember(sequence);
+}
+
 void BatchingEngine::sample(Sequence& sequence, std::span<float> logits) {
   Request& request = *sequence.request;
   const auto token = choose(sequence, logits);
   if (!token) return fail_request(request, token.error());
   if (auto taken = sequence.take(*token); !taken) return fail_request(request, taken.error());
+  sequence.drafts.learn(*token);
   ++generated_tokens_total_;
   ++request.completion_tokens;
   request.last_token_ns = monotonic_ns();
@@ -387,7 +426,8 @@ void BatchingEngine::end_choice(Sequence& sequence, ipc::FinishReason reason) {
     const uint64_t scheduled_ns = request.accepted ? request.scheduled_ns : now_ns;
     const uint64_t first_ns = request.first_token_ns == 0 ? now_ns : request.first_token_ns;
     finished.last = true;
-    finished.usage = {request.prompt_tokens, request.cached_tokens, request.completion_tokens};
+    finished.usage = {request.prompt_tokens, request.cached_tokens, request.completion_tokens,
+                      request.drafts_accepted, request.drafts_rejected};
     finished.timings = {.queued_ns = scheduled_ns - request.submitted_ns,
                         .prefill_ns = first_ns - scheduled_ns,
                         .decode_ns = request.first_token_ns == 0 ? 0 : request.last_token_ns - first_ns};
@@ -406,7 +446,9 @@ void BatchingEngine::end_all_choices(Request& request, ipc::FinishReason reason)
 void BatchingEngine::fail_request(Request& request, const Error& error) {
   if (request.ended) return;
   for (auto& sequence : request.choices) {
-    if (sequence.phase != SequencePhase::kEnded) scheduler_.remove(sequence);
+    if (sequence.phase == SequencePhase::kEnded) continue;
+    if (error.code == Code::kNumericFault) scheduler_.forget(sequence);
+    scheduler_.remove(sequence);
   }
   request.ended = true;
   ended_.push_back(request.id);
@@ -436,7 +478,9 @@ ipc::Gauges BatchingEngine::gauges() const {
           .generated_tokens_total = generated_tokens_total_,
           .preemptions_total = scheduler_.preemptions(),
           .prefix_queries_total = scheduler_.prefix_queries(),
-          .prefix_hits_total = scheduler_.prefix_hits()};
+          .prefix_hits_total = scheduler_.prefix_hits(),
+          .draft_tokens_total = speculator_.drafted_total(),
+          .draft_tokens_accepted_total = speculator_.accepted_total()};
 }
 
 }  // namespace deepserve::runner

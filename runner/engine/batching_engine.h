@@ -8,6 +8,7 @@
 #include "runner/engine/prompt.h"
 #include "runner/engine/sampler.h"
 #include "runner/engine/scheduler.h"
+#include "runner/engine/speculator.h"
 #include "runner/engine/step_batch.h"
 #include "runner/engine/step_budget.h"
 #include "runner/engine/teller.h"
@@ -26,6 +27,7 @@ class BatchingEngine final : public Engine {
   bool has_work() const override { return !scheduler_.empty() || !only_told_.empty(); }
   Result<void> step() override;
   ipc::Gauges gauges() const override;
+  EngineTimes times() const override { return times_; }
   uint32_t context_tokens() const override { return options_.context_tokens; }
 
  private:
@@ -38,11 +40,13 @@ class BatchingEngine final : public Engine {
   void accept(Request& request);
   void begin_request(const Sequence& sequence);
   void tell_prompt();
+  Result<void> run_step();
   Result<void> run_batch();
   void take_results(size_t chunk);
   bool take_echo(Sequence& leader, std::span<const float> logits);
   void take_hidden(Sequence& sequence, uint32_t position, std::span<const float> hidden);
   void take_logits(Sequence& leader, std::span<float> logits);
+  void take_drafted(Sequence& sequence, uint32_t drafted, std::span<float> logits);
   void sample(Sequence& sequence, std::span<float> logits);
   Result<TokenId> choose(Sequence& sequence, std::span<float> logits);
   void end_choice(Sequence& sequence, ipc::FinishReason reason);
@@ -59,6 +63,7 @@ class BatchingEngine final : public Engine {
   Sampler sampler_;
   Teller teller_;
   StepBudget budget_;
+  Speculator speculator_;
   uint32_t token_bytes_max_;
   Constraints constraints_;
   std::vector<TokenId> end_tokens_;  // all that end a generation, for tokens_min
@@ -67,6 +72,7 @@ class BatchingEngine final : public Engine {
   std::vector<ipc::RequestId>
       ended_;  // forgotten when the step is over: its plan may still name their sequences
   uint64_t arrivals_ = 0;
+  EngineTimes times_;
   uint64_t prompt_tokens_total_ = 0;
   uint64_t generated_tokens_total_ = 0;
   // Kept from step to step for their memory.

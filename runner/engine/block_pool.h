@@ -44,6 +44,8 @@ class BlockPool {
   void remember(BlockId block, const PrefixParent& parent, std::span<const TokenId> tokens) {
     index_.insert(block, parent, tokens);
   }
+  // `block`, which is used and known, can be found no more.
+  void forget(BlockId block) { index_.erase(block); }
   const PrefixIndex& index() const { return index_; }
   // CHECKs that the three kinds of blocks are what their lists say.
   void check_accounting() const;

@@ -7,8 +7,9 @@
 // Files: prompt (what came in, checked), sequence (a request and its choices), scheduler and step_plan (who
 // runs), block_pool and prefix_index (where its KV lies, and what is found again), step_budget, speed_model
 // and prefill_cost (how much a step takes in), step_batch (what the model is asked), sampler and philox (the
-// next token), continuation and stop_matcher (its text, and the end), prompt_echo and teller (what is told of
-// prompt and answer), mean_pool (embeddings).
+// next token), draft, speculation and speculator (tokens proposed ahead, and checked), continuation and
+// stop_matcher (its text, and the end), prompt_echo and teller (what is told of prompt and answer), mean_pool
+// (embeddings).
 #pragma once
 
 #include <cstdint>
@@ -34,6 +35,10 @@ class EventSink {
   virtual void model_runs() {}
 };
 
+// Tokens are drafted and checked (speculator.h): nowhere; where that is expected to pay; or wherever there is
+// something to draft, whatever that takes.
+enum class Speculation : uint8_t { kOff, kAuto, kAlways };
+
 struct EngineOptions {
   uint32_t context_tokens = 0;  // 0: the model's own; more than the model's own is lowered to it
   uint32_t sequences_max = 64;
@@ -44,8 +49,17 @@ struct EngineOptions {
   double step_seconds_max = 0;
   // Prefill beside sequences that decode takes about so long at most (StepBudget). 0: no limit but the above.
   double step_target_seconds = 0;
-  bool prefix_cache = true;   // what was computed is found again by sequences that begin alike
+  bool prefix_cache = true;  // what was computed is found again by sequences that begin alike
+  Speculation speculation = Speculation::kOff;  // changes no token
   bool check_blocks = false;  // CHECKs the accounting of KV blocks in each step (debug builds always do)
+};
+
+// Since the engine was made: what its steps took, and how much of that the backend. The rest is the engine's
+// own.
+struct EngineTimes {
+  uint64_t steps = 0;
+  double step_seconds = 0;
+  double backend_seconds = 0;
 };
 
 class Engine {
@@ -72,6 +86,7 @@ class Engine {
   virtual Result<void> step() = 0;
 
   virtual ipc::Gauges gauges() const = 0;
+  virtual EngineTimes times() const = 0;
   virtual uint32_t context_tokens() const = 0;
 };
 

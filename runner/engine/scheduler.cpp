@@ -95,9 +95,25 @@ void Scheduler::remember(Sequence& sequence) {
   }
 }
 
+void Scheduler::forget(Sequence& sequence) {
+  for (uint32_t i = sequence.remembered; i > 0; --i) {
+    if (pool_.references(sequence.blocks[i - 1]) == 1) pool_.forget(sequence.blocks[i - 1]);
+  }
+  sequence.remembered = 0;
+}
+
 PrefixParent Scheduler::parent_of(const Sequence& sequence, uint32_t block) const {
   if (block == 0) return PrefixParent::of_salt(sequence.salt);
   return pool_.index().parent_of_next(sequence.blocks[block - 1]);
+}
+
+uint32_t Scheduler::reserve(Sequence& sequence, uint32_t tokens) {
+  const uint32_t held = sequence.computed + 1;
+  while (sequence.blocks.size() < pool_.blocks_for(held + tokens) && pool_.available() > running_.size()) {
+    sequence.blocks.push_back(pool_.take());
+  }
+  const auto places = static_cast<uint32_t>(sequence.blocks.size()) * pool_.block_tokens();
+  return std::min(tokens, places - held);
 }
 
 // The blocks that a waiting sequence would find computed, in order. Valid until the next call.

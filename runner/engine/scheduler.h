@@ -54,6 +54,7 @@ struct StepPlan {
   uint64_t context_tokens = 0;  // of the decodes, together
   uint32_t prefill_tokens = 0;
   double prefill_pairs = 0;  // see PrefillPrice
+  uint32_t drafts = 0;       // tokens that decodes run beside their own, see speculator.h
 
   void clear();
 };
@@ -78,6 +79,13 @@ class Scheduler {
   bool fork(const Sequence& leader, Sequence& sibling);
   // The first `sequence.computed` tokens of a running sequence are in the KV cache: others may find them.
   void remember(Sequence& sequence);
+  // What a running sequence computed is not to be trusted: nobody finds its blocks any more. What others hold
+  // too stays known, for what becomes of them says whether it is sound.
+  void forget(Sequence& sequence);
+
+  // Blocks for up to `tokens` after the next one of `sequence`, which decodes, as far as that leaves one
+  // for each that runs. Returns how many of them have a place.
+  uint32_t reserve(Sequence& sequence, uint32_t tokens);
 
   // Fills `plan` with at most step_tokens_max tokens, of which prefill takes what `budget` allows.
   void plan(const StepBudget& budget, StepPlan& plan);

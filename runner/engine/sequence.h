@@ -15,6 +15,7 @@
 #include "runner/engine/continuation.h"
 #include "runner/engine/mean_pool.h"
 #include "runner/engine/prompt_echo.h"
+#include "runner/engine/sequence_drafts.h"
 #include "runner/engine/token_counts.h"
 #include "runner/grammar/matcher.h"
 
@@ -43,7 +44,7 @@ struct Sequence {
   Request* request = nullptr;
   Priority priority;
   SequencePhase phase = SequencePhase::kNew;
-  std::vector<TokenId> tokens;  // the prompt, then the answer
+  std::vector<TokenId> tokens;  // the prompt, then the answer, then what this step drafts
   uint32_t computed = 0;        // of these, how many are in the KV cache
   std::vector<BlockId> blocks;  // [ceil(tokens / block_tokens)] while it runs; the last may be shared
   // The scheduler's, in steps of its own: when it last ran (or got its blocks), and since when it waits.
@@ -64,8 +65,10 @@ struct Sequence {
   TokenCounts counts;
   Continuation continuation;
   std::optional<GrammarMatcher> matcher = {};  // of the answer's constraint, if it has one
+  SequenceDrafts drafts = {};
 
-  uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }
+  // Of prompt and answer: drafts are not counted.
+  uint32_t size() const { return static_cast<uint32_t>(tokens.size()) - drafts.count; }
   // Tokens that are to run before the next one can be sampled: 1 when it decodes.
   uint32_t pending() const { return size() - computed; }
   // How many of its first tokens it can do without computing. The last one always runs: it gives the logits.
@@ -116,6 +119,8 @@ struct Request {
   uint32_t choices_open = 0;
   uint32_t completion_tokens = 0;  // of all choices, resumed ones included
   uint32_t cached_tokens = 0;      // of the prompt
+  uint32_t drafts_accepted = 0;
+  uint32_t drafts_rejected = 0;
   bool accepted = false;
   bool ended = false;  // its terminal outcome was told
   uint64_t submitted_ns = 0;

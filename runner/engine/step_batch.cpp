@@ -12,7 +12,8 @@ void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
     const Sequence& sequence = *chunk.sequence;
     const Request& request = *sequence.request;
     const uint32_t blocks = pool.blocks_for(uint64_t{sequence.computed} + chunk.tokens);
-    const uint32_t for_answer = request.answers() && chunk.tokens == sequence.pending() ? 1 : 0;
+    const bool to_the_end = chunk.tokens == sequence.pending() + sequence.drafts.count;
+    const uint32_t for_answer = request.answers() && to_the_end ? 1 + sequence.drafts.count : 0;
     const BatchEntry& entry = entries_.emplace_back(
         BatchEntry{.tokens = std::span(sequence.tokens).subspan(sequence.computed, chunk.tokens),
                    .position = sequence.computed,

@@ -22,6 +22,7 @@ void StepPlan::clear() {
   decodes = 0;
   context_tokens = 0;
   prefill_tokens = 0;
+  drafts = 0;
   prefill_pairs = 0;
 }
 

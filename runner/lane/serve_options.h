@@ -19,8 +19,9 @@ struct ServeOptions {
   uint32_t sequences_max = 64;
   uint64_t step_target_ns = 25'000'000;  // of prefill in a step in which others decode; 0: no limit
   bool prefix_cache = true;
-  uint64_t epoch = 0;  // of the lane, and of the rank group; 0: any
-  uint32_t rank = 0;   // of `ranks` processes that the model is spread over; rank 0 has the lane
+  bool speculation = true;  // drafts tokens where that pays
+  uint64_t epoch = 0;       // of the lane, and of the rank group; 0: any
+  uint32_t rank = 0;        // of `ranks` processes that the model is spread over; rank 0 has the lane
   uint32_t ranks = 1;
   std::optional<uint64_t> memory_limit_bytes;
   std::string chat_template;  // a family by name; empty: what the model's file says

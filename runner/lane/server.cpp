@@ -172,6 +172,7 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
   engine_options.step_seconds_max = kStepSecondsMax;
   engine_options.step_target_seconds = static_cast<double>(options.step_target_ns) / kSecond_ns;
   engine_options.prefix_cache = options.prefix_cache;
+  engine_options.speculation = options.speculation ? Speculation::kAuto : Speculation::kOff;
   TRY_ASSIGN(auto engine,
              Engine::make(*model.loaded.backend, *model.tokenizer, model.chat, engine_options, sink));
   if (options.context_tokens > engine->context_tokens()) {

@@ -53,6 +53,9 @@ TEST(Completion, AnswersAChatInOnePiece) {
   EXPECT_EQ(body.at_pointer("/usage/prompt_tokens").as_int64(), 5);
   EXPECT_EQ(body.at_pointer("/usage/total_tokens").as_int64(), 8);
   EXPECT_EQ(body.at_pointer("/usage/prompt_tokens_details/cached_tokens").as_int64(), 2);
+  const auto& details = body.at_pointer("/usage/completion_tokens_details");
+  EXPECT_EQ(details.at("accepted_prediction_tokens").as_int64(), 1);
+  EXPECT_EQ(details.at("rejected_prediction_tokens").as_int64(), 4);
   EXPECT_TRUE(test.serving.forgotten.empty());
 }
 

@@ -140,7 +140,11 @@ inline ipc::Finished finished(ipc::FinishReason reason = ipc::FinishReason::kSto
   event.choice = choice;
   event.reason = reason;
   event.last = last;
-  event.usage = {.prompt_tokens = 5, .cached_tokens = 2, .completion_tokens = 3};
+  event.usage = {.prompt_tokens = 5,
+                 .cached_tokens = 2,
+                 .completion_tokens = 3,
+                 .drafts_accepted = 1,
+                 .drafts_rejected = 4};
   return event;
 }
 

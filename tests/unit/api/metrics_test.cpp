@@ -62,6 +62,10 @@ TEST(Metrics, TotalsOfARunnerSurviveItsRestart) {
   auto& gauges = test.serving.runner_rows[0].gauges;
   gauges.preemptions_total = 5;
   expect_line(scrape(test), R"(deepserve_num_preemptions_total{runner="tiny@cpu0"} 5)");
+  gauges.draft_tokens_total = 30;
+  gauges.draft_tokens_accepted_total = 20;
+  expect_line(scrape(test), R"(deepserve_spec_decode_num_draft_tokens_total{runner="tiny@cpu0"} 30)");
+  expect_line(scrape(test), R"(deepserve_spec_decode_num_accepted_tokens_total{runner="tiny@cpu0"} 20)");
   gauges.preemptions_total = 2;  // a new process
   expect_line(scrape(test), R"(deepserve_num_preemptions_total{runner="tiny@cpu0"} 7)");
 }

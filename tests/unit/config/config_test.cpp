@@ -63,7 +63,8 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
       kDevice + "memory_limit = \"8GiB\"\n" + kModel +
       "aliases = [\"default\"]\ncontext_tokens = 512\nkv_memory = \"64MiB\"\nsequences_max = 8\n"
       "step_target = \"40ms\"\nprefix_cache = \"per_client\"\n"
-      "chat_template = \"chatml\"\n[class.vip]\nshare = 0.5\ndeadline = \"250ms\"\nqueue_max = 7\n"
+      "chat_template = \"chatml\"\nspeculation = \"off\"\n[class.vip]\nshare = 0.5\ndeadline = "
+      "\"250ms\"\nqueue_max = 7\n"
       "[[client]]\nname = \"frontend\"\nuid = 1000\nclass = \"vip\"\nweight = 2\n");
   ASSERT_TRUE(config) << problems_text("", config.error());
   EXPECT_EQ(config->server.listen.at(1).unix_path, "/tmp/b.sock");
@@ -76,6 +77,7 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
   EXPECT_EQ(config->find_model("default"), &config->models.at(0));
   EXPECT_EQ(config->find_model(""), &config->models.at(0));
   EXPECT_EQ(config->find_model("other"), nullptr);
+  EXPECT_EQ(config->models.at(0).speculation, "off");
   EXPECT_EQ(config->classes[0].queue_max, 7u);
   EXPECT_EQ(config->clients.at(0).weight, 2.0);
   EXPECT_THAT(config_json(*config), HasSubstr("\"hang_after\":\"2s\""));

@@ -101,7 +101,8 @@ Result<void> FakeBackend::step(std::span<const BatchEntry> batch, std::span<floa
   }
   CHECK(tokens <= info_.batch_tokens_max);
   tokens_run += tokens;
-  if (token_time.count() > 0) std::this_thread::sleep_for(tokens * token_time);
+  const auto duration = step_time + tokens * token_time;
+  if (duration.count() > 0) std::this_thread::sleep_for(duration);
   size_t row = 0;
   for (const auto& entry : batch) {
     const uint32_t size = static_cast<uint32_t>(entry.tokens.size());

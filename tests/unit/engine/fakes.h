@@ -82,6 +82,7 @@ class FakeBackend final : public Backend {
   uint64_t tokens_run = 0;
   bool broken = false;                     // the next step fails
   std::chrono::microseconds token_time{};  // what each token takes
+  std::chrono::microseconds step_time{};   // and each step beside
 
  private:
   void write_hidden(std::span<const BatchEntry> batch, std::span<float> hidden);

@@ -142,5 +142,48 @@ TEST(RealModel, ARequestThatIsResumedElsewhereGoesOnBitForBit) {
   }
 }
 
+// All that a request was told, the numbers to the last bit.
+void expect_equal(const Told& told, const Told& want, ipc::RequestId id) {
+  SCOPED_TRACE(::testing::Message() << "request " << id);
+  ASSERT_TRUE(told.finished) << told.failure.message;
+  EXPECT_EQ(told.embedding, want.embedding);
+  for (const auto& [number, choice] : want.choices) {
+    const auto& other = told.choices.at(number);
+    ASSERT_EQ(other.tokens, choice.tokens) << "choice " << number;
+    ASSERT_EQ(other.logprobs.size(), choice.logprobs.size());
+    for (size_t i = 0; i < choice.logprobs.size(); ++i) {
+      ASSERT_EQ(other.logprobs[i][0].logprob, choice.logprobs[i][0].logprob);
+    }
+    ASSERT_EQ(other.echo_logprobs.size(), choice.echo_logprobs.size());
+    for (size_t i = 1; i < choice.echo_logprobs.size(); ++i) {
+      ASSERT_EQ(other.echo_logprobs[i][0].logprob, choice.echo_logprobs[i][0].logprob);
+    }
+  }
+}
+
+TEST(RealModel, DraftsChangeNoBitOfAnAnswer) {
+  uint64_t accepted = 0;
+  for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
+    TinyModel tiny;
+    tiny.architecture = architecture;
+    const TemporaryFile file(tiny.gguf());
+    RealBench plain(file.path(), 0, {});
+    RealBench drafting(file.path(), 0, {.speculation = Speculation::kAlways});
+    std::mt19937_64 random(5);
+    for (auto& request : random_requests(random, tiny.vocabulary, 24)) {
+      request.generation.temperature *= 0.2f;  // so that it repeats itself
+      request.generation.ignore_eos = true;
+      request.generation.tokens_max += 40;
+      for (auto* bench : {&plain, &drafting}) {
+        bench->engine->submit(request);
+        bench->run();
+      }
+      expect_equal(drafting.sink[request.request], plain.sink[request.request], request.request);
+    }
+    accepted += drafting.engine->gauges().draft_tokens_accepted_total;
+  }
+  EXPECT_GT(accepted, 100u);
+}
+
 }  // namespace
 }  // namespace deepserve::runner::testing

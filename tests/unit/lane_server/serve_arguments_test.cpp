@@ -11,11 +11,11 @@ using ::testing::HasSubstr;
 
 TEST(ServeArguments, WhatTheDaemonWritesIsUnderstood) {
   const auto options = parse_serve_arguments(
-      {"--name",          "tiny@cpu0", "--model",          "m.gguf",  "--kind",         "cpu",
-       "--cores",         "0,3",       "--context-tokens", "512",     "--kv-bytes",     "1073741824",
-       "--sequences-max", "8",         "--step-target-ns", "5000000", "--prefix-cache", "off",
-       "--epoch",         "3",         "--ranks",          "4",       "--rank",         "2",
-       "--memory-limit",  "8589934592"});
+      {"--name",          "tiny@cpu0",  "--model",          "m.gguf",  "--kind",         "cpu",
+       "--cores",         "0,3",        "--context-tokens", "512",     "--kv-bytes",     "1073741824",
+       "--sequences-max", "8",          "--step-target-ns", "5000000", "--prefix-cache", "off",
+       "--epoch",         "3",          "--ranks",          "4",       "--rank",         "2",
+       "--memory-limit",  "8589934592", "--speculation",    "off"});
   ASSERT_TRUE(options);
   EXPECT_EQ(options->name, "tiny@cpu0");
   EXPECT_THAT(options->cores, ElementsAre(0, 3));
@@ -25,6 +25,8 @@ TEST(ServeArguments, WhatTheDaemonWritesIsUnderstood) {
   EXPECT_EQ(options->epoch, 3u);
   EXPECT_EQ(options->ranks, 4u);
   EXPECT_EQ(options->rank, 2u);
+  EXPECT_FALSE(options->speculation);
+  EXPECT_TRUE(parse_serve_arguments({"--name", "x", "--model", "m"})->speculation);
   EXPECT_EQ(options->memory_limit_bytes, 8589934592u);
 }
 
@@ -39,6 +41,8 @@ TEST(ServeArguments, WhatIsWrongIsNamed) {
       HasSubstr("--prefix-cache"));
   EXPECT_THAT(parse_serve_arguments({"--name", "x", "--model", "m", "--rank", "1"}).error().message,
               HasSubstr("--rank 1 of --ranks 1"));
+  EXPECT_EQ(parse_serve_arguments({"--name", "x", "--model", "m", "--speculation", "x"}).error().code,
+            Code::kUsage);
   EXPECT_TRUE(parse_serve_arguments({"--name", "x", "--model", "m", "--cores", ""})->cores.empty());
 }
 
