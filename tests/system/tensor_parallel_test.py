@@ -119,7 +119,7 @@ class TensorParallel(unittest.TestCase):
         self.assertEqual(self.complete(dsd, tokens=5), self.complete(dsd, tokens=5))
 
     def test_a_stopped_rank_1_is_a_hung_group_and_its_stream_goes_on(self):
-        dsd = self.start(supervise='hang_after = "1s"')
+        dsd = self.start(supervise='hang_after = "3s"')  # a busy host may hold up two ranks for one
         expected = self.complete(dsd, tokens=600)
         stream = dsd.stream(greedy(tokens=600))
         texts = stream.texts()
@@ -127,8 +127,8 @@ class TensorParallel(unittest.TestCase):
         old = self.pids(dsd)
         os.kill(old[1], signal.SIGSTOP)
         text += "".join(texts)
-        self.assertEqual(text, expected)
         self.assertTrue(stream.done, stream.error)
+        self.assertEqual(text, expected)
         dsd.wait_state("ready")
         self.assertFalse([pid for pid in old if lives(pid)])
 
