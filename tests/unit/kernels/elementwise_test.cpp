@@ -63,6 +63,20 @@ TEST_P(ElementwiseOf, RopePairsNeighboursOrHalvesAndLeavesTheRest) {
   EXPECT_EQ(std::memcmp(halves, halves_expected, sizeof halves), 0);
 }
 
+TEST_P(ElementwiseOf, RopeGivesTheBitsOfTheReferenceForAnySize) {
+  RandomWeights random(8);
+  for (size_t rotated = 2; rotated <= 200; rotated += 2) {
+    for (const RopeStyle style : {RopeStyle::kAdjacentPairs, RopeStyle::kHalves}) {
+      auto head = random.floats(rotated + 6);
+      const auto cosines = random.floats(rotated / 2), sines = random.floats(rotated / 2);
+      auto expected = head;
+      kernels_->rope(head.data(), cosines.data(), sines.data(), rotated, style);
+      scalar_kernels().rope(expected.data(), cosines.data(), sines.data(), rotated, style);
+      ASSERT_EQ(std::memcmp(head.data(), expected.data(), head.size() * sizeof(float)), 0) << rotated;
+    }
+  }
+}
+
 TEST(Kernels, UnknownIsaIsNotThere) {
   EXPECT_EQ(find_kernels("neon"), nullptr);
   ASSERT_NE(find_kernels(""), nullptr);
