@@ -8,6 +8,7 @@
 #include "ipc/base/clock.h"
 #include "runner/engine/engine.h"
 #include "runner/forked_ranks.h"
+#include "runner/kv_type_option.h"
 #include "runner/lane/process_share.h"
 #include "runner/model/loaded_model.h"
 
@@ -25,6 +26,7 @@ struct Arguments {
   uint32_t ranks = 1;
   uint32_t context_tokens = 4096;
   uint64_t kv_bytes = 512ull << 20;
+  kernels::KvType kv_type = kernels::KvType::kF16;
   ipc::Generation generation;
 };
 
@@ -69,6 +71,7 @@ Result<void> generate(const Arguments& arguments) {
   const uint64_t begin_ns = monotonic_ns();
   BackendOptions backend_options;
   backend_options.kv_bytes = arguments.kv_bytes;
+  backend_options.kv_type = arguments.kv_type;
   backend_options.threads = arguments.threads;
   if (arguments.threads == 0) backend_options.threads = std::max(1u, usable_cores() / arguments.ranks);
   backend_options.isa = arguments.isa;
@@ -127,6 +130,7 @@ Result<int> run_generate(std::vector<std::string> words) {
       ->check(CLI::Range(1u, ipc::kRanksMax));
   app.add_option("--context-tokens", arguments.context_tokens, "Context in tokens (4096)");
   app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
+  add_kv_type_option(app, arguments.kv_type);
   app.add_option("--isa", arguments.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
   app.add_option_function<std::string>(

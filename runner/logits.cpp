@@ -8,6 +8,7 @@
 #include <span>
 
 #include "runner/forked_ranks.h"
+#include "runner/kv_type_option.h"
 #include "runner/model/loaded_model.h"
 
 namespace deepserve::runner {
@@ -23,6 +24,7 @@ struct Arguments {
   uint32_t threads = 1;
   uint32_t ranks = 1;
   std::string isa;
+  kernels::KvType kv_type = kernels::KvType::kF32;  // for comparisons: nothing is rounded
   bool json = false;
 };
 
@@ -131,6 +133,7 @@ Result<int> run_logits(std::vector<std::string> words) {
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
   app.add_option("--tensor-parallel", arguments.ranks, "Processes to spread the model over (1)")
       ->check(CLI::Range(1u, ipc::kRanksMax));
+  add_kv_type_option(app, arguments.kv_type);
   app.add_flag("--json", arguments.json, "Print JSON");
   std::reverse(words.begin(), words.end());  // as CLI11 takes them
   try {
@@ -142,6 +145,7 @@ Result<int> run_logits(std::vector<std::string> words) {
   BackendOptions options;
   options.threads = arguments.threads;
   options.isa = arguments.isa;
+  options.kv_type = arguments.kv_type;
   options.batch_tokens_max = kChunkTokens;
   TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, options));
   options.collective = ranks->collective();

@@ -6,6 +6,7 @@
 
 #include "ipc/base/clock.h"
 #include "ipc/rank_group/group_memory.h"
+#include "runner/kv_type_option.h"
 
 namespace deepserve::runner {
 namespace {
@@ -44,6 +45,7 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
   app.add_option("--cores", cores, "Numbers separated by commas; all usable ones when not given");
   app.add_option("--context-tokens", options.context_tokens, "0: the model's own");
   app.add_option("--kv-bytes", options.kv_bytes, "Memory for the KV cache");
+  add_kv_type_option(app, options.kv_type);
   app.add_option("--sequences-max", options.sequences_max, "How many run at once")
       ->check(CLI::Range(1u, kSequencesMax));
   app.add_option("--step-target-ns", options.step_target_ns,

@@ -67,6 +67,7 @@ struct ModelConfig {
   uint32_t tensor_parallel = 1;  // so many devices, in order, serve it together; divides their number
   uint32_t context_tokens = 0;   // 0: the model's own
   uint64_t kv_memory_bytes = uint64_t{1} << 30;
+  std::string kv_type = "f16";  // what the KV cache stores its numbers as: "f32", "f16" or "q8"
   uint32_t sequences_max = 64;
   uint64_t step_target_ns = 25 * kMillisecond_ns;  // of prefill in a step in which others decode; 0: no limit
   PrefixCache prefix_cache = PrefixCache::kShared;

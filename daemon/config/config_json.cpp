@@ -29,6 +29,7 @@ json::object model_json(const ModelConfig& model) {
           {"tensor_parallel", model.tensor_parallel},
           {"context_tokens", context_json(model.context_tokens)},
           {"kv_memory", size_text(model.kv_memory_bytes)},
+          {"kv_type", model.kv_type},
           {"sequences_max", model.sequences_max},
           {"step_target", duration_text(model.step_target_ns)},
           {"prefix_cache", prefix_cache_name(model.prefix_cache)},

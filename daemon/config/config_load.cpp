@@ -308,6 +308,12 @@ void Loader::read_model(Section section) {
   read_model_devices(section, section.require("devices"), model);
   section.read_integer("context_tokens", 16, 1 << 24, model.context_tokens);
   section.read_size("kv_memory", 1 << 20, uint64_t{1} << 50, model.kv_memory_bytes);
+  const auto* kv_type_node = section.take("kv_type");
+  section.read("kv_type", model.kv_type);
+  if (model.kv_type != "f32" && model.kv_type != "f16" && model.kv_type != "q8") {
+    section.problem(kv_type_node, fmt::format("model.kv_type: '{}' is not known: \"f32\", \"f16\" or \"q8\"",
+                                              model.kv_type));
+  }
   section.read_integer("sequences_max", 1, 4096, model.sequences_max);
   section.read_duration("step_target", 0, 10 * kSecond_ns, model.step_target_ns);
   read_prefix_cache(section, model);

@@ -35,6 +35,7 @@ std::vector<std::string> runner_command(const std::string& binary, const ModelCo
   option("--cores", fmt::format("{}", fmt::join(device.cores, ",")));
   option("--context-tokens", std::to_string(model.context_tokens));
   option("--kv-bytes", std::to_string(model.kv_memory_bytes));
+  option("--kv-type", model.kv_type);
   option("--sequences-max", std::to_string(model.sequences_max));
   option("--step-target-ns", std::to_string(model.step_target_ns));
   if (model.prefix_cache == PrefixCache::kOff) option("--prefix-cache", "off");

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/kv_format.h"
+
 namespace deepserve::runner {
 
 struct ServeOptions {
@@ -16,6 +18,7 @@ struct ServeOptions {
   std::vector<uint32_t> cores;  // the runner's threads are bound to these; empty: all that it may use
   uint32_t context_tokens = 0;  // 0: the model's own
   uint64_t kv_bytes = 0;
+  kernels::KvType kv_type = kernels::KvType::kF16;  // what the KV cache stores its numbers as
   uint32_t sequences_max = 64;
   uint64_t step_target_ns = 25'000'000;  // of prefill in a step in which others decode; 0: no limit
   bool prefix_cache = true;

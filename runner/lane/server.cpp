@@ -218,6 +218,7 @@ void tell_failure(ipc::Lane& lane, LaneSink& sink, const Error& error) {
 BackendOptions backend_options_of(const ServeOptions& options) {
   BackendOptions backend_options;
   backend_options.kv_bytes = options.kv_bytes;
+  backend_options.kv_type = options.kv_type;
   backend_options.threads = usable_cores();
   backend_options.batch_tokens_max = kStepTokensMax;
   backend_options.isa = options.isa;

@@ -49,6 +49,7 @@ TEST_F(ConfigFile, TheSmallestOneGetsTheDefaults) {
   EXPECT_EQ(config->models.at(0).path, directory_ + "/tiny.gguf");
   EXPECT_EQ(config->models.at(0).step_target_ns, 25 * kMillisecond_ns);
   EXPECT_EQ(config->models.at(0).prefix_cache, PrefixCache::kShared);
+  EXPECT_EQ(config->models.at(0).kv_type, "f16");
   EXPECT_EQ(config->classes[0].deadline_ns, 500 * kMillisecond_ns);
   EXPECT_EQ(config->classes[2].queue_max, 4096u);
   EXPECT_EQ(config->supervise.deaths_max, 5u);
@@ -61,7 +62,8 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
       "[observe]\nlisten = \"[::1]:9465\"\n"
       "[supervise]\ndeaths_max = 2\nwindow = \"30s\"\nhang_after = \"2s\"\nload_hang_after = \"20s\"\n" +
       kDevice + "memory_limit = \"8GiB\"\n" + kModel +
-      "aliases = [\"default\"]\ncontext_tokens = 512\nkv_memory = \"64MiB\"\nsequences_max = 8\n"
+      "aliases = [\"default\"]\ncontext_tokens = 512\nkv_memory = \"64MiB\"\nkv_type = \"q8\"\nsequences_max "
+      "= 8\n"
       "step_target = \"40ms\"\nprefix_cache = \"per_client\"\n"
       "chat_template = \"chatml\"\nspeculation = \"off\"\n[class.vip]\nshare = 0.5\ndeadline = "
       "\"250ms\"\nqueue_max = 7\n"
@@ -74,6 +76,7 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
   EXPECT_EQ(config->models.at(0).step_target_ns, 40 * kMillisecond_ns);
   EXPECT_EQ(config->models.at(0).prefix_cache, PrefixCache::kPerClient);
   EXPECT_THAT(config_json(*config), HasSubstr("\"prefix_cache\":\"per_client\""));
+  EXPECT_EQ(config->models.at(0).kv_type, "q8");
   EXPECT_EQ(config->find_model("default"), &config->models.at(0));
   EXPECT_EQ(config->find_model(""), &config->models.at(0));
   EXPECT_EQ(config->find_model("other"), nullptr);
@@ -117,6 +120,8 @@ TEST_F(ConfigFile, EveryProblemIsReportedAtOnceWithItsPlace) {
 }
 
 TEST_F(ConfigFile, EachMistakeIsNamed) {
+  EXPECT_THAT(problem(kDevice + kModel + "kv_type = \"q4\"\n").message,
+              HasSubstr("model.kv_type: 'q4' is not known: \"f32\", \"f16\" or \"q8\""));
   EXPECT_THAT(problem("[server\n").message, HasSubstr("]"));
   EXPECT_THAT(problem(kDevice + kModel + "prefix_cache = \"mine\"\n").message,
               HasSubstr("'mine' is not known: \"shared\", \"per_client\" or \"off\""));

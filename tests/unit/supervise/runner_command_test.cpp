@@ -13,6 +13,7 @@ TEST(RunnerCommand, SaysAllThatARunnerNeeds) {
                           .tensor_parallel = 1,
                           .context_tokens = 512,
                           .kv_memory_bytes = 1024,
+                          .kv_type = "q8",
                           .sequences_max = 8,
                           .step_target_ns = 5'000'000,
                           .prefix_cache = PrefixCache::kOff,
@@ -23,8 +24,8 @@ TEST(RunnerCommand, SaysAllThatARunnerNeeds) {
   EXPECT_EQ(fmt::format("{}", fmt::join(command, " ")),
             "/bin/ds-runner serve --name tiny@cpu0 --model /m/tiny.gguf --kind cpu --cores 0,1 "
             "--context-tokens 512 "
-            "--kv-bytes 1024 --sequences-max 8 --step-target-ns 5000000 --prefix-cache off --epoch 3 "
-            "--memory-limit 99 --chat-template chatml --speculation off");
+            "--kv-bytes 1024 --kv-type q8 --sequences-max 8 --step-target-ns 5000000 --prefix-cache off "
+            "--epoch 3 --memory-limit 99 --chat-template chatml --speculation off");
 }
 
 TEST(RunnerCommand, OfARankHasItsDevicesCoresAndItsNumber) {

@@ -1,0 +1,20 @@
+// The option --kv-type of ds-runner's commands.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "kernels/cpu/kv_format.h"
+
+namespace deepserve::runner {
+
+// `type` holds the default, and outlives the parsing.
+inline void add_kv_type_option(CLI::App& app, kernels::KvType& type) {
+  const std::string chosen(kernels::kv_type_name(type));
+  app.add_option_function<std::string>(
+         "--kv-type", [&type](const std::string& name) { kernels::kv_type_from_name(name, type); },
+         "What the KV cache stores its numbers as: f32, f16 or q8 (" + chosen + ")")
+      ->check(CLI::IsMember({"f32", "f16", "q8"}));
+}
+
+}  // namespace deepserve::runner
