@@ -79,11 +79,18 @@ inline FourRows rows_at(const uint8_t* first, size_t stride, size_t count) {
   return rows;
 }
 
-// totals[t] = the four rows' sums over columns [begin, end) with inputs of kTokens tokens; kAhead: asking for
-// the weights that lie kAheadBytes behind.
+// Which weights a tile asks for while it computes: for its columns i to i + 31 those `offset + i / 32 * step`
+// bytes behind the row's first.
+struct Ahead {
+  size_t offset;
+  size_t step;
+};
+
+// totals[t] = the four rows' sums over columns [begin, end) with inputs of kTokens tokens; `ahead` where
+// kAhead.
 template <typename Format, int kTokens, bool kAhead>
 inline void chunk_sums(const FourRows& weights, const float* inputs, size_t stride, size_t begin, size_t end,
-                       __m128 totals[kTokens]) {
+                       Ahead ahead, __m128 totals[kTokens]) {
   __m512 sums[kTileRows][kTokens];
   UNROLLED for (auto& row_sums : sums) {
     UNROLLED for (__m512& sum : row_sums) sum = _mm512_setzero_ps();
@@ -107,10 +114,10 @@ inline void chunk_sums(const FourRows& weights, const float* inputs, size_t stri
   size_t column = begin;
   for (; column + 32 <= end; column += 32) {
     if constexpr (kAhead) {
+      const size_t offset = ahead.offset + column / 32 * ahead.step;
       UNROLLED for (int r = 0; r < kTileRows; ++r) {
-        UNROLLED for (size_t line = 0; line < 32 * Format::kBytes; line += 64) _mm_prefetch(
-            reinterpret_cast<const char*>(w.row[r] + Format::kBytes * column + kAheadBytes + line),
-            _MM_HINT_T0);
+        UNROLLED for (size_t line = 0; line < 32 * Format::kBytes; line += 64)
+            _mm_prefetch(reinterpret_cast<const char*>(w.row[r] + offset + line), _MM_HINT_T0);
       }
     }
     add_16(column);
@@ -185,20 +192,20 @@ inline void write_scattered(const MatmulArguments& a, const ScatteredRows& rows,
   }
 }
 
-template <typename Format, int kTokens, bool kAhead>
-inline void register_tile(const MatmulArguments& a, const ScatteredRows& rows, size_t token) {
+template <typename Format, int kTokens>
+inline void register_tile(const MatmulArguments& a, const ScatteredRows& rows, size_t token, Ahead ahead) {
   const size_t columns = a.weights.columns;
   FourRows weights;
   for (size_t r = 0; r < kTileRows; ++r)
     weights.row[r] = a.weights.data + rows.index[smaller(r, rows.count - 1)] * a.weights.row_bytes;
   const float* inputs = a.inputs + token * a.input_stride;
   __m128 totals[kTokens];
-  chunk_sums<Format, kTokens, kAhead>(weights, inputs, a.input_stride, 0, smaller(kChunkColumns, columns),
-                                      totals);
+  chunk_sums<Format, kTokens, true>(weights, inputs, a.input_stride, 0, smaller(kChunkColumns, columns),
+                                    ahead, totals);
   for (size_t begin = kChunkColumns; begin < columns; begin += kChunkColumns) {
     __m128 sums[kTokens];
-    chunk_sums<Format, kTokens, kAhead>(weights, inputs, a.input_stride, begin,
-                                        smaller(begin + kChunkColumns, columns), sums);
+    chunk_sums<Format, kTokens, true>(weights, inputs, a.input_stride, begin,
+                                      smaller(begin + kChunkColumns, columns), ahead, sums);
     UNROLLED for (int t = 0; t < kTokens; ++t) totals[t] = _mm_add_ps(totals[t], sums[t]);
   }
   UNROLLED for (int t = 0; t < kTokens; ++t)
@@ -211,12 +218,15 @@ inline void register_tile(const MatmulArguments& a, const ScatteredRows& rows, s
 template <typename Format>
 void matmul_in_registers(const MatmulArguments& a) {
   const size_t quarter = (a.row_end - a.row_begin) / kTileRows;
+  // One tile of tokens asks for what comes next in its rows; several for a part each of the rows that follow,
+  // so that the memory works all the time.
+  const size_t tiles = (a.tokens + kTileTokens - 1) / kTileTokens;
+  const size_t step = (32 * Format::kBytes + tiles - 1) / tiles;
   const auto tile = [&](const ScatteredRows& rows) {
+    Ahead ahead = {tiles == 1 ? kAheadBytes : a.weights.row_bytes, step};
     for_token_tiles(0, a.tokens, [&]<int kTokens>(size_t token) {
-      if (token == 0)
-        register_tile<Format, kTokens, true>(a, rows, token);
-      else
-        register_tile<Format, kTokens, false>(a, rows, token);
+      register_tile<Format, kTokens>(a, rows, token, ahead);
+      ahead.offset += a.weights.columns / 32 * step;
     });
   };
   ScatteredRows rows;
@@ -278,7 +288,8 @@ void matmul_in_strips(const MatmulArguments& a) {
               strip, token_end, [&]<int kTokens>(size_t token) __attribute__((always_inline)) {
                 __m128 sums[kTokens];
                 chunk_sums<typename Source::Weights, kTokens, false>(
-                    rows, a.inputs + token * a.input_stride + begin, a.input_stride, 0, end - begin, sums);
+                    rows, a.inputs + token * a.input_stride + begin, a.input_stride, 0, end - begin, {},
+                    sums);
                 UNROLLED for (size_t t = 0; t < kTokens; ++t) {
                   __m128& total = stored[token - strip + t];
                   if (begin != 0) sums[t] = _mm_add_ps(total, sums[t]);
