@@ -5,6 +5,7 @@
 
 #include "ipc/base/clock.h"
 #include "runner/bench/report.h"
+#include "runner/kv_type_option.h"
 #include "runner/lane/process_share.h"
 #include "runner/model/loaded_model.h"
 
@@ -18,7 +19,7 @@ struct Arguments {
   uint32_t threads = usable_cores();
   std::string isa;
   uint64_t kv_bytes = 512ull << 20;
-  std::string kv_type = "f32";
+  kernels::KvType kv_type = kernels::KvType::kF16;
   uint32_t prompt_tokens = 512;
   std::vector<uint32_t> batches = {1, 2, 4, 8, 16, 32};
   uint32_t context_tokens = 64;
@@ -48,8 +49,7 @@ Result<BenchReport> measure(const Arguments& arguments) {
   const uint64_t begin_ns = monotonic_ns();
   BackendOptions options;
   options.kv_bytes = arguments.kv_bytes;
-  if (!kernels::kv_type_from_name(arguments.kv_type, options.kv_type))
-    return fail(Code::kUsage, "--kv-type: no such type: \"{}\"", arguments.kv_type);
+  options.kv_type = arguments.kv_type;
   options.threads = arguments.threads;
   options.isa = arguments.isa;
   options.batch_tokens_max = std::max(arguments.prompt_tokens, std::ranges::max(arguments.batches));
@@ -97,7 +97,7 @@ Result<int> run_bench(std::vector<std::string> words) {
   app.add_option("--threads", arguments.threads, "Threads to compute with (all usable cores)")
       ->check(CLI::Range(1u, 1024u));
   app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
-  app.add_option("--kv-type", arguments.kv_type, "What the KV cache's numbers are: f32, f16 or q8 (f32)");
+  add_kv_type_option(app, arguments.kv_type);
   app.add_option("--isa", arguments.isa, "As of `generate`; the best this CPU has when not given");
   app.add_flag("--json", arguments.json, "Print JSON");
   std::reverse(words.begin(), words.end());  // as CLI11 takes them

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "ipc/base/fd.h"
+#include "runner/lane/memory_nodes.h"
 
 namespace deepserve::runner {
 namespace {
@@ -65,6 +66,7 @@ Result<void> take_share(const ServeOptions& options) {
   forbid_core_dumps();
   prefer_as_oom_victim();
   TRY(bind_to_cores(options.cores));
+  spread_memory_over_nodes();
   if (options.memory_limit_bytes) TRY(limit_memory(*options.memory_limit_bytes));
   return {};
 }

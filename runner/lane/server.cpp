@@ -12,7 +12,6 @@
 #include "ipc/base/log.h"
 #include "runner/lane/fatal_signals.h"
 #include "runner/lane/lane_sink.h"
-#include "runner/lane/memory_nodes.h"
 #include "runner/lane/message_loop.h"
 #include "runner/lane/process_share.h"
 #include "runner/lane/rank_server.h"
