@@ -12,8 +12,8 @@ constexpr uint32_t kMeasurementsMin = 2;  // the smallest counts until then
 constexpr double kFade = 0.999;           // a step: what was slow once is tried again some time
 constexpr uint64_t kFreshSteps = 128;
 constexpr double kRowGuess = 0.02;  // of a step, for each row beyond what was measured
-constexpr double kHitWeight = 0.15;
-constexpr double kGainMin = 1.03;
+constexpr double kHitWeight = 0.1;
+constexpr double kGainMin = 1.05;  // less is lost in the noise of the measurements
 constexpr std::array<uint32_t, 4> kLengths = {1, 3, 7, 15};
 
 }  // namespace

@@ -51,7 +51,7 @@ class DraftHistory {
   void add(uint32_t match_tokens, bool hit);
 
  private:
-  std::array<double, DraftMatch::kTokensMax> rates_ = {0.1, 0.2, 0.3};  // [match.tokens - 1]
+  std::array<double, DraftMatch::kTokensMax> rates_ = {0.0, 0.02, 0.1};  // [match.tokens - 1]
 };
 
 class DraftPlanner {
