@@ -139,7 +139,7 @@ Result<Matrix> WeightBinder::bind_embedding() {
 Result<std::vector<float>> WeightBinder::bind_rope_factors() {
   TRY_ASSIGN(auto factors, norm(WeightPart::kRopeFactors, 0, config_.rotated_dims / 2, config_.rope_factors));
   for (const float factor : factors) {
-    if (!reads_values_ || std::isfinite(factor) && factor > 0) continue;
+    if (!reads_values_ || (std::isfinite(factor) && factor > 0)) continue;
     const std::string name = weight_name(tensors_.naming(), WeightPart::kRopeFactors, WeightSuffix::kWeight);
     return tensors_.bad(*tensors_.find(name), fmt::format("{} is no rope factor", factor));
   }
