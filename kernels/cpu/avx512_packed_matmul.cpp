@@ -316,26 +316,7 @@ void multiply(const PackedMatmulArguments& a) {
 }  // namespace
 
 void avx512_packed_matmul(const PackedMatmulArguments& a) {
-  switch (a.weights.type) {
-    case WeightType::kQ8_0:
-      return multiply<8, ScaleKind::kHalf>(a);
-    case WeightType::kQ4_0:
-      return multiply<4, ScaleKind::kHalf>(a);
-    case WeightType::kQ5_0:
-      return multiply<5, ScaleKind::kHalf>(a);
-    case WeightType::kQ4_1:
-      return multiply<4, ScaleKind::kHalfAndMinimum>(a);
-    case WeightType::kQ5_1:
-      return multiply<5, ScaleKind::kHalfAndMinimum>(a);
-    case WeightType::kQ4K:
-      return multiply<4, ScaleKind::kSuperAndMinimum>(a);
-    case WeightType::kQ5K:
-      return multiply<5, ScaleKind::kSuperAndMinimum>(a);
-    case WeightType::kQ6K:
-      return multiply<6, ScaleKind::kSuperOf16>(a);
-    default:
-      return;
-  }
+  with_packed_layout(a.weights.type, [&]<int kBits, ScaleKind kScales>() { multiply<kBits, kScales>(a); });
 }
 
 }  // namespace deepserve::kernels

@@ -86,4 +86,29 @@ static constexpr PackedLayout packed_layout(WeightType type) {
   }
 }
 
+// Calls `call` with the bits and scales of a packed format as constants; of another it calls nothing.
+template <typename Call>
+static inline void with_packed_layout(WeightType type, const Call& call) {
+  switch (type) {
+    case WeightType::kQ8_0:
+      return call.template operator()<8, ScaleKind::kHalf>();
+    case WeightType::kQ4_0:
+      return call.template operator()<4, ScaleKind::kHalf>();
+    case WeightType::kQ5_0:
+      return call.template operator()<5, ScaleKind::kHalf>();
+    case WeightType::kQ4_1:
+      return call.template operator()<4, ScaleKind::kHalfAndMinimum>();
+    case WeightType::kQ5_1:
+      return call.template operator()<5, ScaleKind::kHalfAndMinimum>();
+    case WeightType::kQ4K:
+      return call.template operator()<4, ScaleKind::kSuperAndMinimum>();
+    case WeightType::kQ5K:
+      return call.template operator()<5, ScaleKind::kSuperAndMinimum>();
+    case WeightType::kQ6K:
+      return call.template operator()<6, ScaleKind::kSuperOf16>();
+    default:
+      return;
+  }
+}
+
 }  // namespace deepserve::kernels
