@@ -7,7 +7,6 @@
 // Bars, with AVX-512: 85 % of the read bandwidth with one token, 75 % of the FMAs' peak with 512 tokens of
 // F16.
 #include <sys/mman.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cmath>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "kernels/cpu/kernels.h"
+#include "tests/bench/kernel/one_thread.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -26,38 +26,10 @@
 namespace {
 
 using namespace deepserve::kernels;
+using deepserve::bench::best_seconds;
+using deepserve::bench::read_limit;
 
 constexpr size_t kWeightBytes = size_t{256} << 20;  // more than the caches hold
-
-double cpu_seconds() {
-  timespec time;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-template <typename Body>
-double best_seconds(int rounds, const Body& body) {
-  double best = 1e9;
-  for (int i = 0; i < rounds; ++i) {
-    const double begin = cpu_seconds();
-    body();
-    best = std::min(best, cpu_seconds() - begin);
-  }
-  return best;
-}
-
-// GB/s of one thread that only adds up what it reads.
-double read_limit(const uint8_t* bytes, size_t size) {
-  static volatile uint64_t sink;
-  return static_cast<double>(size) / 1e9 / best_seconds(8, [&] {
-           const auto* words = reinterpret_cast<const uint64_t*>(bytes);
-           uint64_t sums[32] = {};
-           for (size_t i = 0; i < size / 8; i += 32) {
-             for (size_t k = 0; k < 32; ++k) sums[k] += words[i + k];
-           }
-           for (const uint64_t sum : sums) sink = sink + sum;
-         });
-}
 
 #if defined(__x86_64__)
 // GFLOP/s of 512-bit FMAs on registers alone.
