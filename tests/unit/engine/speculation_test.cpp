@@ -5,6 +5,7 @@
 
 #include "tests/unit/engine/campaign_seeds.h"
 #include "tests/unit/engine/fakes.h"
+#include "tests/unit/engine/same_logprobs.h"
 
 namespace deepserve::runner::testing {
 namespace {
@@ -126,19 +127,6 @@ struct Traffic {
 
   std::mt19937_64 random;
 };
-
-using Logprobs = std::vector<std::vector<ipc::TokenLogprob>>;
-
-void expect_same_logprobs(const Logprobs& left, const Logprobs& right) {
-  ASSERT_EQ(left.size(), right.size());
-  for (size_t i = 0; i < left.size(); ++i) {
-    ASSERT_EQ(left[i].size(), right[i].size());
-    for (size_t j = 0; j < left[i].size(); ++j) {
-      EXPECT_EQ(left[i][j].token, right[i][j].token);
-      EXPECT_EQ(left[i][j].logprob, right[i][j].logprob);
-    }
-  }
-}
 
 void expect_same(const Told& drafted, const Told& plain, ipc::RequestId id) {
   SCOPED_TRACE(::testing::Message() << "request " << id);
