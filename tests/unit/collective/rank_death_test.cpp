@@ -1,7 +1,9 @@
 // Ranks that are processes, killed and stopped at random moments: the others end with an error that names the
 // lost one, soon, and no result before that is wrong.
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "ipc/base/fd.h"
 #include "runner/collective/shared_collective.h"
 
 namespace deepserve::runner {
@@ -58,11 +61,11 @@ class Ranks {
     options.join_ns = kSecond_ns;  // one may be hit before it has joined
     if (patience_ns != 0) options.patience_ns = patience_ns;
     const auto memfd = ipc::create_group_memory({.ranks = count, .buffer_bytes = 4096});
-    const auto memory = *ipc::GroupMemory::map(*memfd, 1);
+    memory_ = *ipc::GroupMemory::map(*memfd, 1);
     for (uint32_t rank = 0; rank < count; ++rank) {
       options.rank = rank;
       const pid_t pid = fork();
-      if (pid == 0) _exit(run_rank(memory, options, patience, seed));
+      if (pid == 0) _exit(run_rank(memory_, options, patience, seed));
       pids_.push_back(pid);
     }
   }
@@ -76,18 +79,26 @@ class Ranks {
 
   void signal(uint32_t rank, int number) { kill(pids_[rank], number); }
 
+  // Returns once `rank` has come to its `round`-th exchange, or at `end_ns`.
+  void await_round(uint32_t rank, uint32_t round, uint64_t end_ns) const {
+    while (memory_->words(rank).entered.load() < round && monotonic_ns() < end_ns) std::this_thread::yield();
+  }
+
   // The wait status of `rank`, or -1 when it has not ended by `end_ns`.
   int await_end(uint32_t rank, uint64_t end_ns) {
+    const Fd end(static_cast<int>(syscall(SYS_pidfd_open, pids_[rank], 0)));
+    const uint64_t now_ns = monotonic_ns();
+    const auto left_ms = static_cast<int>(end_ns > now_ns ? (end_ns - now_ns) / kMillisecond_ns : 0);
+    pollfd wanted{end.get(), POLLIN, 0};
+    if (poll(&wanted, 1, left_ms) != 1) return -1;
     int status = 0;
-    while (waitpid(pids_[rank], &status, WNOHANG) == 0) {
-      if (monotonic_ns() > end_ns) return -1;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    EXPECT_EQ(waitpid(pids_[rank], &status, 0), pids_[rank]);
     pids_[rank] = 0;
     return status;
   }
 
  private:
+  std::shared_ptr<ipc::GroupMemory> memory_;
   std::vector<pid_t> pids_;
 };
 
@@ -125,7 +136,7 @@ TEST(RankDeath, AStoppedRankIsNamedWithinTheTimeLimit) {
 
 TEST(RankDeath, ADeathIsNoticedLongBeforeTheTimeLimit) {
   Ranks ranks(2, 1, 0);
-  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  ranks.await_round(0, 10, monotonic_ns() + kEnd_ns);
   ranks.signal(1, SIGKILL);
   const uint64_t begin_ns = monotonic_ns();
   ASSERT_NE(ranks.await_end(0, begin_ns + kEnd_ns), -1);
