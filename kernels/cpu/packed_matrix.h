@@ -35,6 +35,9 @@ size_t packed_bytes(WeightType type, size_t rows, size_t columns);
 // first byte of the whole packed matrix. Reads only the rows of these groups, writes only their bytes.
 void pack_row_groups(const Matrix& from, size_t group_begin, size_t group_end, uint8_t* packed);
 
+// Row `row` to float32, out[columns]: the bits that dequantize_row gives of the row as it was stored.
+void dequantize_packed_row(const PackedMatrix& from, size_t row, float* out);
+
 // outputs[t][r] = dot(weights[r], inputs[t]) (+ bias[r]) for the rows of groups [group_begin, group_end),
 // t in [0, tokens).
 //

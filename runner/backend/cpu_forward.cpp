@@ -90,8 +90,11 @@ void CpuForward::embed(std::span<const ForwardToken> tokens) {
   const Matrix& table = weights_.embedding;
   threads_.parallel_for(tokens.size(), kElementwiseChunk, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
-      kernels_.dequantize(table.type, table.data + tokens[t].token * table.row_bytes, table.columns,
-                          &residual_[t * config_.embedding]);
+      float* row = &residual_[t * config_.embedding];
+      if (packed_.embedding().data != nullptr)
+        kernels::dequantize_packed_row(packed_.embedding(), tokens[t].token, row);
+      else
+        kernels_.dequantize(table.type, table.data + tokens[t].token * table.row_bytes, table.columns, row);
       rope_.angles(tokens[t].position, &cosines_[t * rope_.pairs()], &sines_[t * rope_.pairs()]);
     }
   });

@@ -32,6 +32,11 @@ size_t packed_bytes_of(const Matrix& matrix) {
                                            : 0;
 }
 
+// False for a rank's rows of the whole.
+bool is_same(const Matrix& a, const Matrix& b) {
+  return a.data == b.data && a.rows == b.rows;
+}
+
 // Takes the pages that hold rows [begin, end) of a file's mapping out of this process; they come back when
 // they are touched.
 void give_back(const Matrix& matrix, size_t begin, size_t end) {
@@ -69,6 +74,7 @@ Result<PackedWeights> PackedWeights::make(const ModelWeights& weights, bool pack
     }
   }
   packed.output_ = packed.place(weights.output, pieces);
+  if (is_same(weights.output, weights.embedding)) packed.embedding_ = packed.output_;
   threads.parallel_for(pieces.size(), 1, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
       const Piece& piece = pieces[i];
@@ -100,6 +106,7 @@ PackedMatrix PackedWeights::place(const Matrix& matrix, std::vector<Piece>& piec
 PackedWeights::PackedWeights(PackedWeights&& other) noexcept
     : layers_(std::move(other.layers_)),
       output_(std::exchange(other.output_, {})),
+      embedding_(std::exchange(other.embedding_, {})),
       data_(std::exchange(other.data_, nullptr)),
       size_bytes_(other.size_bytes_),
       mapped_bytes_(other.mapped_bytes_) {}

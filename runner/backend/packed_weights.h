@@ -2,8 +2,8 @@
 // memory of the process's own.
 //
 // Packed once, after the files were read and checked. What was packed is given back piece by piece, so that
-// no more than a few MiB are in memory twice; the embedding stays in the file, where only the rows that are
-// looked up become resident.
+// no more than a few MiB are in memory twice. Where the output head is the embedding, rows are looked up in
+// the packed one; else the embedding stays in the file, and only what is looked up becomes resident.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,8 @@ class PackedWeights {
 
   const PackedLayer& layer(uint32_t index) const { return layers_[index]; }
   const kernels::PackedMatrix& output() const { return output_; }
+  // All rows of the embedding; no data: they are looked up in the file.
+  const kernels::PackedMatrix& embedding() const { return embedding_; }
   size_t size_bytes() const { return size_bytes_; }
 
  private:
@@ -44,7 +46,7 @@ class PackedWeights {
   kernels::PackedMatrix place(const kernels::Matrix& matrix, std::vector<Piece>& pieces);
 
   std::vector<PackedLayer> layers_;
-  kernels::PackedMatrix output_;
+  kernels::PackedMatrix output_, embedding_;
   uint8_t* data_ = nullptr;
   size_t size_bytes_ = 0;  // of all matrices
   size_t mapped_bytes_ = 0;

@@ -68,18 +68,22 @@ TEST_P(BackendOf, PartialRotationAndScalingMatchFloat64) {
   expect_close_to_reference({.seed = 16, .architecture = "qwen2", .rotated_dims = 4}, GetParam(), 1e-5);
 }
 
+// With an output head of its own, and with the embedding for one.
 TEST_P(BackendOf, EveryWeightFormatMatchesFloat64OfTheSameWeights) {
   for (const WeightType type : kernels::all_weight_types()) {
-    SCOPED_TRACE(kernels::weight_format(type).name);
-    expect_close_to_reference({.seed = 17,
-                               .type = type,
-                               .layers = 1,
-                               .embedding = 256,
-                               .feed_forward = 256,
-                               .heads = 8,
-                               .kv_heads = 4,
-                               .head_dim = 32},
-                              GetParam(), 1e-5);
+    for (const bool tied : {false, true}) {
+      SCOPED_TRACE(testing::Message() << kernels::weight_format(type).name << (tied ? ", tied" : ""));
+      expect_close_to_reference({.seed = 17,
+                                 .type = type,
+                                 .layers = 1,
+                                 .embedding = 256,
+                                 .feed_forward = 256,
+                                 .heads = 8,
+                                 .kv_heads = 4,
+                                 .head_dim = 32,
+                                 .tied = tied},
+                                GetParam(), 1e-5);
+    }
   }
 }
 

@@ -281,6 +281,24 @@ TEST_P(PackedMatmulOf, InputsAreRoundedAsTheReferenceRoundsThem) {
 INSTANTIATE_TEST_SUITE_P(Isa, PackedMatmulOf, testing::Values("scalar", "avx2", "avx512"),
                          [](const auto& isa) { return std::string(isa.param); });
 
+TEST(PackedMatrix, RowsHaveTheBitsOfTheStoredOnes) {
+  RandomWeights random(46);
+  for (const WeightType type : packable_types()) {
+    for (int round = 0; round < 10; ++round) {
+      const Problem problem = random_problem(random, type);
+      const size_t columns = problem.packed.columns;
+      SCOPED_TRACE(testing::Message()
+                   << weight_format(type).name << " " << problem.packed.rows << "x" << columns);
+      for (size_t row = 0; row < problem.packed.rows; ++row) {
+        std::vector<float> actual(columns), expected(columns);
+        dequantize_packed_row(problem.packed, row, actual.data());
+        dequantize_row(type, problem.stored.data + row * problem.stored.row_bytes, columns, expected.data());
+        ASSERT_NO_FATAL_FAILURE(expect_same_bits(actual, expected));
+      }
+    }
+  }
+}
+
 TEST(PackedMatrix, GrowsByAtMostThreePercent) {
   for (const WeightType type : packable_types()) {
     for (const size_t columns : {size_t{256}, size_t{768}, size_t{1536}, size_t{8960}}) {
