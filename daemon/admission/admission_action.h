@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/admission/brownout.h"
 #include "ipc/base/errors.h"
 #include "ipc/wire/messages.h"
 
@@ -25,10 +26,6 @@ enum class RefusalReason : uint8_t {
   kCount,
 };
 std::string_view refusal_reason_name(RefusalReason value);  // "queue_full", "deadline", ...
-
-// The steps of the brownout ladder, in order; each includes those before it.
-enum class BrownoutLevel : uint8_t { kNone, kPauseBatch, kCapTokens, kVipOnly, kCount };
-std::string_view brownout_level_name(BrownoutLevel value);  // "none", "pause_batch", "cap_tokens", "vip_only"
 
 // Send it to this runner.
 struct Dispatch {
