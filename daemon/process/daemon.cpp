@@ -21,6 +21,7 @@
 #include "daemon/process/inherited_sockets.h"
 #include "daemon/process/runtime_dir.h"
 #include "daemon/process/service_manager.h"
+#include "daemon/process/ticket_key.h"
 #include "daemon/serving/service.h"
 #include "ipc/base/check.h"
 
@@ -124,13 +125,16 @@ Result<std::string> authorize_client(const Config& config, const HttpRequest& he
 
 class Daemon {
  public:
-  Daemon(const Config& config, const DaemonOptions& options, const HttpLimits& limits)
+  Daemon(const Config& config, const DaemonOptions& options, const HttpLimits& limits,
+         const SecretKey& ticket_key)
       : config_(config),
         service_(loop_, config,
                  {.runner_binary = options.runner_binary,
                   .first_request = random_first_request(),
                   .on_runner_restart =
-                      [this](const std::string& reason) { metrics_.count_runner_restart(reason); }}),
+                      [this](const std::string& reason) { metrics_.count_runner_restart(reason); },
+                  .ticket_key = ticket_key,
+                  .ticket_epoch = host_boot()}),
         server_(loop_, limits),
         api_(service_, metrics_, api_options()),
         control_(service_, control_options()),
@@ -253,18 +257,29 @@ Result<HttpLimits> http_limits(const Config& config) {
   return fit_descriptors(HttpLimits{}, limit, config.server.listen.size(), runners);
 }
 
+// Without a state directory that can be used, unless one was asked for, the key lives as long as dsd.
+Result<SecretKey> ticket_key_of(const Config& config, const DaemonOptions& options) {
+  const std::string path = config.state_dir + "/ticket.key";
+  auto made = make_private_dir(config.state_dir);
+  if (!made && options.state_dir_wanted) return tl::unexpected<Error>(made.error());
+  if (made) {
+    auto key = load_or_make_key(path);
+    if (key || key.error().code == Code::kInvalidConfig || options.state_dir_wanted) return key;
+    made = tl::unexpected<Error>(key.error());
+  }
+  spdlog::warn("{}; the tickets of refused requests will not outlive this dsd", made.error().message);
+  return random_key();
+}
+
 Result<int> start_and_run(const Config& config, const DaemonOptions& options) {
   TRY_ASSIGN(const HttpLimits limits, http_limits(config));
   if (::access(options.runner_binary.c_str(), X_OK) != 0) {
     return fail_errno(fmt::format("the runner '{}' cannot be run", options.runner_binary));
   }
-  if (const auto made = make_private_dir(config.state_dir); !made) {
-    if (options.state_dir_wanted) return tl::unexpected<Error>(made.error());
-    spdlog::warn("{}; nothing is kept there yet", made.error().message);
-  }
+  TRY_ASSIGN(const SecretKey ticket_key, ticket_key_of(config, options));
   TRY_ASSIGN(const auto runtime_dir, RuntimeDir::claim(config.runtime_dir));
   TRY_ASSIGN(auto sockets, open_sockets(config));
-  Daemon daemon(config, options, limits);
+  Daemon daemon(config, options, limits, ticket_key);
   TRY(daemon.listen(std::move(sockets)));
   return daemon.run();
 }

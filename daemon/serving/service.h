@@ -14,6 +14,7 @@
 
 #include "daemon/admission/class_queue.h"
 #include "daemon/admission/completion_rate.h"
+#include "daemon/admission/ticket.h"
 #include "daemon/config/config.h"
 #include "daemon/dispatch/request_progress.h"
 #include "daemon/dispatch/request_state.h"
@@ -27,6 +28,8 @@ struct ServiceOptions {
   std::string runner_binary;
   RequestId first_request = 1;  // ids go up from here: a random start keeps two lives of dsd apart
   std::function<void(const std::string& reason)> on_runner_restart;  // may be empty
+  TicketKey ticket_key = {};  // what signs the tickets of refused requests
+  uint64_t ticket_epoch = 0;  // see TicketOffice
 };
 
 class Service final : public Serving, private RunnerOwner {
