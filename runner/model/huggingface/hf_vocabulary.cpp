@@ -43,7 +43,8 @@ Result<bool> find_bool(const JsonFields& fields, std::string_view key, bool othe
 // Reads the "model" of a tokenizer.json and the added tokens beside it.
 class ModelReader {
  public:
-  ModelReader(JsonFields model, Vocabulary& vocabulary) : model_(std::move(model)), vocabulary_(vocabulary) {}
+  ModelReader(JsonFields model, Vocabulary& vocabulary)
+      : model_(std::move(model)), vocabulary_(vocabulary), ids_(vocabulary.tokens, 0) {}
 
   Result<void> read_options();
   Result<void> read_tokens();
@@ -61,9 +62,9 @@ class ModelReader {
 
   JsonFields model_;
   Vocabulary& vocabulary_;
-  std::vector<bool> is_taken_;  // ids that a token has
-  std::vector<bool> is_added_;  // ids of added tokens
-  TextTable ids_;               // views the JSON value's texts
+  std::vector<bool> is_taken_;               // ids that a token has
+  std::vector<bool> is_added_;               // ids of added tokens
+  TextTable<std::vector<std::string>> ids_;  // of the tokens of "vocab"
   bool byte_fallback_ = false;
 };
 
@@ -91,7 +92,7 @@ Result<void> ModelReader::read_tokens() {
   const json::object* tokens = found ? found->if_object() : nullptr;
   if (!tokens) return model_.bad("vocab", "it is no object of tokens");
   if (tokens->size() > kTokenIdsMax) return model_.bad("vocab", fmt::format("{} tokens", tokens->size()));
-  ids_ = TextTable(tokens->size());
+  ids_ = {vocabulary_.tokens, tokens->size()};
   size_t index = 0;
   for (const auto& [text, id] : *tokens) TRY(add_token(text, id, index++));
   return {};
@@ -114,7 +115,7 @@ Result<void> ModelReader::add_token(std::string_view text, const json::value& id
   }
   is_taken_[token] = true;
   vocabulary_.tokens[token] = text;
-  ids_.add(text, token);
+  ids_.add(token);
   return {};
 }
 

@@ -43,13 +43,14 @@ Result<std::unique_ptr<Tokenizer>> ByteLevelBpe::make(Vocabulary vocabulary) {
   std::unique_ptr<ByteLevelBpe> made(
       new ByteLevelBpe(std::move(vocabulary), std::move(bytes), std::move(pre_tokenizer)));
   TRY(made->read_merges());
+  made->forget_merges();
   return made;
 }
 
 ByteLevelBpe::ByteLevelBpe(Vocabulary vocabulary, TokenBytes token_bytes, PreTokenizer pre_tokenizer)
     : TokenizerBase(std::move(vocabulary), std::move(token_bytes)),
       pre_tokenizer_(std::move(pre_tokenizer)),
-      texts_(bytes().size()),
+      texts_(bytes(), bytes().size()),
       own_encoding_(bytes().size()) {
   byte_tokens_.fill(kNoToken);
   for (TokenId token = 0; token < bytes().size(); ++token) {
@@ -58,7 +59,7 @@ ByteLevelBpe::ByteLevelBpe(Vocabulary vocabulary, TokenBytes token_bytes, PreTok
     const std::string& spelling = this->vocabulary().tokens[token];
     // What is not spelt in the alphabet is never made of text, which is.
     if (text == spelling && !bytes_of_spelling(spelling)) continue;
-    texts_.add(text, token);
+    texts_.add(token);
     if (text.size() != 1) continue;
     TokenId& byte_token = byte_tokens_[static_cast<uint8_t>(text[0])];
     if (byte_token == kNoToken) byte_token = token;

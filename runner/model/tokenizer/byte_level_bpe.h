@@ -29,7 +29,7 @@ class ByteLevelBpe final : public TokenizerBase {
   enum class OwnEncoding : uint8_t { kNotTried, kYes, kNo };
 
   PreTokenizer pre_tokenizer_;
-  TextTable texts_;  // bytes of every normal token -> the first id with them
+  TextTable<TokenBytes> texts_;  // bytes of every normal token -> the first id with them
   PairMerger merger_;
   std::array<TokenId, 256> byte_tokens_;  // kNoToken: the vocabulary cannot say this byte
   // Whether merging a token's bytes gives that token, found out when its text first comes as a piece: then

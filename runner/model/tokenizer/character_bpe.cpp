@@ -48,17 +48,18 @@ Result<std::unique_ptr<Tokenizer>> CharacterBpe::make(Vocabulary vocabulary) {
 CharacterBpe::CharacterBpe(Vocabulary vocabulary, TokenBytes token_bytes, PreTokenizer pre_tokenizer)
     : TokenizerBase(std::move(vocabulary), std::move(token_bytes)),
       pre_tokenizer_(std::move(pre_tokenizer)),
-      texts_(bytes().size()),
+      texts_(this->vocabulary().tokens, bytes().size()),
       merger_(this->vocabulary().token_merges.size()) {
   byte_tokens_.fill(kNoToken);
   const Vocabulary& own = this->vocabulary();
   for (TokenId token = 0; token < own.tokens.size(); ++token) {
     const TokenKind kind = own.kinds[token];
-    if (kind == TokenKind::kNormal || kind == TokenKind::kUserDefined) texts_.add(own.tokens[token], token);
+    if (kind == TokenKind::kNormal || kind == TokenKind::kUserDefined) texts_.add(token);
     if (kind == TokenKind::kByte) byte_tokens_[static_cast<uint8_t>(bytes()[token][0])] = token;
   }
   for (const TokenMerge& merge : own.token_merges) merger_.add(merge.left, merge.right, merge.merged);
   cuts_words_ = may_cut_words();
+  forget_merges();
 }
 
 bool CharacterBpe::may_cut_words() const {

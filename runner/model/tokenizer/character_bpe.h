@@ -27,7 +27,7 @@ class CharacterBpe final : public TokenizerBase {
   static constexpr TokenId kNoToken = 0xffffffff;
 
   PreTokenizer pre_tokenizer_;
-  TextTable texts_;  // the spelling of every token that text may become -> its id
+  TextTable<std::vector<std::string>> texts_;  // the spelling of every token that text may become -> its id
   PairMerger merger_;
   std::array<TokenId, 256> byte_tokens_;  // kNoToken: there is no <0xNN> for this byte
   bool cuts_words_;  // no merge joins a word to the mark after it: words can be merged one by one

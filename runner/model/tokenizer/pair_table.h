@@ -17,7 +17,7 @@ class PairTable {
   };
 
   // Room for `pairs` pairs, 0xfffffffe at the most.
-  explicit PairTable(size_t pairs = 0) : slots_(std::bit_ceil(pairs * 2 + 2)) {}
+  explicit PairTable(size_t pairs = 0) : slots_(std::bit_ceil(pairs + pairs / 3 + 2)) {}
 
   // A pair that was added before gets the new merge.
   void add(TokenId left, TokenId right, Merge merge) {
@@ -49,7 +49,7 @@ class PairTable {
     return index;
   }
 
-  std::vector<Slot> slots_;  // a power of two, at most half of them taken
+  std::vector<Slot> slots_;  // a power of two, at most three quarters of them taken
 };
 
 }  // namespace deepserve::runner

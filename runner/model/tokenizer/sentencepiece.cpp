@@ -85,13 +85,13 @@ Result<std::unique_ptr<Tokenizer>> SentencePiece::make(Vocabulary vocabulary) {
 }
 
 SentencePiece::SentencePiece(Vocabulary vocabulary, TokenBytes token_bytes)
-    : TokenizerBase(std::move(vocabulary), std::move(token_bytes)), pieces_(bytes().size()) {
+    : TokenizerBase(std::move(vocabulary), std::move(token_bytes)), pieces_(bytes(), bytes().size()) {
   byte_tokens_.fill(kNoToken);
   for (TokenId token = 0; token < bytes().size(); ++token) {
     const std::string_view text = bytes()[token];
     const TokenKind kind = this->vocabulary().kinds[token];
     if (kind == TokenKind::kNormal) {
-      pieces_.add(text, token);
+      pieces_.add(token);
       pieces_cross_words_ = pieces_cross_words_ || crosses_words(text);
     }
     if (kind != TokenKind::kByte) continue;

@@ -29,7 +29,7 @@ class SentencePiece final : public TokenizerBase {
 
   static constexpr TokenId kNoToken = 0xffffffff;
 
-  TextTable pieces_;                      // bytes of every normal token -> the first id with them
+  TextTable<TokenBytes> pieces_;          // bytes of every normal token -> the first id with them
   std::array<TokenId, 256> byte_tokens_;  // kNoToken: there is no <0xNN> for this byte
   bool pieces_cross_words_ = false;  // a piece holds a space after a word: text must be merged as a whole
 };

@@ -11,31 +11,36 @@
 
 namespace deepserve::runner {
 
+// `Texts`: a list of the tokens' texts by id, as std::vector<std::string> is one.
+template <typename Texts>
 class TextTable {
  public:
-  // Room for `texts` texts.
-  explicit TextTable(size_t texts = 0) : slots_(std::bit_ceil(texts * 2 + 2)) {}
+  // Room for `count` texts. `texts` is what add() and find() look at, wherever it keeps its texts by then; it
+  // must outlive the table.
+  TextTable(const Texts& texts, size_t count)
+      : texts_(&texts), slots_(std::bit_ceil(count + count / 3 + 2)) {}
 
-  // A text that was added before keeps its first id. `text` must outlive the table and not move.
-  void add(std::string_view text, TokenId token) {
+  // A text that was added before keeps its first id.
+  void add(TokenId token) {
+    const std::string_view text = (*texts_)[token];
     const uint32_t hash = hash_of(text);
     Slot& slot = slots_[index_of(text, hash)];
-    if (!slot.text.data()) slot = {text, hash, token};
+    if (slot.token == kNone) slot = {hash, token};
     if (text.size() > text_bytes_max_) text_bytes_max_ = text.size();
   }
 
   std::optional<TokenId> find(std::string_view text) const {
     if (text.size() > text_bytes_max_) return std::nullopt;
     const Slot& slot = slots_[index_of(text, hash_of(text))];
-    if (!slot.text.data()) return std::nullopt;
+    if (slot.token == kNone) return std::nullopt;
     return slot.token;
   }
 
  private:
+  static constexpr TokenId kNone = 0xffffffff;  // no token has this id
   struct Slot {
-    std::string_view text;  // data() is null: free
     uint32_t hash = 0;
-    TokenId token = 0;
+    TokenId token = kNone;
   };
 
   static uint32_t hash_of(std::string_view text) {
@@ -61,13 +66,16 @@ class TextTable {
   size_t index_of(std::string_view text, uint32_t hash) const {
     const size_t mask = slots_.size() - 1;
     size_t index = hash & mask;
-    while (slots_[index].text.data() && (slots_[index].hash != hash || slots_[index].text != text)) {
-      index = (index + 1) & mask;
-    }
+    while (slots_[index].token != kNone && !holds(slots_[index], text, hash)) index = (index + 1) & mask;
     return index;
   }
 
-  std::vector<Slot> slots_;  // a power of two, at most half of them taken
+  bool holds(const Slot& slot, std::string_view text, uint32_t hash) const {
+    return slot.hash == hash && std::string_view((*texts_)[slot.token]) == text;
+  }
+
+  const Texts* texts_;
+  std::vector<Slot> slots_;  // a power of two, at most three quarters of them taken
   size_t text_bytes_max_ = 0;
 };
 

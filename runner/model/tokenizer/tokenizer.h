@@ -53,6 +53,7 @@ class Tokenizer {
   // training did, invalid UTF-8 replaced by U+FFFD.
   virtual std::string decode(std::span<const TokenId> tokens) const = 0;
 
+  // Without its merges, which are needed only to make the tokeniser.
   virtual const Vocabulary& vocabulary() const = 0;
 
   // True for every token that ends a turn or a text: eos, eot, and the well-known end markers the vocabulary

@@ -200,6 +200,11 @@ void TokenizerBase::add_to_text(const AddedToken& token, TokenKind kind) {
   if (kind == TokenKind::kUserDefined) (is_raw ? typed_.raw : typed_.normalized).add(normalized, token);
 }
 
+void TokenizerBase::forget_merges() {
+  std::vector<std::string>().swap(vocabulary_.merges);
+  std::vector<TokenMerge>().swap(vocabulary_.token_merges);
+}
+
 std::string_view TokenizerBase::with_prefix(std::string_view text, bool at_start,
                                             std::string& changed) const {
   const PrefixRule& rule = vocabulary_.prefix;

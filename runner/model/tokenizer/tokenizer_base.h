@@ -59,6 +59,9 @@ class TokenizerBase : public Tokenizer {
 
   const TokenBytes& bytes() const { return bytes_; }
 
+  // Frees the merges of vocabulary(), once they are in a table.
+  void forget_merges();
+
  private:
   class Run;
 
