@@ -27,7 +27,7 @@ struct Gauges {
 
 struct Progress {
   uint64_t steps = 0;  // engine steps and idle turns of its loop; stands still only when the runner is stuck
-  uint64_t bytes_loaded = 0;  // while loading
+  uint64_t bytes_loaded = 0;  // while loading: read of the files, then also packed
 };
 
 // Why a process died, as far as it could say. kind 0: it said nothing.

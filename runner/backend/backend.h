@@ -76,7 +76,9 @@ struct BackendOptions {
   // Set: this process has one rank's part of the model, and kv_bytes are the whole group's. Outlives the
   // backend.
   Collective* collective = nullptr;
-  std::function<void(uint64_t bytes_loaded)> on_bytes_loaded;  // may be empty
+  // Called with what was read of the files so far, then with all of it and what was packed so far; may be
+  // empty.
+  std::function<void(uint64_t bytes_loaded)> on_bytes_loaded;
 };
 
 }  // namespace deepserve::runner

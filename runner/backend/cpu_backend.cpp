@@ -106,6 +106,23 @@ class CpuBackend final : public Backend {
   std::vector<ForwardToken> tokens_;
 };
 
+Result<PackedWeights> pack(const ModelWeights& weights, const ModelFiles& files,
+                           const BackendOptions& options) {
+  uint64_t file_bytes = 0;
+  for (const MappedFile& file : files.all()) file_bytes += file.bytes().size();
+  kernels::ThreadPool threads(options.threads);
+  TRY_ASSIGN(PackedWeights packed,
+             PackedWeights::make(weights, options.rounds_inputs, threads, [&](uint64_t bytes) {
+               if (options.on_bytes_loaded) options.on_bytes_loaded(file_bytes + bytes);
+             }));
+  // Threads that read neighbouring rows brought some of each other's back; and what else is in the files has
+  // been read, or will come back when it is looked up.
+  if (packed.size_bytes() != 0) {
+    for (const MappedFile& file : files.all()) give_back(file.bytes());
+  }
+  return packed;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendOptions& options) {
@@ -123,8 +140,7 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendO
   uint64_t kv_bytes = options.kv_bytes * shard.config.kv_heads / model.config.kv_heads;
   if (options.kv_bytes != 0) kv_bytes = std::max<uint64_t>(kv_bytes, 1);  // 0 has a meaning of its own
   TRY_ASSIGN(KvCache cache, KvCache::make(shard.config, options.kv_type, kv_bytes));
-  kernels::ThreadPool threads(options.threads);
-  TRY_ASSIGN(PackedWeights packed, PackedWeights::make(shard.weights, options.rounds_inputs, threads));
+  TRY_ASSIGN(PackedWeights packed, pack(shard.weights, model.files, options));
   TRY(model.files.verify_unchanged());
   CpuShard whole{std::move(model.files), model.content_hash, std::move(shard), std::move(packed)};
   return std::make_unique<CpuBackend>(std::move(whole), *kernels, std::move(cache), options);

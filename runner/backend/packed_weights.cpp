@@ -1,10 +1,14 @@
 #include "runner/backend/packed_weights.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <span>
+#include <thread>
 #include <utility>
+
+#include "runner/model/mapped_file.h"
 
 namespace deepserve::runner {
 namespace {
@@ -37,21 +41,18 @@ bool is_same(const Matrix& a, const Matrix& b) {
   return a.data == b.data && a.rows == b.rows;
 }
 
-// Takes the pages that hold rows [begin, end) of a file's mapping out of this process; they come back when
-// they are touched.
-void give_back(const Matrix& matrix, size_t begin, size_t end) {
-  static const auto page_bytes = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto first = reinterpret_cast<uintptr_t>(matrix.data + begin * matrix.row_bytes) & ~(page_bytes - 1);
-  // Not `end` times row_bytes: a shard's columns are a view, whose last row ends before the next would begin.
-  const auto last = reinterpret_cast<uintptr_t>(matrix.data + (end - 1) * matrix.row_bytes +
-                                                kernels::weight_row_bytes(matrix.type, matrix.columns));
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+// Rows [begin, end) as they lie in the file, with what lies between a shard's columns of them.
+std::span<const uint8_t> bytes_of_rows(const Matrix& matrix, size_t begin, size_t end) {
+  const size_t last_row = (end - 1 - begin) * matrix.row_bytes;
+  return {matrix.data + begin * matrix.row_bytes,
+          last_row + kernels::weight_row_bytes(matrix.type, matrix.columns)};
 }
 
 }  // namespace
 
 Result<PackedWeights> PackedWeights::make(const ModelWeights& weights, bool packs,
-                                          kernels::ThreadPool& threads) {
+                                          kernels::ThreadPool& threads,
+                                          const std::function<void(uint64_t)>& on_packed) {
   PackedWeights packed;
   size_t size = packed_bytes_of(weights.output);
   for (const LayerWeights& layer : weights.layers) {
@@ -75,17 +76,25 @@ Result<PackedWeights> PackedWeights::make(const ModelWeights& weights, bool pack
   }
   packed.output_ = packed.place(weights.output, pieces);
   if (is_same(weights.output, weights.embedding)) packed.embedding_ = packed.output_;
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<uint64_t> bytes{0};
   threads.parallel_for(pieces.size(), 1, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      const Piece& piece = pieces[i];
-      kernels::pack_row_groups(*piece.from, piece.group_begin, piece.group_end, piece.to);
-      const size_t rows = piece.from->rows;
-      give_back(*piece.from, piece.group_begin * kRowsOfGroup,
-                std::min(piece.group_end * kRowsOfGroup, rows));
+      bytes += pack(pieces[i]);
+      if (on_packed && std::this_thread::get_id() == caller) on_packed(bytes);
     }
   });
-  give_back(weights.embedding, 0, weights.embedding.rows);
+  if (on_packed) on_packed(bytes);
   return packed;
+}
+
+// Its packed bytes.
+uint64_t PackedWeights::pack(const Piece& piece) {
+  const Matrix& from = *piece.from;
+  kernels::pack_row_groups(from, piece.group_begin, piece.group_end, piece.to);
+  give_back(bytes_of_rows(from, piece.group_begin * kRowsOfGroup,
+                          std::min(piece.group_end * kRowsOfGroup, from.rows)));
+  return (piece.group_end - piece.group_begin) * kernels::packed_group_bytes(from.type, from.columns);
 }
 
 // The next place for `matrix`, and the pieces in which it is to be packed.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "ipc/base/result.h"
@@ -23,8 +24,10 @@ struct PackedLayer {
 
 class PackedWeights {
  public:
-  // Nothing is packed unless `packs`. kOutOfMemory, with the bytes, when there is no such memory.
-  static Result<PackedWeights> make(const ModelWeights& weights, bool packs, kernels::ThreadPool& threads);
+  // Nothing is packed unless `packs`. `on_packed`, which may be empty, is called by the caller's thread with
+  // the bytes so far. kOutOfMemory, with the bytes, when there is no such memory.
+  static Result<PackedWeights> make(const ModelWeights& weights, bool packs, kernels::ThreadPool& threads,
+                                    const std::function<void(uint64_t bytes)>& on_packed);
   PackedWeights(PackedWeights&& other) noexcept;
   PackedWeights& operator=(PackedWeights&&) = delete;
   ~PackedWeights();
@@ -43,6 +46,7 @@ class PackedWeights {
   };
 
   PackedWeights() = default;
+  static uint64_t pack(const Piece& piece);
   kernels::PackedMatrix place(const kernels::Matrix& matrix, std::vector<Piece>& pieces);
 
   std::vector<PackedLayer> layers_;

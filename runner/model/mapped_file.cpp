@@ -44,6 +44,13 @@ FileIdentity identity_of(const struct stat& status) {
           status.st_mtim.tv_sec * static_cast<int64_t>(kSecond_ns) + status.st_mtim.tv_nsec};
 }
 
+void advise(std::span<const uint8_t> piece, int advice) {
+  static const auto page_bytes = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(piece.data()) & ~(page_bytes - 1);
+  const auto end = reinterpret_cast<uintptr_t>(piece.data()) + piece.size();
+  madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+}
+
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
@@ -118,13 +125,14 @@ Result<void> MappedFile::fetch(std::span<const uint8_t> piece) const {
 void MappedFile::bring_in(std::span<const uint8_t> piece) const {
 #ifdef MADV_POPULATE_READ
   // Where the kernel cannot (before 5.14), whoever reads the pages faults them in one by one.
-  static const auto page_bytes = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(piece.data()) & ~(page_bytes - 1);
-  const auto end = reinterpret_cast<uintptr_t>(piece.data()) + piece.size();
-  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_READ);
+  advise(piece, MADV_POPULATE_READ);
 #else
   static_cast<void>(piece);
 #endif
+}
+
+void give_back(std::span<const uint8_t> piece) {
+  advise(piece, MADV_DONTNEED);
 }
 
 bool address_in_mapped_model(const void* address) {

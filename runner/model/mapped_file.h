@@ -58,6 +58,10 @@ class MappedFile {
   int slot_ = -1;  // in the table that address_in_mapped_model reads
 };
 
+// Takes the pages that hold `piece`, a part of a MappedFile's bytes(), out of this process's memory. The page
+// cache keeps them, and they come back when they are touched.
+void give_back(std::span<const uint8_t> piece);
+
 inline constexpr int kMappedFilesMax = 256;
 
 // True when `address` lies in a file that is mapped by a MappedFile. Async-signal-safe, lock-free.

@@ -41,6 +41,23 @@ TEST(LoadedModel, TellsWhatTheFileHolds) {
   EXPECT_EQ(model->vocabulary->tokens.size(), 50u);
 }
 
+TEST(LoadedModel, ProgressGoesOnWhileWeightsArePacked) {
+  const auto bytes =
+      TinyModel{.type = kernels::WeightType::kQ8_0, .vocabulary = 4096, .layers = 1, .embedding = 1024}
+          .gguf();
+  const TemporaryFile file(bytes);
+  BackendOptions options;
+  std::vector<uint64_t> progress;
+  options.on_bytes_loaded = [&](uint64_t loaded) { progress.push_back(loaded); };
+  ASSERT_TRUE(load_model(file.path(), options));
+  EXPECT_TRUE(std::is_sorted(progress.begin(), progress.end()));
+  const auto read = std::find(progress.begin(), progress.end(), bytes.size());
+  ASSERT_NE(read, progress.end());
+  EXPECT_GE(progress.end() - read, 4);  // a MiB at a time
+  const uint64_t output_bytes = kernels::packed_bytes(kernels::WeightType::kQ8_0, 4096, 1024);
+  EXPECT_GE(progress.back(), bytes.size() + output_bytes);
+}
+
 TEST(LoadedModel, NumericsIdTellsWeightsAndIsaApart) {
   const TemporaryFile one(TinyModel{.seed = 1}.gguf()), same(TinyModel{.seed = 1}.gguf()),
       other(TinyModel{.seed = 2}.gguf());
