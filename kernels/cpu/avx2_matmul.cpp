@@ -34,28 +34,24 @@ void dequantize_format(const uint8_t* row, size_t elements, float* out) {
   decode_row<Format>(row, elements, out, elements % 8);
 }
 
-inline void write_output(const MatmulArguments& a, size_t row, size_t token, __m256 sums) {
+inline void write_output(const MatmulArguments& a, size_t row, size_t token, float value) {
   float* out = a.outputs + token * a.output_stride + row;
-  float value = sum_lanes(sums);
   if (a.bias != nullptr) value += a.bias[row];
   *out = a.accumulate ? *out + value : value;
 }
 
-// One tile of outputs: kRows weight rows against kTokens inputs. Per output: 8 lanes, columns ascending, one
+struct Adder {
+  using Type = float;
+  static inline float add(float a, float b) { return a + b; }
+};
+
+// sums += kRows rows' columns [begin, end) times kTokens inputs. Per output: 8 lanes, columns ascending, one
 // FMA each.
 template <typename Format, int kRows, int kTokens>
-void matmul_tile(const MatmulArguments& a, size_t row, size_t token) {
-  const size_t columns = a.weights.columns;
-  const uint8_t* weights[kRows];
-  const float* inputs[kTokens];
-  __m256 sums[kRows][kTokens];
-  UNROLLED for (int r = 0; r < kRows; ++r) weights[r] = a.weights.data + (row + r) * a.weights.row_bytes;
-  UNROLLED for (int t = 0; t < kTokens; ++t) inputs[t] = a.inputs + (token + t) * a.input_stride;
-  UNROLLED for (auto& row_sums : sums) {
-    UNROLLED for (__m256& sum : row_sums) sum = _mm256_setzero_ps();
-  }
-  size_t column = 0;
-  for (; column + 32 <= columns; column += 32) {
+inline void add_columns(const uint8_t* const weights[kRows], const float* const inputs[kTokens], size_t begin,
+                        size_t end, __m256 sums[kRows][kTokens]) {
+  size_t column = begin;
+  for (; column + 32 <= end; column += 32) {
     UNROLLED for (int r = 0; r < kRows; ++r) {
       __m256 w[4];
       decode_32<Format>(weights[r], column, w);
@@ -67,7 +63,7 @@ void matmul_tile(const MatmulArguments& a, size_t row, size_t token) {
     }
   }
   if constexpr (Format::kAnyLength) {
-    for (; column + 8 <= columns; column += 8) {
+    for (; column + 8 <= end; column += 8) {
       UNROLLED for (int r = 0; r < kRows; ++r) {
         const __m256 w = Format::decode_8(weights[r], column);
         UNROLLED for (int t = 0; t < kTokens; ++t) {
@@ -75,8 +71,8 @@ void matmul_tile(const MatmulArguments& a, size_t row, size_t token) {
         }
       }
     }
-    if (column < columns) {
-      const size_t count = columns - column;
+    if (column < end) {
+      const size_t count = end - column;
       UNROLLED for (int r = 0; r < kRows; ++r) {
         const __m256 w = Format::decode_tail(weights[r], column, count);
         UNROLLED for (int t = 0; t < kTokens; ++t) {
@@ -85,34 +81,57 @@ void matmul_tile(const MatmulArguments& a, size_t row, size_t token) {
       }
     }
   }
+}
+
+// One tile of outputs: kRows weight rows against kTokens inputs.
+template <typename Format, int kRows, int kTokens>
+void matmul_tile(const MatmulArguments& a, const ColumnParts& parts, size_t row, size_t token) {
+  const uint8_t* weights[kRows];
+  const float* inputs[kTokens];
+  UNROLLED for (int r = 0; r < kRows; ++r) weights[r] = a.weights.data + (row + r) * a.weights.row_bytes;
+  UNROLLED for (int t = 0; t < kTokens; ++t) inputs[t] = a.inputs + (token + t) * a.input_stride;
+  PartSums<Adder, kRows * kTokens> joined;
+  float totals[kRows * kTokens] = {};
+  for (size_t part = 0; part < parts.count; ++part) {
+    __m256 sums[kRows][kTokens];
+    UNROLLED for (auto& row_sums : sums) {
+      UNROLLED for (__m256& sum : row_sums) sum = _mm256_setzero_ps();
+    }
+    add_columns<Format, kRows, kTokens>(weights, inputs, begin_of(parts, part), parts.ends[part], sums);
+    UNROLLED for (int r = 0; r < kRows; ++r) {
+      UNROLLED for (int t = 0; t < kTokens; ++t) totals[r * kTokens + t] = sum_lanes(sums[r][t]);
+    }
+    joined.join(parts, part, totals);
+  }
   UNROLLED for (int t = 0; t < kTokens; ++t) {
-    UNROLLED for (int r = 0; r < kRows; ++r) write_output(a, row + r, token + t, sums[r][t]);
+    UNROLLED for (int r = 0; r < kRows; ++r) write_output(a, row + r, token + t, totals[r * kTokens + t]);
   }
 }
 
 template <typename Format, int kTokens>
-void matmul_rows(const MatmulArguments& a, size_t token) {
+void matmul_rows(const MatmulArguments& a, const ColumnParts& parts, size_t token) {
   // With one token, four rows at once keep enough independent sums in flight; with more, the tokens do.
   constexpr int kRows = kTokens == 1 ? 4 : kTokens == 2 ? 2 : 1;
   size_t row = a.row_begin;
-  for (; row + kRows <= a.row_end; row += kRows) matmul_tile<Format, kRows, kTokens>(a, row, token);
-  for (; row < a.row_end; ++row) matmul_tile<Format, 1, kTokens>(a, row, token);
+  for (; row + kRows <= a.row_end; row += kRows) matmul_tile<Format, kRows, kTokens>(a, parts, row, token);
+  for (; row < a.row_end; ++row) matmul_tile<Format, 1, kTokens>(a, parts, row, token);
 }
 
 // Few tokens: weights are decoded in registers, once for up to 8 tokens.
 template <typename Format>
 void matmul_narrow(const MatmulArguments& a) {
+  const ColumnParts parts = written_out(a.parts, a.weights.columns);
   size_t token = 0;
-  for (; token + 8 <= a.tokens; token += 8) matmul_rows<Format, 8>(a, token);
+  for (; token + 8 <= a.tokens; token += 8) matmul_rows<Format, 8>(a, parts, token);
   if (token + 4 <= a.tokens) {
-    matmul_rows<Format, 4>(a, token);
+    matmul_rows<Format, 4>(a, parts, token);
     token += 4;
   }
   if (token + 2 <= a.tokens) {
-    matmul_rows<Format, 2>(a, token);
+    matmul_rows<Format, 2>(a, parts, token);
     token += 2;
   }
-  if (token < a.tokens) matmul_rows<Format, 1>(a, token);
+  if (token < a.tokens) matmul_rows<Format, 1>(a, parts, token);
 }
 
 constexpr int kPanelRows = 4;
@@ -121,36 +140,46 @@ constexpr size_t kPanelTokensMin = 12;
 
 // Decoded rows [kPanelRows, stride] against kTokens inputs, in the same order as matmul_tile.
 template <int kTokens>
-void panel_tile(const MatmulArguments& a, const float* panel, size_t stride, size_t row, size_t token) {
-  const size_t columns = a.weights.columns;
+void panel_tile(const MatmulArguments& a, const ColumnParts& parts, const float* panel, size_t stride,
+                size_t row, size_t token) {
   const float* inputs[kTokens];
-  __m256 sums[kPanelRows][kTokens];
   UNROLLED for (int t = 0; t < kTokens; ++t) inputs[t] = a.inputs + (token + t) * a.input_stride;
-  UNROLLED for (auto& row_sums : sums) {
-    UNROLLED for (__m256& sum : row_sums) sum = _mm256_setzero_ps();
-  }
-  const auto add_column = [&](size_t column, auto load_input) __attribute__((always_inline)) {
-    __m256 x[kTokens];
-    UNROLLED for (int t = 0; t < kTokens; ++t) x[t] = load_input(inputs[t] + column);
-    UNROLLED for (int r = 0; r < kPanelRows; ++r) {
-      const __m256 w = _mm256_load_ps(panel + r * stride + column);
-      UNROLLED for (int t = 0; t < kTokens; ++t) sums[r][t] = _mm256_fmadd_ps(w, x[t], sums[r][t]);
+  PartSums<Adder, kPanelRows * kTokens> joined;
+  float totals[kPanelRows * kTokens] = {};
+  for (size_t part = 0; part < parts.count; ++part) {
+    __m256 sums[kPanelRows][kTokens];
+    UNROLLED for (auto& row_sums : sums) {
+      UNROLLED for (__m256& sum : row_sums) sum = _mm256_setzero_ps();
     }
-  };
-  size_t column = 0;
-  for (; column + 8 <= columns; column += 8)
-    add_column(column, [](const float* x) { return _mm256_loadu_ps(x); });
-  if (column < columns) add_column(column, [&](const float* x) { return load_tail(x, columns - column); });
+    const auto add_column = [&](size_t column, auto load) __attribute__((always_inline)) {
+      __m256 x[kTokens];
+      UNROLLED for (int t = 0; t < kTokens; ++t) x[t] = load(inputs[t] + column);
+      UNROLLED for (int r = 0; r < kPanelRows; ++r) {
+        const __m256 w = load(panel + r * stride + column);
+        UNROLLED for (int t = 0; t < kTokens; ++t) sums[r][t] = _mm256_fmadd_ps(w, x[t], sums[r][t]);
+      }
+    };
+    size_t column = begin_of(parts, part);
+    const size_t end = parts.ends[part];
+    for (; column + 8 <= end; column += 8)
+      add_column(column, [](const float* from) { return _mm256_loadu_ps(from); });
+    if (column < end) add_column(column, [&](const float* from) { return load_tail(from, end - column); });
+    UNROLLED for (int r = 0; r < kPanelRows; ++r) {
+      UNROLLED for (int t = 0; t < kTokens; ++t) totals[r * kTokens + t] = sum_lanes(sums[r][t]);
+    }
+    joined.join(parts, part, totals);
+  }
   UNROLLED for (int t = 0; t < kTokens; ++t) {
-    UNROLLED for (int r = 0; r < kPanelRows; ++r) write_output(a, row + r, token + t, sums[r][t]);
+    UNROLLED for (int r = 0; r < kPanelRows; ++r)
+        write_output(a, row + r, token + t, totals[r * kTokens + t]);
   }
 }
 
-void panel_tokens(const MatmulArguments& a, const float* panel, size_t stride, size_t row, size_t token,
-                  size_t token_end) {
-  for (; token + 3 <= token_end; token += 3) panel_tile<3>(a, panel, stride, row, token);
-  if (token + 2 <= token_end) return panel_tile<2>(a, panel, stride, row, token);
-  if (token < token_end) panel_tile<1>(a, panel, stride, row, token);
+void panel_tokens(const MatmulArguments& a, const ColumnParts& parts, const float* panel, size_t stride,
+                  size_t row, size_t token, size_t token_end) {
+  for (; token + 3 <= token_end; token += 3) panel_tile<3>(a, parts, panel, stride, row, token);
+  if (token + 2 <= token_end) return panel_tile<2>(a, parts, panel, stride, row, token);
+  if (token < token_end) panel_tile<1>(a, parts, panel, stride, row, token);
 }
 
 // Many tokens: four rows at a time are decoded into a panel that a strip of tokens then shares. A strip's
@@ -159,6 +188,7 @@ template <typename Format>
 void matmul_wide(const MatmulArguments& a) {
   constexpr size_t kStripElements = 65536;
   alignas(32) float panel[kPanelRows * kPanelColumnsMax];
+  const ColumnParts parts = written_out(a.parts, a.weights.columns);
   const size_t columns = a.weights.columns;
   const size_t stride = (columns + 7) / 8 * 8;
   const size_t fitting = kStripElements / columns / 3 * 3;
@@ -169,7 +199,7 @@ void matmul_wide(const MatmulArguments& a) {
       for (int r = 0; r < kPanelRows; ++r) {
         decode_row<Format>(a.weights.data + (row + r) * a.weights.row_bytes, columns, panel + r * stride);
       }
-      panel_tokens(a, panel, stride, row, token, smaller(token + strip, a.tokens));
+      panel_tokens(a, parts, panel, stride, row, token, smaller(token + strip, a.tokens));
     }
   }
   MatmulArguments rest = a;

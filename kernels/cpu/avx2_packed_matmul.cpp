@@ -165,30 +165,41 @@ inline void write_outputs(const PackedMatmulArguments& a, size_t row, size_t tok
   _mm256_maskstore_ps(out, mask, value);
 }
 
+struct Adder {
+  using Type = __m256;
+  static inline __m256 add(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
+};
+
 template <int kBits, ScaleKind kScales, int kTokens>
 void multiply_tokens(const PackedMatmulArguments& a, size_t token) {
   const size_t blocks = input_blocks(a.weights.columns);
+  const size_t bytes = group_bytes({kBits, kScales}, a.weights.columns);
+  const ColumnParts parts = written_out(a.parts, a.weights.columns);
   const InputBlock* const inputs = a.inputs + token * blocks;
-  const uint8_t* tile = a.weights.data + a.group_begin * group_bytes({kBits, kScales}, a.weights.columns);
-  for (size_t group = a.group_begin; group < a.group_end; ++group) {
-    __m256 sums[2][kTokens];
-    UNROLLED for (auto& half : sums) {
-      UNROLLED for (__m256& sum : half) sum = _mm256_setzero_ps();
-    }
-    for (size_t first = 0; first < blocks; first += kTileBlocks) {
-      const size_t count = smaller(kTileBlocks, blocks - first);
-      const uint8_t* codes = tile + tile_scale_bytes(kScales, count);
-      for (size_t b = 0; b < count; ++b, codes += block_code_bytes(kBits)) {
-        UNROLLED for (size_t h = 0; h < 2; ++h) {
-          add_block<kBits, kScales, kTokens>(tile, codes, b, h * kHalfRows, inputs + first + b, blocks,
-                                             sums[h]);
+  const uint8_t* weights = a.weights.data + a.group_begin * bytes;
+  for (size_t group = a.group_begin; group < a.group_end; ++group, weights += bytes) {
+    PartSums<Adder, 2 * kTokens> joined;
+    __m256 sums[2 * kTokens] = {};  // [half of the group, token]
+    for (size_t part = 0; part < parts.count; ++part) {
+      UNROLLED for (__m256& sum : sums) sum = _mm256_setzero_ps();
+      const size_t end = input_blocks(parts.ends[part]);
+      for (size_t block = input_blocks(begin_of(parts, part)); block < end;) {
+        const TileRun run = tile_run(block, end, blocks);
+        const uint8_t* tile = weights + run.tile / kTileBlocks * tile_bytes({kBits, kScales}, kTileBlocks);
+        const uint8_t* codes =
+            tile + tile_scale_bytes(kScales, run.count) + run.first * block_code_bytes(kBits);
+        for (size_t b = run.first; b < run.last; ++b, ++block, codes += block_code_bytes(kBits)) {
+          UNROLLED for (size_t h = 0; h < 2; ++h) {
+            add_block<kBits, kScales, kTokens>(tile, codes, b, h * kHalfRows, inputs + block, blocks,
+                                               sums + h * kTokens);
+          }
         }
       }
-      tile = codes;
+      joined.join(parts, part, sums);
     }
     UNROLLED for (size_t h = 0; h < 2; ++h) {
-      UNROLLED for (int t = 0; t < kTokens; ++t) {
-        write_outputs(a, group * kRowsOfGroup + h * kHalfRows, token + static_cast<size_t>(t), sums[h][t]);
+      UNROLLED for (size_t t = 0; t < kTokens; ++t) {
+        write_outputs(a, group * kRowsOfGroup + h * kHalfRows, token + t, sums[h * kTokens + t]);
       }
     }
   }

@@ -1,9 +1,9 @@
 // Matrices of unpacked weights on CPUs with AVX-512. Includes no header with inline functions of external
 // linkage (see avx512_math.h).
 //
-// The order of every sum: columns in chunks of kChunkColumns; inside a chunk 16 lanes, column i into lane
-// i % 16, columns ascending, one FMA each; the lanes joined by the fixed tree of join_lanes; the chunks' sums
-// added ascending. No tile shape changes it. Chunks keep a tile's weights in the first-level cache and a
+// The order of every part's sum: columns in chunks of kChunkColumns; inside a chunk 16 lanes, column i into
+// lane i % 16, columns ascending, one FMA each; the lanes joined by the fixed tree of join_lanes; the chunks'
+// sums added ascending. No tile shape changes it. Chunks keep a tile's weights in the first-level cache and a
 // strip's inputs in the second.
 #include "kernels/cpu/avx512_matmul.h"
 
@@ -66,6 +66,11 @@ inline __m128 join_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
   const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(quarters), _mm512_extractf32x8_ps(quarters, 1));
   return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
 }
+
+struct Adder {
+  using Type = __m128;
+  static inline __m128 add(__m128 a, __m128 b) { return _mm_add_ps(a, b); }
+};
 
 struct FourRows {
   const uint8_t* row[kTileRows];
@@ -174,6 +179,11 @@ inline void for_token_tiles(size_t begin, size_t end, const Tile& tile) {
   }
 }
 
+// Tokens [begin, end).
+struct Range {
+  size_t begin, end;
+};
+
 // Four rows of one tile, anywhere.
 struct ScatteredRows {
   size_t index[kTileRows];
@@ -193,20 +203,25 @@ inline void write_scattered(const MatmulArguments& a, const ScatteredRows& rows,
 }
 
 template <typename Format, int kTokens>
-inline void register_tile(const MatmulArguments& a, const ScatteredRows& rows, size_t token, Ahead ahead) {
-  const size_t columns = a.weights.columns;
+inline void register_tile(const MatmulArguments& a, const ColumnParts& parts, const ScatteredRows& rows,
+                          size_t token, Ahead ahead) {
   FourRows weights;
   for (size_t r = 0; r < kTileRows; ++r)
     weights.row[r] = a.weights.data + rows.index[smaller(r, rows.count - 1)] * a.weights.row_bytes;
   const float* inputs = a.inputs + token * a.input_stride;
+  PartSums<Adder, kTokens> joined;
   __m128 totals[kTokens];
-  chunk_sums<Format, kTokens, true>(weights, inputs, a.input_stride, 0, smaller(kChunkColumns, columns),
-                                    ahead, totals);
-  for (size_t begin = kChunkColumns; begin < columns; begin += kChunkColumns) {
-    __m128 sums[kTokens];
-    chunk_sums<Format, kTokens, true>(weights, inputs, a.input_stride, begin,
-                                      smaller(begin + kChunkColumns, columns), ahead, sums);
-    UNROLLED for (int t = 0; t < kTokens; ++t) totals[t] = _mm_add_ps(totals[t], sums[t]);
+  for (size_t part = 0; part < parts.count; ++part) {
+    const size_t first = begin_of(parts, part), end = parts.ends[part];
+    chunk_sums<Format, kTokens, true>(weights, inputs, a.input_stride, first,
+                                      smaller(first + kChunkColumns, end), ahead, totals);
+    for (size_t begin = first + kChunkColumns; begin < end; begin += kChunkColumns) {
+      __m128 sums[kTokens];
+      chunk_sums<Format, kTokens, true>(weights, inputs, a.input_stride, begin,
+                                        smaller(begin + kChunkColumns, end), ahead, sums);
+      UNROLLED for (int t = 0; t < kTokens; ++t) totals[t] = _mm_add_ps(totals[t], sums[t]);
+    }
+    joined.join(parts, part, totals);
   }
   UNROLLED for (int t = 0; t < kTokens; ++t)
       write_scattered(a, rows, token + static_cast<size_t>(t), totals[t]);
@@ -217,6 +232,7 @@ inline void register_tile(const MatmulArguments& a, const ScatteredRows& rows, s
 // reach the memory's bandwidth; four neighbouring rows, one short stream, two thirds of it.
 template <typename Format>
 void matmul_in_registers(const MatmulArguments& a) {
+  const ColumnParts parts = written_out(a.parts, a.weights.columns);
   const size_t quarter = (a.row_end - a.row_begin) / kTileRows;
   // One tile of tokens asks for what comes next in its rows; several for a part each of the rows that follow,
   // so that the memory works all the time.
@@ -225,7 +241,7 @@ void matmul_in_registers(const MatmulArguments& a) {
   const auto tile = [&](const ScatteredRows& rows) {
     Ahead ahead = {tiles == 1 ? kAheadBytes : a.weights.row_bytes, step};
     for_token_tiles(0, a.tokens, [&]<int kTokens>(size_t token) {
-      register_tile<Format, kTokens>(a, rows, token, ahead);
+      register_tile<Format, kTokens>(a, parts, rows, token, ahead);
       ahead.offset += a.weights.columns / 32 * step;
     });
   };
@@ -251,55 +267,92 @@ struct WeightsInPlace {
   }
 };
 
-// The same, decoded.
+// The same, decoded, from the block's first column on.
 struct WeightsInPanel {
   using Weights = F32;
-  alignas(64) float panel[kTileRows * kChunkColumns];
+  static constexpr size_t kStride = kChunkColumns + 256;  // the largest block
+  alignas(64) float panel[kTileRows * kStride];
 
   FourRows rows(const Matrix& matrix, size_t row, size_t count, size_t begin, size_t end) {
     const WeightFormat& format = weight_format(matrix.type);
     const size_t offset = begin / format.block_elements * format.block_bytes;
+    const size_t before = begin % format.block_elements;
     for (size_t r = 0; r < count; ++r) {
-      avx2_dequantize(matrix.type, matrix.data + (row + r) * matrix.row_bytes + offset, end - begin,
-                      panel + r * kChunkColumns);
+      avx2_dequantize(matrix.type, matrix.data + (row + r) * matrix.row_bytes + offset, before + end - begin,
+                      panel + r * kStride);
     }
-    return rows_at(reinterpret_cast<const uint8_t*>(panel), kChunkColumns * sizeof(float), count);
+    return rows_at(reinterpret_cast<const uint8_t*>(panel + before), kStride * sizeof(float), count);
   }
 };
+
+// What a strip has summed: [rows / 4][tokens], of the current part and of those that wait.
+struct StripSums {
+  __m128 sums[kWaitingPartsMax + 1][kStripRows / kTileRows][kStripTokens];
+};
+
+// One chunk of a part: its columns, and where its sums go.
+struct Chunk {
+  size_t begin, end;
+  bool is_first;  // of its part
+  size_t depth;   // of StripSums: the part's
+  size_t joins;   // where the part ends, so many of the sums before are added to it
+  bool is_last;   // of the last part
+};
+
+// Rows [row, row + count) of a strip of tokens.
+template <typename Weights>
+inline void strip_tile(const MatmulArguments& a, const Chunk& chunk, const FourRows& rows, size_t row,
+                       size_t count, Range tokens, size_t strip_row, StripSums& strip) {
+  const size_t size = chunk.end - chunk.begin, index = (row - strip_row) / kTileRows;
+  for_token_tiles(
+      tokens.begin, tokens.end, [&]<int kTokens>(size_t token) __attribute__((always_inline)) {
+        __m128 sums[kTokens];
+        chunk_sums<Weights, kTokens, false>(rows, a.inputs + token * a.input_stride + chunk.begin,
+                                            a.input_stride, 0, size, {}, sums);
+        UNROLLED for (size_t t = 0; t < kTokens; ++t) {
+          const size_t at = token - tokens.begin + t;
+          size_t depth = chunk.depth;
+          if (!chunk.is_first) sums[t] = _mm_add_ps(strip.sums[depth][index][at], sums[t]);
+          for (; depth != chunk.depth - chunk.joins; --depth)
+            sums[t] = _mm_add_ps(strip.sums[depth - 1][index][at], sums[t]);
+          if (chunk.is_last)
+            write_outputs(a, row, count, token + t, sums[t]);
+          else
+            strip.sums[depth][index][at] = sums[t];
+        }
+      });
+}
 
 // Many tokens, or weights that registers cannot decode: a strip of tokens goes over chunks of columns, four
 // rows at a time, and its inputs stay in the second-level cache meanwhile.
 template <typename Source>
 void matmul_in_strips(const MatmulArguments& a) {
   Source source;
-  __m128 partial[kStripTokens * kStripRows / kTileRows];  // [row / 4][token], of a matrix of several chunks
-  const size_t columns = a.weights.columns;
-  for (size_t strip_row = a.row_begin; strip_row < a.row_end; strip_row += kStripRows) {
+  StripSums sums;
+  const ColumnParts parts = written_out(a.parts, a.weights.columns);
+  const auto chunk_of_rows = [&](const Chunk& chunk, size_t strip_row, const Range& tokens) {
     const size_t row_end = smaller(strip_row + kStripRows, a.row_end);
-    for (size_t strip = 0; strip < a.tokens; strip += kStripTokens) {
-      const size_t token_end = smaller(strip + kStripTokens, a.tokens);
-      for (size_t begin = 0; begin < columns; begin += kChunkColumns) {
-        const size_t end = smaller(begin + kChunkColumns, columns);
-        for (size_t row = strip_row; row < row_end; row += kTileRows) {
-          const size_t count = smaller(kTileRows, row_end - row);
-          const FourRows rows = source.rows(a.weights, row, count, begin, end);
-          __m128* stored = partial + (row - strip_row) / kTileRows * kStripTokens;
-          for_token_tiles(
-              strip, token_end, [&]<int kTokens>(size_t token) __attribute__((always_inline)) {
-                __m128 sums[kTokens];
-                chunk_sums<typename Source::Weights, kTokens, false>(
-                    rows, a.inputs + token * a.input_stride + begin, a.input_stride, 0, end - begin, {},
-                    sums);
-                UNROLLED for (size_t t = 0; t < kTokens; ++t) {
-                  __m128& total = stored[token - strip + t];
-                  if (begin != 0) sums[t] = _mm_add_ps(total, sums[t]);
-                  if (end == columns)
-                    write_outputs(a, row, count, token + t, sums[t]);
-                  else
-                    total = sums[t];
-                }
-              });
+    for (size_t row = strip_row; row < row_end; row += kTileRows) {
+      const size_t count = smaller(kTileRows, row_end - row);
+      const FourRows rows = source.rows(a.weights, row, count, chunk.begin, chunk.end);
+      strip_tile<typename Source::Weights>(a, chunk, rows, row, count, tokens, strip_row, sums);
+    }
+  };
+  for (size_t strip_row = a.row_begin; strip_row < a.row_end; strip_row += kStripRows) {
+    for (size_t token = 0; token < a.tokens; token += kStripTokens) {
+      const Range tokens = {token, smaller(token + kStripTokens, a.tokens)};
+      size_t depth = 0;
+      for (size_t part = 0; part < parts.count; ++part) {
+        const size_t first = begin_of(parts, part), part_end = parts.ends[part];
+        const size_t joins = joins_behind(parts.count, part);
+        for (size_t begin = first; begin < part_end; begin += kChunkColumns) {
+          const size_t end = smaller(begin + kChunkColumns, part_end);
+          const bool ends = end == part_end;
+          chunk_of_rows(
+              {begin, end, begin == first, depth, ends ? joins : 0, ends && part + 1 == parts.count},
+              strip_row, tokens);
         }
+        depth = depth + 1 - joins;
       }
     }
   }

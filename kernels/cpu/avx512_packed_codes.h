@@ -77,10 +77,15 @@ struct TileScales {
   __m512 super_scale, super_minimum;  // of K types
 };
 
+// Block 0 of what is returned is block `first` of the tile.
 template <ScaleKind kScales>
-static inline TileScales<kScales> tile_scales(const uint8_t* tile) {
+static inline TileScales<kScales> tile_scales(const uint8_t* tile, size_t first) {
+  constexpr size_t kBlockScales = kScales == ScaleKind::kHalf              ? kHalvesOfGroup
+                                  : kScales == ScaleKind::kHalfAndMinimum  ? 2 * kHalvesOfGroup
+                                  : kScales == ScaleKind::kSuperAndMinimum ? kRowsOfGroup
+                                                                           : 2 * kRowsOfGroup;
   TileScales<kScales> scales;
-  scales.tile = tile;
+  scales.tile = tile + first * kBlockScales;
   if constexpr (kScales == ScaleKind::kSuperAndMinimum || kScales == ScaleKind::kSuperOf16)
     scales.super_scale = halves_at(tile);
   if constexpr (kScales == ScaleKind::kSuperAndMinimum)

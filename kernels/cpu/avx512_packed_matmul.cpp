@@ -90,10 +90,31 @@ inline void add_block(const uint8_t* codes, const TileScales<kScales>& scales, s
   }
 }
 
+struct Adder {
+  using Type = __m512;
+  static inline __m512 add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+};
+
+// sums += `count` blocks, the first at `at`, times the inputs; returns where the next block would begin.
 template <int kBits, ScaleKind kScales, int kTokens>
-void multiply_narrow(const PackedMatmulArguments& a, size_t token) {
+inline __attribute__((always_inline)) const uint8_t* add_blocks(const uint8_t* at,
+                                                                const TileScales<kScales>& scales,
+                                                                size_t count, const InputBlock* inputs,
+                                                                size_t stride, __m128i shift,
+                                                                __m512 sums[kTokens]) {
   constexpr size_t kAhead = 8192;  // bytes; more than one page, at which the CPU's own prefetching ends
   constexpr size_t kBlockBytes = block_code_bytes(kBits);
+  for (size_t b = 0; b < count; ++b, at += kBlockBytes) {
+    for (size_t line = 0; line <= kBlockBytes; line += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(at + kAhead + line), _MM_HINT_T0);
+    }
+    add_block<kBits, kScales, kTokens>(at, scales, b, inputs + b, stride, shift, sums);
+  }
+  return at;
+}
+
+template <int kBits, ScaleKind kScales, int kTokens>
+void multiply_narrow(const PackedMatmulArguments& a, size_t token) {
   const size_t blocks = input_blocks(a.weights.columns);
   const InputBlock* const inputs = a.inputs + token * blocks;
   const __m128i shift = _mm_cvtsi32_si128(offset_shift(kBits));
@@ -103,14 +124,39 @@ void multiply_narrow(const PackedMatmulArguments& a, size_t token) {
     UNROLLED for (__m512& sum : sums) sum = _mm512_setzero_ps();
     for (size_t tile = 0; tile < blocks; tile += kTileBlocks) {
       const size_t count = smaller(kTileBlocks, blocks - tile);
-      const TileScales<kScales> scales = tile_scales<kScales>(at);
-      at += tile_scale_bytes(kScales, count);
-      for (size_t b = 0; b < count; ++b, at += kBlockBytes) {
-        for (size_t line = 0; line <= kBlockBytes; line += 64) {
-          _mm_prefetch(reinterpret_cast<const char*>(at + kAhead + line), _MM_HINT_T0);
-        }
-        add_block<kBits, kScales, kTokens>(at, scales, b, inputs + tile + b, blocks, shift, sums);
+      const TileScales<kScales> scales = tile_scales<kScales>(at, 0);
+      at = add_blocks<kBits, kScales, kTokens>(at + tile_scale_bytes(kScales, count), scales, count,
+                                               inputs + tile, blocks, shift, sums);
+    }
+    UNROLLED for (int t = 0; t < kTokens; ++t)
+        write_outputs(a, group, token + static_cast<size_t>(t), sums[t]);
+  }
+}
+
+// The same for columns in parts: what they need would cost registers where there are none.
+template <int kBits, ScaleKind kScales, int kTokens>
+void multiply_narrow_parts(const PackedMatmulArguments& a, size_t token) {
+  const size_t blocks = input_blocks(a.weights.columns);
+  const size_t bytes = group_bytes({kBits, kScales}, a.weights.columns);
+  const InputBlock* const inputs = a.inputs + token * blocks;
+  const __m128i shift = _mm_cvtsi32_si128(offset_shift(kBits));
+  const uint8_t* weights = a.weights.data + a.group_begin * bytes;
+  for (size_t group = a.group_begin; group < a.group_end; ++group, weights += bytes) {
+    PartSums<Adder, kTokens> joined;
+    __m512 sums[kTokens];
+    for (size_t part = 0; part < a.parts.count; ++part) {
+      UNROLLED for (__m512& sum : sums) sum = _mm512_setzero_ps();
+      const size_t end = input_blocks(a.parts.ends[part]);
+      for (size_t block = input_blocks(begin_of(a.parts, part)); block < end;) {
+        const TileRun run = tile_run(block, end, blocks);
+        const uint8_t* tile = weights + run.tile / kTileBlocks * tile_bytes({kBits, kScales}, kTileBlocks);
+        const TileScales<kScales> scales = tile_scales<kScales>(tile, run.first);
+        tile += tile_scale_bytes(kScales, run.count) + run.first * block_code_bytes(kBits);
+        add_blocks<kBits, kScales, kTokens>(tile, scales, run.last - run.first, inputs + block, blocks, shift,
+                                            sums);
+        block += run.last - run.first;
       }
+      joined.join(a.parts, part, sums);
     }
     UNROLLED for (int t = 0; t < kTokens; ++t)
         write_outputs(a, group, token + static_cast<size_t>(t), sums[t]);
@@ -125,12 +171,14 @@ struct Panel {
   const uint8_t* codes[kPanelGroups];  // 8-bit codes are used where they lie
 };
 
+// Block run.first comes first in the panel.
 template <int kBits, ScaleKind kScales>
-void unpack_tile(const uint8_t* tile, size_t blocks, int group, Panel& panel) {
+void unpack_tile(const uint8_t* tile, const TileRun& run, int group, Panel& panel) {
   constexpr int kParts = parts_of_block(kScales);
-  const TileScales<kScales> scales = tile_scales<kScales>(tile);
-  const uint8_t* codes = tile + tile_scale_bytes(kScales, blocks);
+  const TileScales<kScales> scales = tile_scales<kScales>(tile, run.first);
+  const uint8_t* codes = tile + tile_scale_bytes(kScales, run.count) + run.first * block_code_bytes(kBits);
   panel.codes[group] = kBits == 8 ? codes : panel.unpacked[group];
+  const size_t blocks = run.last - run.first;
   for (size_t b = 0; b < blocks; ++b, codes += block_code_bytes(kBits)) {
     if constexpr (kBits != 8) {
       __m512i vectors[8];
@@ -233,44 +281,88 @@ constexpr TileFunction kTileFunctions[kPanelGroups][kTileTokens] = {
      multiply_tile<kScales, 2, 4>, multiply_tile<kScales, 2, 5>, multiply_tile<kScales, 2, 6>},
 };
 
+constexpr size_t kTokenSums = kPanelGroups * kRowsOfGroup;
+
 // `groups` (1 or 2) groups from `group` on, `tokens` tokens from `token` on, at most kStripTokensMax.
+struct Strip {
+  size_t group, groups;
+  size_t token, tokens;
+};
+
+// sums[tokens][kTokenSums] += the blocks of one run.
 template <int kBits, ScaleKind kScales>
-void multiply_strip(const PackedMatmulArguments& a, size_t group, size_t groups, size_t token, size_t tokens,
-                    Panel& panel) {
+inline void add_run(const PackedMatmulArguments& a, const Strip& strip, const TileRun& run, bool is_last,
+                    Panel& panel, float* sums) {
   constexpr size_t kWholeTile = tile_bytes({kBits, kScales}, kTileBlocks), kLines = kWholeTile / 64;
-  const size_t blocks = input_blocks(a.weights.columns);
+  const size_t blocks = input_blocks(a.weights.columns), count = run.last - run.first;
   const size_t bytes = group_bytes({kBits, kScales}, a.weights.columns);
-  const uint8_t* const weights = a.weights.data + group * bytes;
+  const uint8_t* const weights = a.weights.data + strip.group * bytes;
+  const size_t offset = run.tile / kTileBlocks * kWholeTile;
   const __m128i shift = _mm_cvtsi32_si128(offset_shift(kBits));
-  const InputBlock* const inputs = a.inputs + token * blocks;
-  alignas(64) float sums[kStripTokensMax * kPanelGroups * kRowsOfGroup];
-  for (size_t i = 0; i < tokens * kPanelGroups * kRowsOfGroup; i += 16) {
-    _mm512_store_ps(sums + i, _mm512_setzero_ps());
+  const InputBlock* const inputs = a.inputs + strip.token * blocks + run.tile + run.first;
+  for (size_t g = 0; g < strip.groups; ++g) {
+    unpack_tile<kBits, kScales>(weights + g * bytes + offset, run, static_cast<int>(g), panel);
   }
-  const size_t parts = (tokens + kTileTokens - 1) / kTileTokens;
+  const size_t pieces = (strip.tokens + kTileTokens - 1) / kTileTokens;
+  // After the last tile come the next groups.
+  Ahead ahead = {is_last ? weights + strip.groups * bytes : weights + offset + kWholeTile, bytes,
+                 (kLines + pieces * count - 1) / (pieces * count)};
+  for (size_t piece = 0, t = 0; piece < pieces; ++piece) {  // of nearly equal size
+    const size_t end = (piece + 1) * strip.tokens / pieces;
+    if (is_last) prefetch_outputs(a, strip.group, strip.token + t, strip.token + end);
+    kTileFunctions<kScales>[strip.groups - 1][end - t - 1](panel, count, shift, inputs + t * blocks, blocks,
+                                                           sums + t * kTokenSums, ahead);
+    t = end;
+  }
+}
+
+inline void clear_sums(float* sums, size_t tokens) {
+  for (size_t i = 0; i < tokens * kTokenSums; i += 16) _mm512_store_ps(sums + i, _mm512_setzero_ps());
+}
+
+inline void write_strip(const PackedMatmulArguments& a, const Strip& strip, const float* sums) {
+  for (size_t t = 0; t < strip.tokens; ++t) {
+    for (size_t g = 0; g < strip.groups; ++g) {
+      write_outputs(a, strip.group + g, strip.token + t,
+                    _mm512_load_ps(sums + t * kTokenSums + g * kRowsOfGroup));
+    }
+  }
+}
+
+template <int kBits, ScaleKind kScales>
+void multiply_strip(const PackedMatmulArguments& a, const Strip& strip, Panel& panel) {
+  const size_t blocks = input_blocks(a.weights.columns);
+  alignas(64) float sums[kStripTokensMax * kTokenSums];
+  clear_sums(sums, strip.tokens);
   for (size_t tile = 0; tile < blocks; tile += kTileBlocks) {
     const size_t count = smaller(kTileBlocks, blocks - tile);
-    const size_t offset = tile / kTileBlocks * kWholeTile;
-    for (size_t g = 0; g < groups; ++g) {
-      unpack_tile<kBits, kScales>(weights + g * bytes + offset, count, static_cast<int>(g), panel);
+    add_run<kBits, kScales>(a, strip, {tile, count, 0, count}, tile + count == blocks, panel, sums);
+  }
+  write_strip(a, strip, sums);
+}
+
+// The same for columns in parts.
+template <int kBits, ScaleKind kScales>
+void multiply_strip_parts(const PackedMatmulArguments& a, const Strip& strip, Panel& panel) {
+  const size_t blocks = input_blocks(a.weights.columns), size = strip.tokens * kTokenSums;
+  alignas(64) float sums[kWaitingPartsMax + 1][kStripTokensMax * kTokenSums];  // the current part's last
+  size_t depth = 0;
+  for (size_t part = 0; part < a.parts.count; ++part, ++depth) {
+    clear_sums(sums[depth], strip.tokens);
+    const size_t end = input_blocks(a.parts.ends[part]);
+    for (size_t block = input_blocks(begin_of(a.parts, part)); block < end;) {
+      const TileRun run = tile_run(block, end, blocks);
+      block += run.last - run.first;
+      add_run<kBits, kScales>(a, strip, run, part + 1 == a.parts.count && block == end, panel, sums[depth]);
     }
-    // After the last tile come the next groups.
-    const bool is_last = tile + kTileBlocks >= blocks;
-    Ahead ahead = {is_last ? weights + groups * bytes : weights + offset + kWholeTile, bytes,
-                   (kLines + parts * count - 1) / (parts * count)};
-    for (size_t part = 0, t = 0; part < parts; ++part) {  // of nearly equal size
-      const size_t end = (part + 1) * tokens / parts;
-      if (is_last) prefetch_outputs(a, group, token + t, token + end);
-      kTileFunctions<kScales>[groups - 1][end - t - 1](panel, count, shift, inputs + t * blocks + tile,
-                                                       blocks, sums + t * kPanelGroups * kRowsOfGroup, ahead);
-      t = end;
+    for (size_t joins = joins_behind(a.parts.count, part); joins != 0; --joins, --depth) {
+      for (size_t i = 0; i < size; i += 16) {
+        const __m512 left = _mm512_load_ps(sums[depth - 1] + i), right = _mm512_load_ps(sums[depth] + i);
+        _mm512_store_ps(sums[depth - 1] + i, _mm512_add_ps(left, right));
+      }
     }
   }
-  for (size_t t = 0; t < tokens; ++t) {
-    for (size_t g = 0; g < groups; ++g) {
-      write_outputs(a, group + g, token + t, _mm512_load_ps(sums + (t * kPanelGroups + g) * kRowsOfGroup));
-    }
-  }
+  write_strip(a, strip, sums[0]);
 }
 
 template <int kBits, ScaleKind kScales>
@@ -284,30 +376,42 @@ void multiply_wide(const PackedMatmulArguments& a) {
     const size_t tokens = smaller(strip, a.tokens - token);
     for (size_t group = a.group_begin; group < a.group_end; group += kPanelGroups) {
       const size_t groups = smaller(kPanelGroups, a.group_end - group);
-      multiply_strip<kBits, kScales>(a, group, groups, token, tokens, panel);
+      const Strip part = {group, groups, token, tokens};
+      if (a.parts.count == 0)
+        multiply_strip<kBits, kScales>(a, part, panel);
+      else
+        multiply_strip_parts<kBits, kScales>(a, part, panel);
     }
   }
+}
+
+template <int kBits, ScaleKind kScales, int kTokens>
+void multiply_few(const PackedMatmulArguments& a) {
+  if (a.parts.count == 0)
+    multiply_narrow<kBits, kScales, kTokens>(a, 0);
+  else
+    multiply_narrow_parts<kBits, kScales, kTokens>(a, 0);
 }
 
 template <int kBits, ScaleKind kScales>
 void multiply(const PackedMatmulArguments& a) {
   switch (a.tokens) {
     case 1:
-      return multiply_narrow<kBits, kScales, 1>(a, 0);
+      return multiply_few<kBits, kScales, 1>(a);
     case 2:
-      return multiply_narrow<kBits, kScales, 2>(a, 0);
+      return multiply_few<kBits, kScales, 2>(a);
     case 3:
-      return multiply_narrow<kBits, kScales, 3>(a, 0);
+      return multiply_few<kBits, kScales, 3>(a);
     case 4:
-      return multiply_narrow<kBits, kScales, 4>(a, 0);
+      return multiply_few<kBits, kScales, 4>(a);
     case 5:
-      return multiply_narrow<kBits, kScales, 5>(a, 0);
+      return multiply_few<kBits, kScales, 5>(a);
     case 6:
-      return multiply_narrow<kBits, kScales, 6>(a, 0);
+      return multiply_few<kBits, kScales, 6>(a);
     case 7:
-      return multiply_narrow<kBits, kScales, 7>(a, 0);
+      return multiply_few<kBits, kScales, 7>(a);
     case 8:
-      return multiply_narrow<kBits, kScales, 8>(a, 0);
+      return multiply_few<kBits, kScales, 8>(a);
     default:
       return multiply_wide<kBits, kScales>(a);
   }

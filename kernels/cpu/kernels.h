@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kernels/cpu/column_parts.h"
 #include "kernels/cpu/kv_format.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/quantized_inputs.h"
@@ -20,9 +21,10 @@
 namespace deepserve::kernels {
 
 // Part of numerics_id: raise it whenever a kernel may give other bits than before.
-inline constexpr int kNumericsRevision = 4;
+inline constexpr int kNumericsRevision = 5;
 
-// outputs[t][r] = dot(weights[r], inputs[t]) (+ bias[r]) for r in [row_begin, row_end), t in [0, tokens).
+// outputs[t][r] = dot(weights[r], inputs[t]) (+ bias[r]) for r in [row_begin, row_end), t in [0, tokens). The
+// order of a part's sum (column_parts.h) depends on its length alone.
 struct MatmulArguments {
   Matrix weights;  // [rows, columns]
   size_t row_begin = 0;
@@ -34,6 +36,7 @@ struct MatmulArguments {
   size_t output_stride = 0;
   const float* bias = nullptr;  // [rows] or none
   bool accumulate = false;      // outputs += instead of =
+  ColumnParts parts;
 };
 
 // Attention of some tokens of one sequence, for the query heads that share one KV head. For each token and

@@ -63,6 +63,18 @@ static constexpr size_t group_bytes(PackedLayout layout, size_t columns) {
   return blocks / kTileBlocks * tile_bytes(layout, kTileBlocks) + (rest == 0 ? 0 : tile_bytes(layout, rest));
 }
 
+// Blocks [first, last) of the tile of `count` blocks that begins with block `tile` of a row.
+struct TileRun {
+  size_t tile, count, first, last;
+};
+
+// From `block` on up to `end`, as far as its tile goes, in rows of `blocks`.
+static inline TileRun tile_run(size_t block, size_t end, size_t blocks) {
+  const size_t first = block % kTileBlocks, tile = block - first;
+  const size_t count = blocks - tile < kTileBlocks ? blocks - tile : kTileBlocks;
+  return {tile, count, first, end - tile < count ? end - tile : count};
+}
+
 static constexpr PackedLayout packed_layout(WeightType type) {
   switch (type) {
     case WeightType::kQ8_0:

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/column_parts.h"
 #include "kernels/cpu/quantized_inputs.h"
 #include "kernels/cpu/weight_format.h"
 
@@ -41,12 +42,12 @@ void dequantize_packed_row(const PackedMatrix& from, size_t row, float* out);
 // outputs[t][r] = dot(weights[r], inputs[t]) (+ bias[r]) for the rows of groups [group_begin, group_end),
 // t in [0, tokens).
 //
-// Per output, blocks of 32 columns in ascending order, with d the weights' scale as a float, products rounded
-// where there are parentheses, fma(a, b, c) = a * b + c rounded once:
+// Per output and part, blocks of 32 columns in ascending order, with d the weights' scale as a float,
+// products rounded where there are parentheses, fma(a, b, c) = a * b + c rounded once:
 //   sum = fma((float)(integer dot of (q - offset) and the codes), (d * input.scale), sum)
 //   sum = fma(minimum, input.scaled_sum, sum)     for formats with minima; -(dmin * minimum) for K types
-// Q6_K takes the first line for each half of 16. Integers are exact, so the bits depend neither on the
-// instruction set nor on what one call covers.
+// Q6_K takes the first line for each half of 16; then the parts' sums (column_parts.h). Integers are exact,
+// so the bits depend neither on the instruction set nor on what one call covers.
 struct PackedMatmulArguments {
   PackedMatrix weights;
   size_t group_begin = 0;
@@ -57,6 +58,7 @@ struct PackedMatmulArguments {
   size_t output_stride = 0;
   const float* bias = nullptr;  // [rows] or none
   bool accumulate = false;      // outputs += instead of =
+  ColumnParts parts;
 };
 
 }  // namespace deepserve::kernels

@@ -18,8 +18,9 @@ constexpr size_t kGroup = 256;  // elements dequantised at a time: a multiple of
 struct LaneSum {
   float lanes[kLanes] = {};
 
-  void add_products(const float* a, const float* b, size_t size) {
-    for (size_t i = 0; i < size; ++i) lanes[i % kLanes] += a[i] * b[i];
+  // `first`: how many elements came before.
+  void add_products(const float* a, const float* b, size_t size, size_t first = 0) {
+    for (size_t i = 0; i < size; ++i) lanes[(first + i) % kLanes] += a[i] * b[i];
   }
   float total() const {
     const float s0 = lanes[0] + lanes[4], s1 = lanes[1] + lanes[5];
@@ -28,27 +29,47 @@ struct LaneSum {
   }
 };
 
-void matmul(const MatmulArguments& a) {
-  constexpr size_t kTokens = 16;  // of one pass over a row; changes no sum
+struct Adder {
+  using Type = float;
+  static float add(float a, float b) { return a + b; }
+};
+
+constexpr size_t kTokens = 16;  // of one pass over a row; changes no sum
+
+// sums[t] += the products of a row's columns [begin, end) with the inputs of token + t.
+void add_part(const MatmulArguments& a, size_t row, size_t begin, size_t end, size_t token, size_t tokens,
+              LaneSum* sums) {
   const WeightFormat& format = weight_format(a.weights.type);
+  const uint8_t* weights = a.weights.data + row * a.weights.row_bytes;
+  for (size_t group = begin / kGroup * kGroup; group < end; group += kGroup) {
+    const size_t group_end = std::min(group + kGroup, a.weights.columns);
+    float values[kGroup];
+    dequantize_row(a.weights.type, weights + group / format.block_elements * format.block_bytes,
+                   group_end - group, values);
+    const size_t first = std::max(group, begin), size = std::min(group_end, end) - first;
+    for (size_t t = 0; t < tokens; ++t) {
+      sums[t].add_products(values + (first - group), a.inputs + (token + t) * a.input_stride + first, size,
+                           first - begin);
+    }
+  }
+}
+
+void matmul(const MatmulArguments& a) {
+  const ColumnParts parts = written_out(a.parts, a.weights.columns);
   for (size_t row = a.row_begin; row < a.row_end; ++row) {
-    const uint8_t* weights = a.weights.data + row * a.weights.row_bytes;
-    for (size_t token_begin = 0; token_begin < a.tokens; token_begin += kTokens) {
-      const size_t tokens = std::min(kTokens, a.tokens - token_begin);
-      LaneSum sums[kTokens];
-      for (size_t column = 0; column < a.weights.columns; column += kGroup) {
-        const size_t size = std::min(kGroup, a.weights.columns - column);
-        float group[kGroup];
-        dequantize_row(a.weights.type, weights + column / format.block_elements * format.block_bytes, size,
-                       group);
-        for (size_t t = 0; t < tokens; ++t) {
-          sums[t].add_products(group, a.inputs + (token_begin + t) * a.input_stride + column, size);
-        }
+    for (size_t token = 0; token < a.tokens; token += kTokens) {
+      const size_t tokens = std::min(kTokens, a.tokens - token);
+      PartSums<Adder, kTokens> joined;
+      float totals[kTokens] = {};
+      for (size_t part = 0; part < parts.count; ++part) {
+        LaneSum sums[kTokens];
+        add_part(a, row, begin_of(parts, part), parts.ends[part], token, tokens, sums);
+        for (size_t t = 0; t < tokens; ++t) totals[t] = sums[t].total();
+        joined.join(parts, part, totals);
       }
       for (size_t t = 0; t < tokens; ++t) {
-        float* out = a.outputs + (token_begin + t) * a.output_stride + row;
-        float value = sums[t].total();
-        if (a.bias != nullptr) value += a.bias[row];
+        float* out = a.outputs + (token + t) * a.output_stride + row;
+        const float value = a.bias == nullptr ? totals[t] : totals[t] + a.bias[row];
         *out = a.accumulate ? *out + value : value;
       }
     }

@@ -27,6 +27,11 @@ float add_block(const PackedRow& row, ScaleKind scales, size_t block, const int*
   return scales == ScaleKind::kHalf ? sum : std::fma(row.minimum(block), x.scaled_sum, sum);
 }
 
+struct Adder {
+  using Type = float;
+  static float add(float a, float b) { return a + b; }
+};
+
 // The largest |x| of a block as the bits of a float; above those of infinity when there is a NaN.
 uint32_t largest_magnitude(const float* x) {
   uint32_t largest = 0;
@@ -62,6 +67,7 @@ void scalar_packed_matmul(const PackedMatmulArguments& a) {
   const PackedMatrix& weights = a.weights;
   const ScaleKind scales = packed_layout(weights.type).scales;
   const size_t blocks = input_blocks(weights.columns);
+  const ColumnParts parts = written_out(a.parts, weights.columns);
   const size_t row_end = std::min(a.group_end * kRowsOfGroup, weights.rows);
   for (size_t r = a.group_begin * kRowsOfGroup; r < row_end; ++r) {
     const uint8_t* group =
@@ -69,13 +75,19 @@ void scalar_packed_matmul(const PackedMatmulArguments& a) {
     const PackedRow row(weights.type, group, r % kRowsOfGroup, weights.columns);
     for (size_t token = 0; token < a.tokens; token += kTokens) {
       const size_t tokens = std::min(kTokens, a.tokens - token);
-      float sums[kTokens] = {};
-      for (size_t b = 0; b < blocks; ++b) {
-        int codes[kInputBlock];
-        row.codes(b, codes);
-        for (size_t t = 0; t < tokens; ++t) {
-          sums[t] = add_block(row, scales, b, codes, a.inputs[(token + t) * blocks + b], sums[t]);
+      PartSums<Adder, kTokens> joined;
+      float sums[kTokens];
+      for (size_t part = 0; part < parts.count; ++part) {
+        std::fill_n(sums, kTokens, 0.0f);
+        const size_t end = input_blocks(parts.ends[part]);
+        for (size_t b = input_blocks(begin_of(parts, part)); b < end; ++b) {
+          int codes[kInputBlock];
+          row.codes(b, codes);
+          for (size_t t = 0; t < tokens; ++t) {
+            sums[t] = add_block(row, scales, b, codes, a.inputs[(token + t) * blocks + b], sums[t]);
+          }
         }
+        joined.join(parts, part, sums);
       }
       for (size_t t = 0; t < tokens; ++t) {
         float* out = a.outputs + (token + t) * a.output_stride + r;

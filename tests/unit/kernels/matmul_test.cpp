@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/dequantize.h"
 #include "kernels/cpu/kernels.h"
+#include "tests/unit/kernels/random_parts.h"
 #include "tests/unit/kernels/random_weights.h"
 
 namespace deepserve::kernels {
@@ -32,6 +33,7 @@ struct Problem {
     a.outputs = outputs.data();
     a.output_stride = weights.rows;
     a.bias = bias.data();
+    a.parts = parts;
     return a;
   }
 
@@ -40,6 +42,7 @@ struct Problem {
   std::vector<float> bias;
   std::vector<uint8_t> bytes;
   Matrix weights;
+  ColumnParts parts;
 };
 
 Problem random_problem(RandomWeights& random, WeightType type) {
@@ -62,6 +65,14 @@ Problem large_problem(RandomWeights& random, WeightType type) {
   const size_t block = weight_format(type).block_elements;
   return {random, type, random.number(1, 9), random.number(1025, 2600) / block * block,
           random.number(100, 150)};
+}
+
+// Borders at any column where the format has no blocks.
+Problem problem_of_parts(RandomWeights& random, WeightType type, bool is_large) {
+  Problem problem = is_large ? large_problem(random, type) : random_problem(random, type);
+  const size_t unit = weight_format(type).block_elements == 1 ? 1 : 32;
+  problem.parts = random_parts(random, problem.weights.columns, unit);
+  return problem;
 }
 
 constexpr int kRounds = 20;
@@ -94,8 +105,10 @@ TEST_P(MatmulOf, EveryOutputIsWithinRoundingOfFloat64) {
 TEST_P(MatmulOf, OutputsDoNotDependOnBatchOrRowRange) {
   RandomWeights random(2);
   for (const WeightType type : all_weight_types()) {
-    for (int round = 0; round < kRounds; ++round) {
-      const Problem problem = round == 0 ? large_problem(random, type) : random_problem(random, type);
+    for (int round = 0; round < 2 * kRounds; ++round) {
+      const Problem problem = round >= kRounds ? problem_of_parts(random, type, round == kRounds)
+                              : round == 0     ? large_problem(random, type)
+                                               : random_problem(random, type);
       const size_t rows = problem.weights.rows;
       std::vector<float> together(problem.tokens * rows), apart(problem.tokens * rows);
       kernels_->matmul(problem.arguments(together));
@@ -114,6 +127,38 @@ TEST_P(MatmulOf, OutputsDoNotDependOnBatchOrRowRange) {
       }
       ASSERT_EQ(std::memcmp(together.data(), apart.data(), together.size() * sizeof(float)), 0)
           << weight_format(type).name << " " << rows << "x" << problem.weights.columns;
+    }
+  }
+}
+
+// What one process sums is what the ranks of a group sum: each a branch of the tree, in a matrix that ends
+// where its columns end.
+TEST_P(MatmulOf, SumsOfPartsAreJoinedByTheirTree) {
+  RandomWeights random(4);
+  for (const WeightType type : all_weight_types()) {
+    for (int round = 0; round < kRounds; ++round) {
+      const Problem problem = problem_of_parts(random, type, round == 0);
+      const auto product = [&](ColumnParts parts) {
+        std::vector<float> outputs(problem.tokens * problem.weights.rows);
+        MatmulArguments arguments = problem.arguments(outputs);
+        const WeightFormat& format = weight_format(type);
+        const size_t first = parts.begin / format.block_elements,
+                     first_column = first * format.block_elements;
+        arguments.weights.data += first * format.block_bytes;
+        arguments.weights.columns -= first_column;
+        arguments.inputs += first_column;
+        arguments.parts = parts;
+        arguments.parts.begin -= first_column;
+        for (size_t part = 0; part < parts.count; ++part) arguments.parts.ends[part] -= first_column;
+        arguments.bias = nullptr;
+        kernels_->matmul(arguments);
+        return outputs;
+      };
+      const auto whole = product(problem.parts);
+      const auto joined = joined_products(problem.parts, 0, problem.parts.count, product);
+      ASSERT_EQ(std::memcmp(whole.data(), joined.data(), whole.size() * sizeof(float)), 0)
+          << weight_format(type).name << ", " << problem.parts.count << " parts of "
+          << problem.weights.columns << ", " << problem.tokens << " tokens";
     }
   }
 }

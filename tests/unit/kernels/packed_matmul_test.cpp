@@ -11,6 +11,7 @@
 #include "kernels/cpu/dequantize.h"
 #include "kernels/cpu/kernels.h"
 #include "tests/unit/kernels/guarded_pages.h"
+#include "tests/unit/kernels/random_parts.h"
 #include "tests/unit/kernels/random_weights.h"
 
 namespace deepserve::kernels {
@@ -73,6 +74,7 @@ struct Problem {
     a.outputs = outputs.data();
     a.output_stride = packed.rows;
     a.bias = bias.data();
+    a.parts = parts;
     return a;
   }
   std::vector<float> outputs_of(const Kernels& kernels) const {
@@ -89,6 +91,7 @@ struct Problem {
   std::vector<InputBlock> blocks;
   GuardedPages pages;
   PackedMatrix packed;
+  ColumnParts parts;
 };
 
 Problem random_problem(RandomWeights& random, WeightType type) {
@@ -96,6 +99,10 @@ Problem random_problem(RandomWeights& random, WeightType type) {
   const size_t columns = random.number(1, block == 32 ? 25 : 3) * block;
   const size_t tokens = random.number(0, 3) == 0 ? random.number(20, 120) : random.number(1, 20);
   return {random, type, random.number(1, 60), columns, tokens};
+}
+
+void cut_columns(RandomWeights& random, Problem& problem) {
+  problem.parts = random_parts(random, problem.packed.columns, kInputBlock);
 }
 
 void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected) {
@@ -118,8 +125,9 @@ class PackedMatmulOf : public testing::TestWithParam<const char*> {
 TEST_P(PackedMatmulOf, HasTheBitsOfTheReference) {
   RandomWeights random(40);
   for (const WeightType type : packable_types()) {
-    for (int round = 0; round < 25; ++round) {
-      const Problem problem = random_problem(random, type);
+    for (int round = 0; round < 40; ++round) {
+      Problem problem = random_problem(random, type);
+      if (round >= 25) cut_columns(random, problem);
       SCOPED_TRACE(testing::Message() << weight_format(type).name << " " << problem.packed.rows << "x"
                                       << problem.packed.columns << ", " << problem.tokens << " tokens");
       ASSERT_NO_FATAL_FAILURE(
@@ -131,8 +139,9 @@ TEST_P(PackedMatmulOf, HasTheBitsOfTheReference) {
 TEST_P(PackedMatmulOf, BitsDoNotDependOnTokensOrGroupsOfACall) {
   RandomWeights random(41);
   for (const WeightType type : packable_types()) {
-    for (int round = 0; round < 15; ++round) {
-      const Problem problem = random_problem(random, type);
+    for (int round = 0; round < 25; ++round) {
+      Problem problem = random_problem(random, type);
+      if (round >= 15) cut_columns(random, problem);
       SCOPED_TRACE(testing::Message() << weight_format(type).name << " " << problem.packed.rows << "x"
                                       << problem.packed.columns << ", " << problem.tokens << " tokens");
       std::vector<float> apart(problem.tokens * problem.packed.rows);
@@ -151,6 +160,29 @@ TEST_P(PackedMatmulOf, BitsDoNotDependOnTokensOrGroupsOfACall) {
         token += count;
       }
       ASSERT_NO_FATAL_FAILURE(expect_same_bits(apart, problem.outputs_of(*kernels_)));
+    }
+  }
+}
+
+// What one process sums is what the ranks of a group sum: each a branch of the tree.
+TEST_P(PackedMatmulOf, SumsOfPartsAreJoinedByTheirTree) {
+  RandomWeights random(47);
+  for (const WeightType type : packable_types()) {
+    for (int round = 0; round < 15; ++round) {
+      Problem problem = random_problem(random, type);
+      cut_columns(random, problem);
+      const auto product = [&](const ColumnParts& parts) {
+        std::vector<float> outputs(problem.tokens * problem.packed.rows);
+        PackedMatmulArguments arguments = problem.arguments(outputs);
+        arguments.parts = parts;
+        arguments.bias = nullptr;
+        kernels_->packed_matmul(arguments);
+        return outputs;
+      };
+      SCOPED_TRACE(testing::Message() << weight_format(type).name << ", " << problem.parts.count << " parts, "
+                                      << problem.tokens << " tokens");
+      ASSERT_NO_FATAL_FAILURE(expect_same_bits(
+          product(problem.parts), joined_products(problem.parts, 0, problem.parts.count, product)));
     }
   }
 }
