@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "daemon/api/client_identity.h"
-#include "daemon/api/completion_spec.h"
 #include "daemon/api/embedding_text.h"
 #include "daemon/api/json_writer.h"
 #include "daemon/api/model_lookup.h"
@@ -116,7 +114,6 @@ void Embeddings::respond() {
       .end_object()
       .end_object();
   response.body += '\n';
-  life_.announce(response);
   exchange_.respond(std::move(response));
 }
 
@@ -128,11 +125,6 @@ void add_embedding_routes(Router& router, const ApiParts& parts) {
                  exchange.respond(spec.error().response());
                  return nullptr;
                }
-               auto client = client_of(exchange.request(), parts.options);
-               if (!client) {
-                 exchange.respond(error_response(client.error(), {.param = "X-Deepserve-Client"}));
-                 return nullptr;
-               }
                const auto model = find_model(parts.serving, spec->request.model);
                if (!model) {
                  exchange.respond(error_response(model.error(), {.param = "model"}));
@@ -140,8 +132,7 @@ void add_embedding_routes(Router& router, const ApiParts& parts) {
                }
                spec->request.model = model->name;
                spec->request.peer = exchange.request().peer;
-               spec->request.client = std::move(*client);
-               read_retry(exchange.request(), spec->request);
+               spec->request.client = client_name(spec->request.peer, parts.options);
                return std::make_unique<Embeddings>(exchange, parts, std::move(*spec));
              });
 }

@@ -25,6 +25,7 @@ CpuForward::CpuForward(const ModelShard& model, const PackedWeights& packed, con
                        uint32_t tokens_max)
     : config_(model.config),
       weights_(model.weights),
+      share_(model.share),
       packed_(packed),
       kernels_(kernels),
       threads_(threads),
@@ -69,7 +70,7 @@ Result<void> CpuForward::run(std::span<const ForwardToken> tokens, std::span<flo
     rotate_and_store(tokens, i);
     attend(tokens, i);
     TRY(add_product(layer.attention_output, packed.attention_output, layer.attention_output_bias,
-                    attended_.data(), tokens.size(), false));
+                    share_.attended_parts, attended_.data(), tokens.size(), false));
     TRY(feed_forward(tokens.size(), layer, packed));
   }
   write_hidden(tokens, hidden);
@@ -78,12 +79,14 @@ Result<void> CpuForward::run(std::span<const ForwardToken> tokens, std::span<flo
 
 // residual += weights * inputs + bias: of all ranks, where there are several.
 Result<void> CpuForward::add_product(const Matrix& weights, const PackedMatrix& packed,
-                                     const std::vector<float>& bias, const float* inputs, size_t tokens,
-                                     bool is_rounded) {
-  const MatmulJob job{&weights, &packed, &bias, ranks_.alone() ? residual_.data() : ranks_.part()};
-  matmul_.multiply({&job, 1}, inputs, tokens, {.accumulate = ranks_.alone(), .is_rounded = is_rounded});
-  if (ranks_.alone()) return {};
-  return ranks_.add_parts({residual_.data(), tokens * config_.embedding});
+                                     const std::vector<float>& bias, const kernels::ColumnParts& parts,
+                                     const float* inputs, size_t tokens, bool is_rounded) {
+  const bool alone = ranks_.alone();
+  const MatmulJob job{&weights, &packed, alone ? &bias : nullptr, alone ? residual_.data() : ranks_.part(),
+                      parts};
+  matmul_.multiply({&job, 1}, inputs, tokens, {.accumulate = alone, .is_rounded = is_rounded});
+  if (alone) return {};
+  return ranks_.add_parts({residual_.data(), tokens * config_.embedding}, bias);
 }
 
 void CpuForward::embed(std::span<const ForwardToken> tokens) {
@@ -232,7 +235,8 @@ Result<void> CpuForward::feed_forward(size_t tokens, const LayerWeights& layer, 
       if (rounds_product) matmul_.round(gate_.data(), width, t);
     }
   });
-  return add_product(layer.down, packed.down, layer.down_bias, gate_.data(), tokens, rounds_product);
+  return add_product(layer.down, packed.down, layer.down_bias, share_.down_parts, gate_.data(), tokens,
+                     rounds_product);
 }
 
 void CpuForward::write_hidden(std::span<const ForwardToken> tokens, std::span<float> hidden) {

@@ -59,8 +59,8 @@ class CpuForward {
   void rotate_and_store(std::span<const ForwardToken> tokens, uint32_t layer);
   Result<void> feed_forward(size_t tokens, const LayerWeights& layer, const PackedLayer& packed);
   Result<void> add_product(const kernels::Matrix& weights, const kernels::PackedMatrix& packed,
-                           const std::vector<float>& bias, const float* inputs, size_t tokens,
-                           bool is_rounded);
+                           const std::vector<float>& bias, const kernels::ColumnParts& parts,
+                           const float* inputs, size_t tokens, bool is_rounded);
   void write_hidden(std::span<const ForwardToken> tokens, std::span<float> hidden);
   Result<void> write_logits(std::span<const ForwardToken> tokens, std::span<float> logits);
   void prepare_head(float* head, const std::vector<float>& norm, size_t token) const;
@@ -68,6 +68,7 @@ class CpuForward {
 
   const ModelConfig& config_;
   const ModelWeights& weights_;
+  const RankShare& share_;
   const PackedWeights& packed_;
   const kernels::Kernels& kernels_;
   kernels::ThreadPool& threads_;

@@ -84,6 +84,7 @@ void Matmul::multiply_rows(const MatmulJob& job, const Range& rows, const float*
     a.output_stride = stride;
     a.bias = bias_of(job);
     a.accumulate = accumulate;
+    a.parts = job.parts;
     return kernels_.matmul(a);
   }
   PackedMatmulArguments a;
@@ -96,6 +97,7 @@ void Matmul::multiply_rows(const MatmulJob& job, const Range& rows, const float*
   a.output_stride = stride;
   a.bias = bias_of(job);
   a.accumulate = accumulate;
+  a.parts = job.parts;
   kernels_.packed_matmul(a);
 }
 

@@ -16,6 +16,7 @@ struct MatmulJob {
   const kernels::PackedMatrix* packed;  // of the same matrix; the one that is used where it has data
   const std::vector<float>* bias;       // [weights.rows], empty, or nullptr
   float* outputs;                       // [tokens, weights.rows]
+  kernels::ColumnParts parts = {};
 };
 
 struct MatmulOptions {

@@ -13,10 +13,14 @@ RankExchange::RankExchange(const RankShare& share, Collective* collective, size_
   logits_part_.resize(kLogitsRows * share.vocabulary[share.rank]);
 }
 
-Result<void> RankExchange::add_parts(std::span<float> residual) {
+Result<void> RankExchange::add_parts(std::span<float> residual, std::span<const float> bias) {
   CHECK(residual.size() <= part_.size());
   TRY(collective_->all_reduce_sum({part_.data(), residual.size()}));
-  for (size_t i = 0; i < residual.size(); ++i) residual[i] += part_[i];
+  float* part = part_.data();
+  for (size_t begin = 0; !bias.empty() && begin < residual.size(); begin += bias.size()) {
+    for (size_t i = 0; i < bias.size(); ++i) part[begin + i] += bias[i];
+  }
+  for (size_t i = 0; i < residual.size(); ++i) residual[i] += part[i];
   return {};
 }
 

@@ -24,8 +24,9 @@ class RankExchange {
   bool first() const { return share_.rank == 0; }
   // Where this rank writes its part of a sum: [tokens_max, embedding].
   float* part() { return part_.data(); }
-  // residual[i] += the sum of all ranks' parts, the same bits on all ranks.
-  Result<void> add_parts(std::span<float> residual);
+  // residual[t][i] += the sum of all ranks' parts (+ bias[i]), the same bits on all ranks; `bias` is
+  // [embedding] or empty.
+  Result<void> add_parts(std::span<float> residual, std::span<const float> bias);
 
   // Where this rank writes its columns of logits: [kLogitsRows, share's vocabulary].
   float* logits_part() { return logits_part_.data(); }

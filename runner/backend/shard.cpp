@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ipc/base/check.h"
+#include "kernels/cpu/quantized_inputs.h"
 
 namespace deepserve::runner {
 namespace {
@@ -75,9 +76,44 @@ void cut_layer(LayerWeights& layer, const RankShare& share, size_t head_dim) {
   keep(layer.gate_bias, share.feed_forward);
   keep(layer.up_bias, share.feed_forward);
   layer.down = columns_of(layer.down, share.feed_forward);
-  if (share.rank == 0) return;
-  layer.attention_output_bias.clear();
-  layer.down_bias.clear();
+}
+
+// Whether the tree of ranks [rank, rank_end) is the top of the tree of parts [part, part_end), of which rank
+// r has those from parts * r / ranks on.
+bool is_top_of_tree(size_t part, size_t part_end, size_t rank, size_t rank_end, size_t parts, size_t ranks) {
+  if (rank_end - rank == 1) return true;
+  const size_t middle = part + (part_end - part) / 2, rank_middle = rank + (rank_end - rank) / 2;
+  return parts * rank_middle / ranks == middle &&
+         is_top_of_tree(part, middle, rank, rank_middle, parts, ranks) &&
+         is_top_of_tree(middle, part_end, rank_middle, rank_end, parts, ranks);
+}
+
+// Where parts [range) begin and end of `count` columns or heads that are cut into `parts`.
+Range units_of(const Range& range, size_t count, size_t parts) {
+  return {count * range.begin / parts, count * range.end / parts};
+}
+
+// The same, each, in units of `size` columns, counted from the first of the rank's `own`.
+kernels::ColumnParts column_parts(const Range& range, size_t count, size_t parts, size_t size,
+                                  const Range& own) {
+  CHECK(range.size() <= kernels::kColumnPartsMax);
+  kernels::ColumnParts columns;
+  const Range all = times(units_of(range, count, parts), size);
+  if (range.size() == 1 && all == own) return columns;
+  columns.begin = all.begin - own.begin;
+  for (size_t part = range.begin; part < range.end; ++part)
+    columns.ends[columns.count++] = count * (part + 1) / parts * size - own.begin;
+  return columns;
+}
+
+// Whether attention_output can be summed by parts that end with a head.
+bool heads_end_with_blocks(const ModelConfig& config, const ModelWeights& weights, size_t parts) {
+  if (largest_block(weights, &LayerWeights::attention_output) == 1) return true;
+  for (size_t part = 1; part < parts; ++part) {
+    const size_t head = config.kv_heads * part / parts * (config.heads / config.kv_heads);
+    if (head * config.head_dim % kernels::kInputBlock != 0) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -101,16 +137,27 @@ Result<RankShare> share_of_rank(const ModelConfig& config, const ModelWeights& w
     return fail(Code::kInvalidConfig, "a vocabulary of {} tokens cannot be spread over {} ranks", vocabulary,
                 ranks);
   }
+  const size_t parts_alone = std::min({size_t{config.kv_heads}, down_blocks, kernels::kColumnPartsMax});
+  const size_t parts = std::max<size_t>(parts_alone, ranks);
+  const Range own = part(parts, rank, ranks);
+  const size_t group = config.heads / config.kv_heads;
   RankShare share;
   share.rank = rank;
   share.ranks = ranks;
-  share.kv_heads = part(config.kv_heads, rank, ranks);
-  share.heads = times(share.kv_heads, config.heads / config.kv_heads);
-  const size_t columns = coarser(down_block, config.feed_forward, kColumnGroup, ranks);
-  share.feed_forward = times(part(config.feed_forward / columns, rank, ranks), columns);
+  share.kv_heads = units_of(own, config.kv_heads, parts);
+  share.heads = times(share.kv_heads, group);
+  const size_t columns = coarser(down_block, config.feed_forward, kColumnGroup, parts);
+  share.feed_forward = times(units_of(own, config.feed_forward / columns, parts), columns);
+  share.down_parts = column_parts(own, config.feed_forward / columns, parts, columns, share.feed_forward);
   const size_t block = largest_block(weights, &LayerWeights::attention_output);
   const Range heads = times(share.heads, config.head_dim);
   share.attended = {heads.begin / block * block, (heads.end + block - 1) / block * block};
+  const bool heads_are_parts = heads_end_with_blocks(config, weights, parts);
+  if (heads_are_parts) {
+    share.attended_parts = column_parts(own, config.kv_heads, parts, group * config.head_dim, share.attended);
+  }
+  share.sums_as_one = ranks == 1 || (parts == parts_alone && heads_are_parts &&
+                                     is_top_of_tree(0, parts, 0, ranks, parts, ranks));
   const size_t rows = coarser(1, vocabulary, kRowGroup, ranks);
   for (uint32_t each = 0; each < ranks; ++each)
     share.vocabulary.push_back(part(vocabulary / rows, each, ranks).size() * rows);

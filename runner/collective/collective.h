@@ -2,8 +2,9 @@
 // NCCL.
 //
 // All ranks call the same operations in the same order with the same sizes. Results do not depend on timing
-// or on how an operation is cut into pieces: all_reduce_sum adds rank 0's values, then rank 1's, and so on,
-// and every rank gets the same bits (DESIGN 8).
+// or on how an operation is cut into pieces: all_reduce_sum adds by a fixed tree, the sum of ranks [b, e)
+// being that of [b, m) plus that of [m, e) with m = b + (e - b) / 2, and every rank gets the same bits
+// (DESIGN 8).
 //
 // A call never hangs and never gives garbage: when a peer dies, gives up, or does not come within the time
 // limit, every rank that waits for it gets an error that names it (kRunnerLost; kBadLane when a peer broke

@@ -177,12 +177,12 @@ Result<void> SharedCollective::reduce_piece(std::span<float> values) {
   enter_round(operation_of(Kind::kReduce, values.size()));
   TRY(await_all());
   if (values.size() * (size() - 1) <= kOneRoundValues) {
-    add_ranks(0, values.size(), values.data());
+    add_values(0, values.size(), values.data());
     return {};
   }
   const auto slice_begin = [&](size_t slice) { return values.size() * slice / size(); };
   const size_t begin = slice_begin(rank()), end = slice_begin(rank() + 1);
-  add_ranks(begin, end, values.data() + begin);
+  add_values(begin, end, values.data() + begin);
   TRY(begin_round());
   std::memcpy(floats(rank()) + begin, values.data() + begin, (end - begin) * sizeof(float));
   enter_round(operation_of(Kind::kReduceSlices, values.size()));
@@ -195,17 +195,28 @@ Result<void> SharedCollective::reduce_piece(std::span<float> values) {
   return {};
 }
 
-// sums[i - begin] = rank 0's value i, plus rank 1's, and so on.
-void SharedCollective::add_ranks(size_t begin, size_t end, float* sums) const {
-  for (size_t first = begin; first < end; first += kAddValues) {
-    const size_t count = std::min(kAddValues, end - first);
-    float* out = sums + (first - begin);
-    std::memcpy(out, floats(0) + first, count * sizeof(float));
-    for (uint32_t peer = 1; peer < size(); ++peer) {
-      const float* in = floats(peer) + first;
-      for (size_t i = 0; i < count; ++i) out[i] += in[i];
-    }
+// sums[i - begin] = the sum of all ranks' values i.
+void SharedCollective::add_values(size_t begin, size_t end, float* sums) const {
+  for (size_t first = begin; first < end; first += kAddValues)
+    add_ranks(0, size(), first, std::min(kAddValues, end - first), sums + (first - begin));
+}
+
+// sums[i] = the sum of ranks [first, end)'s values begin + i, for up to kAddValues of them.
+void SharedCollective::add_ranks(uint32_t first, uint32_t end, size_t begin, size_t count,
+                                 float* sums) const {
+  if (end - first == 1) {
+    std::memcpy(sums, floats(first) + begin, count * sizeof(float));
+    return;
   }
+  const uint32_t middle = first + (end - first) / 2;
+  add_ranks(first, middle, begin, count, sums);
+  float others[kAddValues];
+  const float* right = floats(middle) + begin;
+  if (end - middle > 1) {
+    add_ranks(middle, end, begin, count, others);
+    right = others;
+  }
+  for (size_t i = 0; i < count; ++i) sums[i] += right[i];
 }
 
 Result<void> SharedCollective::all_gather(std::span<const float> mine, std::span<const size_t> counts,

@@ -6,8 +6,8 @@
 // and two buffers a rank suffice.
 //
 // all_reduce_sum of a few values is one round: each rank adds all ranks' values itself. Of many it is two:
-// each rank adds its slice, then each reads all slices. Both add in the order of ranks, so their bits are the
-// same. What is larger than a buffer goes in pieces.
+// each rank adds its slice, then each reads all slices. Both add by the same tree of ranks, so their bits are
+// the same. What is larger than a buffer goes in pieces.
 //
 // Who waits spins for some tens of microseconds, then sleeps on the other's number (futex), and looks every
 // few milliseconds whether all still live.
@@ -57,7 +57,8 @@ class SharedCollective final : public Collective {
   Result<void> check_number(uint32_t peer, uint32_t number);
   Result<void> check_operation(uint32_t peer);
   Result<void> reduce_piece(std::span<float> values);
-  void add_ranks(size_t begin, size_t end, float* sums) const;
+  void add_values(size_t begin, size_t end, float* sums) const;
+  void add_ranks(uint32_t first, uint32_t end, size_t begin, size_t count, float* sums) const;
   Result<void> gather_piece(std::span<const float> mine, std::span<const size_t> counts, size_t offset,
                             uint64_t operation, std::span<float> all);
   tl::unexpected<Error> end_group(Error error);

@@ -84,8 +84,8 @@ void expect_views_of_the_whole(const TinyModel& tiny, uint32_t ranks) {
     EXPECT_EQ(own.query_bias.size(), query.size());
     EXPECT_EQ(own.query_bias.front(), whole.query_bias[query.begin]);
     EXPECT_EQ(own.up_bias.back(), whole.up_bias[share.feed_forward.end - 1]);
-    EXPECT_EQ(own.down_bias.empty(), rank != 0);
-    EXPECT_EQ(own.attention_output_bias.empty(), rank != 0);
+    EXPECT_EQ(own.down_bias, whole.down_bias);
+    EXPECT_EQ(own.attention_output_bias, whole.attention_output_bias);
     EXPECT_EQ(shard.config.heads, share.heads.size());
     EXPECT_EQ(shard.config.kv_heads, share.kv_heads.size());
     EXPECT_EQ(values_of(shard.weights.output),
@@ -125,6 +125,44 @@ TEST(Shard, EveryHeadAndColumnIsOneRanks) {
     EXPECT_EQ(kv_head, 4u);
     EXPECT_EQ(column, 1024u);
   }
+}
+
+std::vector<size_t> borders_of(const kernels::ColumnParts& own_parts, const Range& columns) {
+  const kernels::ColumnParts parts = kernels::written_out(own_parts, columns.size());
+  std::vector<size_t> borders = {parts.begin + columns.begin};
+  for (size_t part = 0; part < parts.count; ++part) borders.push_back(parts.ends[part] + columns.begin);
+  return borders;
+}
+
+TEST(Shard, ColumnsAreSummedInTheSamePartsWhateverTheRanks) {
+  const Bound bound(spreadable(WeightType::kQ8_0, 4));
+  const std::vector<size_t> attended = {0, 64, 128, 192, 256}, down = {0, 256, 512, 768, 1024};
+  for (const uint32_t ranks : {1u, 2u, 3u, 4u}) {
+    std::vector<size_t> own_attended = {0}, own_down = {0};
+    for (uint32_t rank = 0; rank < ranks; ++rank) {
+      const RankShare share = bound.shard(rank, ranks).share;
+      EXPECT_EQ(share.sums_as_one, ranks != 3);
+      const auto heads = borders_of(share.attended_parts, share.attended);
+      const auto columns = borders_of(share.down_parts, share.feed_forward);
+      EXPECT_EQ(heads.front(), own_attended.back());
+      EXPECT_EQ(columns.front(), own_down.back());
+      own_attended.insert(own_attended.end(), heads.begin() + 1, heads.end());
+      own_down.insert(own_down.end(), columns.begin() + 1, columns.end());
+    }
+    EXPECT_EQ(own_attended, attended);
+    EXPECT_EQ(own_down, down);
+  }
+}
+
+TEST(Shard, GroupsWhoseRanksAreBranchesOfTheTreeSumAsOneProcess) {
+  const auto sums_as_one = [](uint32_t kv_heads, uint32_t ranks) {
+    const Bound bound(TinyModel{.layers = 1, .feed_forward = 64, .heads = kv_heads, .kv_heads = kv_heads});
+    return bound.shard(0, ranks).share.sums_as_one;
+  };
+  for (const uint32_t ranks : {1u, 2u, 4u, 8u}) EXPECT_TRUE(sums_as_one(16, ranks)) << ranks;
+  for (const uint32_t ranks : {3u, 5u, 6u, 7u, 9u}) EXPECT_FALSE(sums_as_one(16, ranks)) << ranks;
+  for (const uint32_t ranks : {1u, 2u, 3u}) EXPECT_TRUE(sums_as_one(3, ranks)) << ranks;
+  for (const uint32_t ranks : {2u, 4u, 5u}) EXPECT_TRUE(sums_as_one(5, ranks)) << ranks;
 }
 
 TEST(Shard, HeadsThatEndInsideABlockShareIt) {

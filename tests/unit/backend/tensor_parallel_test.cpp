@@ -1,5 +1,6 @@
-// A model over several ranks computes what it computes alone, up to the order of sums; and the same bits from
-// run to run, whatever else is in the batch.
+// A model over several ranks computes the bits that it computes alone where its ranks are branches of the
+// tree of sums, and the same up to the order of sums elsewhere; and the same bits from run to run, whatever
+// else is in the batch.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -96,12 +97,82 @@ double difference(std::span<const float> actual, std::span<const float> expected
   return worst;
 }
 
-void expect_as_alone(const TinyModel& model, uint32_t ranks, std::span<const TokenId> prompt,
-                     bool rounds_inputs) {
+// All of one sequence in steps of `chunk` tokens, in blocks out of order.
+std::vector<float> run_in_chunks(Backend& backend, const std::vector<TokenId>& tokens, size_t chunk) {
+  TestSequence sequence;
+  sequence.tokens = tokens;
+  sequence.blocks = {3, 1, 0, 2};
+  while (sequence.done < tokens.size()) {
+    const size_t count = std::min(chunk, tokens.size() - sequence.done);
+    const auto done = run_step(backend, {&sequence, 1}, {&count, 1});
+    EXPECT_TRUE(done) << done.error().message;
+    if (!done) return {};
+  }
+  return sequence.logits;
+}
+
+void expect_same_bits(std::span<const float> actual, std::span<const float> expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  EXPECT_EQ(std::memcmp(actual.data(), expected.data(), expected.size_bytes()), 0);
+}
+
+void expect_bits_of_one_process(const TinyModel& model, uint32_t ranks) {
   const TemporaryFile file(model.gguf());
-  const std::vector<TokenId> tokens(prompt.begin(), prompt.end());
+  const auto tokens = random_tokens(60, 3);
+  for (const bool rounds_inputs : {false, true}) {
+    if (rounds_inputs && !kernels::is_packable(model.type)) continue;
+    SCOPED_TRACE(testing::Message() << ranks << " ranks" << (rounds_inputs ? ", rounded inputs" : ""));
+    BackendOptions options = small_options();
+    options.rounds_inputs = rounds_inputs;
+    auto alone = load_model(file.path(), options);
+    ASSERT_TRUE(alone) << alone.error().message;
+    const auto expected = run_in_chunks(*alone->backend, tokens, 60);
+    const ThreadedRanks group(file.path(), ranks, options);
+    ASSERT_TRUE(group.loaded()) << group.loaded().error().message;
+    for (const size_t chunk : {1, 7, 60}) {
+      SCOPED_TRACE(testing::Message() << "chunks of " << chunk);
+      expect_same_bits(run_in_chunks(group.backend(), tokens, chunk), expected);
+    }
+    EXPECT_EQ(group.backend().info().blocks, alone->backend->info().blocks);
+  }
+}
+
+TEST(TensorParallel, LogitsHaveTheBitsOfOneProcessInEveryFormat) {
+  for (const WeightType type : kernels::all_weight_types()) {
+    SCOPED_TRACE(kernels::weight_format(type).name);
+    expect_bits_of_one_process(spreadable(type), 2);
+  }
+}
+
+TEST(TensorParallel, LogitsHaveTheBitsOfOneProcessInEveryArchitecture) {
+  for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
+    SCOPED_TRACE(architecture);
+    expect_bits_of_one_process(spreadable(WeightType::kF16, architecture), 2);
+    expect_bits_of_one_process(spreadable(WeightType::kQ8_0, architecture), 2);
+  }
+}
+
+TEST(TensorParallel, LogitsHaveTheBitsOfOneProcessOnAsManyRanksAsItHasParts) {
+  expect_bits_of_one_process(spreadable(WeightType::kQ8_0), 4);
+  expect_bits_of_one_process(spreadable(WeightType::kF32), 4);
+  TinyModel three = spreadable(WeightType::kQ5_1);
+  three.heads = three.kv_heads = 3;
+  three.head_dim = 64;
+  expect_bits_of_one_process(three, 3);
+  expect_bits_of_one_process(three, 2);
+  TinyModel eight = spreadable(WeightType::kQ4_0);
+  eight.kv_heads = 8;
+  for (const uint32_t ranks : {2u, 4u, 8u}) expect_bits_of_one_process(eight, ranks);
+  expect_bits_of_one_process({.seed = 8, .feed_forward = 43, .tied = true}, 2);
+}
+
+// `inputs_tip`: a difference of the last bits may tip a rounded input that lies between two levels; so with
+// tokens that have none such.
+void expect_near_one_process(const TinyModel& model, uint32_t ranks, bool inputs_tip) {
+  const TemporaryFile file(model.gguf());
+  const auto tokens = inputs_tip ? clear_prompt(model, model.gguf(), 2).tokens : random_tokens(40, 3);
   BackendOptions options = small_options();
-  options.rounds_inputs = rounds_inputs;
+  options.rounds_inputs = inputs_tip;
   auto alone = load_model(file.path(), options);
   ASSERT_TRUE(alone) << alone.error().message;
   const auto expected = *run_alone(*alone->backend, tokens);
@@ -110,58 +181,41 @@ void expect_as_alone(const TinyModel& model, uint32_t ranks, std::span<const Tok
   const auto actual = run_alone(group.backend(), tokens);
   ASSERT_TRUE(actual) << actual.error().message;
   EXPECT_LE(difference(*actual, expected, model.vocabulary), 1e-3);
-  EXPECT_NE(group.backend().info().numerics_id.find(fmt::format("-r{}-", ranks)), std::string::npos);
-  EXPECT_EQ(group.backend().info().blocks, alone->backend->info().blocks);
 }
 
-// With float inputs; and with rounded ones, where the sums of ranks differ from those of one process in their
-// last bits and tip inputs that lie between two levels: so with tokens that have none.
-void expect_as_alone(const TinyModel& model, uint32_t ranks) {
-  expect_as_alone(model, ranks, random_tokens(40, 3), false);
-  if (!kernels::is_packable(model.type)) return;
-  expect_as_alone(model, ranks, clear_prompt(model, model.gguf(), 2).tokens, true);
+TEST(TensorParallel, LogitsAreNearThoseOfOneProcessWhereRanksAreNoBranchesOfTheTree) {
+  expect_near_one_process(spreadable(WeightType::kF32), 3, false);
+  expect_near_one_process(spreadable(WeightType::kQ8_0), 3, false);
+  expect_near_one_process(spreadable(WeightType::kQ8_0), 3, true);
+  TinyModel inside = spreadable(WeightType::kQ8_0);  // heads end inside blocks
+  inside.heads = inside.kv_heads = 4;
+  inside.head_dim = 24;
+  expect_near_one_process(inside, 2, false);
 }
 
-TEST(TensorParallel, LogitsAreThoseOfOneProcessInEveryFormat) {
-  for (const WeightType type : kernels::all_weight_types()) {
-    SCOPED_TRACE(kernels::weight_format(type).name);
-    expect_as_alone(spreadable(type), 2);
-  }
-}
-
-TEST(TensorParallel, LogitsAreThoseOfOneProcessInEveryArchitecture) {
-  for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
-    SCOPED_TRACE(architecture);
-    expect_as_alone(spreadable(WeightType::kF16, architecture), 2);
-  }
-}
-
-TEST(TensorParallel, LogitsAreThoseOfOneProcessOnUnevenRanks) {
-  expect_as_alone(spreadable(WeightType::kQ8_0), 3);
-  expect_as_alone(spreadable(WeightType::kF32), 4);
-  expect_as_alone({.seed = 8, .feed_forward = 43, .tied = true}, 2);
+TEST(TensorParallel, TheNumberOfRanksIsPartOfTheId) {
+  const TemporaryFile file(spreadable(WeightType::kQ8_0).gguf());
+  const ThreadedRanks group(file.path(), 2);
+  ASSERT_TRUE(group.loaded()) << group.loaded().error().message;
+  EXPECT_NE(group.backend().info().numerics_id.find("-r2-"), std::string::npos);
 }
 
 TEST(TensorParallel, ResultsAreBitEqualFromRunToRunHoweverThePromptIsCut) {
   for (const WeightType type : {WeightType::kF16, WeightType::kQ8_0, WeightType::kQ4K}) {
-    SCOPED_TRACE(kernels::weight_format(type).name);
-    const TemporaryFile file(spreadable(type).gguf());
-    const auto tokens = random_tokens(50, 4);
-    std::vector<float> expected;
-    for (const size_t chunk : {1, 7, 50}) {
-      const ThreadedRanks group(file.path(), 2);
-      ASSERT_TRUE(group.loaded()) << group.loaded().error().message;
-      TestSequence sequence;
-      sequence.tokens = tokens;
-      sequence.blocks = {3, 1, 0, 2};
-      while (sequence.done < tokens.size()) {
-        const size_t count = std::min(chunk, tokens.size() - sequence.done);
-        const auto done = run_step(group.backend(), {&sequence, 1}, {&count, 1});
-        ASSERT_TRUE(done) << done.error().message;
+    for (const uint32_t ranks : {2u, 3u}) {
+      SCOPED_TRACE(testing::Message() << kernels::weight_format(type).name << ", " << ranks << " ranks");
+      TinyModel model = spreadable(type);
+      model.feed_forward = 1024;
+      const TemporaryFile file(model.gguf());
+      const auto tokens = random_tokens(50, 4);
+      std::vector<float> expected;
+      for (const size_t chunk : {1, 7, 50}) {
+        const ThreadedRanks group(file.path(), ranks);
+        ASSERT_TRUE(group.loaded()) << group.loaded().error().message;
+        const auto logits = run_in_chunks(group.backend(), tokens, chunk);
+        if (expected.empty()) expected = logits;
+        expect_same_bits(logits, expected);
       }
-      if (expected.empty()) expected = sequence.logits;
-      ASSERT_EQ(std::memcmp(expected.data(), sequence.logits.data(), expected.size() * sizeof(float)), 0)
-          << "chunks of " << chunk;
     }
   }
 }
@@ -195,7 +249,7 @@ TEST(TensorParallel, HiddenStatesAreRank0sToGive) {
   std::vector<float> expected(5 * 256), actual(5 * 256);
   ASSERT_TRUE(alone->backend->step({&entry, 1}, {}, expected));
   ASSERT_TRUE(group.backend().step({&entry, 1}, {}, actual));
-  EXPECT_LE(difference(actual, expected, 256), 1e-4);
+  expect_same_bits(actual, expected);
 }
 
 TEST(TensorParallel, AModelThatCannotBeSpreadIsRefusedByAllRanks) {

@@ -45,17 +45,18 @@ std::vector<float> random_values(uint32_t rank, size_t count, uint32_t seed) {
   return values;
 }
 
-std::vector<float> sum_in_order(uint32_t ranks, size_t count, uint32_t seed) {
-  std::vector<float> sums = random_values(0, count, seed);
-  for (uint32_t rank = 1; rank < ranks; ++rank) {
-    const auto values = random_values(rank, count, seed);
-    for (size_t i = 0; i < count; ++i) sums[i] += values[i];
-  }
+// Of ranks [first, end).
+std::vector<float> sum_by_tree(uint32_t first, uint32_t end, size_t count, uint32_t seed) {
+  if (end - first == 1) return random_values(first, count, seed);
+  const uint32_t middle = first + (end - first) / 2;
+  std::vector<float> sums = sum_by_tree(first, middle, count, seed);
+  const auto others = sum_by_tree(middle, end, count, seed);
+  for (size_t i = 0; i < count; ++i) sums[i] += others[i];
   return sums;
 }
 
-TEST(SharedCollective, AReductionAddsInTheOrderOfRanksOnAllOfThem) {
-  for (const uint32_t ranks : {2u, 3u, 5u}) {
+TEST(SharedCollective, AReductionAddsByOneTreeOfRanksOnAllOfThem) {
+  for (const uint32_t ranks : {2u, 3u, 4u, 5u}) {
     for (const uint32_t buffer_bytes : {4096u, 1u << 16}) {
       on_ranks(
           ranks,
@@ -64,7 +65,7 @@ TEST(SharedCollective, AReductionAddsInTheOrderOfRanksOnAllOfThem) {
               const auto seed = static_cast<uint32_t>(count);
               auto values = random_values(collective.rank(), count, seed);
               ASSERT_TRUE(collective.all_reduce_sum(values));
-              ASSERT_EQ(values, sum_in_order(ranks, count, seed))
+              ASSERT_EQ(values, sum_by_tree(0, ranks, count, seed))
                   << count << " values, " << ranks << " ranks";
             }
           },
@@ -134,7 +135,7 @@ TEST(SharedCollective, MixedOperationsAtRandomSpeedsStayInStep) {
       }
       auto values = random_values(collective.rank(), count, i);
       ASSERT_TRUE(collective.all_reduce_sum(values));
-      ASSERT_EQ(values, sum_in_order(4, count, i));
+      ASSERT_EQ(values, sum_by_tree(0, 4, count, i));
     }
   });
 }
