@@ -52,7 +52,7 @@ void describe(CLI::App& app, Arguments& arguments) {
       ->check(CLI::IsMember(names));
   app.add_flag("--no-sweep", arguments.no_sweep, "only the figures");
   app.add_flag("--no-figures", arguments.no_figures, "only the sweep");
-  app.add_option("--csv", arguments.csv, "folder for sweep.csv");
+  app.add_option("--csv", arguments.csv, "folder for sweep.csv and figures.csv");
   app.add_option("--svg", arguments.svg, "folder for the charts");
 }
 
@@ -88,13 +88,16 @@ bool run_sweep(const Arguments& arguments) {
   return written;
 }
 
-bool print_figures(const FigureOptions& options) {
+bool print_figures(const Arguments& arguments) {
   bool passes = true;
-  for (const auto& figure : figures(options)) {
+  std::string csv = "what,value,bar,verdict\n";
+  for (const auto& figure : figures(arguments.options)) {
     const char* verdict = figure.bar.empty() ? "" : figure.passes ? "PASS" : "FAIL";
-    fmt::print("{:82} {:>8}  {:14} {}\n", figure.what, figure.value, figure.bar, verdict);
+    fmt::print("{:100} {:>8}  {:14} {}\n", figure.what, figure.value, figure.bar, verdict);
+    csv += fmt::format("\"{}\",{},{},{}\n", figure.what, figure.value, figure.bar, verdict);
     passes &= figure.passes;
   }
+  if (!arguments.csv.empty()) passes &= write_file(arguments.csv, "figures.csv", csv);
   return passes;
 }
 
@@ -119,6 +122,6 @@ int main(int argc, char** argv) {
       "{} shape, {} arrivals, {} mix, capacity {:.3f} requests/s, {} seeds of {:.0f} s, from seed 1\n\n",
       arguments.shape, arguments.arrivals, arguments.mix, options.capacity, options.seeds, options.seconds);
   bool done = arguments.no_sweep || run_sweep(arguments);
-  if (!arguments.no_figures) done &= print_figures(options);
+  if (!arguments.no_figures) done &= print_figures(arguments);
   return done ? 0 : 1;
 }

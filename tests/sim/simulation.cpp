@@ -107,6 +107,9 @@ class Simulation : private Truth {
   uint64_t waiting_ = 0;
   std::array<uint64_t, kClasses> unstarted_{};  // attempts without a first token, wherever they are
   std::array<std::deque<ipc::RequestId>, kClasses> refused_;  // whose deadline is not over
+  std::array<bool, kClasses> has_room_{};                     // since room_seen_ns_
+  std::array<double, kClasses> room_seconds_{};
+  uint64_t room_seen_ns_ = 0;
 };
 
 Simulation::Simulation(const SimulationOptions& options) : options_(options), habits_(options.seed, 500) {
@@ -170,6 +173,7 @@ void Simulation::refuse(const daemon::Refuse& action) {
   attempt.reason = action.reason;
   attempt.ended_ns = now_ns_;
   attempt.booked = action.booked;
+  attempt.predicted_ns = action.predicted_ttft_ns;
   attempt.refused_until_ns = now_ns_ + action.retry_after_ms * 1'000'000;
   --waiting_;
   --unstarted_[index_of(attempt.service_class)];
@@ -215,7 +219,9 @@ void Simulation::arrive(uint32_t index) {
   event.body_hash = mixed(options_.seed ^ index);
   event.ticket = tickets_[index].text;
   policy_->step(event, now_ns_, actions_);
-  result_.attempts[id].predicted_ns = policy_->predicted_ttft_ns(id);
+  if (const uint64_t predicted_ns = policy_->predicted_ttft_ns(id); predicted_ns != 0) {
+    result_.attempts[id].predicted_ns = predicted_ns;
+  }
   act();
 }
 
@@ -374,23 +380,31 @@ void Simulation::watch_idleness() {
   }
 }
 
-// Who was refused and could now be started after all that are ahead.
+// Time in which nobody of a class or above was left to be started, and there was a seat, could have started
+// those of the class who were refused before, in their order; each second of it once.
 void Simulation::watch_room() {
+  const double passed = static_cast<double>(now_ns_ - room_seen_ns_) * 1e-9;
+  room_seen_ns_ = now_ns_;
+  for (size_t i = 0; i < kClasses; ++i) {
+    auto& refused = refused_[i];
+    while (!refused.empty() && result_.attempts[refused.front()].deadline_ns <= now_ns_) refused.pop_front();
+    room_seconds_[i] = refused.empty() ? 0 : room_seconds_[i] + (has_room_[i] ? passed : 0);
+    while (!refused.empty()) {
+      const double prompt = ask_of(refused.front()).prompt_tokens;
+      const double seconds = prompt / (kPrefillShare * options_.shape.prefill_tokens_per_second);
+      if (seconds > room_seconds_[i]) break;
+      for (size_t j = i; j < kClasses; ++j) room_seconds_[j] = std::max(0.0, room_seconds_[j] - seconds);
+      result_.attempts[refused.front()].would_have_fit = true;
+      refused.pop_front();
+    }
+  }
   const bool seat = std::ranges::any_of(runners_, [&](const Runner& runner) {
     return runner.up && !runner.drains && runner.model.sequences() < options_.shape.sequences_max;
   });
   uint64_t ahead = 0;
   for (size_t i = 0; i < kClasses; ++i) {
     ahead += unstarted_[i];
-    auto& refused = refused_[i];
-    while (!refused.empty() && result_.attempts[refused.front()].deadline_ns <= now_ns_) refused.pop_front();
-    if (ahead > 0 || !seat) continue;
-    for (const auto id : refused) {
-      const double seconds = ask_of(id).prompt_tokens / options_.shape.prefill_tokens_per_second;
-      Attempt& attempt = result_.attempts[id];
-      if (now_ns_ + ns_of(seconds / kPrefillShare) < attempt.deadline_ns) attempt.would_have_fit = true;
-    }
-    refused.clear();
+    has_room_[i] = seat && ahead == 0;
   }
 }
 

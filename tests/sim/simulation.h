@@ -86,8 +86,7 @@ struct Attempt {
   uint64_t refused_until_ns = 0;     // the instant that its refusal named
   bool booked = false;               // there was a ticket with it
   bool returned = false;             // from a runner that died
-  bool would_have_fit = false;  // refused, but then nobody of its class or above was left to be started in
-                                // time, and there was a seat: even as the last in line it would have made it
+  bool would_have_fit = false;  // refused, though time was left over before its deadline: see watch_room()
 };
 
 // What became of a run.
