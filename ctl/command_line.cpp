@@ -19,6 +19,7 @@ using Command = std::function<Result<void>(Session&)>;
 struct Arguments {
   GlobalOptions global;
   GenerationOptions generation;
+  BenchOptions bench;
   std::vector<std::string> words;  // of a message or prompt, joined by spaces
   std::string name;                // of a model; id of a runner or request
   std::string config_file = "/etc/deepserve/deepserve.toml";
@@ -52,6 +53,7 @@ class Commands {
     add_runners();
     add_requests();
     add_config();
+    add_bench();
     add(app_, "version", "Show the versions of dsctl and of the daemon", show_version);
     add_completion();
     app_.require_subcommand(1);
@@ -159,6 +161,50 @@ class Commands {
     });
     check->add_option("file", arguments->config_file)->capture_default_str();
     add(group, "show", "Show what is in effect", show_config);
+  }
+
+  void add_bench() {
+    BenchOptions& bench = arguments_->bench;
+    CLI::App& sub = *add(
+        app_, "bench", "Load a server and judge its answers (open loop)",
+        [arguments = arguments_.get()](Session& session) { return run_bench(session, arguments->bench); });
+    sub.add_option("--url", bench.url,
+                   "http://HOST:PORT of another server; without it the daemon's api.sock");
+    sub.add_option("-m,--model", bench.model, "Which model; without it the server's default");
+    sub.add_flag("--chat", bench.chat, "Chats instead of completions");
+    sub.add_flag("--may-stop", bench.may_stop, "The model may end early (else ignore_eos is sent)");
+    sub.add_option("--rate", bench.rate, "Load: requests/s, a point for each: 5,10");
+    sub.add_option("--loads", bench.loads, "Load: multiples of the capacity, a point for each: 0.5,1,2,10");
+    sub.add_option("--concurrent", bench.concurrent, "Load: so many clients in a closed loop: 64,256");
+    sub.add_option("--trace", bench.trace, "Load: JSON lines with at_ms, class, prompt_tokens, max_tokens");
+    sub.add_flag("--find-capacity", bench.find_capacity, "Search the highest rate with 99 % within the SLO");
+    sub.add_option("--capacity", bench.capacity, "What the loads are multiples of; without it, searched");
+    add_bench_details(sub, bench);
+  }
+
+  static void add_bench_details(CLI::App& sub, BenchOptions& bench) {
+    const auto add_default = [&](const char* name, std::string& value, const char* help) {
+      sub.add_option(name, value, help)->capture_default_str();
+    };
+    add_default("--mix", bench.mix, "Shares of the classes");
+    add_default("--fixed", bench.fixed, "This class keeps its share of the capacity at every load");
+    add_default("--burstiness", bench.burstiness, "CV of the gaps between arrivals; 1: Poisson, 4: bursty");
+    add_default("--prompt-tokens", bench.prompt_tokens, "N, uniform:A:B or lognormal:MEAN:CV[:MAX]");
+    add_default("--output-tokens", bench.output_tokens, "The same of the answers");
+    add_default("--ttft", bench.ttft, "SLO of the first token: vip=500ms,normal=5s,batch=600s");
+    add_default("--itl", bench.itl, "SLO of the mean time between an answer's tokens");
+    add_default("--duration", bench.duration, "Of each point (30s), or of a trace (all of it)");
+    add_default("--warmup", bench.warmup, "Before it, not counted; 0: none");
+    add_default("--drain", bench.drain, "How long answers are waited for after it");
+    add_default("--probe", bench.probe, "Least length of a probe of the search");
+    add_default("--unsent-after", bench.unsent_after, "Given up without a free connection for so long");
+    add_default("--clients", bench.clients, "Distinct clients");
+    add_default("--keys", bench.keys, "File of API keys, one a line, a class before it or not");
+    add_default("--connections", bench.connections, "At most so many at once");
+    add_default("--retries", bench.retries, "After a refusal: obey Retry-After, ignore it, or none");
+    add_default("--tries", bench.tries, "At most so many of one request");
+    add_default("--seed", bench.seed, "The same seed sends the same requests at the same times");
+    add_default("--svg", bench.svg, "Write a plot of goodput and p99 TTFT to this file");
   }
 
   void add_completion() {

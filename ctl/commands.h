@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "ctl/bench/bench_options.h"
 #include "ctl/options.h"
 #include "ctl/session.h"
 #include "ctl/shell_completion.h"
@@ -21,6 +22,9 @@ Result<void> show_version(Session& session);
 Result<void> chat(Session& session, const GenerationOptions& options, std::string message);
 // Continues a text ("-": all of stdin).
 Result<void> generate(Session& session, const GenerationOptions& options, std::string prompt);
+
+// Loads a server as `options` say and prints what it did. Ctrl-C ends it and prints what was measured.
+Result<void> run_bench(Session& session, const BenchOptions& options);
 
 Result<void> list_models(Session& session);
 Result<void> show_model(Session& session, const std::string& name);

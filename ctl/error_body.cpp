@@ -8,7 +8,6 @@ namespace {
 namespace json = boost::json;
 
 Code code_from_status(unsigned status) {
-  if (status == 429) return Code::kServerOverloaded;
   for (size_t i = 0; i < static_cast<size_t>(Code::kCount); ++i) {
     if (error_row(static_cast<Code>(i)).http_status == status) return static_cast<Code>(i);
   }

@@ -5,15 +5,17 @@
 namespace deepserve::ctl {
 
 void SseReader::feed(std::string_view bytes) {
-  for (const char c : bytes) {
-    const bool second_of_pair = after_carriage_return_ && c == '\n';
-    after_carriage_return_ = c == '\r';
-    if (second_of_pair) continue;
-    if (c == '\n' || c == '\r') {
-      take_line();
-    } else {
-      line_ += c;
+  while (!bytes.empty()) {
+    if (std::exchange(after_carriage_return_, false) && bytes.front() == '\n') {
+      bytes.remove_prefix(1);
+      continue;
     }
+    const size_t end = bytes.find_first_of("\r\n");
+    line_ += bytes.substr(0, end);
+    if (end == std::string_view::npos) return;
+    after_carriage_return_ = bytes[end] == '\r';
+    bytes.remove_prefix(end + 1);
+    take_line();
   }
 }
 

@@ -2,16 +2,13 @@
 
 #include <algorithm>
 
-#include "daemon/dispatch/runner_choice.h"
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
 namespace {
 
-constexpr std::array<std::string_view, static_cast<size_t>(WaitReason::kCount)> kWaitReasons = {
-    "none", "no_runner", "ahead", "seats", "lane"};
-static_assert(!kWaitReasons.back().empty());
+constexpr uint32_t kContextUnknown = 1u << 20;
 
 ClassQueue::Limits limits_of(const AdmissionOptions& options) {
   ClassQueue::Limits limits;
@@ -21,19 +18,18 @@ ClassQueue::Limits limits_of(const AdmissionOptions& options) {
   return limits;
 }
 
-size_t index_of(ipc::Class service_class) {
-  return static_cast<size_t>(service_class);
+double seconds_between(uint64_t from_ns, uint64_t to_ns) {
+  return static_cast<double>(to_ns - std::min(from_ns, to_ns)) * 1e-9;
 }
 
 }  // namespace
 
-std::string_view wait_reason_name(WaitReason value) {
-  return kWaitReasons.at(static_cast<size_t>(value));
-}
-
 Admission::Admission(const AdmissionOptions& options)
     : options_(options),
       queue_(limits_of(options), options.models, options.bytes_max),
+      desk_(options.models, options.ticket_key, options.ticket_epoch, options.first_booking),
+      outputs_(options.models),
+      models_(options.models),
       runners_(options.runners) {}
 
 uint64_t Admission::advance(uint64_t now_ns) {
@@ -41,50 +37,146 @@ uint64_t Admission::advance(uint64_t now_ns) {
   return now_ns_;
 }
 
-void Admission::step(const Arrived& event, uint64_t now_ns, AdmissionActions& actions) {
-  CHECK(event.model < options_.models && event.choices > 0 && !requests_.contains(event.request));
-  now_ns = advance(now_ns);
-  const auto& of_class = options_.classes[index_of(event.service_class)];
+Admission::Request Admission::make_request(const Arrived& event, uint64_t now_ns) const {
+  CHECK(event.model < options_.models && event.choices > 0 && event.client_weight > 0);
+  const auto& model = models_[event.model];
+  const auto& of_class = options_.classes[static_cast<size_t>(event.service_class)];
+  const uint32_t context = model.time.context_tokens() != 0 ? model.time.context_tokens() : kContextUnknown;
   Request request;
-  request.service_class = event.service_class;
   request.model = event.model;
   request.client = event.client;
   request.client_weight = event.client_weight;
-  request.choices = event.choices;
-  request.tokens_max = event.tokens_max;
+  request.tokens_max_asked = event.tokens_max;
+  request.prompt_bytes = event.prompt_bytes;
   request.bytes = event.bytes;
+  request.body_hash = event.body_hash;
+  request.body_bytes = event.body_bytes;
+  request.rules = event.rules;
   request.arrived_ns = now_ns;
-  request.deadline_ns = event.deadline_ns != 0 ? event.deadline_ns : now_ns + of_class.deadline_ns;
-  const bool queued = queue_.push(waiting_of(event.request, request, request.deadline_ns));
-  requests_.emplace(event.request, std::move(request));
-  if (!queued) return refuse(event.request, RefusalReason::kQueueFull, now_ns, actions);
+  request.deadline_named = event.deadline_ns != 0;
+  request.deadline_ns = request.deadline_named ? event.deadline_ns : now_ns + of_class.deadline_ns;
+  auto& load = request.load;
+  load.service_class = event.service_class;
+  load.choices = event.choices;
+  const uint32_t prompt =
+      event.prompt_tokens != 0 ? event.prompt_tokens : model.ratio.tokens(event.prompt_bytes);
+  load.prompt_tokens = std::clamp(prompt, 1u, context);
+  load.uncached_tokens = load.prompt_tokens;
+  request.tokens_max = std::min(event.tokens_max, context - load.prompt_tokens);
+  load.expected_tokens = outputs_.expect(event.model, event.client, request.tokens_max, kPeakQuantile);
+  const uint32_t output = outputs_.expect(event.model, event.client, request.tokens_max, kExpectedQuantile);
+  request.counted_tokens = uint64_t{load.prompt_tokens} + uint64_t{output} * load.choices;
+  request.cost =
+      model.time.cost({load.prompt_tokens, load.uncached_tokens, output * load.choices, load.choices});
+  return request;
+}
+
+void Admission::step(const Arrived& event, uint64_t now_ns, AdmissionActions& actions) {
+  CHECK(!requests_.contains(event.request));
+  now_ns = advance(now_ns);
   shed_expired(now_ns, actions);
-  pump(event.model, actions);
+  auto request = make_request(event, now_ns);
+  request.back = desk_.redeem(claimant_of(request), event.ticket, now_ns);
+  request.booked = request.back.outcome == TicketOutcome::kOnTime;
+  if (const auto denial = ask_client(request, event.is_retry, now_ns)) {
+    return deny(event.request, request, *denial, actions);
+  }
+  const auto predicted = predict(request, now_ns);
+  if (predicted) request.predicted = *predicted;
+  const double left_s = seconds_between(now_ns, request.deadline_ns);
+  if (predicted && !request.booked && predicted->stretched_s > left_s) {
+    return refuse(event.request, std::move(request), RefusalReason::kDeadline, now_ns, actions);
+  }
+  // It is of no use to wait until there is no time left for the prompt itself.
+  const double prefill_s = 0.8 * models_[event.model].time.prefill_seconds(request.load.uncached_tokens);
+  const auto prefill_ns = static_cast<uint64_t>(prefill_s * 1e9);
+  const uint64_t latest_ns = request.deadline_ns - std::min(request.deadline_ns, prefill_ns);
+  if (!queue_.push(waiting_of(event.request, request, std::max(latest_ns, now_ns)))) {
+    return refuse(event.request, std::move(request), RefusalReason::kQueueFull, now_ns, actions);
+  }
+  if (request.back.outcome == TicketOutcome::kEarly) desk_.release(request.back.serial);
+  request.counted = true;
+  clients_.begin(request.client, request.rules, request.counted_tokens, now_ns);
+  requests_.emplace(event.request, std::move(request));
+  pump(event.model, now_ns, actions);
 }
 
-void Admission::step(const Accepted& /*event*/, uint64_t now_ns, AdmissionActions& /*actions*/) {
+void Admission::step(const Accepted& event, uint64_t now_ns, AdmissionActions& /*actions*/) {
   advance(now_ns);
+  auto& request = requests_.at(event.request);
+  request.accepted = true;
+  auto& load = request.load;
+  load.prompt_tokens = std::max(1u, event.prompt_tokens);
+  load.uncached_tokens = load.prompt_tokens - std::min(load.prompt_tokens, event.cached_tokens);
+  models_[request.model].ratio.add(request.prompt_bytes, event.prompt_tokens);
 }
 
-void Admission::step(const FirstToken& /*event*/, uint64_t now_ns, AdmissionActions& /*actions*/) {
-  advance(now_ns);
+void Admission::step(const FirstToken& event, uint64_t now_ns, AdmissionActions& actions) {
+  now_ns = advance(now_ns);
+  auto& request = requests_.at(event.request);
+  if (request.load.prefilled || !request.runner) return;
+  request.load.prefilled = true;
+  request.load.generated_tokens = std::max(1u, request.load.generated_tokens);
+  runners_[*request.runner].prefilled(request.load, now_ns);
+  learn_start(request, now_ns);
+  pump(request.model, now_ns, actions);
 }
 
-void Admission::step(const TokensCame& /*event*/, uint64_t now_ns, AdmissionActions& /*actions*/) {
+void Admission::learn_start(Request& request, uint64_t now_ns) {
+  if (request.returned) return;
+  auto& ttft = models_[request.model].ttft;
+  const auto service_class = request.load.service_class;
+  if (request.start.stretched_s > 0) {
+    ttft.dispatched(service_class, request.start, seconds_between(request.dispatched_ns, now_ns));
+  }
+  if (request.predicted.stretched_s > 0 && !request.booked) {
+    ttft.arrived(service_class, request.predicted, seconds_between(request.arrived_ns, now_ns));
+  }
+}
+
+void Admission::step(const TokensCame& event, uint64_t now_ns, AdmissionActions& /*actions*/) {
   advance(now_ns);
+  auto& request = requests_.at(event.request);
+  auto& load = request.load;
+  load.generated_tokens += event.count;
+  if (load.generated_each() < load.expected_tokens) return;
+  load.expected_tokens = outputs_.expect(request.model, request.client, request.tokens_max, kPeakQuantile,
+                                         load.generated_each());
 }
 
 void Admission::step(const Ended& event, uint64_t now_ns, AdmissionActions& actions) {
   now_ns = advance(now_ns);
   const auto found = requests_.find(event.request);
   CHECK(found != requests_.end());
-  const uint32_t model = found->second.model;
-  if (event.how == EndKind::kFinished) rate_.count(now_ns);
+  auto& request = found->second;
+  const uint32_t model = request.model;
+  request.load.generated_tokens = std::max(request.load.generated_tokens, event.completion_tokens);
   queue_.remove(event.request);
-  leave_runner(found->second);
+  settle(request, event.how, now_ns);
+  leave_runner(request);
   requests_.erase(found);
   shed_expired(now_ns, actions);
-  pump(model, actions);
+  pump(model, now_ns, actions);
+}
+
+// The charge becomes the truth; what the answer's length says is learnt.
+void Admission::settle(Request& request, EndKind how, uint64_t now_ns) {
+  auto& model = models_[request.model];
+  const auto& load = request.load;
+  if (how == EndKind::kFinished && request.tokens_max_asked != 0) {
+    outputs_.add(request.model, request.client, load.generated_each());
+  }
+  if (request.counted) {
+    const uint64_t used = load.prefilled ? uint64_t{load.prompt_tokens} + load.generated_tokens : 0;
+    clients_.end(request.client, request.rules, request.counted_tokens, used,
+                 now_ns - std::min(now_ns, request.arrived_ns), now_ns);
+  }
+  if (!request.charged) return;
+  RequestWork work{load.prompt_tokens, load.uncached_tokens, load.generated_tokens, load.choices};
+  if (how != EndKind::kFinished && !load.prefilled) work.uncached_tokens = 0;
+  const double more = model.time.cost(work) - request.price;
+  queue_.settle(request.model, load.service_class, request.client, more);
+  model.usage.add(load.service_class, more, now_ns);
 }
 
 void Admission::step(const Returned& event, uint64_t now_ns, AdmissionActions& actions) {
@@ -92,125 +184,57 @@ void Admission::step(const Returned& event, uint64_t now_ns, AdmissionActions& a
   auto& request = requests_.at(event.request);
   CHECK(request.runner);
   leave_runner(request);
+  request.returned = true;
+  request.accepted = event.accepted;
+  request.load.prefilled = false;
   queue_.push_replay(waiting_of(event.request, request, event.accepted ? 0 : request.deadline_ns));
   shed_expired(now_ns, actions);
-  pump(request.model, actions);
+  pump(request.model, now_ns, actions);
 }
 
 void Admission::step(const RunnerUp& event, uint64_t now_ns, AdmissionActions& actions) {
   now_ns = advance(now_ns);
+  CHECK(event.model < options_.models);
   auto& runner = runners_.at(event.runner);
-  runner.up = runner.has_room = true;
-  runner.model = event.model;
-  runner.capacity = event.capacity;
-  runner.gauges = {};
-  runner.gauges.kv_blocks_free = runner.gauges.kv_blocks_total = event.capacity.kv_blocks;
-  pump(event.model, actions);
+  runner.up(event, static_cast<double>(options_.step_max_ns) * 1e-9);
+  auto& model = models_[event.model];
+  if (!model.time.known()) model.time = runner.service_time();
+  pump(event.model, now_ns, actions);
 }
 
 void Admission::step(const RunnerTold& event, uint64_t now_ns, AdmissionActions& actions) {
-  advance(now_ns);
+  now_ns = advance(now_ns);
   auto& runner = runners_.at(event.runner);
-  runner.gauges = event.gauges;
-  runner.has_room = event.has_room;
-  if (runner.up) pump(runner.model, actions);
+  if (!runner.is_up()) return;
+  runner.told(event);
+  if (runner.service_time().known()) models_[runner.model()].time = runner.service_time();
+  pump(runner.model(), now_ns, actions);
 }
 
 void Admission::step(const RunnerDown& event, uint64_t now_ns, AdmissionActions& /*actions*/) {
   advance(now_ns);
-  runners_.at(event.runner).up = false;
+  runners_.at(event.runner).down();
 }
 
 void Admission::step(const Tick& /*event*/, uint64_t now_ns, AdmissionActions& actions) {
   now_ns = advance(now_ns);
   shed_expired(now_ns, actions);
-  for (uint32_t model = 0; model < options_.models; ++model) pump(model, actions);
+  desk_.tick(now_ns);
+  for (uint32_t model = 0; model < options_.models; ++model) pump(model, now_ns, actions);
 }
 
-void Admission::shed_expired(uint64_t now_ns, AdmissionActions& actions) {
-  for (const auto id : queue_.take_expired(now_ns)) refuse(id, RefusalReason::kDeadline, now_ns, actions);
-}
-
-void Admission::pump(uint32_t model, AdmissionActions& actions) {
-  for (auto id = queue_.next(model); id != 0; id = queue_.next(model)) {
-    auto& request = requests_.at(id);
-    const auto chosen = choose(request);
-    if (!chosen) return;
-    queue_.taken(id);
-    request.runner = *chosen;
-    runners_[*chosen].sequences += request.choices;
-    actions.emplace_back(Dispatch{id, *chosen, request.tokens_max});
-  }
-}
-
-std::optional<uint32_t> Admission::choose(const Request& request) const {
-  std::vector<RunnerLoad> loads;
-  for (const auto& runner : runners_) {
-    auto& load = loads.emplace_back();
-    load.ready = runner.up && runner.model == request.model;
-    load.outbox_full = !runner.has_room;
-    load.sequences = runner.sequences;
-    load.sequences_max = runner.capacity.sequences_max;
-    load.kv_blocks_free = runner.gauges.kv_blocks_free;
-  }
-  const auto chosen = choose_runner(loads, request.choices);
-  if (!chosen) return std::nullopt;
-  return static_cast<uint32_t>(*chosen);
-}
-
-void Admission::leave_runner(Request& request) {
-  if (request.runner) runners_[*request.runner].sequences -= request.choices;
-  request.runner.reset();
-}
-
-void Admission::refuse(ipc::RequestId id, RefusalReason reason, uint64_t now_ns, AdmissionActions& actions) {
-  const auto found = requests_.find(id);
-  CHECK(found != requests_.end() && !found->second.runner);
-  const auto& request = found->second;
-  Refuse refusal;
-  refusal.request = id;
-  refusal.reason = reason;
-  refusal.service_class = request.service_class;
-  refusal.deadline_ns =
-      request.deadline_ns > request.arrived_ns ? request.deadline_ns - request.arrived_ns : 0;
-  refusal.retry_after_ms = rate_.retry_after_ms(queue_.waiting_total() + 1, now_ns);
-  requests_.erase(found);
-  actions.emplace_back(std::move(refusal));
-}
-
-WaitingRequest Admission::waiting_of(ipc::RequestId id, const Request& request, uint64_t deadline_ns) const {
-  return {id,          request.service_class, request.model, request.client, request.client_weight,
-          deadline_ns, request.bytes};
-}
-
-std::vector<ipc::RequestId> Admission::waiting_for(uint32_t model) const {
-  std::vector<ipc::RequestId> ids;
-  for (const auto& [id, request] : requests_) {
-    if (request.model == model && !request.runner) ids.push_back(id);
-  }
-  std::sort(ids.begin(), ids.end());
-  return ids;
-}
-
-std::optional<RequestView> Admission::view(ipc::RequestId id) const {
-  const auto found = requests_.find(id);
-  if (found == requests_.end()) return std::nullopt;
-  const auto& request = found->second;
-  RequestView view;
-  view.request = id;
-  view.service_class = request.service_class;
-  view.model = request.model;
-  view.client = request.client;
-  view.runner = request.runner;
-  view.arrived_ns = request.arrived_ns;
-  view.deadline_ns = request.deadline_ns;
-  if (request.runner) return view;
-  const bool any_up = std::any_of(runners_.begin(), runners_.end(), [&](const Runner& runner) {
-    return runner.up && runner.model == request.model;
-  });
-  const bool is_next = queue_.next(request.model) == id;
-  view.waits_for = !any_up ? WaitReason::kNoRunner : is_next ? WaitReason::kSeats : WaitReason::kAhead;
-  return view;
+WaitingRequest Admission::waiting_of(ipc::RequestId id, const Request& request, uint64_t expires_ns) const {
+  WaitingRequest waiting;
+  waiting.request = id;
+  waiting.service_class = request.load.service_class;
+  waiting.model = request.model;
+  waiting.client = request.client;
+  waiting.client_weight = request.client_weight;
+  waiting.expires_ns = expires_ns;
+  waiting.bytes = request.bytes;
+  waiting.cost = request.cost;
+  waiting.booked = request.booked;
+  return waiting;
 }
 
 }  // namespace deepserve::daemon

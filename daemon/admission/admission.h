@@ -4,6 +4,16 @@
 // the same code. Decisions are appended to the caller's vector, in the order in which they are to be done.
 // Time that goes backwards counts as standing still. All state is bounded: by what waits and runs, and by the
 // caps of the parts.
+//
+// On arrival a request is priced in GPU-seconds (service_time.h, from what its prompt's bytes and its
+// client's answers have been), its first token is predicted (ttft_prediction.h), and it is refused where nine
+// of ten such would be too late. What waits is ordered by class_queue.h and is sent to a runner as late as
+// possible: when there are seats, KV memory for its future peak (kv_forecast.h) and little prefill before it.
+// It is tested again then, and never shed after that. Who is refused gets a slot on the calendar and a ticket
+// (booking_desk.h); who comes back on time goes ahead of the fresh.
+//
+// Files: admission.cpp (events), admission_dispatch.cpp (who goes where), admission_refusal.cpp (predictions,
+// refusals, bookings), admission_view.cpp (what can be seen of it).
 #pragma once
 
 #include <array>
@@ -16,8 +26,14 @@
 
 #include "daemon/admission/admission_action.h"
 #include "daemon/admission/admission_event.h"
+#include "daemon/admission/booking_desk.h"
 #include "daemon/admission/class_queue.h"
-#include "daemon/admission/completion_rate.h"
+#include "daemon/admission/class_usage.h"
+#include "daemon/admission/client_limits.h"
+#include "daemon/admission/output_length.h"
+#include "daemon/admission/runner_book.h"
+#include "daemon/admission/token_ratio.h"
+#include "daemon/admission/ttft_prediction.h"
 
 namespace deepserve::daemon {
 
@@ -27,10 +43,17 @@ struct AdmissionOptions {
     uint32_t waiting_max = 0;  // of each model
     uint64_t deadline_ns = 0;  // for the first token, where the request names none
   };
-  std::array<OfClass, ClassQueue::kClasses> classes;
+  std::array<OfClass, ClassQueue::kClasses> classes = {
+      {{0.70, 4000, kSecond_ns / 2}, {0.25, 4000, 5 * kSecond_ns}, {0.05, 4000, 600 * kSecond_ns}}};
+  // Part of the KV blocks that the requests of a class leave free.
+  std::array<double, ClassQueue::kClasses> kv_headroom = {0.02, 0.10, 0.25};
   uint32_t models = 1;
   uint32_t runners = 1;
-  uint64_t bytes_max = 256u << 20;  // of all that wait
+  uint64_t bytes_max = 256u << 20;               // of all that wait
+  uint64_t step_max_ns = 100 * kMillisecond_ns;  // of a step, while vip traffic is present
+  TicketKey ticket_key = {};                     // secret; random
+  uint64_t ticket_epoch = 0;                     // tells boots of the host apart
+  BookingSerial first_booking = 1;               // random: tells lives of the daemon apart
 };
 
 // Why a request waits.
@@ -39,6 +62,8 @@ enum class WaitReason : uint8_t {
   kNoRunner,  // none of its model takes requests
   kAhead,     // others of its model are ahead
   kSeats,     // no runner has a seat for its choices
+  kPrefill,   // the runners have enough to prefill
+  kMemory,    // no runner will have the KV memory
   kLane,      // no runner's lane has room
   kCount,
 };
@@ -52,13 +77,25 @@ struct RequestView {
   std::string_view client;         // lives as long as the request
   std::optional<uint32_t> runner;  // once it is dispatched
   WaitReason waits_for = WaitReason::kNone;
+  bool booked = false;  // it came back for its slot
   uint64_t arrived_ns = 0;
   uint64_t deadline_ns = 0;        // an instant
   uint64_t predicted_ttft_ns = 0;  // when it arrived, 90 of 100 are within; 0: nothing was known
+  double cost = 0;                 // expected GPU-seconds
+  double cost_ahead = 0;           // while it waits: of its class, as if it had come now
+  uint32_t prompt_tokens = 0;      // estimated until it is accepted
+  uint32_t expected_tokens = 0;    // of each choice
 };
 
 class Admission {
  public:
+  // VIP traffic is present for so long after the last of it.
+  static constexpr double kVipPresent_s = 30;
+  static constexpr double kExpectedQuantile = 0.65;  // of outputs: near the mean of what is seen
+  static constexpr double kPeakQuantile = 0.75;      // of outputs, for the forecast of KV memory
+  static constexpr uint64_t kRetryAfterMin_ms = 1'000;
+  static constexpr uint64_t kShedding_ns = kSecond_ns;  // that it sheds, after the last one that was refused
+
   explicit Admission(const AdmissionOptions& options);
 
   void step(const Arrived& event, uint64_t now_ns, AdmissionActions& actions);
@@ -73,52 +110,100 @@ class Admission {
   void step(const Tick& event, uint64_t now_ns, AdmissionActions& actions);
 
   // When something is to be decided without any event: a Tick at this instant is enough. 0: never.
-  uint64_t next_ns() const { return queue_.next_deadline_ns(); }
+  uint64_t next_ns() const { return queue_.next_expiry_ns(); }
 
   uint32_t waiting(ipc::Class service_class) const { return queue_.waiting(service_class); }
+  uint32_t waiting(ipc::Class service_class, uint32_t model) const {
+    return queue_.waiting(service_class, model);
+  }
   uint32_t waiting_total() const { return queue_.waiting_total(); }
+  uint64_t waiting_bytes() const { return queue_.waiting_bytes(); }
   bool waits(ipc::RequestId request) const { return queue_.waits(request); }
-  // All that wait for this model, in no order.
+  // All that wait for this model, by number.
   std::vector<ipc::RequestId> waiting_for(uint32_t model) const;
   uint32_t running() const { return static_cast<uint32_t>(requests_.size()) - queue_.waiting_total(); }
   std::optional<RequestView> view(ipc::RequestId request) const;
   BrownoutLevel brownout() const { return BrownoutLevel::kNone; }
+  const BookingDesk& bookings() const { return desk_; }
+  const ClassQueue& queue() const { return queue_; }
+  const ClientLimits& clients() const { return clients_; }
 
  private:
   struct Request {
-    ipc::Class service_class = ipc::Class::kNormal;
     uint32_t model = 0;
     std::string client;
     double client_weight = 1.0;
-    uint32_t choices = 1;
-    uint32_t tokens_max = 0;
+    uint32_t tokens_max = 0;  // of each choice, within the context
+    uint32_t tokens_max_asked = 0;
+    uint64_t prompt_bytes = 0;
     uint64_t bytes = 0;
+    uint64_t body_hash = 0;
+    uint64_t body_bytes = 0;
     uint64_t arrived_ns = 0;
     uint64_t deadline_ns = 0;
+    bool deadline_named = false;
+    bool charged = false;
+    bool accepted = false;
+    bool returned = false;       // it had a runner before: nothing is learnt from it
+    BookingDesk::Redeemed back;  // what it came back with
+    bool booked = false;         // it came for its slot, on time
+    ClientRules rules;
+    bool counted = false;  // among its client's
+    uint64_t counted_tokens = 0;
+    double cost = 0;
+    double price = 0;  // what was charged
+    RequestLoad load;
+    PredictedTtft predicted;  // on arrival
+    PredictedTtft start;      // on dispatch
+    uint64_t dispatched_ns = 0;
     std::optional<uint32_t> runner;
   };
-  struct Runner {
-    bool up = false;
-    bool has_room = true;
-    uint32_t model = 0;
-    uint32_t sequences = 0;
-    RunnerCapacity capacity;
-    ipc::Gauges gauges;
+  struct Model {
+    TokenRatio ratio;
+    TtftPrediction ttft;
+    ClassUsage usage;
+    ServiceTime time;  // of the runner that told its figures last
+  };
+  struct Placement {
+    std::optional<uint32_t> runner;  // the one where its first token comes first, of those that have room
+    double start_s = 0;
+    WaitReason blocked = WaitReason::kNoRunner;
   };
 
+  // admission.cpp
   uint64_t advance(uint64_t now_ns);
-  void shed_expired(uint64_t now_ns, AdmissionActions& actions);
-  void pump(uint32_t model, AdmissionActions& actions);
-  std::optional<uint32_t> choose(const Request& request) const;
+  Request make_request(const Arrived& event, uint64_t now_ns) const;
+  void learn_start(Request& request, uint64_t now_ns);
+  void settle(Request& request, EndKind how, uint64_t now_ns);
+  WaitingRequest waiting_of(ipc::RequestId id, const Request& request, uint64_t expires_ns) const;
+
+  // admission_dispatch.cpp
+  void pump(uint32_t model, uint64_t now_ns, AdmissionActions& actions);
+  Placement place(const Request& request, uint64_t now_ns) const;
+  void dispatch(ipc::RequestId id, const Placement& placement, uint64_t now_ns, AdmissionActions& actions);
   void leave_runner(Request& request);
-  void refuse(ipc::RequestId id, RefusalReason reason, uint64_t now_ns, AdmissionActions& actions);
-  WaitingRequest waiting_of(ipc::RequestId id, const Request& request, uint64_t deadline_ns) const;
+  bool vip_present(const Model& model, uint64_t now_ns) const;
+
+  // admission_refusal.cpp
+  void shed_expired(uint64_t now_ns, AdmissionActions& actions);
+  DrainState drain_of(uint32_t model, ipc::Class service_class, uint64_t now_ns) const;
+  std::optional<PredictedTtft> predict(const Request& request, uint64_t now_ns) const;
+  double first_room_seconds(uint32_t model) const;
+  void refuse(ipc::RequestId id, Request&& request, RefusalReason reason, uint64_t now_ns,
+              AdmissionActions& actions);
+  std::optional<ClientDenial> ask_client(Request& request, bool is_retry, uint64_t now_ns);
+  void deny(ipc::RequestId id, const Request& request, const ClientDenial& denial, AdmissionActions& actions);
+  static Claimant claimant_of(const Request& request);
 
   const AdmissionOptions options_;
   ClassQueue queue_;
-  CompletionRate rate_;
-  std::vector<Runner> runners_;
+  BookingDesk desk_;
+  ClientLimits clients_;
+  OutputLength outputs_;
+  std::vector<Model> models_;
+  std::vector<RunnerBook> runners_;
   std::unordered_map<ipc::RequestId, Request> requests_;
+  uint64_t refused_ns_ = 0;  // when the last was refused for load; 0: never
   uint64_t now_ns_ = 0;
 };
 

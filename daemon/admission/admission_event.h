@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/admission/client_limits.h"
 #include "ipc/lane/gauges.h"
 #include "ipc/wire/messages.h"
 
@@ -24,10 +25,13 @@ struct Arrived {
   uint32_t tokens_max = ipc::kRestOfContext;  // of each choice; 0: nothing is generated (an embedding)
   uint64_t deadline_ns = 0;  // of the first token, an instant; 0: the class's default from now
   uint64_t bytes = 0;        // of memory that it holds while it waits
-  uint64_t body_hash = 0;
-  std::string ticket;  // as the client showed it; empty: none
-  std::vector<uint64_t>
-      prefix;  // hashes of the prompt's leading pieces, each over all that is before its end
+  uint64_t body_hash = 0;    // of its body; 0: not known
+  uint64_t body_bytes = 0;   // the length of it
+  std::string ticket;        // as the client showed it; empty: none
+  ClientRules rules;         // its client's own limits
+  bool is_retry = false;     // it says so
+  // Hashes of the prompt's leading pieces, each over all that is before its end.
+  std::vector<uint64_t> prefix;
 };
 
 // What its runner says.

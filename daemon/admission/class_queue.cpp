@@ -24,109 +24,110 @@ bool ClassQueue::push(const WaitingRequest& request) {
   const size_t class_index = index_of(request.service_class);
   auto& model = models_[request.model];
   auto& line = model.lines[class_index];
-  if (line.order.size() >= limits_[class_index].waiting_max) return false;
+  if (line.waiting.size() >= limits_[class_index].waiting_max) return false;
   if (waiting_bytes_ + request.bytes > bytes_max_) return false;
   // Who comes back after a pause starts at the present: nobody saves up a claim.
-  if (line.order.empty()) line.served = std::max(line.served, model.time);
-  auto& finish = line.client_finish[request.client];
-  finish = std::max(finish, line.client_time) + 1.0 / request.client_weight;
-  ++line.client_waiting[request.client];
-  const Order order{finish, ++arrivals_};
-  line.order.emplace(order, request.request);
-  if (request.deadline_ns != 0) deadlines_.emplace(request.deadline_ns, request.request);
-  ++waiting_[class_index];
-  waiting_bytes_ += request.bytes;
-  places_.emplace(request.request, Place{request, order, false});
+  if (line.waiting.empty()) line.served = std::max(line.served, model.time);
+  add(request, false);
+  const ClientLine::Waiting waiting{request.request, request.client, request.client_weight, request.cost,
+                                    request.booked};
+  line.waiting.push(waiting, arrivals_);
   return true;
 }
 
 void ClassQueue::push_replay(const WaitingRequest& request) {
   CHECK(request.model < models_.size() && !places_.contains(request.request));
-  const Order order{0, ++arrivals_};
-  models_[request.model].replays.emplace(order.second, request.request);
-  if (request.deadline_ns != 0) deadlines_.emplace(request.deadline_ns, request.request);
-  ++waiting_[index_of(request.service_class)];
-  waiting_bytes_ += request.bytes;
-  places_.emplace(request.request, Place{request, order, true});
+  add(request, true);
+  models_[request.model].replays.emplace(arrivals_, request.request);
 }
 
-// The line whose next request would finish first in virtual time; the higher class where two are equal.
-const ClassQueue::Line* ClassQueue::best_line(const ModelLines& model) const {
-  const Line* best = nullptr;
-  double best_finish = 0;
-  for (size_t i = 0; i < kClasses; ++i) {
-    const auto& line = model.lines[i];
-    if (line.order.empty()) continue;
-    const double finish = line.served + 1.0 / limits_[i].share;
-    if (best != nullptr && finish >= best_finish) continue;
-    best = &line;
-    best_finish = finish;
+void ClassQueue::add(const WaitingRequest& request, bool replay) {
+  if (request.expires_ns != 0) expiries_.emplace(request.expires_ns, request.request);
+  ++waiting_[index_of(request.service_class)];
+  waiting_bytes_ += request.bytes;
+  places_.emplace(request.request, Place{request, ++arrivals_, replay});
+}
+
+// The classes in the order in which they are to be served: the highest first that are not ahead of any other
+// that waits, then those that are, the least ahead first.
+std::array<size_t, ClassQueue::kClasses> ClassQueue::turns(const ModelLines& model) const {
+  std::array<size_t, kClasses> order;
+  std::iota(order.begin(), order.end(), size_t{0});
+  double least = 0;
+  bool any = false;
+  for (const auto& line : model.lines) {
+    if (line.waiting.empty()) continue;
+    least = any ? std::min(least, line.served) : line.served;
+    any = true;
   }
-  return best;
+  const auto excess = [&](size_t i) {
+    const double ahead = model.lines[i].served - least;
+    return ahead <= kAhead_s ? 0.0 : ahead;
+  };
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return excess(a) < excess(b); });
+  return order;
 }
 
 ipc::RequestId ClassQueue::next(uint32_t model) const {
-  CHECK(model < models_.size());
-  const auto& lines = models_[model];
-  if (!lines.replays.empty()) return lines.replays.begin()->second;
-  const auto* line = best_line(lines);
-  return line == nullptr ? 0 : line->order.begin()->second;
+  return next_that(model, [](ipc::RequestId) { return true; });
 }
 
-void ClassQueue::taken(ipc::RequestId request) {
+bool ClassQueue::taken(ipc::RequestId request) {
   const auto place = places_.find(request);
   CHECK(place != places_.end());
-  const auto& waiting = place->second.request;
-  if (!place->second.replay) {
+  const bool charged = !place->second.replay;
+  if (charged) {
+    const auto& waiting = place->second.request;
     const size_t class_index = index_of(waiting.service_class);
     auto& model = models_[waiting.model];
     auto& line = model.lines[class_index];
     model.time = std::max(model.time, line.served);
-    line.served += 1.0 / limits_[class_index].share;
-    line.client_time = std::max(line.client_time, place->second.order.first - 1.0 / waiting.client_weight);
+    line.served += waiting.cost / limits_[class_index].share;
   }
-  erase(place);
+  erase(place, charged);
+  return charged;
+}
+
+void ClassQueue::settle(uint32_t model, ipc::Class service_class, const std::string& client, double more) {
+  const size_t class_index = index_of(service_class);
+  auto& line = models_.at(model).lines[class_index];
+  line.served += more / limits_[class_index].share;
+  line.waiting.settle(client, more);
 }
 
 bool ClassQueue::remove(ipc::RequestId request) {
   const auto place = places_.find(request);
   if (place == places_.end()) return false;
-  erase(place);
+  erase(place, false);
   return true;
 }
 
-void ClassQueue::erase(std::unordered_map<ipc::RequestId, Place>::iterator place) {
+void ClassQueue::erase(std::unordered_map<ipc::RequestId, Place>::iterator place, bool charged) {
   const auto& waiting = place->second.request;
   const size_t class_index = index_of(waiting.service_class);
   auto& model = models_[waiting.model];
   --waiting_[class_index];
   waiting_bytes_ -= waiting.bytes;
-  deadlines_.erase({waiting.deadline_ns, waiting.request});
+  if (waiting.expires_ns != 0) expiries_.erase({waiting.expires_ns, waiting.request});
   if (place->second.replay) {
-    model.replays.erase(place->second.order.second);
+    model.replays.erase(place->second.arrival);
   } else {
-    auto& line = model.lines[class_index];
-    line.order.erase(place->second.order);
-    const auto count = line.client_waiting.find(waiting.client);
-    if (--count->second == 0) {
-      line.client_waiting.erase(count);
-      line.client_finish.erase(waiting.client);
-    }
+    model.lines[class_index].waiting.take(waiting.client, place->second.arrival, charged);
   }
   places_.erase(place);
 }
 
 std::vector<ipc::RequestId> ClassQueue::take_expired(uint64_t now_ns) {
   std::vector<ipc::RequestId> expired;
-  while (!deadlines_.empty() && deadlines_.begin()->first <= now_ns) {
-    expired.push_back(deadlines_.begin()->second);
+  while (!expiries_.empty() && expiries_.begin()->first <= now_ns) {
+    expired.push_back(expiries_.begin()->second);
     remove(expired.back());
   }
   return expired;
 }
 
-uint64_t ClassQueue::next_deadline_ns() const {
-  return deadlines_.empty() ? 0 : deadlines_.begin()->first;
+uint64_t ClassQueue::next_expiry_ns() const {
+  return expiries_.empty() ? 0 : expiries_.begin()->first;
 }
 
 std::vector<ipc::RequestId> ClassQueue::take_all(uint32_t model) {
@@ -139,11 +140,23 @@ std::vector<ipc::RequestId> ClassQueue::take_all(uint32_t model) {
 }
 
 uint32_t ClassQueue::waiting(ipc::Class service_class, uint32_t model) const {
-  return static_cast<uint32_t>(models_.at(model).lines[index_of(service_class)].order.size());
+  return static_cast<uint32_t>(line(model, service_class).size());
 }
 
 uint32_t ClassQueue::waiting_total() const {
   return std::accumulate(waiting_.begin(), waiting_.end(), 0u);
+}
+
+double ClassQueue::cost(uint32_t model, ipc::Class service_class) const {
+  return line(model, service_class).cost();
+}
+
+double ClassQueue::cost_ahead(uint32_t model, ipc::Class service_class, std::string_view client) const {
+  return line(model, service_class).cost_ahead(client);
+}
+
+const ClientLine& ClassQueue::line(uint32_t model, ipc::Class service_class) const {
+  return models_.at(model).lines[index_of(service_class)].waiting;
 }
 
 }  // namespace deepserve::daemon

@@ -1,21 +1,21 @@
 // The bounded queue in front of the runners: who waits, who is next, who has waited too long. Pure (DESIGN
 // 3).
 //
-// One line per model and class. Between the classes of a model: weighted fair by share, so that the first in
-// line is a vip wherever the shares allow it, and no class that waits ever gets less than its share. Within a
-// class: weighted fair by client, then by arrival. Replays are ahead of all lines.
+// One line per model and class; who is next within a line is ClientLine's to say. Between the classes of a
+// model, by the cost that was served over the share: the highest class goes first as long as it is not ahead
+// of any other that waits by more than kAhead_s; so vip goes first within its share, no class that waits gets
+// less than its share, and what one does not use the others have. Replays are ahead of all lines.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
+#include "daemon/admission/client_line.h"
 #include "ipc/wire/messages.h"
 
 namespace deepserve::daemon {
@@ -31,13 +31,17 @@ struct WaitingRequest {
   uint32_t model = 0;
   std::string client;
   double client_weight = 1.0;  // above 0
-  uint64_t deadline_ns = 0;    // when it is shed; 0: never
+  uint64_t expires_ns = 0;     // when it is shed; 0: never
   uint64_t bytes = 0;          // of memory that it holds while it waits
+  double cost = 1.0;           // expected, GPU-seconds
+  bool booked = false;         // it has come for its slot: ahead of the fresh ones of its class
 };
 
 class ClassQueue {
  public:
   static constexpr size_t kClasses = static_cast<size_t>(ipc::Class::kCount);
+  // GPU-seconds over share by which a class may run ahead of a lower one that waits.
+  static constexpr double kAhead_s = 1.0;
   using Limits = std::array<ClassLimits, kClasses>;
 
   // `bytes_max`: of all that wait, over all models and classes.
@@ -50,15 +54,32 @@ class ClassQueue {
 
   // Who is next for this model; stays until remove() or taken(). 0: nobody waits.
   ipc::RequestId next(uint32_t model) const;
-  // `request` (the one that next() gave) was dispatched: the shares are charged.
-  void taken(ipc::RequestId request);
+  // The next of this model that `fits`, replays first, then one of each class in the order in which the
+  // classes are to be served; the first of a line that does not fit holds up its line alone. 0: none.
+  template <typename Fits>
+  ipc::RequestId next_that(uint32_t model, Fits fits) const {
+    const auto& lines = models_.at(model);
+    if (!lines.replays.empty()) {
+      const auto first = lines.replays.begin()->second;
+      return fits(first) ? first : 0;  // what was accepted is not passed by what was not
+    }
+    for (const size_t i : turns(lines)) {
+      const auto head = lines.lines[i].waiting.head();
+      if (head != 0 && fits(head)) return head;
+    }
+    return 0;
+  }
+  // `request` was dispatched: its class and its client are charged. True: its charge is to be settled, once.
+  bool taken(ipc::RequestId request);
+  // One that was charged has ended: it cost `more` than was expected (below 0: less).
+  void settle(uint32_t model, ipc::Class service_class, const std::string& client, double more);
   // Takes it out without a charge. False: it does not wait here.
   bool remove(ipc::RequestId request);
 
-  // Takes out all whose deadline is at or before `now_ns`.
+  // Takes out all who expire at or before `now_ns`.
   std::vector<ipc::RequestId> take_expired(uint64_t now_ns);
-  // The earliest deadline of all; 0: none.
-  uint64_t next_deadline_ns() const;
+  // When the first of all expires; 0: none does.
+  uint64_t next_expiry_ns() const;
   // Takes out all that wait for this model, replays first.
   std::vector<ipc::RequestId> take_all(uint32_t model);
 
@@ -68,15 +89,16 @@ class ClassQueue {
   uint32_t waiting_total() const;
   uint64_t waiting_bytes() const { return waiting_bytes_; }
   bool waits(ipc::RequestId request) const { return places_.contains(request); }
+  // GPU-seconds that wait, replays not counted.
+  double cost(uint32_t model, ipc::Class service_class) const;
+  // Of these, what would be served before a new request of this client.
+  double cost_ahead(uint32_t model, ipc::Class service_class, std::string_view client) const;
+  const ClientLine& line(uint32_t model, ipc::Class service_class) const;
 
  private:
-  using Order = std::pair<double, uint64_t>;  // the client's virtual finish, then arrival
   struct Line {
-    std::map<Order, ipc::RequestId> order;
-    double served = 0;       // requests taken, over the class's share: its virtual time
-    double client_time = 0;  // virtual time of the clients in this line
-    std::map<std::string, double, std::less<>> client_finish;  // of clients that have requests waiting here
-    std::map<std::string, uint32_t, std::less<>> client_waiting;
+    ClientLine waiting;
+    double served = 0;  // cost taken, over the class's share: its virtual time
   };
   struct ModelLines {
     std::array<Line, kClasses> lines;
@@ -85,18 +107,19 @@ class ClassQueue {
   };
   struct Place {
     WaitingRequest request;
-    Order order;
+    uint64_t arrival = 0;
     bool replay = false;
   };
 
-  const Line* best_line(const ModelLines& model) const;
-  void erase(std::unordered_map<ipc::RequestId, Place>::iterator place);
+  std::array<size_t, kClasses> turns(const ModelLines& model) const;
+  void add(const WaitingRequest& request, bool replay);
+  void erase(std::unordered_map<ipc::RequestId, Place>::iterator place, bool charged);
 
   const Limits limits_;
   const uint64_t bytes_max_;
   std::vector<ModelLines> models_;
   std::unordered_map<ipc::RequestId, Place> places_;
-  std::set<std::pair<uint64_t, ipc::RequestId>> deadlines_;
+  std::set<std::pair<uint64_t, ipc::RequestId>> expiries_;
   std::array<uint32_t, kClasses> waiting_{};
   uint64_t waiting_bytes_ = 0;
   uint64_t arrivals_ = 0;

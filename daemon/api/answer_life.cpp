@@ -50,6 +50,10 @@ void AnswerLife::begin(RequestId id, RunningAnswer& answer) {
   log_.add(id, answer);
 }
 
+void AnswerLife::announce(HttpResponse& head) const {
+  if (!degraded_.empty()) head.fields.emplace_back("X-Deepserve-Degraded", degraded_);
+}
+
 void AnswerLife::count_accepted(const ipc::Accepted& event) {
   metrics_.count_accepted(status_.service_class, seconds_since_start(), event.prompt_tokens);
   status_.usage.prompt_tokens += event.prompt_tokens;

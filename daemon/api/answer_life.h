@@ -28,6 +28,9 @@ class AnswerLife {
 
   // Its first request has this id. `answer` must outlive this life or its end.
   void begin(RequestId id, RunningAnswer& answer);
+  // Its answer will not be what was asked for: X-Deepserve-Degraded says how.
+  void degrade(const std::string& how) { degraded_ = how; }
+  void announce(HttpResponse& head) const;
   // One of its requests was accepted.
   void count_accepted(const ipc::Accepted& event);
   // The last of them was.
@@ -55,6 +58,7 @@ class AnswerLife {
   AnswerLog& log_;
   const uint64_t timeout_ns_;  // 0: none
   AnswerStatus status_;
+  std::string degraded_;  // empty: it is not
   bool ended_ = false;
 };
 

@@ -2,16 +2,12 @@
 
 #include <boost/json.hpp>
 
+#include "daemon/api/client_identity.h"
 #include "daemon/api/completion.h"
 #include "daemon/api/model_lookup.h"
 #include "daemon/api/routes.h"
 
 namespace deepserve::daemon {
-
-std::string client_name(const Peer& peer, const ApiOptions& options) {
-  if (options.client_name) return options.client_name(peer);
-  return peer.known ? "uid:" + std::to_string(peer.uid) : "tcp";
-}
 
 namespace {
 
@@ -19,6 +15,11 @@ std::unique_ptr<Responder> start_completion(Exchange& exchange, const ApiParts& 
                                             Parsed<CompletionSpec> spec) {
   if (!spec) {
     exchange.respond(spec.error().response());
+    return nullptr;
+  }
+  auto client = client_of(exchange.request(), parts.options);
+  if (!client) {
+    exchange.respond(error_response(client.error(), {.param = "X-Deepserve-Client"}));
     return nullptr;
   }
   const auto model = find_model(parts.serving, spec->request.model);
@@ -30,7 +31,8 @@ std::unique_ptr<Responder> start_completion(Exchange& exchange, const ApiParts& 
   spec->shape.model = model->name;
   if (model->facts) spec->shape.fingerprint = model->facts->numerics_id;
   spec->request.peer = exchange.request().peer;
-  spec->request.client = client_name(spec->request.peer, parts.options);
+  spec->request.client = std::move(*client);
+  read_retry(exchange.request(), spec->request);
   return std::make_unique<Completion>(exchange, parts, std::move(*spec));
 }
 

@@ -19,6 +19,8 @@ namespace deepserve::daemon {
 struct ApiOptions {
   // The name that a peer's requests go under; not set: "uid:<uid>", or "tcp" for a peer that is not known.
   std::function<std::string(const Peer&)> client_name;
+  // Whether a peer may name its end users in X-Deepserve-Client; not set: none may.
+  std::function<bool(const Peer&)> is_trusted_proxy = {};
   const HttpServer* server = nullptr;  // for the connection counts in /metrics
   uint64_t keep_alive_ms = 10'000;     // a stream that is silent for so long sends an SSE comment
   // What one request may keep in memory of its answer, text and log probabilities: an answer in one piece

@@ -66,8 +66,10 @@ void Completion::on_accepted(size_t, const ipc::Accepted& event) {
   life_.run();
   last_event_ns_ = monotonic_ns();
   if (!shape_.stream) return;
-  exchange_.start_stream({.content_type = "text/event-stream; charset=utf-8",
-                          .fields = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+  HttpResponse head{.content_type = "text/event-stream; charset=utf-8",
+                    .fields = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
+  life_.announce(head);
+  exchange_.start_stream(std::move(head));
 }
 
 // How the model writes its calls is known at the latest when one of its runners has accepted the prompt.
@@ -273,6 +275,7 @@ void Completion::respond_whole() {
     }
   }
   text_->end_whole(response.body, life_.status().usage);
+  life_.announce(response);
   exchange_.respond(std::move(response));
 }
 

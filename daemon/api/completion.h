@@ -42,6 +42,7 @@ class Completion final : public Responder, private RequestGroup::Listener, priva
 
  private:
   // RequestGroup::Listener
+  void on_degraded(const std::string& how) override { life_.degrade(how); }
   void on_accepted(size_t prompt, const ipc::Accepted& event) override;
   void on_delta(size_t prompt, const ipc::Delta& event) override;
   void on_embedding(size_t, const ipc::Embedding&) override {}

@@ -56,6 +56,9 @@ bool read_service_class(Fields& fields, const HttpRequest& request, RequestSpec&
 // X-Deepserve-Timeout-Ms: how long all of the answer may take.
 void read_timeout(Fields& fields, const HttpRequest& request, std::optional<uint64_t>& timeout_ns);
 
+// X-Deepserve-Ticket, the body's hash, and whether a library says that it repeats itself.
+void read_retry(const HttpRequest& request, RequestSpec& spec);
+
 // OpenAI's word for a class: vip is priority, normal default, batch flex.
 std::string_view service_tier_name(ipc::Class service_class);
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "daemon/api/client_identity.h"
+#include "daemon/api/completion_spec.h"
 #include "daemon/api/embedding_text.h"
 #include "daemon/api/json_writer.h"
 #include "daemon/api/model_lookup.h"
@@ -114,6 +116,7 @@ void Embeddings::respond() {
       .end_object()
       .end_object();
   response.body += '\n';
+  life_.announce(response);
   exchange_.respond(std::move(response));
 }
 
@@ -125,6 +128,11 @@ void add_embedding_routes(Router& router, const ApiParts& parts) {
                  exchange.respond(spec.error().response());
                  return nullptr;
                }
+               auto client = client_of(exchange.request(), parts.options);
+               if (!client) {
+                 exchange.respond(error_response(client.error(), {.param = "X-Deepserve-Client"}));
+                 return nullptr;
+               }
                const auto model = find_model(parts.serving, spec->request.model);
                if (!model) {
                  exchange.respond(error_response(model.error(), {.param = "model"}));
@@ -132,7 +140,8 @@ void add_embedding_routes(Router& router, const ApiParts& parts) {
                }
                spec->request.model = model->name;
                spec->request.peer = exchange.request().peer;
-               spec->request.client = client_name(spec->request.peer, parts.options);
+               spec->request.client = std::move(*client);
+               read_retry(exchange.request(), spec->request);
                return std::make_unique<Embeddings>(exchange, parts, std::move(*spec));
              });
 }

@@ -33,6 +33,7 @@ class Embeddings final : public Responder, private RequestGroup::Listener, priva
 
  private:
   // RequestGroup::Listener
+  void on_degraded(const std::string& how) override { life_.degrade(how); }
   void on_accepted(size_t input, const ipc::Accepted& event) override;
   void on_delta(size_t, const ipc::Delta&) override {}
   void on_embedding(size_t input, const ipc::Embedding& event) override;

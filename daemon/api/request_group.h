@@ -18,6 +18,7 @@ class RequestGroup {
   // start further members and forget all of them.
   class Listener {
    public:
+    virtual void on_degraded(const std::string& how) = 0;  // of any of them
     virtual void on_accepted(size_t member, const ipc::Accepted& event) = 0;
     virtual void on_delta(size_t member, const ipc::Delta& event) = 0;
     virtual void on_embedding(size_t member, const ipc::Embedding& event) = 0;
@@ -48,6 +49,7 @@ class RequestGroup {
  private:
   struct Member final : ResponseSink {
     Member(RequestGroup& of_group, size_t at) : group(of_group), place(at) {}
+    void on_degraded(const std::string& how) override { group.listener_.on_degraded(how); }
     void on_accepted(const ipc::Accepted& event) override;
     void on_delta(const ipc::Delta& event) override { group.listener_.on_delta(place, event); }
     void on_embedding(const ipc::Embedding& event) override { group.listener_.on_embedding(place, event); }

@@ -1,6 +1,7 @@
 // /v1/requests/{id}: what has become of a client's own request, and its end before its time.
 #include <charconv>
 
+#include "daemon/api/client_identity.h"
 #include "daemon/api/json_writer.h"
 #include "daemon/api/routes.h"
 #include "daemon/http/error_response.h"
@@ -87,9 +88,16 @@ std::unique_ptr<Responder> respond_not_found(Exchange& exchange) {
   return nullptr;
 }
 
+std::unique_ptr<Responder> respond_stranger(Exchange& exchange, const Error& error) {
+  exchange.respond(error_response(error, {.param = "X-Deepserve-Client"}));
+  return nullptr;
+}
+
 std::unique_ptr<Responder> respond_status(Exchange& exchange, const ApiParts& parts, const std::string& id) {
   const uint64_t now_ns = monotonic_ns();
-  const auto status = parts.log.find(id_of(id), client_name(exchange.request().peer, parts.options), now_ns);
+  const auto client = client_of(exchange.request(), parts.options);
+  if (!client) return respond_stranger(exchange, client.error());
+  const auto status = parts.log.find(id_of(id), *client, now_ns);
   if (!status) return respond_not_found(exchange);
   HttpResponse response;
   JsonWriter json(response.body);
@@ -100,12 +108,13 @@ std::unique_ptr<Responder> respond_status(Exchange& exchange, const ApiParts& pa
 }
 
 std::unique_ptr<Responder> cancel_request(Exchange& exchange, const ApiParts& parts, const std::string& id) {
-  const std::string client = client_name(exchange.request().peer, parts.options);
-  if (auto* running = parts.log.find_running(id_of(id), client)) {
+  const auto client = client_of(exchange.request(), parts.options);
+  if (!client) return respond_stranger(exchange, client.error());
+  if (auto* running = parts.log.find_running(id_of(id), *client)) {
     running->cancel();
     return respond_status(exchange, parts, id);
   }
-  const auto ended = parts.log.find(id_of(id), client, monotonic_ns());
+  const auto ended = parts.log.find(id_of(id), *client, monotonic_ns());
   if (!ended) return respond_not_found(exchange);
   const Error error{Code::kConflict,
                     "the request has ended: " + std::string(answer_state_name(ended->state))};

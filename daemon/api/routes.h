@@ -22,7 +22,4 @@ void add_model_routes(Router& router, Serving& serving);
 void add_tokenize_routes(Router& router, const ApiParts& parts);
 void add_health_routes(Router& router, Serving& serving, Metrics& metrics, const HttpServer* server);
 
-// Of the one who asks: ApiOptions::client_name, or what it says of a peer without it.
-std::string client_name(const Peer& peer, const ApiOptions& options);
-
 }  // namespace deepserve::daemon

@@ -49,7 +49,7 @@ const ClientConfig* find_client_by_key(const Config& config, std::string_view ke
 ClientMatch match_client(const Config& config, const Caller& caller) {
   const std::string anonymous = caller.peer_known ? fmt::format("uid:{}", caller.uid) : "unknown";
   if (config.clients.empty()) {
-    return {anonymous, caller.peer_known ? ipc::Class::kVip : ipc::Class::kNormal, 1.0};
+    return {.name = anonymous, .class_ceiling = caller.peer_known ? ipc::Class::kVip : ipc::Class::kNormal};
   }
   const auto is_caller = [&](const ClientConfig& client) {
     if (!caller.key_client.empty()) return client.name == caller.key_client;
@@ -59,9 +59,11 @@ ClientMatch match_client(const Config& config, const Caller& caller) {
     return caller.peer_known && names_peers && uid_fits && gid_fits;
   };
   for (const auto& client : config.clients) {
-    if (is_caller(client)) return {client.name, client.class_ceiling, client.weight};
+    if (!is_caller(client)) continue;
+    return {client.name,           client.class_ceiling,     client.weight,
+            client.concurrent_max, client.tokens_per_minute, client.trusted_proxy};
   }
-  return {anonymous, ipc::Class::kNormal, 1.0};
+  return {.name = anonymous};
 }
 
 }  // namespace deepserve::daemon

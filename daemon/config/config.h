@@ -73,6 +73,10 @@ struct ModelConfig {
   PrefixCache prefix_cache = PrefixCache::kShared;
   std::string chat_template;         // empty: what the file says
   std::string speculation = "auto";  // drafts tokens where that pays; "off"
+  // While the circuit breaker keeps requests away from it: other models, the first that serves, and if none
+  // does this text as the answer. Both empty: 503.
+  std::vector<std::string> fallback;
+  std::string fallback_reply;
 };
 
 struct ClassConfig {
@@ -88,6 +92,9 @@ struct ClientConfig {
   std::vector<KeyDigest> api_keys;  // SHA-256 of each; several while one takes the other's place
   ipc::Class class_ceiling = ipc::Class::kNormal;  // the highest it may ask for
   double weight = 1.0;
+  uint32_t concurrent_max = 0;     // of its requests that wait or run; 0: no limit
+  uint64_t tokens_per_minute = 0;  // of prompts and answers; 0: no limit
+  bool trusted_proxy = false;      // it may name its end users: each is a client by itself then
 };
 
 struct Config {
@@ -142,6 +149,9 @@ struct ClientMatch {
   std::string name;  // the configured name, or "uid:1000"
   ipc::Class class_ceiling = ipc::Class::kNormal;
   double weight = 1.0;
+  uint32_t concurrent_max = 0;     // 0: no limit
+  uint64_t tokens_per_minute = 0;  // 0: no limit
+  bool trusted_proxy = false;
 };
 
 // What is known of who asks: the socket's peer, and the client whose API key came along.

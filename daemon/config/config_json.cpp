@@ -34,7 +34,9 @@ json::object model_json(const ModelConfig& model) {
           {"step_target", duration_text(model.step_target_ns)},
           {"prefix_cache", prefix_cache_name(model.prefix_cache)},
           {"chat_template", model.chat_template},
-          {"speculation", model.speculation}};
+          {"speculation", model.speculation},
+          {"fallback", plain_array(model.fallback)},
+          {"fallback_reply", model.fallback_reply}};
 }
 
 json::object device_json(const DeviceConfig& device) {
@@ -50,6 +52,9 @@ json::object client_json(const ClientConfig& client) {
   object["api_keys"] = client.api_keys.size();  // how many: their digests help nobody who reads this
   object["class"] = ipc::class_name(client.class_ceiling);
   object["weight"] = client.weight;
+  object["max_concurrent"] = client.concurrent_max;
+  object["tokens_per_minute"] = client.tokens_per_minute;
+  object["trusted_proxy"] = client.trusted_proxy;
   return object;
 }
 

@@ -54,6 +54,8 @@ class Loader {
   void read_model(Section section);
   void read_model_devices(Section& section, const toml::node* node, ModelConfig& model);
   static void read_prefix_cache(Section& section, ModelConfig& model);
+  void read_fallback(Section& section, ModelConfig& model);
+  void check_fallbacks(Section& root);
   void read_classes(const toml::table& table);
   void read_api_keys(Section& section, const toml::node& node, ClientConfig& client);
   void read_client(Section section);
@@ -68,6 +70,11 @@ class Loader {
   ConfigProblems problems_;
   std::set<std::string> device_names_, model_names_, client_names_;
   std::set<KeyDigest> key_digests_;
+  struct Fallback {
+    const toml::node* node;
+    size_t model;  // its place in config_.models
+  };
+  std::vector<Fallback> fallbacks_;
   const toml::node* tcp_node_ = nullptr;  // of server.listen, when it names an address over TCP
 };
 
@@ -91,6 +98,7 @@ tl::expected<Config, ConfigProblems> Loader::load(const toml::table& table) {
   if (tcp_node_ != nullptr && key_digests_.empty()) {
     root.problem(tcp_node_, "server.listen: nobody could use TCP: no [[client]] has an api_key_sha256");
   }
+  check_fallbacks(root);
   if (config_.devices.empty()) root.problem(nullptr, "there is no [[device]]: nothing can run");
   if (config_.models.empty()) root.problem(nullptr, "there is no [[model]]: nothing can be served");
   if (problems_.empty()) return std::move(config_);
@@ -332,8 +340,37 @@ void Loader::read_model(Section section) {
     section.problem(speculation_node, fmt::format("model.speculation: '{}' is not known: \"auto\" or \"off\"",
                                                   model.speculation));
   }
+  read_fallback(section, model);
   section.finish();
   config_.models.push_back(std::move(model));
+}
+
+void Loader::read_fallback(Section& section, ModelConfig& model) {
+  constexpr size_t kReplyBytesMax = 16 * 1024;
+  if (const auto* node = section.take("fallback")) {
+    section.read_strings("fallback", model.fallback);
+    fallbacks_.push_back({node, config_.models.size()});
+  }
+  const auto* reply_node = section.take("fallback_reply");
+  section.read("fallback_reply", model.fallback_reply);
+  if (model.fallback_reply.size() > kReplyBytesMax) {
+    section.problem(reply_node, fmt::format("model.fallback_reply: longer than {} bytes", kReplyBytesMax));
+  }
+}
+
+// Once all models are known.
+void Loader::check_fallbacks(Section& root) {
+  for (const auto& [node, index] : fallbacks_) {
+    const auto& model = config_.models[index];
+    for (const auto& name : model.fallback) {
+      const auto* other = name.empty() ? nullptr : config_.find_model(name);
+      if (other == nullptr) {
+        root.problem(node, fmt::format("model.fallback: there is no model '{}'", name));
+      } else if (other == &model) {
+        root.problem(node, fmt::format("model.fallback: '{}' is this model itself", name));
+      }
+    }
+  }
 }
 
 void Loader::read_prefix_cache(Section& section, ModelConfig& model) {
@@ -414,9 +451,6 @@ void Loader::read_client(Section section) {
     section.read_integer(key, 0, 0xffffffffu, id);
     *out = id;
   }
-  if (const auto* node = section.take("trusted_proxy")) {
-    section.problem(node, "client.trusted_proxy is not supported yet");
-  }
   const auto* keys_node = section.take("api_key_sha256");
   if (keys_node != nullptr) read_api_keys(section, *keys_node, client);
   if (!client.uid && !client.gid && keys_node == nullptr) {
@@ -434,6 +468,9 @@ void Loader::read_client(Section section) {
     }
   }
   section.read_number("weight", 0.0, 1000.0, client.weight);
+  section.read_integer("max_concurrent", 1, 1'000'000, client.concurrent_max);
+  section.read_integer("tokens_per_minute", 1, uint64_t{1} << 40, client.tokens_per_minute);
+  section.read("trusted_proxy", client.trusted_proxy);
   section.finish();
   config_.clients.push_back(std::move(client));
 }

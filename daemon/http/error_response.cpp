@@ -1,6 +1,7 @@
 #include "daemon/http/error_response.h"
 
 #include "daemon/http/json_text.h"
+#include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
 namespace {
@@ -8,6 +9,7 @@ namespace {
 std::string_view error_type(int status) {
   if (status == 401) return "authentication_error";
   if (status == 403) return "permission_error";
+  if (status == 429) return "rate_limit_error";
   return status < 500 ? "invalid_request_error" : "server_error";
 }
 
@@ -16,6 +18,15 @@ void append_member(std::string& out, std::string_view name, std::string_view val
   out += name;
   out += "\":";
   append_json_string(out, value);
+}
+
+// Nothing for 0.
+void append_known(std::string& out, std::string_view name, uint64_t value) {
+  if (value == 0) return;
+  out += ",\"";
+  out += name;
+  out += "\":";
+  append_number(out, value);
 }
 
 }  // namespace
@@ -33,10 +44,10 @@ void append_error_json(std::string& out, const Error& error, const ErrorDetails&
   append_member(out, "code", row.name);
   if (!details.reason.empty()) append_member(out, "reason", details.reason);
   if (!details.service_class.empty()) append_member(out, "class", details.service_class);
-  if (details.retry_after_ms != 0) {
-    out += ",\"retry_after_ms\":";
-    append_number(out, details.retry_after_ms);
-  }
+  append_known(out, "predicted_ttft_ms", details.predicted_ttft_ms);
+  append_known(out, "deadline_ms", details.deadline_ms);
+  append_known(out, "retry_after_ms", details.retry_after_ms);
+  if (details.retry_after_ms != 0) out += details.booked ? ",\"booked\":true" : ",\"booked\":false";
   out += "}}";
 }
 
@@ -50,6 +61,8 @@ HttpResponse error_response(const Error& error, const ErrorDetails& details) {
     response.fields.emplace_back("Retry-After", std::to_string((details.retry_after_ms + 999) / 1000));
     response.fields.emplace_back("retry-after-ms", std::to_string(details.retry_after_ms));
   }
+  if (!details.ticket.empty()) response.fields.emplace_back("X-Deepserve-Ticket", details.ticket);
+  if (!details.degraded.empty()) response.fields.emplace_back("X-Deepserve-Degraded", details.degraded);
   return response;
 }
 
@@ -57,6 +70,11 @@ ErrorDetails refusal_details(const Refusal& refusal) {
   ErrorDetails details = failure_details(refusal.error, refusal.service_class);
   if (!refusal.reason.empty()) details.reason = refusal.reason;
   if (refusal.retry_after_ms != 0) details.retry_after_ms = refusal.retry_after_ms;
+  details.predicted_ttft_ms = refusal.predicted_ttft_ns / kMillisecond_ns;
+  details.deadline_ms = refusal.deadline_ns / kMillisecond_ns;
+  details.booked = refusal.booked;
+  details.ticket = refusal.ticket;
+  details.degraded = refusal.degraded;
   return details;
 }
 
@@ -64,10 +82,10 @@ ErrorDetails failure_details(const Error& error, ipc::Class service_class) {
   ErrorDetails details;
   const ErrorRow& row = error_row(error.code);
   details.retry_is_useless = error.code == Code::kRequestTimeout || error.code == Code::kConflict;
-  if (row.http_status != 503) return details;
+  if (row.http_status != 503 && row.http_status != 429) return details;
   details.reason = row.name;
   details.service_class = ipc::class_name(service_class);
-  details.retry_after_ms = 1000;  // a 503 always says when
+  details.retry_after_ms = 1000;  // a 503 or 429 always says when
   return details;
 }
 

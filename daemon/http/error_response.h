@@ -17,6 +17,11 @@ struct ErrorDetails {
   std::string service_class = {};  // of a refusal: "normal"
   uint64_t retry_after_ms =
       0;  // also as the headers Retry-After (whole seconds, rounded up) and retry-after-ms
+  uint64_t predicted_ttft_ms = 0;  // of a refusal: when its first token would have come
+  uint64_t deadline_ms = 0;        // of a refusal: when it should have come
+  bool booked = false;             // of a refusal: there is a slot at retry_after_ms
+  std::string ticket = {};         // for that slot, as the header X-Deepserve-Ticket
+  std::string degraded = {};       // as the header X-Deepserve-Degraded
   // As `x-should-retry: false`: OpenAI's clients repeat a 408, 409, 429 or 5xx by themselves unless told
   // not to.
   bool retry_is_useless = false;
@@ -26,8 +31,9 @@ void append_error_json(std::string& out, const Error& error, const ErrorDetails&
 
 HttpResponse error_response(const Error& error, const ErrorDetails& details = {});
 
-// Of a refusal by Serving, and of a failure: every 503 says why, of which class, and when to come back. An
-// answer that took too long would do so again, and a conflict stays one: no client is to repeat those.
+// Of a refusal by Serving, and of a failure: every 503 and 429 says why, of which class, and when to come
+// back. An answer that took too long would do so again, and a conflict stays one: no client is to repeat
+// those.
 ErrorDetails refusal_details(const Refusal& refusal);
 ErrorDetails failure_details(const Error& error, ipc::Class service_class);
 

@@ -183,6 +183,9 @@ class Daemon {
     options.client_name = [this](const Peer& peer) {
       return match_client(config_, {peer.known, peer.uid, peer.gid, peer.key_client}).name;
     };
+    options.is_trusted_proxy = [this](const Peer& peer) {
+      return match_client(config_, {peer.known, peer.uid, peer.gid, peer.key_client}).trusted_proxy;
+    };
     options.server = &server_;
     options.request_timeout_ns = config_.server.request_timeout_ns;
     return options;

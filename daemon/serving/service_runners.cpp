@@ -19,9 +19,9 @@ Service::Runner& Service::runner_of(const RunnerLink& link) {
 
 // Before the loop sleeps: what is due is done, what was sent is published, and the lanes are armed.
 void Service::turn() {
-  if (queue_.next_deadline_ns() != 0) {
+  if (queue_.next_expiry_ns() != 0) {
     const uint64_t now_ns = monotonic_ns();
-    if (queue_.next_deadline_ns() <= now_ns) shed_expired(now_ns);
+    if (queue_.next_expiry_ns() <= now_ns) shed_expired(now_ns);
   }
   if (std::exchange(pump_wanted_, false)) pump();
   for (auto& runner : runners_) runner->link->turn();
@@ -30,7 +30,7 @@ void Service::turn() {
 }
 
 void Service::arrange_deadline_timer() {
-  const uint64_t deadline_ns = queue_.next_deadline_ns();
+  const uint64_t deadline_ns = queue_.next_expiry_ns();
   if (deadline_ns == timer_deadline_ns_) return;
   timer_deadline_ns_ = deadline_ns;
   if (deadline_ns == 0) return deadline_timer_.stop();

@@ -39,6 +39,10 @@ struct RequestSpec {
   ipc::Generation generation;  // kEmbed: nothing of it counts
   uint64_t deadline_ns = 0;    // for the first token, CLOCK_MONOTONIC; 0: the class's default
   uint64_t prompt_bytes = 0;   // of the prompt as received, for estimates
+  std::string ticket;          // of an earlier refusal, as the client showed it; empty: none
+  uint64_t body_hash = 0;      // of the body as received; 0: none
+  uint64_t body_bytes = 0;     // its length
+  bool is_retry = false;       // the client says that it asked before
 };
 
 // A refusal: the error, and when to come back where that is known.
@@ -47,6 +51,11 @@ struct Refusal {
   uint64_t retry_after_ms = 0;  // 0: none
   std::string reason;           // "queue_full", "draining", ...; empty where the code says it all
   ipc::Class service_class = ipc::Class::kNormal;
+  uint64_t predicted_ttft_ns = 0;  // 90 of 100 first tokens would have come within; 0: not known
+  uint64_t deadline_ns = 0;        // of the first token, from the request on; 0: not known
+  bool booked = false;             // there is a slot at retry_after_ms, and `ticket` is for it
+  std::string ticket = {};
+  std::string degraded = {};  // what is given up at present; empty: nothing
 };
 
 // Hears of one request. Exactly one of on_refused, on_failed, or an on_finished with `last` is the end of it;
@@ -55,6 +64,9 @@ struct Refusal {
 class ResponseSink {
  public:
   virtual ~ResponseSink() = default;
+  // Once at most, before on_accepted: the answer is not what was asked for, and why, in a few words without a
+  // line's end.
+  virtual void on_degraded(const std::string& /*how*/) {}
   virtual void on_accepted(const ipc::Accepted& event) = 0;
   virtual void on_delta(const ipc::Delta& event) = 0;
   // Once, before on_finished, of a request whose work is kEmbed; such a request has no deltas. All values are

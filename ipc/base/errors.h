@@ -48,7 +48,8 @@ enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
   X(kBadLane,             "bad_lane",                500, 1, false, kError)         \
   X(kUnreachable,         "daemon_unreachable",      503, 3, true,  kError)         \
   X(kModelFailed,         "model_failed",            500, 1, false, kWarning)       \
-  X(kInvalidApiKey,       "invalid_api_key",         401, 1, false, kInfo)
+  X(kInvalidApiKey,       "invalid_api_key",         401, 1, false, kInfo)          \
+  X(kRateLimited,         "rate_limited",            429, 4, true,  kInfo)
 // clang-format on
 
 enum class Code : uint16_t {

@@ -14,8 +14,8 @@ constexpr ClassQueue::Limits kLimits{{{0.70, 4000}, {0.25, 4000}, {0.05, 4000}}}
 constexpr uint64_t kBytesMax = 1000;
 
 WaitingRequest request(ipc::RequestId id, Class service_class, std::string client = "a",
-                       uint64_t deadline_ns = 0) {
-  return {id, service_class, 0, std::move(client), 1.0, deadline_ns, 0};
+                       uint64_t expires_ns = 0) {
+  return {id, service_class, 0, std::move(client), 1.0, expires_ns, 0};
 }
 
 ipc::RequestId take(ClassQueue& queue, uint32_t model = 0) {
@@ -95,9 +95,9 @@ TEST(ClassQueue, ExpiredDeadlinesAreTakenOutInOrderAndOthersStay) {
   ASSERT_TRUE(queue.push(request(2, Class::kVip, "a", 100)));
   ASSERT_TRUE(queue.push(request(3, Class::kVip, "a", 301)));
   ASSERT_TRUE(queue.push(request(4, Class::kVip, "a", 0)));
-  EXPECT_EQ(queue.next_deadline_ns(), 100u);
+  EXPECT_EQ(queue.next_expiry_ns(), 100u);
   EXPECT_EQ(queue.take_expired(300), (std::vector<ipc::RequestId>{2, 1}));
-  EXPECT_EQ(queue.next_deadline_ns(), 301u);
+  EXPECT_EQ(queue.next_expiry_ns(), 301u);
   EXPECT_TRUE(queue.waits(3));
   EXPECT_TRUE(queue.waits(4));
 }
@@ -158,7 +158,7 @@ TEST(ClassQueue, ARemovedRequestLeavesNothingBehind) {
   EXPECT_TRUE(queue.remove(1));
   EXPECT_FALSE(queue.remove(1));
   EXPECT_EQ(queue.next(0), 0u);
-  EXPECT_EQ(queue.next_deadline_ns(), 0u);
+  EXPECT_EQ(queue.next_expiry_ns(), 0u);
   EXPECT_EQ(queue.waiting_total(), 0u);
 }
 

@@ -100,6 +100,7 @@ class ApiServer : public TestServer {
                  [this](const Peer& peer) {
                    return client.empty() ? "uid:" + std::to_string(peer.uid) : client;
                  },
+             .is_trusted_proxy = [this](const Peer&) { return trusted_proxy; },
              .server = &server,
              .keep_alive_ms = keep_alive_ms,
              .answer_bytes_max = answer_bytes_max,
@@ -120,6 +121,7 @@ class ApiServer : public TestServer {
   const RequestSpec& spec(RequestId id = 1) { return serving.started.at(id).spec; }
 
   std::string client;  // whom every connection's requests are from; empty: their peers' uid
+  bool trusted_proxy = false;
   FakeServing serving;
   Metrics metrics;
   Api api;

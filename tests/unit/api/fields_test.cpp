@@ -357,7 +357,10 @@ TEST(Fields, ADeadlineIsAnIntegerOfMilliseconds) {
   EXPECT_LE(spec.deadline_ns, monotonic_ns() + 1500 * kMillisecond_ns);
   ApiServer test;
   for (const std::string field :
-       {"X-Deepserve-Deadline-Ms: soon", "X-Deepserve-Deadline-Ms: 0", "X-Deepserve-Class: royal"}) {
+       {"X-Deepserve-Deadline-Ms: soon", "X-Deepserve-Deadline-Ms: 0", "X-Deepserve-Deadline-Ms: -1",
+        "X-Deepserve-Deadline-Ms: 86400001", "X-Deepserve-Deadline-Ms: 99999999999999999999999",
+        "X-Deepserve-Deadline-Ms: 1e3", "X-Deepserve-Deadline-Ms: ", "X-Deepserve-Class: royal",
+        "X-Deepserve-Class: VIP", "X-Deepserve-Class: "}) {
     Client client = test.connect();
     ASSERT_TRUE(client.send(post("/v1/completions", R"({"prompt": "a"})", field + "\r\n")));
     const Answer answer = client.answer();

@@ -67,7 +67,8 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
       "step_target = \"40ms\"\nprefix_cache = \"per_client\"\n"
       "chat_template = \"chatml\"\nspeculation = \"off\"\n[class.vip]\nshare = 0.5\ndeadline = "
       "\"250ms\"\nqueue_max = 7\n"
-      "[[client]]\nname = \"frontend\"\nuid = 1000\nclass = \"vip\"\nweight = 2\n");
+      "[[client]]\nname = \"frontend\"\nuid = 1000\nclass = \"vip\"\nweight = 2\nmax_concurrent = 8\n"
+      "tokens_per_minute = 60000\ntrusted_proxy = true\n");
   ASSERT_TRUE(config) << problems_text("", config.error());
   EXPECT_EQ(config->server.listen.at(1).unix_path, "/tmp/b.sock");
   EXPECT_EQ(config->server.request_timeout_ns, 120 * kSecond_ns);
@@ -83,7 +84,29 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
   EXPECT_EQ(config->models.at(0).speculation, "off");
   EXPECT_EQ(config->classes[0].queue_max, 7u);
   EXPECT_EQ(config->clients.at(0).weight, 2.0);
+  EXPECT_EQ(config->clients.at(0).concurrent_max, 8u);
+  EXPECT_EQ(config->clients.at(0).tokens_per_minute, 60'000u);
+  EXPECT_TRUE(config->clients.at(0).trusted_proxy);
+  EXPECT_EQ(match_client(*config, {true, 1000, 1, {}}).tokens_per_minute, 60'000u);
+  EXPECT_EQ(match_client(*config, {true, 7, 7, {}}).concurrent_max, 0u);
   EXPECT_THAT(config_json(*config), HasSubstr("\"hang_after\":\"2s\""));
+}
+
+TEST_F(ConfigFile, FallbacksAreOtherModelsOfTheFileAndATextForWhenNoneServes) {
+  const std::string small =
+      "[[model]]\nname = \"small\"\naliases = [\"little\"]\npath = \".\"\ndevices = "
+      "[\"cpu0\"]\n";
+  const auto config =
+      load(kDevice + kModel + "fallback = [\"little\"]\nfallback_reply = \"Later.\"\n" + small);
+  ASSERT_TRUE(config) << problems_text("", config.error());
+  EXPECT_EQ(config->models.at(0).fallback, std::vector<std::string>{"little"});
+  EXPECT_EQ(config->models.at(0).fallback_reply, "Later.");
+  EXPECT_THAT(problem(kDevice + kModel + "fallback = [\"none\"]\n" + small).message,
+              HasSubstr("there is no model 'none'"));
+  EXPECT_THAT(problem(kDevice + kModel + small + "fallback = [\"small\"]\n").message,
+              HasSubstr("'small' is this model itself"));
+  EXPECT_THAT(problem(kDevice + kModel + "fallback_reply = \"" + std::string(20'000, 'x') + "\"\n").message,
+              HasSubstr("longer than"));
 }
 
 TEST(PrefixSalt, EachClientHasItsOwnAndNoneThatOfPromptsThatAreShared) {

@@ -1,0 +1,112 @@
+#include "ctl/bench/tally.h"
+
+#include <algorithm>
+
+#include "ipc/base/clock.h"
+
+namespace deepserve::ctl::bench {
+namespace {
+
+// A server that names a new reason each time must not fill our memory.
+template <typename Value>
+Value& of_name(std::map<std::string, Value>& rows, const std::string& name) {
+  constexpr size_t kNames_max = 32;
+  const bool is_full = rows.size() >= kNames_max && !rows.contains(name);
+  return rows[is_full ? "other" : name];
+}
+
+}  // namespace
+
+uint64_t ClassTally::refused_tries() const {
+  uint64_t count = 0;
+  for (const auto& [reason, row] : refusals) count += row.count;
+  return count;
+}
+
+void ClassTally::add(const ClassTally& other) {
+  arrived += other.arrived;
+  within_slo += other.within_slo;
+  for (size_t i = 0; i < ends.size(); ++i) ends[i] += other.ends[i];
+  good_in_window += other.good_in_window;
+  good_tokens_in_window += other.good_tokens_in_window;
+  prompt_tokens += other.prompt_tokens;
+  completion_tokens += other.completion_tokens;
+  ttft.add(other.ttft);
+  itl.add(other.itl);
+  tpot.add(other.tpot);
+  e2e.add(other.e2e);
+  wait.add(other.wait);
+  for (const auto& [reason, row] : other.refusals) {
+    Refusals& mine = refusals[reason];
+    mine.count += row.count;
+    mine.latency.add(row.latency);
+  }
+  for (const auto& [how, count] : other.degradations) degradations[how] += count;
+  for (const auto& [reason, count] : other.failures) failures[reason] += count;
+}
+
+Tally::Tally(const Slo& slo, Window window) : slo_(slo), window_(window) {}
+
+void Tally::text_events(const Planned& planned, uint64_t gap_ns, uint64_t events) {
+  if (!counts(planned) || events == 0) return;
+  Histogram& itl = classes_[index_of(planned.service_class)].itl;
+  itl.record(gap_ns);
+  if (events > 1) itl.record(0, events - 1);
+}
+
+void Tally::refused(const Planned& planned, const Try& one) {
+  if (!counts(planned)) return;
+  Refusals& row = of_name(classes_[index_of(planned.service_class)].refusals, one.reason);
+  ++row.count;
+  row.latency.record(one.end_ns > one.sent_ns ? one.end_ns - one.sent_ns : 0);
+}
+
+void Tally::ended(const Outcome& outcome) {
+  const Try& last = outcome.last;
+  ClassTally& row = classes_[index_of(outcome.planned.service_class)];
+  last_end_ns_ = std::max(last_end_ns_, last.end_ns);
+  const bool is_good = slo_.is_met_by(outcome);
+  if (is_good && window_.holds(last.end_ns)) {
+    ++row.good_in_window;
+    row.good_tokens_in_window += last.completion_tokens;
+  }
+  if (!counts(outcome.planned)) return;
+  ++row.arrived;
+  ++row.ends[static_cast<size_t>(outcome.end)];
+  ++(is_good ? row.within_slo : missed_);
+  if (outcome.end == End::kFailed) ++of_name(row.failures, last.reason);
+  if (outcome.end != End::kFull && outcome.end != End::kDegraded) return;
+  if (outcome.end == End::kDegraded) ++of_name(row.degradations, last.degradation);
+  row.prompt_tokens += last.prompt_tokens;
+  row.completion_tokens += last.completion_tokens;
+  row.ttft.record(ttft_ns(last));
+  if (std::max(last.completion_tokens, last.text_events) > 1) row.tpot.record(tpot_ns(last));
+  row.e2e.record(e2e_ns(last));
+  row.wait.record(ttft_ns(last) + (last.intended_ns - outcome.planned.at_ns));
+}
+
+void Tally::sent(const Planned& planned, uint64_t late_ns, bool waited) {
+  if (!counts(planned)) return;
+  lateness_.record(late_ns);
+  if (waited) ++waited_for_connection_;
+}
+
+ClassTally Tally::all() const {
+  ClassTally sum;
+  for (const ClassTally& row : classes_) sum.add(row);
+  return sum;
+}
+
+double Tally::window_s() const {
+  const uint64_t end_ns = window_.end_ns != 0 ? window_.end_ns : std::max(last_end_ns_, window_.start_ns);
+  return static_cast<double>(end_ns - window_.start_ns) / static_cast<double>(kSecond_ns);
+}
+
+double Tally::goodput_per_s() const {
+  uint64_t good = 0;
+  for (const ClassTally& row : classes_) good += row.good_in_window;
+  const double seconds = window_s();
+  return seconds > 0 ? static_cast<double>(good) / seconds : 0;
+}
+
+}  // namespace deepserve::ctl::bench

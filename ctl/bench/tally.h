@@ -1,0 +1,100 @@
+// Everything that one load point shows, added up from its requests. Pure.
+//
+// Counted are the requests whose first try was meant to be sent inside the window (after the warm-up);
+// goodput counts by when an answer ended, so that work which ends after the window is not claimed for it.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "ctl/bench/histogram.h"
+#include "ctl/bench/slo.h"
+
+namespace deepserve::ctl::bench {
+
+// Nanoseconds from the start of the run. `end_ns` 0: until the last answer.
+struct Window {
+  uint64_t start_ns = 0;
+  uint64_t end_ns = 0;
+
+  bool holds(uint64_t instant_ns) const {
+    return instant_ns >= start_ns && (end_ns == 0 || instant_ns < end_ns);
+  }
+};
+
+struct Refusals {
+  uint64_t count = 0;
+  Histogram latency;  // from the request's last byte out to its answer in
+};
+
+struct ClassTally {
+  uint64_t arrived = 0;
+  uint64_t within_slo = 0;
+  std::array<uint64_t, static_cast<size_t>(End::kCount)> ends{};
+  uint64_t good_in_window = 0;         // within the SLO and ended inside the window
+  uint64_t good_tokens_in_window = 0;  // completion tokens of those
+  uint64_t prompt_tokens = 0;          // of answers, as the server counted them
+  uint64_t completion_tokens = 0;
+  Histogram ttft;  // of answers, full and degraded, from the intended instant of the try that was answered
+  Histogram itl;   // between two events with text
+  Histogram tpot;
+  Histogram e2e;
+  Histogram wait;  // from the first try's intended instant to the first token: with the time spent refused
+  std::map<std::string, Refusals> refusals;      // by reason; every refused try
+  std::map<std::string, uint64_t> degradations;  // by X-Deepserve-Degraded
+  std::map<std::string, uint64_t> failures;      // by reason
+
+  uint64_t ended_as(End end) const { return ends[static_cast<size_t>(end)]; }
+  uint64_t refused_tries() const;
+  void add(const ClassTally& other);
+};
+
+// How honest Retry-After is, seen from a client that obeys it.
+struct Honesty {
+  uint64_t booked = 0;         // refusals that named an instant
+  uint64_t ticketed = 0;       // of them, with a ticket
+  uint64_t came_back = 0;      // first on-time retries that got an answer of any kind
+  uint64_t served = 0;         // of them, taken (answered, at once or in a while)
+  uint64_t beyond_run = 0;     // the instant lay after the end of the run: nobody came
+  Histogram error;             // of those served: from the booked instant to the status line 200
+  uint64_t ticketed_back = 0;  // as came_back and served, of refusals with a ticket
+  uint64_t ticketed_served = 0;
+};
+
+class Tally {
+ public:
+  Tally(const Slo& slo, Window window);
+
+  bool counts(const Planned& planned) const { return window_.holds(planned.at_ns); }
+  // `times` events with text came `gap_ns` after the event before; the rest of them in the same instant.
+  void text_events(const Planned& planned, uint64_t gap_ns, uint64_t events);
+  void refused(const Planned& planned, const Try& one);
+  void ended(const Outcome& outcome);
+  // A request went out so much later than it was meant to; `waited`: for a free connection.
+  void sent(const Planned& planned, uint64_t late_ns, bool waited);
+  Honesty& honesty() { return honesty_; }
+
+  const ClassTally& of(ServiceClass service_class) const { return classes_[index_of(service_class)]; }
+  ClassTally all() const;
+  const Honesty& honesty() const { return honesty_; }
+  const Histogram& lateness() const { return lateness_; }
+  uint64_t waited_for_connection() const { return waited_for_connection_; }
+  // Seconds over which goodput is counted.
+  double window_s() const;
+  // Answers within the SLO per second.
+  double goodput_per_s() const;
+  // Of what is counted so far, how many missed the SLO.
+  uint64_t missed() const { return missed_; }
+
+ private:
+  Slo slo_;
+  Window window_;
+  PerClass<ClassTally> classes_;
+  Honesty honesty_;
+  Histogram lateness_;
+  uint64_t waited_for_connection_ = 0;
+  uint64_t missed_ = 0;
+  uint64_t last_end_ns_ = 0;
+};
+
+}  // namespace deepserve::ctl::bench

@@ -1,0 +1,136 @@
+// What is predicted, who is refused, and when he may come back.
+#include <algorithm>
+
+#include "daemon/admission/admission.h"
+#include "ipc/base/check.h"
+
+namespace deepserve::daemon {
+namespace {
+
+uint64_t to_ns(double seconds) {
+  return seconds <= 0 ? 0 : static_cast<uint64_t>(std::min(seconds, 1e8) * 1e9);
+}
+
+}  // namespace
+
+void Admission::shed_expired(uint64_t now_ns, AdmissionActions& actions) {
+  if (queue_.next_expiry_ns() == 0 || queue_.next_expiry_ns() > now_ns) return;
+  for (const auto id : queue_.take_expired(now_ns)) {
+    auto taken = requests_.extract(id);
+    CHECK(!taken.empty());
+    refuse(id, std::move(taken.mapped()), RefusalReason::kDeadline, now_ns, actions);
+  }
+}
+
+// What of this class waits, with what goes before it, and how fast that drains: what the higher classes have
+// used of late is theirs, what lower ones that wait are guaranteed is theirs, and its own share is its own.
+DrainState Admission::drain_of(uint32_t model, ipc::Class service_class, uint64_t now_ns) const {
+  const auto& usage = models_[model].usage;
+  const auto own = static_cast<size_t>(service_class);
+  double runners = 0;
+  for (const auto& runner : runners_) runners += runner.is_up() && runner.model() == model ? 1 : 0;
+  DrainState drain;
+  if (runners == 0) return drain;
+  double free = 1;
+  double waiting_shares = options_.classes[own].share;
+  for (size_t i = 0; i < ClassQueue::kClasses; ++i) {
+    const auto other = static_cast<ipc::Class>(i);
+    const double waits = queue_.cost(model, other);
+    if (i <= own) drain.backlog_s += waits;
+    if (i == own) continue;
+    if (waits > 0) waiting_shares += options_.classes[i].share;
+    if (i < own) free -= std::max(0.0, usage.per_second(other, now_ns)) / runners;
+    if (i > own && waits > 0) free -= options_.classes[i].share;
+  }
+  drain.rate = runners * std::clamp(free, options_.classes[own].share / waiting_shares, 1.0);
+  return drain;
+}
+
+// Until one of those that run at this model's runners has ended, if all get as long as they are expected to.
+double Admission::first_room_seconds(uint32_t model) const {
+  double least_s = -1;
+  for (const auto& runner : runners_) {
+    if (!runner.is_up() || runner.model() != model) continue;
+    const double step_s = runner.service_time().step_seconds(runner.sequences(), runner.context_tokens());
+    for (const auto* load : runner.loads()) {
+      const uint32_t each = load->generated_each();
+      const double steps = load->expected_tokens > each ? load->expected_tokens - each : 1;
+      const double left_s =
+          steps * step_s +
+          (load->prefilled ? 0 : runner.service_time().prefill_seconds(load->uncached_tokens));
+      if (least_s < 0 || left_s < least_s) least_s = left_s;
+    }
+  }
+  return std::max(0.0, least_s);
+}
+
+// Nothing: no runner, or none that knows its speed.
+std::optional<PredictedTtft> Admission::predict(const Request& request, uint64_t now_ns) const {
+  const auto& model = models_[request.model];
+  const auto service_class = request.load.service_class;
+  const auto placement = place(request, now_ns);
+  if (placement.blocked == WaitReason::kNoRunner || !model.time.known()) return std::nullopt;
+  double ahead_s = request.booked ? 0 : queue_.cost_ahead(request.model, service_class, request.client);
+  for (size_t i = 0; i <= static_cast<size_t>(service_class); ++i) {
+    const auto other = static_cast<ipc::Class>(i);
+    if (other != service_class) ahead_s += queue_.cost(request.model, other);
+    if (!request.booked) ahead_s += desk_.calendar().expected_s(request.model, other, request.deadline_ns);
+  }
+  double wait_s = 0;
+  if (ahead_s > 0 || !placement.runner) {
+    const auto drain = drain_of(request.model, service_class, now_ns);
+    wait_s = ahead_s / drain.rate;
+    if (!placement.runner) wait_s += first_room_seconds(request.model);
+  }
+  return model.ttft.on_arrival(service_class, wait_s, placement.start_s);
+}
+
+Claimant Admission::claimant_of(const Request& request) {
+  return {request.client, request.model, request.load.service_class, request.body_hash, request.body_bytes};
+}
+
+// A client's own limits count whatever the load; its retries only while others are sent away.
+std::optional<ClientDenial> Admission::ask_client(Request& request, bool is_retry, uint64_t now_ns) {
+  const bool early = request.back.outcome == TicketOutcome::kEarly;
+  ClientLimits::Ask ask;
+  ask.tokens = request.counted_tokens;
+  ask.is_retry = !request.booked && (is_retry || early);
+  ask.is_shedding = refused_ns_ != 0 && now_ns - refused_ns_ < kShedding_ns;
+  return clients_.ask(request.client, request.rules, ask, now_ns);
+}
+
+void Admission::deny(ipc::RequestId id, const Request& request, const ClientDenial& denial,
+                     AdmissionActions& actions) {
+  constexpr std::array<RefusalReason, static_cast<size_t>(ClientLimit::kCount)> kReasons = {
+      RefusalReason::kClientRequests, RefusalReason::kClientTokens, RefusalReason::kRetryBudget};
+  Refuse refusal;
+  refusal.request = id;
+  refusal.code = Code::kRateLimited;
+  refusal.reason = kReasons[static_cast<size_t>(denial.limit)];
+  refusal.service_class = request.load.service_class;
+  refusal.deadline_ns = request.deadline_ns - std::min(request.deadline_ns, request.arrived_ns);
+  refusal.retry_after_ms = denial.retry_after_ms;
+  actions.emplace_back(std::move(refusal));
+}
+
+void Admission::refuse(ipc::RequestId id, Request&& request, RefusalReason reason, uint64_t now_ns,
+                       AdmissionActions& actions) {
+  CHECK(!request.runner);
+  refused_ns_ = std::max(now_ns, uint64_t{1});
+  Refuse refusal;
+  refusal.request = id;
+  refusal.reason = reason;
+  refusal.service_class = request.load.service_class;
+  refusal.predicted_ttft_ns = to_ns(request.predicted.stretched_s);
+  refusal.deadline_ns = request.deadline_ns - std::min(request.deadline_ns, request.arrived_ns);
+  settle(request, EndKind::kCancelled, now_ns);
+  const auto drain = drain_of(request.model, refusal.service_class, now_ns);
+  const auto offer = desk_.offer(claimant_of(request), request.cost, drain, id, request.back, now_ns);
+  if (!offer.booked && reason == RefusalReason::kDeadline) refusal.reason = RefusalReason::kHorizon;
+  refusal.booked = offer.booked;
+  refusal.retry_after_ms = std::max(kRetryAfterMin_ms, offer.retry_after_ms);
+  refusal.ticket = offer.ticket;
+  actions.emplace_back(std::move(refusal));
+}
+
+}  // namespace deepserve::daemon

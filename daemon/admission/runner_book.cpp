@@ -1,0 +1,127 @@
+#include "daemon/admission/runner_book.h"
+
+#include <algorithm>
+
+#include "ipc/base/check.h"
+
+namespace deepserve::daemon {
+
+void RunnerBook::up(const RunnerUp& event, double step_max_s) {
+  CHECK(loads_.empty());
+  up_ = has_room_ = true;
+  model_ = event.model;
+  capacity_ = event.capacity;
+  capacity_.sequences_max = std::max(1u, capacity_.sequences_max);
+  capacity_.kv_block_tokens = std::max(1u, capacity_.kv_block_tokens);
+  time_ = ServiceTime(capacity_, step_max_s);
+}
+
+void RunnerBook::told(const RunnerTold& event) {
+  has_room_ = event.has_room;
+  time_.set(event.gauges);
+}
+
+void RunnerBook::add(const RequestLoad& load, uint64_t now_ns) {
+  const bool idle = std::all_of(loads_.begin(), loads_.end(), [](const auto* one) { return one->prefilled; });
+  if (idle) prefilling_since_ns_ = now_ns;
+  loads_.push_back(&load);
+  sequences_ += load.choices;
+}
+
+void RunnerBook::remove(const RequestLoad& load) {
+  const auto place = std::find(loads_.begin(), loads_.end(), &load);
+  CHECK(place != loads_.end());
+  sequences_ -= load.choices;
+  *place = loads_.back();
+  loads_.pop_back();
+}
+
+void RunnerBook::prefilled(const RequestLoad& /*load*/, uint64_t now_ns) {
+  prefilling_since_ns_ = now_ns;
+}
+
+uint32_t RunnerBook::sequences_up_to(ipc::Class service_class) const {
+  uint32_t sequences = 0;
+  for (const auto* load : loads_) {
+    if (load->service_class <= service_class) sequences += load->choices;
+  }
+  return sequences;
+}
+
+bool RunnerBook::has_seats(const RequestLoad& load, bool capped) const {
+  const bool vip = load.service_class == ipc::Class::kVip;
+  const uint32_t taken = vip ? sequences_up_to(ipc::Class::kVip) : sequences_;
+  if (taken == 0) return true;
+  uint32_t seats = capacity_.sequences_max;
+  if (capped && !vip) {
+    const double each = context_tokens() / std::max(1u, sequences_);
+    seats = std::min(seats, time_.batch_within_step_max(each));
+  }
+  return uint64_t{taken} + load.choices <= seats;
+}
+
+bool RunnerBook::may_bind(const RequestLoad& load, uint64_t now_ns) const {
+  if (load.service_class == ipc::Class::kVip) return true;
+  double all_s = 0;
+  double longest_s = 0;
+  for (const auto* one : loads_) {
+    if (one->prefilled) continue;
+    const double one_s = time_.prefill_seconds(one->uncached_tokens);
+    all_s += one_s;
+    longest_s = std::max(longest_s, one_s);
+  }
+  const double done_s = static_cast<double>(now_ns - std::min(now_ns, prefilling_since_ns_)) * 1e-9;
+  return all_s - std::max(longest_s, done_s) <= kBoundAhead_s;
+}
+
+bool RunnerBook::has_memory(const RequestLoad& load, double headroom) const {
+  if (capacity_.kv_blocks == 0) return true;
+  const bool vip = load.service_class == ipc::Class::kVip;
+  holders_.clear();
+  const auto hold = [this](const RequestLoad& one) {
+    const uint32_t each = one.generated_each();
+    const uint32_t remaining = one.expected_tokens > each ? one.expected_tokens - each : 1;
+    holders_.push_back({one.prompt_tokens + each, remaining});
+    for (uint32_t choice = 1; choice < one.choices; ++choice) holders_.push_back({each, remaining});
+  };
+  for (const auto* one : loads_) {
+    if (!vip || one->service_class == ipc::Class::kVip) hold(*one);  // vip preempts the others
+  }
+  if (holders_.empty()) return true;
+  hold(load);
+  const auto blocks_max = static_cast<uint64_t>((1.0 - headroom) * capacity_.kv_blocks);
+  return kv_blocks_peak(holders_, capacity_.kv_block_tokens) <= blocks_max;
+}
+
+double RunnerBook::context_tokens() const {
+  double tokens = 0;
+  for (const auto* one : loads_) {
+    if (one->prefilled) tokens += double{1} * one->prompt_tokens * one->choices + one->generated_tokens;
+  }
+  return tokens;
+}
+
+// Of what goes before a prefill of this class or beside it.
+double RunnerBook::prefill_ahead_seconds(ipc::Class service_class, uint64_t now_ns) const {
+  double ahead_s = 0;
+  for (const auto* one : loads_) {
+    if (one->prefilled || one->service_class > service_class) continue;
+    ahead_s += time_.prefill_seconds(one->uncached_tokens);
+  }
+  const double done_s = static_cast<double>(now_ns - std::min(now_ns, prefilling_since_ns_)) * 1e-9;
+  return ahead_s - std::min(0.9 * ahead_s, done_s);
+}
+
+double RunnerBook::start_seconds(const RequestLoad& load, uint64_t now_ns) const {
+  double decodes_beside = 0;
+  for (const auto* one : loads_) {
+    if (one->prefilled && one->service_class <= load.service_class) decodes_beside += one->choices;
+  }
+  const double prefill_s =
+      prefill_ahead_seconds(load.service_class, now_ns) + time_.prefill_seconds(load.uncached_tokens);
+  // The step that runs at present is half over; nothing that comes now is part of it.
+  const double step_s = loads_.empty() ? 0 : 0.5 * time_.step_seconds(sequences_, context_tokens());
+  return step_s + prefill_s * (decodes_beside > 0 ? kBesideDecodes : 1.0);
+}
+
+}  // namespace deepserve::daemon

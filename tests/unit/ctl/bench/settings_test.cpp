@@ -1,0 +1,96 @@
+// The options of `dsctl bench`: what makes no sense is refused by its name.
+#include "ctl/bench/settings.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "ipc/base/clock.h"
+
+namespace deepserve::ctl::bench {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string complaint(const std::function<void(BenchOptions&)>& change) {
+  BenchOptions options;
+  options.rate = "5";
+  change(options);
+  const auto settings = check_options(options);
+  if (settings) return "none";
+  EXPECT_TRUE(settings.error().code == Code::kUsage || settings.error().code == Code::kIo);
+  return settings.error().message;
+}
+
+TEST(BenchOptions, TheDefaultsAreFineWithALoad) {
+  BenchOptions options;
+  options.loads = "0.5,1,2,10";
+  const auto settings = check_options(options);
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(settings->kind, LoadKind::kLoads);
+  EXPECT_EQ(settings->points, (std::vector<double>{0.5, 1, 2, 10}));
+  EXPECT_FALSE(settings->capacity_per_s) << "it is to be found";
+  EXPECT_EQ(settings->duration_ns, 30 * kSecond_ns);
+}
+
+TEST(BenchOptions, RatesAreNumbersAboveZero) {
+  for (const char* rate : {"0", "-1", "nan", "inf", "5,", "five", "1e9"})
+    EXPECT_THAT(complaint([&](BenchOptions& options) { options.rate = rate; }), HasSubstr("--rate")) << rate;
+  EXPECT_THAT(complaint([](BenchOptions& options) {
+                options.rate = "";
+                options.loads = "1,0";
+              }),
+              HasSubstr("--loads: \"0\""));
+}
+
+TEST(BenchOptions, ExactlyOneKindOfLoadIsAskedFor) {
+  EXPECT_THAT(complaint([](BenchOptions& options) { options.rate = ""; }), HasSubstr("which load?"));
+  EXPECT_THAT(complaint([](BenchOptions& options) { options.loads = "1"; }), HasSubstr("only one of"));
+  EXPECT_THAT(complaint([](BenchOptions& options) { options.find_capacity = true; }),
+              HasSubstr("goes with --loads"));
+  EXPECT_THAT(complaint([](BenchOptions& options) { options.capacity = "3"; }), HasSubstr("--capacity"));
+  EXPECT_THAT(complaint([](BenchOptions& options) { options.fixed = "vip"; }), HasSubstr("use --loads"));
+  EXPECT_THAT(complaint([](BenchOptions& options) {
+                options.rate = "";
+                options.concurrent = "1.5";
+              }),
+              HasSubstr("--concurrent: 1.5"));
+}
+
+TEST(BenchOptions, ALoadBelowItsFixedClassIsRefusedBeforeAnythingRuns) {
+  EXPECT_THAT(complaint([](BenchOptions& options) {
+                options.rate = "";
+                options.loads = "1,0.1";
+                options.fixed = "vip";
+              }),
+              HasSubstr("a load of 0.1"));
+}
+
+TEST(BenchOptions, EveryOtherValueIsCheckedByName) {
+  const auto expect = [](std::string BenchOptions::*member, const char* value, const char* name) {
+    EXPECT_THAT(complaint([&](BenchOptions& options) { options.*member = value; }), HasSubstr(name));
+  };
+  expect(&BenchOptions::mix, "vip=0.5", "--mix");
+  expect(&BenchOptions::burstiness, "0", "--burstiness");
+  expect(&BenchOptions::burstiness, "1000", "--burstiness");
+  expect(&BenchOptions::prompt_tokens, "0", "--prompt-tokens");
+  expect(&BenchOptions::output_tokens, "uniform:3", "--output-tokens");
+  expect(&BenchOptions::ttft, "vip=5", "--ttft");
+  expect(&BenchOptions::itl, "fast", "--itl");
+  expect(&BenchOptions::duration, "0s", "--duration");
+  expect(&BenchOptions::duration, "10", "--duration");
+  expect(&BenchOptions::warmup, "-1s", "--warmup");
+  expect(&BenchOptions::drain, "", "--drain");
+  expect(&BenchOptions::clients, "0", "--clients");
+  expect(&BenchOptions::connections, "0", "--connections");
+  expect(&BenchOptions::connections, "1000000", "--connections");
+  expect(&BenchOptions::retries, "maybe", "--retries");
+  expect(&BenchOptions::tries, "0", "--tries");
+  expect(&BenchOptions::seed, "-1", "--seed");
+  expect(&BenchOptions::keys, "/nowhere/keys", "/nowhere/keys");
+  expect(&BenchOptions::trace, "/nowhere/trace", "only one of");
+}
+
+}  // namespace
+}  // namespace deepserve::ctl::bench
