@@ -109,6 +109,10 @@ class Admission {
   void step(const RunnerDown& event, uint64_t now_ns, AdmissionActions& actions);
   void step(const Tick& event, uint64_t now_ns, AdmissionActions& actions);
 
+  // Stage 0: of a request whose body is still to come (no body_hash; prompt_bytes as good as the head tells
+  // it). The refusal that it would get, with its slot booked; nothing: step(Arrived) is to decide.
+  std::optional<Refuse> glance(const Arrived& event, uint64_t now_ns);
+
   // When something is to be decided without any event: a Tick at this instant is enough. 0: never.
   uint64_t next_ns() const { return queue_.next_expiry_ns(); }
 

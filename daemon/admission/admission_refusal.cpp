@@ -91,7 +91,8 @@ Claimant Admission::claimant_of(const Request& request) {
 
 // A client's own limits count whatever the load; its retries only while others are sent away.
 std::optional<ClientDenial> Admission::ask_client(Request& request, bool is_retry, uint64_t now_ns) {
-  const bool early = request.back.outcome == TicketOutcome::kEarly;
+  // Without its ticket it may as well be another request that is equal.
+  const bool early = request.back.outcome == TicketOutcome::kEarly && request.back.by_ticket;
   ClientLimits::Ask ask;
   ask.tokens = request.counted_tokens;
   ask.is_retry = !request.booked && (is_retry || early);
@@ -111,6 +112,24 @@ void Admission::deny(ipc::RequestId id, const Request& request, const ClientDeni
   refusal.deadline_ns = request.deadline_ns - std::min(request.deadline_ns, request.arrived_ns);
   refusal.retry_after_ms = denial.retry_after_ms;
   actions.emplace_back(std::move(refusal));
+}
+
+std::optional<Refuse> Admission::glance(const Arrived& event, uint64_t now_ns) {
+  now_ns = advance(now_ns);
+  auto request = make_request(event, now_ns);
+  request.back = desk_.look(claimant_of(request), event.ticket, now_ns);
+  if (request.back.outcome == TicketOutcome::kOnTime) return std::nullopt;
+  const auto predicted = predict(request, now_ns);
+  const uint64_t left_ns = request.deadline_ns - std::min(request.deadline_ns, now_ns);
+  if (!predicted || to_ns(predicted->stretched_s) <= left_ns) return std::nullopt;
+  request.predicted = *predicted;
+  AdmissionActions actions;
+  if (const auto denial = ask_client(request, event.is_retry, now_ns)) {
+    deny(event.request, request, *denial, actions);
+  } else {
+    refuse(event.request, std::move(request), RefusalReason::kDeadline, now_ns, actions);
+  }
+  return std::get<Refuse>(std::move(actions.front()));
 }
 
 void Admission::refuse(ipc::RequestId id, Request&& request, RefusalReason reason, uint64_t now_ns,
