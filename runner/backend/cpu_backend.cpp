@@ -106,18 +106,21 @@ class CpuBackend final : public Backend {
   std::vector<ForwardToken> tokens_;
 };
 
-Result<PackedWeights> pack(const ModelWeights& weights, const ModelFiles& files,
+Result<PackedWeights> pack(const ModelWeights& weights, const ModelFiles& files, const KvCache& cache,
                            const BackendOptions& options) {
   uint64_t file_bytes = 0;
   for (const MappedFile& file : files.all()) file_bytes += file.bytes().size();
   kernels::ThreadPool threads(options.threads);
-  TRY_ASSIGN(PackedWeights packed,
-             PackedWeights::make(weights, options.rounds_inputs, threads, [&](uint64_t bytes) {
-               if (options.on_bytes_loaded) options.on_bytes_loaded(file_bytes + bytes);
-             }));
+  auto packed = PackedWeights::make(weights, options.rounds_inputs, threads, [&](uint64_t bytes) {
+    if (options.on_bytes_loaded) options.on_bytes_loaded(file_bytes + bytes);
+  });
+  if (!packed) {
+    return fail(packed.error().code, "{} beside a KV cache of {} bytes", packed.error().message,
+                cache.blocks() * cache.block_bytes());
+  }
   // Threads that read neighbouring rows brought some of each other's back; and what else is in the files has
   // been read, or will come back when it is looked up.
-  if (packed.size_bytes() != 0) {
+  if (packed->size_bytes() != 0) {
     for (const MappedFile& file : files.all()) give_back(file.bytes());
   }
   return packed;
@@ -140,7 +143,7 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendO
   uint64_t kv_bytes = options.kv_bytes * shard.config.kv_heads / model.config.kv_heads;
   if (options.kv_bytes != 0) kv_bytes = std::max<uint64_t>(kv_bytes, 1);  // 0 has a meaning of its own
   TRY_ASSIGN(KvCache cache, KvCache::make(shard.config, options.kv_type, kv_bytes));
-  TRY_ASSIGN(PackedWeights packed, pack(shard.weights, model.files, options));
+  TRY_ASSIGN(PackedWeights packed, pack(shard.weights, model.files, cache, options));
   TRY(model.files.verify_unchanged());
   CpuShard whole{std::move(model.files), model.content_hash, std::move(shard), std::move(packed)};
   return std::make_unique<CpuBackend>(std::move(whole), *kernels, std::move(cache), options);

@@ -64,7 +64,7 @@ Result<PackedWeights> PackedWeights::make(const ModelWeights& weights, bool pack
   void* address = mmap(nullptr, packed.mapped_bytes_, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) {
-    return fail(Code::kOutOfMemory, "no memory for {} bytes of weights", packed.mapped_bytes_);
+    return fail(Code::kOutOfMemory, "no memory for {} bytes of packed weights", packed.mapped_bytes_);
   }
   madvise(address, packed.mapped_bytes_, MADV_HUGEPAGE);
   packed.data_ = static_cast<uint8_t*>(address);

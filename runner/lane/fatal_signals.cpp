@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <new>
 #include <string_view>
+#include <system_error>
 
 #include "runner/model/mapped_file.h"
 
@@ -76,12 +79,24 @@ void on_fatal_signal(int number, siginfo_t* info, void*) noexcept {
   raise(number);  // SA_RESETHAND has put the default action back: it is taken on return
 }
 
-void on_out_of_memory() {
+[[noreturn]] void on_out_of_memory() {
   record(out_of_memory_cause);
   const std::string_view text(out_of_memory_cause.text.data());
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, text.data(), text.size());
   written = write(STDERR_FILENO, "\n", 1);
   _exit(1);
+}
+
+// The only exception that nothing here catches is that of a thread that cannot be made: its stack counts,
+// too.
+[[noreturn]] void on_uncaught() {
+  try {
+    if (const auto exception = std::current_exception()) std::rethrow_exception(exception);
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::resource_unavailable_try_again) on_out_of_memory();
+  } catch (...) {
+  }
+  std::abort();
 }
 
 void handle_fatal_signals(uint64_t memory_limit_bytes) {
@@ -92,6 +107,7 @@ void handle_fatal_signals(uint64_t memory_limit_bytes) {
                ? std::string("out of memory")
                : fmt::format("out of memory: memory_limit is {} bytes", memory_limit_bytes));
   std::set_new_handler(on_out_of_memory);
+  if (memory_limit_bytes != 0) std::set_terminate(on_uncaught);
 
   stack_t stack{};
   stack.ss_sp = alternate_stack;

@@ -10,9 +10,9 @@ namespace deepserve::runner {
 
 // From here on SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT write their cause into `lane` (on an alternate
 // stack) and then take their default action. A SIGBUS at an address of a mapped model file, where a page of
-// it is gone or cannot be read, is reported as kind 4: the model file changed under us. So does memory that
-// operator new cannot get: code kOutOfMemory, naming `memory_limit_bytes` unless 0. `lane` must live as long
-// as the process. Call once.
+// it is gone or cannot be read, is reported as kind 4: the model file changed under us. Memory
+// that operator new cannot get is reported with code kOutOfMemory, naming `memory_limit_bytes` unless 0; then
+// so is a thread that has no room for its stack. `lane` must live as long as the process. Call once.
 void report_fatal_signals_to(ipc::Lane& lane, uint64_t memory_limit_bytes);
 
 // The same for a rank that has no lane: as the failure of `rank` in `group` (kBadModelFile where the model

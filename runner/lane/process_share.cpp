@@ -57,6 +57,12 @@ Result<void> limit_memory(uint64_t bytes) {
   return {};
 }
 
+Error with_memory_limit(Error error, const ServeOptions& options) {
+  if (error.code == Code::kOutOfMemory && options.memory_limit_bytes)
+    error.message += fmt::format("; memory_limit is {} bytes", *options.memory_limit_bytes);
+  return error;
+}
+
 void forbid_core_dumps() {
   const rlimit none{0, 0};
   if (setrlimit(RLIMIT_CORE, &none) != 0) spdlog::warn("cannot forbid core dumps");

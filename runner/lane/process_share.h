@@ -19,10 +19,13 @@ uint32_t usable_cores();
 void prefer_as_oom_victim();
 
 // Limits private writable memory (RLIMIT_DATA: packed weights, KV cache, heap, thread stacks). The mapped
-// model file is not counted: it is page cache, which the kernel takes back by itself. What does not fit is
-// refused by the allocator, which ends the process with a reason (report_fatal_signals_to sees to that),
-// where a cgroup limit would end it by SIGKILL.
+// model file is not counted: it is page cache, which the kernel takes back by itself. Packed weights and a KV
+// cache that do not fit are refused with their sizes before anything is computed; what else does not ends the
+// process with a reason (report_fatal_signals_to sees to that), where a cgroup limit would end it by SIGKILL.
 Result<void> limit_memory(uint64_t bytes);
+
+// `error`, naming the memory limit where it may be the reason: code kOutOfMemory.
+Error with_memory_limit(Error error, const ServeOptions& options);
 
 // No core dumps: they would hold prompts and answers.
 void forbid_core_dumps();

@@ -64,8 +64,9 @@ int serve_rank(const ServeOptions& options) {
     spdlog::info("exiting: rank 0 ends");
     return kExitDone;
   }
-  group->record_failure(options.rank, done.error().code, done.error().message);
-  spdlog::error("{}", done.error().message);
+  const Error error = with_memory_limit(done.error(), options);
+  group->record_failure(options.rank, error.code, error.message);
+  spdlog::error("{}", error.message);
   return kExitFailed;
 }
 

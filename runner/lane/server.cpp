@@ -242,7 +242,7 @@ int serve(const ServeOptions& options) {
   const auto end =
       prepared ? load_and_run(options, attached, sink) : Result<LoopEnd>(tl::unexpected(prepared.error()));
   if (!end) {
-    tell_failure(attached, sink, end.error());
+    tell_failure(attached, sink, with_memory_limit(end.error(), options));
     return kExitFailed;
   }
   if (*end == LoopEnd::kSupervisorGone) {

@@ -236,6 +236,38 @@ TEST_F(ServeModel, MemoryBeyondItsLimitEndsItWithThatReason) {
   EXPECT_EQ(limited.daemon->lane->death_cause().number, static_cast<uint32_t>(Code::kOutOfMemory));
 }
 
+// One core, so that few threads take stacks of it.
+std::vector<std::string> limited_to(const char* bytes, const std::string& model) {
+  cpu_set_t usable;
+  CHECK(sched_getaffinity(0, sizeof usable, &usable) == 0);
+  int core = 0;
+  while (!CPU_ISSET(core, &usable)) ++core;
+  return {"--model",    model,     "--cores",        std::to_string(core),
+          "--kv-bytes", "1048576", "--memory-limit", bytes};
+}
+
+TEST(Serve, PackedWeightsBeyondTheLimitAreRefusedWithTheSizes) {
+  if (kSanitized) GTEST_SKIP() << "no memory limits under a sanitizer";
+  const TemporaryFile model(TinyModel{
+      .type = kernels::WeightType::kQ8_0, .vocabulary = 32'768, .layers = 1, .embedding = 1024, .tied = true}
+                                .gguf());
+  RunnerProcess runner(limited_to("48000000", model.path()));
+  expect_reported(runner, Code::kOutOfMemory, "bytes of packed weights beside a KV cache of 10");
+  EXPECT_THAT(runner.daemon->states.back().message, HasSubstr("; memory_limit is 48000000 bytes"));
+}
+
+TEST(Serve, ALimitWithoutRoomForAThreadEndsItWithThatReason) {
+  if (kSanitized) GTEST_SKIP() << "no memory limits under a sanitizer";
+  const TemporaryFile model(TinyModel{}.gguf());
+  RunnerProcess runner(limited_to("8000000", model.path()));
+  const int status = runner.wait();
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+  const ipc::DeathCause cause = runner.daemon->lane->death_cause();
+  EXPECT_EQ(cause.kind, 3u);
+  EXPECT_EQ(cause.number, static_cast<uint32_t>(Code::kOutOfMemory));
+  EXPECT_STREQ(cause.text.data(), "out of memory: memory_limit is 8000000 bytes");
+}
+
 TEST_F(ServeModel, AChatThatItHasNoTemplateForHearsWhyAndHowToNameOne) {
   ipc::Submit submit;
   submit.request = 1;
