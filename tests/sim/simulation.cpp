@@ -263,6 +263,7 @@ void Simulation::tell_of(const RunnerEvent& event) {
   Attempt& attempt = result_.attempts[event.attempt];
   if (event.kind == RunnerEvent::Kind::kAccepted) {
     attempt.state = AttemptState::kRuns;
+    attempt.accepted = true;
     return tell(daemon::Accepted{event.attempt, event.prompt_tokens, 0});
   }
   const bool first = attempt.first_token_ns == 0;
@@ -312,13 +313,12 @@ void Simulation::break_runner(const Fault& fault) {
   tell(daemon::RunnerDown{fault.runner});
   for (const auto& event : lost) {
     Attempt& attempt = result_.attempts[event.attempt];
-    const bool accepted = attempt.state == AttemptState::kRuns;
     attempt.generated = event.generated;
     attempt.prefilled += event.prefilled;
     attempt.state = AttemptState::kWaits;
     attempt.returned = true;
     ++waiting_;
-    tell(daemon::Returned{event.attempt, accepted});
+    tell(daemon::Returned{event.attempt, attempt.accepted});
   }
 }
 

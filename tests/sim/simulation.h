@@ -85,6 +85,7 @@ struct Attempt {
   double promised_wait_seconds = 0;  // from the refusal to then
   uint64_t refused_until_ns = 0;     // the instant that its refusal named
   bool booked = false;               // there was a ticket with it
+  bool accepted = false;             // by a runner, once and for all
   bool returned = false;             // from a runner that died
   bool would_have_fit = false;  // refused, though time was left over before its deadline: see watch_room()
 };
