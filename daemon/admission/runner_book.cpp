@@ -65,7 +65,7 @@ bool RunnerBook::may_bind(const RequestLoad& load, uint64_t now_ns) const {
   double all_s = 0;
   double longest_s = 0;
   for (const auto* one : loads_) {
-    if (one->prefilled) continue;
+    if (one->prefilled || one->service_class > load.service_class) continue;
     const double one_s = time_.prefill_seconds(one->uncached_tokens);
     all_s += one_s;
     longest_s = std::max(longest_s, one_s);
@@ -101,13 +101,19 @@ double RunnerBook::context_tokens() const {
   return tokens;
 }
 
-// Of what goes before a prefill of this class or beside it.
-double RunnerBook::prefill_ahead_seconds(ipc::Class service_class, uint64_t now_ns) const {
+// Of what goes before the prefill of `load` or beside it: all of higher classes, shorter ones of its own; to
+// longer ones it loses half of the steps at most.
+double RunnerBook::prefill_ahead_seconds(const RequestLoad& load, uint64_t now_ns) const {
+  const double own_s = time_.prefill_seconds(load.uncached_tokens);
   double ahead_s = 0;
+  double longer_s = 0;
   for (const auto* one : loads_) {
-    if (one->prefilled || one->service_class > service_class) continue;
-    ahead_s += time_.prefill_seconds(one->uncached_tokens);
+    if (one->prefilled || one->service_class > load.service_class) continue;
+    const bool longer =
+        one->service_class == load.service_class && one->uncached_tokens > load.uncached_tokens;
+    (longer ? longer_s : ahead_s) += time_.prefill_seconds(one->uncached_tokens);
   }
+  ahead_s += std::min(longer_s, own_s);
   const double done_s = static_cast<double>(now_ns - std::min(now_ns, prefilling_since_ns_)) * 1e-9;
   return ahead_s - std::min(0.9 * ahead_s, done_s);
 }
@@ -117,8 +123,7 @@ double RunnerBook::start_seconds(const RequestLoad& load, uint64_t now_ns) const
   for (const auto* one : loads_) {
     if (one->prefilled && one->service_class <= load.service_class) decodes_beside += one->choices;
   }
-  const double prefill_s =
-      prefill_ahead_seconds(load.service_class, now_ns) + time_.prefill_seconds(load.uncached_tokens);
+  const double prefill_s = prefill_ahead_seconds(load, now_ns) + time_.prefill_seconds(load.uncached_tokens);
   // The step that runs at present is half over; nothing that comes now is part of it.
   const double step_s = loads_.empty() ? 0 : 0.5 * time_.step_seconds(sequences_, context_tokens());
   return step_s + prefill_s * (decodes_beside > 0 ? kBesideDecodes : 1.0);

@@ -66,7 +66,7 @@ class RunnerBook {
   double context_tokens() const;
 
  private:
-  double prefill_ahead_seconds(ipc::Class service_class, uint64_t now_ns) const;
+  double prefill_ahead_seconds(const RequestLoad& load, uint64_t now_ns) const;
   uint32_t sequences_up_to(ipc::Class service_class) const;
 
   bool up_ = false;

@@ -104,8 +104,26 @@ TEST(RunnerBook, AVipStartIsNotHeldUpByLowerPrefills) {
   book.add(normal, 0);
   const double step_s = 0.5 * 0.02;
   EXPECT_NEAR(book.start_seconds(load(Class::kVip, 100), 0), 0.1 + step_s, 1e-9);
-  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 100), 0), 1.1 + step_s, 1e-9);
-  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 100), kSecond_ns / 2), 0.6 + step_s, 1e-9);
+  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 2000), 0), 3.0 + step_s, 1e-9);
+  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 2000), kSecond_ns / 2), 2.5 + step_s, 1e-9);
+}
+
+TEST(RunnerBook, PrefillsOfLowerClassesKeepNobodyFromARunner) {
+  auto book = runner(8);
+  const auto documents = {load(Class::kBatch, 2000), load(Class::kBatch, 2000)};
+  for (const auto& one : documents) book.add(one, 0);
+  EXPECT_TRUE(book.may_bind(load(Class::kNormal), 0));
+  EXPECT_FALSE(book.may_bind(load(Class::kBatch), 0));
+}
+
+TEST(RunnerBook, ALongerPrefillCostsAShortOneItsOwnTimeAgainAndAShorterOneAllOfIts) {
+  auto book = runner(8);
+  const double alone_s = book.start_seconds(load(Class::kNormal, 100), 0);
+  const auto document = load(Class::kNormal, 2000);
+  book.add(document, 0);
+  const double step_s = 0.5 * book.service_time().step_seconds(1, 0);
+  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 100), 0), step_s + 2 * alone_s, 1e-9);
+  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 3000), 0), step_s + 2.0 + 3.0, 1e-9);
 }
 
 }  // namespace
