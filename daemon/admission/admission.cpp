@@ -84,7 +84,7 @@ void Admission::step(const Arrived& event, uint64_t now_ns, AdmissionActions& ac
   const auto predicted = predict(request, now_ns);
   if (predicted) request.predicted = *predicted;
   const double left_s = seconds_between(now_ns, request.deadline_ns);
-  if (predicted && !request.booked && predicted->stretched_s > left_s) {
+  if (predicted && !request.booked && predicted->to_admit_by_s() > left_s) {
     return refuse(event.request, std::move(request), RefusalReason::kDeadline, now_ns, actions);
   }
   // It is of no use to wait until there is no time left for the prompt itself.
@@ -118,6 +118,8 @@ void Admission::step(const FirstToken& event, uint64_t now_ns, AdmissionActions&
   request.load.prefilled = true;
   request.load.generated_tokens = std::max(1u, request.load.generated_tokens);
   runners_[*request.runner].prefilled(request.load, now_ns);
+  auto& model = models_[request.model];
+  model.throughput.done(model.time.cost({request.load.prompt_tokens, request.load.uncached_tokens, 1, 1}));
   learn_start(request, now_ns);
   pump(request.model, now_ns, actions);
 }
@@ -129,7 +131,7 @@ void Admission::learn_start(Request& request, uint64_t now_ns) {
   if (request.start.stretched_s > 0) {
     ttft.dispatched(service_class, request.start, seconds_between(request.dispatched_ns, now_ns));
   }
-  if (request.predicted.stretched_s > 0 && !request.booked) {
+  if (request.predicted.stretched_s > 0) {
     ttft.arrived(service_class, request.predicted, seconds_between(request.arrived_ns, now_ns));
   }
 }
@@ -139,6 +141,8 @@ void Admission::step(const TokensCame& event, uint64_t now_ns, AdmissionActions&
   auto& request = requests_.at(event.request);
   auto& load = request.load;
   load.generated_tokens += event.count;
+  auto& model = models_[request.model];
+  model.throughput.done(model.time.cost({load.prompt_tokens, 0, event.count, 1}));
   if (load.generated_each() < load.expected_tokens) return;
   load.expected_tokens = outputs_.expect(request.model, request.client, request.tokens_max, kPeakQuantile,
                                          load.generated_each());

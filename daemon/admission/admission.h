@@ -32,6 +32,7 @@
 #include "daemon/admission/client_limits.h"
 #include "daemon/admission/output_length.h"
 #include "daemon/admission/runner_book.h"
+#include "daemon/admission/throughput.h"
 #include "daemon/admission/token_ratio.h"
 #include "daemon/admission/ttft_prediction.h"
 
@@ -166,6 +167,7 @@ class Admission {
     TokenRatio ratio;
     TtftPrediction ttft;
     ClassUsage usage;
+    Throughput throughput;
     ServiceTime time;  // of the runner that told its figures last
   };
   struct Placement {

@@ -56,9 +56,10 @@ void Admission::pump(uint32_t model, uint64_t now_ns, AdmissionActions& actions)
       placement = place(requests_.at(one), now_ns);
       return placement.runner.has_value();
     });
-    if (id == 0) return;
+    if (id == 0) break;
     dispatch(id, placement, now_ns, actions);
   }
+  models_[model].throughput.set_waits(queue_.waits_for(model), now_ns);
 }
 
 void Admission::dispatch(ipc::RequestId id, const Placement& placement, uint64_t now_ns,
@@ -70,7 +71,10 @@ void Admission::dispatch(ipc::RequestId id, const Placement& placement, uint64_t
   if (runner.service_time().known()) {
     request.start = model.ttft.on_dispatch(request.load.service_class, placement.start_s);
   }
-  const auto start_ns = static_cast<uint64_t>(request.start.stretched_s * 1e9);
+  // To refuse vip work on suspicion serves nobody: nothing that it would hold up counts as much.
+  const bool is_vip = request.load.service_class == ipc::Class::kVip;
+  const double start_s = is_vip ? request.start.likely_s : request.start.stretched_s;
+  const auto start_ns = static_cast<uint64_t>(start_s * 1e9);
   if (!request.accepted && now_ns + start_ns > request.deadline_ns) {
     queue_.remove(id);
     auto taken = requests_.extract(id);

@@ -7,6 +7,11 @@
 namespace deepserve::daemon {
 namespace {
 
+constexpr int kRounds = 4;  // of making a wait longer by the slots that come up in it
+// Of what a class's line drains: claims come as they like, and would queue without end at all of it. Fresh
+// work has the rest, and what is not claimed.
+constexpr double kBookable = 0.8;
+
 uint64_t to_ns(double seconds) {
   return seconds <= 0 ? 0 : static_cast<uint64_t>(std::min(seconds, 1e8) * 1e9);
 }
@@ -31,18 +36,19 @@ DrainState Admission::drain_of(uint32_t model, ipc::Class service_class, uint64_
   for (const auto& runner : runners_) runners += runner.is_up() && runner.model() == model ? 1 : 0;
   DrainState drain;
   if (runners == 0) return drain;
-  double free = 1;
-  double waiting_shares = options_.classes[own].share;
+  const double each = models_[model].throughput.per_runner(runners);
+  double free = 1;  // of what higher classes use
+  double lower_shares = options_.classes[own].share;
   for (size_t i = 0; i < ClassQueue::kClasses; ++i) {
     const auto other = static_cast<ipc::Class>(i);
     const double waits = queue_.cost(model, other);
     if (i <= own) drain.backlog_s += waits;
     if (i == own) continue;
-    if (waits > 0) waiting_shares += options_.classes[i].share;
-    if (i < own) free -= std::max(0.0, usage.per_second(other, now_ns)) / runners;
-    if (i > own && waits > 0) free -= options_.classes[i].share;
+    if (i < own) free -= std::max(0.0, usage.per_second(other, now_ns)) / (runners * each);
+    if (i > own && waits > 0) lower_shares += options_.classes[i].share;
   }
-  drain.rate = runners * std::clamp(free, options_.classes[own].share / waiting_shares, 1.0);
+  free *= options_.classes[own].share / lower_shares;
+  drain.rate = runners * each * std::clamp(free, options_.classes[own].share, 1.0);
   return drain;
 }
 
@@ -70,17 +76,21 @@ std::optional<PredictedTtft> Admission::predict(const Request& request, uint64_t
   const auto service_class = request.load.service_class;
   const auto placement = place(request, now_ns);
   if (placement.blocked == WaitReason::kNoRunner || !model.time.known()) return std::nullopt;
-  double ahead_s = request.booked ? 0 : queue_.cost_ahead(request.model, service_class, request.client);
-  for (size_t i = 0; i <= static_cast<size_t>(service_class); ++i) {
-    const auto other = static_cast<ipc::Class>(i);
-    if (other != service_class) ahead_s += queue_.cost(request.model, other);
-    if (!request.booked) ahead_s += desk_.calendar().expected_s(request.model, other, request.deadline_ns);
+  double ahead_s = request.booked ? queue_.line(request.model, service_class).booked_cost()
+                                  : queue_.cost_ahead(request.model, service_class, request.client);
+  for (size_t i = 0; i < static_cast<size_t>(service_class); ++i) {
+    ahead_s += queue_.cost(request.model, static_cast<ipc::Class>(i));
   }
   double wait_s = 0;
   if (ahead_s > 0 || !placement.runner) {
     const auto drain = drain_of(request.model, service_class, now_ns);
-    wait_s = ahead_s / drain.rate;
-    if (!placement.runner) wait_s += first_room_seconds(request.model);
+    const double room_s = placement.runner ? 0 : first_room_seconds(request.model);
+    wait_s = ahead_s / drain.rate + room_s;
+    for (int i = 0; i < kRounds && !request.booked; ++i) {
+      const uint64_t until_ns = now_ns + to_ns(wait_s);
+      const double booked_s = desk_.calendar().expected_s(request.model, service_class, now_ns, until_ns);
+      wait_s = (ahead_s + booked_s) / drain.rate + room_s;
+    }
   }
   return model.ttft.on_arrival(service_class, wait_s, placement.start_s);
 }
@@ -143,7 +153,10 @@ void Admission::refuse(ipc::RequestId id, Request&& request, RefusalReason reaso
   refusal.predicted_ttft_ns = to_ns(request.predicted.stretched_s);
   refusal.deadline_ns = request.deadline_ns - std::min(request.deadline_ns, request.arrived_ns);
   settle(request, EndKind::kCancelled, now_ns);
-  const auto drain = drain_of(request.model, refusal.service_class, now_ns);
+  auto drain = drain_of(request.model, refusal.service_class, now_ns);
+  drain.rate *= kBookable;
+  // Nothing is promised to one that could not make it if it were first in line.
+  if (static_cast<double>(refusal.deadline_ns) * 1e-9 < request.predicted.start_s) drain.rate = 0;
   const auto offer = desk_.offer(claimant_of(request), request.cost, drain, id, request.back, now_ns);
   if (!offer.booked && reason == RefusalReason::kDeadline) refusal.reason = RefusalReason::kHorizon;
   refusal.booked = offer.booked;

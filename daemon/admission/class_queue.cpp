@@ -147,6 +147,11 @@ uint32_t ClassQueue::waiting_total() const {
   return std::accumulate(waiting_.begin(), waiting_.end(), 0u);
 }
 
+bool ClassQueue::waits_for(uint32_t model) const {
+  const auto& lines = models_.at(model).lines;
+  return std::any_of(lines.begin(), lines.end(), [](const Line& line) { return !line.waiting.empty(); });
+}
+
 double ClassQueue::cost(uint32_t model, ipc::Class service_class) const {
   return line(model, service_class).cost();
 }

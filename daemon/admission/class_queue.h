@@ -89,6 +89,8 @@ class ClassQueue {
   uint32_t waiting_total() const;
   uint64_t waiting_bytes() const { return waiting_bytes_; }
   bool waits(ipc::RequestId request) const { return places_.contains(request); }
+  // Whether anything waits for it, replays not counted.
+  bool waits_for(uint32_t model) const;
   // GPU-seconds that wait, replays not counted.
   double cost(uint32_t model, ipc::Class service_class) const;
   // Of these, what would be served before a new request of this client.

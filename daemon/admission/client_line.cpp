@@ -135,6 +135,12 @@ double ClientLine::cost_ahead(std::string_view client_name) const {
   return std::min(ahead, cost_);
 }
 
+double ClientLine::booked_cost() const {
+  double cost = 0;
+  for (const auto& [arrival, booked] : booked_) cost += booked.cost;
+  return cost;
+}
+
 double ClientLine::counter(std::string_view client_name) const {
   const auto found = clients_.find(client_name);
   return found == clients_.end() ? 0 : found->second->counter;

@@ -49,6 +49,7 @@ class ClientLine {
   bool empty() const { return size_ == 0; }
   size_t size() const { return size_; }
   double cost() const { return cost_; }  // of all that wait
+  double booked_cost() const;            // of the booked ones among them
   // Who is next, as pushed; 0: nobody waits.
   ipc::RequestId head() const;
   // Takes out a request that waits here with this client and arrival. `charged`: it is served, and its client

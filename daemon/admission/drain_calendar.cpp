@@ -27,7 +27,8 @@ std::optional<Booking> DrainCalendar::book(uint32_t model, ipc::Class service_cl
   // What is overdue counts as due now: it was promised and may come any moment.
   const double seconds_of_work = booked.claim_rate / drain.rate;
   const double own_s = cost_s * seconds_of_work;
-  double free_s = (drain.backlog_s + expected_s(model, service_class, first * kBucket_ns)) / drain.rate;
+  double free_s =
+      (drain.backlog_s + expected_s(model, service_class, now_ns, first * kBucket_ns)) / drain.rate;
   for (uint64_t bucket = first; bucket <= first + kHorizon_ns / kBucket_ns; ++bucket) {
     const double promised_s = booked.booked_s[bucket % kBuckets] * seconds_of_work;
     if (promised_s <= 0) continue;
@@ -74,11 +75,13 @@ const Booking* DrainCalendar::find(BookingSerial serial) const {
   return found == bookings_.end() ? nullptr : &found->second;
 }
 
-double DrainCalendar::expected_s(uint32_t model, ipc::Class service_class, uint64_t until_ns) const {
+double DrainCalendar::expected_s(uint32_t model, ipc::Class service_class, uint64_t now_ns,
+                                 uint64_t until_ns) const {
   const Line& booked = line(model, service_class);
   if (booked.open == 0) return 0;
   // All buckets from the oldest open booking to `until_ns`; a bucket is cut by the part of it that is meant.
-  const uint64_t oldest = by_instant_.begin()->first / kBucket_ns;
+  const uint64_t oldest =
+      std::max(by_instant_.begin()->first, now_ns - std::min(now_ns, kPunctual_ns)) / kBucket_ns;
   const uint64_t last = std::min(until_ns / kBucket_ns, oldest + kBuckets - 1);
   double sum_s = 0;
   for (uint64_t bucket = oldest; bucket <= last; ++bucket) {

@@ -48,6 +48,8 @@ class DrainCalendar {
   // Clocks and networks: so much earlier is on time as well.
   static constexpr uint64_t kEarly_ns = kSecond_ns / 4;
   static constexpr uint64_t kBucket_ns = kSecond_ns / 4;
+  // Who is later than this hardly comes any more, and is reckoned with no longer.
+  static constexpr uint64_t kPunctual_ns = kSecond_ns;
   static constexpr size_t kBookingsMax = 32'768;
 
   // `first_serial` keeps the serials of two lives of a daemon apart.
@@ -70,8 +72,9 @@ class DrainCalendar {
   void expire(uint64_t now_ns, const std::function<void(const Booking&)>& missed = {});
 
   const Booking* find(BookingSerial serial) const;  // null: not open
-  // Work of open bookings up to `until_ns` that is expected to be claimed; overdue ones included.
-  double expected_s(uint32_t model, ipc::Class service_class, uint64_t until_ns) const;
+  // Work of open bookings up to `until_ns` that is expected to be claimed; with what is overdue by no more
+  // than kPunctual_ns.
+  double expected_s(uint32_t model, ipc::Class service_class, uint64_t now_ns, uint64_t until_ns) const;
   // Of past bookings, the recent ones counting most; 1 before any has come to its end.
   double claim_rate(uint32_t model, ipc::Class service_class) const;
   size_t open() const { return bookings_.size(); }

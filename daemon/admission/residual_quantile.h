@@ -20,8 +20,8 @@ class ResidualQuantile {
   static constexpr double kCovered = 0.9;
   static constexpr double kUnknown = 1.5;  // until kEnough outcomes are known
   static constexpr size_t kEnough = 10;
-  static constexpr double kStep = 0.03;  // of the correction, as a part of it, for a hit or miss in full
-  static constexpr double kFloor_s = 0.005;
+  static constexpr double kStep = 0.03;    // of the correction, as a part of it, for a hit or miss in full
+  static constexpr double kFloor_s = 0.1;  // about a step: it is in every TTFT, whatever the prompt
 
   // `stretched_s`: what stretched() said of it.
   void add(double predicted_s, double stretched_s, double actual_s);

@@ -112,6 +112,16 @@ TEST(ClientLine, ABookedOneGoesAheadAndIsChargedLikeTheRest) {
   EXPECT_TRUE(host.line.empty());
 }
 
+TEST(ClientLine, WhoIsBookedHasTheBookedOnesBeforeHimAlone) {
+  Host host;
+  host.push(1, "a", 5.0);
+  host.push(2, "b", 2.0, 1, true);
+  host.push(3, "c", 3.0, 1, true);
+  EXPECT_DOUBLE_EQ(host.line.booked_cost(), 5.0);
+  host.take();
+  EXPECT_DOUBLE_EQ(host.line.booked_cost(), 3.0);
+}
+
 TEST(ClientLine, SaysHowMuchIsServedBeforeANewRequest) {
   Host host;
   for (uint64_t id = 1; id <= 10; ++id) host.push(id, "hog");

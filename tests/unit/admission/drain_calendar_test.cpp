@@ -106,7 +106,7 @@ TEST(DrainCalendar, WhatIsHardlyEverClaimedIsHardlyReckonedWithButNeverForgotten
   miss(calendar, 500, kStart_ns);
   const uint64_t now_ns = at(100);
   ASSERT_TRUE(calendar.book(0, kNormal, 10.0, kIdle, now_ns));
-  EXPECT_NEAR(calendar.expected_s(0, kNormal, now_ns + kSecond_ns), 0.2, 1e-6);
+  EXPECT_NEAR(calendar.expected_s(0, kNormal, now_ns, now_ns + kSecond_ns), 0.2, 1e-6);
   EXPECT_NEAR(calendar.claim_rate(0, kNormal), 0.02, 1e-9);
 }
 
@@ -127,9 +127,17 @@ TEST(DrainCalendar, FreshWorkIsHeldAgainstWhatIsPromisedUntilThenAlone) {
   const DrainState line{10.0, 1.0};
   ASSERT_TRUE(calendar.book(0, kNormal, 2.0, line, kStart_ns));
   ASSERT_TRUE(calendar.book(0, kNormal, 2.0, line, kStart_ns));
-  EXPECT_NEAR(calendar.expected_s(0, kNormal, at(9)), 0.0, 1e-9);
-  EXPECT_NEAR(calendar.expected_s(0, kNormal, at(11)), 2.0, 1e-9);
-  EXPECT_NEAR(calendar.expected_s(0, kNormal, at(60)), 4.0, 1e-9);
+  EXPECT_NEAR(calendar.expected_s(0, kNormal, kStart_ns, at(9)), 0.0, 1e-9);
+  EXPECT_NEAR(calendar.expected_s(0, kNormal, kStart_ns, at(11)), 2.0, 1e-9);
+  EXPECT_NEAR(calendar.expected_s(0, kNormal, kStart_ns, at(60)), 4.0, 1e-9);
+}
+
+TEST(DrainCalendar, WhoIsLateByMoreThanASecondIsReckonedWithNoLongerButMayStillClaim) {
+  DrainCalendar calendar(1);
+  const auto one = calendar.book(0, kNormal, 2.0, kIdle, kStart_ns).value();
+  EXPECT_NEAR(calendar.expected_s(0, kNormal, at(0.5), at(3)), 2.0, 1e-9);
+  EXPECT_NEAR(calendar.expected_s(0, kNormal, at(2), at(3)), 0.0, 1e-9);
+  EXPECT_EQ(calendar.claim(one.serial, at(2)), Claim::kOnTime);
 }
 
 TEST(DrainCalendar, AReleasedBookingGivesItsSlotBackAndTeachesNothing) {
