@@ -6,14 +6,12 @@
 #include <cmath>
 #include <cstring>
 #include <random>
-#include <thread>
 
 #include "kernels/cpu/packed_matrix.h"
-#include "runner/backend/rank_group.h"
-#include "runner/collective/shared_collective.h"
 #include "runner/model/loaded_model.h"
 #include "tests/unit/backend/reference_model.h"
 #include "tests/unit/backend/sequence_runner.h"
+#include "tests/unit/backend/threaded_ranks.h"
 #include "tests/unit/kernels/random_weights.h"
 #include "tests/unit/model/temporary_file.h"
 #include "tests/unit/model/tiny_model.h"
@@ -29,38 +27,6 @@ BackendOptions small_options() {
   options.kv_bytes = 4u << 20;
   return options;
 }
-
-// The other ranks are threads of this process; each has its own part of the model.
-class ThreadedRanks {
- public:
-  ThreadedRanks(const std::filesystem::path& path, uint32_t ranks, BackendOptions options = small_options()) {
-    const auto memory = *ipc::GroupMemory::map(*ipc::create_group_memory({.ranks = ranks}), 1);
-    for (uint32_t rank = 1; rank < ranks; ++rank) {
-      threads_.emplace_back([=]() mutable {
-        const auto collective = *SharedCollective::join(memory, {.rank = rank});
-        options.collective = collective.get();
-        auto loaded = load_model(path, options);
-        if (!loaded) return;  // rank 0 is told
-        const auto done = follow_rank_0(*loaded->backend, *collective);
-        EXPECT_TRUE(done) << done.error().message;
-      });
-    }
-    collective_ = *SharedCollective::join(memory, {.rank = 0});
-    options.collective = collective_.get();
-    loaded_ = load_model(path, options);
-  }
-  ~ThreadedRanks() {
-    if (loaded_) loaded_->backend.reset();
-    for (auto& thread : threads_) thread.join();
-  }
-  const Result<LoadedModel>& loaded() const { return loaded_; }
-  Backend& backend() const { return *loaded_->backend; }
-
- private:
-  std::vector<std::thread> threads_;
-  std::unique_ptr<SharedCollective> collective_;
-  Result<LoadedModel> loaded_ = fail(Code::kInternal, "not loaded");
-};
 
 TinyModel spreadable(WeightType type, const char* architecture = "llama") {
   return {.seed = 7,
@@ -195,7 +161,7 @@ TEST(TensorParallel, LogitsAreNearThoseOfOneProcessWhereRanksAreNoBranchesOfTheT
 
 TEST(TensorParallel, TheNumberOfRanksIsPartOfTheId) {
   const TemporaryFile file(spreadable(WeightType::kQ8_0).gguf());
-  const ThreadedRanks group(file.path(), 2);
+  const ThreadedRanks group(file.path(), 2, small_options());
   ASSERT_TRUE(group.loaded()) << group.loaded().error().message;
   EXPECT_NE(group.backend().info().numerics_id.find("-r2-"), std::string::npos);
 }
@@ -210,7 +176,7 @@ TEST(TensorParallel, ResultsAreBitEqualFromRunToRunHoweverThePromptIsCut) {
       const auto tokens = random_tokens(50, 4);
       std::vector<float> expected;
       for (const size_t chunk : {1, 7, 50}) {
-        const ThreadedRanks group(file.path(), ranks);
+        const ThreadedRanks group(file.path(), ranks, small_options());
         ASSERT_TRUE(group.loaded()) << group.loaded().error().message;
         const auto logits = run_in_chunks(group.backend(), tokens, chunk);
         if (expected.empty()) expected = logits;
@@ -222,7 +188,7 @@ TEST(TensorParallel, ResultsAreBitEqualFromRunToRunHoweverThePromptIsCut) {
 
 TEST(TensorParallel, ACopiedBlockIsCopiedOnAllRanks) {
   const TemporaryFile file(spreadable(WeightType::kF16).gguf());
-  const ThreadedRanks group(file.path(), 2);
+  const ThreadedRanks group(file.path(), 2, small_options());
   ASSERT_TRUE(group.loaded());
   TestSequence first;
   first.tokens = random_tokens(20, 5);
@@ -245,7 +211,7 @@ TEST(TensorParallel, HiddenStatesAreRank0sToGive) {
   const std::vector<BlockId> blocks = {0};
   const BatchEntry entry{.tokens = tokens, .blocks = blocks, .hidden_rows = true};
   auto alone = load_model(file.path(), small_options());
-  const ThreadedRanks group(file.path(), 2);
+  const ThreadedRanks group(file.path(), 2, small_options());
   std::vector<float> expected(5 * 256), actual(5 * 256);
   ASSERT_TRUE(alone->backend->step({&entry, 1}, {}, expected));
   ASSERT_TRUE(group.backend().step({&entry, 1}, {}, actual));
@@ -254,7 +220,7 @@ TEST(TensorParallel, HiddenStatesAreRank0sToGive) {
 
 TEST(TensorParallel, AModelThatCannotBeSpreadIsRefusedByAllRanks) {
   const TemporaryFile file(spreadable(WeightType::kF32).gguf());
-  const ThreadedRanks group(file.path(), 5);
+  const ThreadedRanks group(file.path(), 5, small_options());
   ASSERT_FALSE(group.loaded());
   EXPECT_EQ(group.loaded().error().code, Code::kInvalidConfig);
   EXPECT_NE(group.loaded().error().message.find("4 key-value heads cannot be spread over 5 ranks"),

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "runner/model/loaded_model.h"
+#include "tests/unit/backend/threaded_ranks.h"
 #include "tests/unit/engine/campaign_seeds.h"
 #include "tests/unit/engine/fakes.h"
 #include "tests/unit/model/temporary_file.h"
@@ -183,6 +184,37 @@ TEST(RealModel, DraftsChangeNoBitOfAnAnswer) {
     accepted += drafting.engine->gauges().draft_tokens_accepted_total;
   }
   EXPECT_GT(accepted, 100u);
+}
+
+// A group of two: rank 0 has the engine, drafts reach rank 1 as tokens of a step.
+TEST(RealModel, DraftsChangeNoBitOfAGroupsAnswerWhichIsThatOfOneProcess) {
+  const TinyModel tiny;
+  const TemporaryFile file(tiny.gguf());
+  RealBench alone(file.path(), 0, {});
+  ThreadedRanks ranks(file.path(), 2, BackendOptions{});
+  ASSERT_TRUE(ranks.loaded()) << ranks.loaded().error().message;
+  const auto tokenizer = Tokenizer::make(*ranks.model().vocabulary).value();
+  uint64_t accepted = 0;
+  for (const Speculation speculation : {Speculation::kOff, Speculation::kAlways}) {
+    RecordingSink sink;
+    const EngineOptions options = {.speculation = speculation, .check_blocks = true};
+    const auto engine = Engine::make(ranks.backend(), *tokenizer, kNoChat, options, sink).value();
+    std::mt19937_64 random(6);
+    for (auto& request : random_requests(random, tiny.vocabulary, 24)) {
+      request.generation.temperature *= 0.2f;  // so that it repeats itself
+      request.generation.ignore_eos = true;
+      request.generation.tokens_max += 40;
+      engine->submit(request);
+      while (engine->has_work()) ASSERT_TRUE(engine->step());
+      if (speculation == Speculation::kOff) {
+        alone.engine->submit(request);
+        alone.run();
+      }
+      expect_equal(sink[request.request], alone.sink[request.request], request.request);
+    }
+    accepted += engine->gauges().draft_tokens_accepted_total;
+  }
+  EXPECT_GT(accepted, 50u);
 }
 
 }  // namespace
