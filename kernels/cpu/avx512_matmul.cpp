@@ -202,26 +202,36 @@ inline void write_scattered(const MatmulArguments& a, const ScatteredRows& rows,
   }
 }
 
+// totals[t] = the four rows' sums over columns [first, end).
 template <typename Format, int kTokens>
-inline void register_tile(const MatmulArguments& a, const ColumnParts& parts, const ScatteredRows& rows,
-                          size_t token, Ahead ahead) {
+inline void part_sums(const FourRows& weights, const float* inputs, size_t stride, size_t first, size_t end,
+                      Ahead ahead, __m128 totals[kTokens]) {
+  chunk_sums<Format, kTokens, true>(weights, inputs, stride, first, smaller(first + kChunkColumns, end),
+                                    ahead, totals);
+  for (size_t begin = first + kChunkColumns; begin < end; begin += kChunkColumns) {
+    __m128 sums[kTokens];
+    chunk_sums<Format, kTokens, true>(weights, inputs, stride, begin, smaller(begin + kChunkColumns, end),
+                                      ahead, sums);
+    UNROLLED for (int t = 0; t < kTokens; ++t) totals[t] = _mm_add_ps(totals[t], sums[t]);
+  }
+}
+
+template <typename Format, int kTokens>
+inline void register_tile(const MatmulArguments& a, const ScatteredRows& rows, size_t token, Ahead ahead) {
   FourRows weights;
   for (size_t r = 0; r < kTileRows; ++r)
     weights.row[r] = a.weights.data + rows.index[smaller(r, rows.count - 1)] * a.weights.row_bytes;
   const float* inputs = a.inputs + token * a.input_stride;
-  PartSums<Adder, kTokens> joined;
   __m128 totals[kTokens];
-  for (size_t part = 0; part < parts.count; ++part) {
-    const size_t first = begin_of(parts, part), end = parts.ends[part];
-    chunk_sums<Format, kTokens, true>(weights, inputs, a.input_stride, first,
-                                      smaller(first + kChunkColumns, end), ahead, totals);
-    for (size_t begin = first + kChunkColumns; begin < end; begin += kChunkColumns) {
-      __m128 sums[kTokens];
-      chunk_sums<Format, kTokens, true>(weights, inputs, a.input_stride, begin,
-                                        smaller(begin + kChunkColumns, end), ahead, sums);
-      UNROLLED for (int t = 0; t < kTokens; ++t) totals[t] = _mm_add_ps(totals[t], sums[t]);
+  if (a.parts.count == 0) {
+    part_sums<Format, kTokens>(weights, inputs, a.input_stride, 0, a.weights.columns, ahead, totals);
+  } else {
+    PartSums<Adder, kTokens> joined;
+    for (size_t part = 0; part < a.parts.count; ++part) {
+      part_sums<Format, kTokens>(weights, inputs, a.input_stride, begin_of(a.parts, part), a.parts.ends[part],
+                                 ahead, totals);
+      joined.join(a.parts, part, totals);
     }
-    joined.join(parts, part, totals);
   }
   UNROLLED for (int t = 0; t < kTokens; ++t)
       write_scattered(a, rows, token + static_cast<size_t>(t), totals[t]);
@@ -232,7 +242,6 @@ inline void register_tile(const MatmulArguments& a, const ColumnParts& parts, co
 // reach the memory's bandwidth; four neighbouring rows, one short stream, two thirds of it.
 template <typename Format>
 void matmul_in_registers(const MatmulArguments& a) {
-  const ColumnParts parts = written_out(a.parts, a.weights.columns);
   const size_t quarter = (a.row_end - a.row_begin) / kTileRows;
   // One tile of tokens asks for what comes next in its rows; several for a part each of the rows that follow,
   // so that the memory works all the time.
@@ -241,7 +250,7 @@ void matmul_in_registers(const MatmulArguments& a) {
   const auto tile = [&](const ScatteredRows& rows) {
     Ahead ahead = {tiles == 1 ? kAheadBytes : a.weights.row_bytes, step};
     for_token_tiles(0, a.tokens, [&]<int kTokens>(size_t token) {
-      register_tile<Format, kTokens>(a, parts, rows, token, ahead);
+      register_tile<Format, kTokens>(a, rows, token, ahead);
       ahead.offset += a.weights.columns / 32 * step;
     });
   };

@@ -2,7 +2,7 @@
 // plain read of as many bytes, and the most that FMAs on registers alone do. CPU time, the best of many
 // passes, so that other load matters little.
 //
-//   float_bench [--isa NAME]
+//   float_bench [--isa NAME] [--parts N]      of the columns, each with a sum of its own
 //
 // Bars, with AVX-512: 85 % of the read bandwidth with one token, 75 % of the FMAs' peak with 512 tokens of
 // F16.
@@ -11,12 +11,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include "kernels/cpu/kernels.h"
+#include "tests/bench/kernel/even_parts.h"
 #include "tests/bench/kernel/one_thread.h"
 
 #if defined(__x86_64__)
@@ -65,8 +67,8 @@ void print(const char* what, double read, double products, const Limits& limits)
               products, 100 * products / limits.products);
 }
 
-void measure_matmul(const Kernels& kernels, WeightType type, size_t columns, const uint8_t* memory,
-                    const Limits& limits) {
+void measure_matmul(const Kernels& kernels, WeightType type, size_t columns, size_t parts,
+                    const uint8_t* memory, const Limits& limits) {
   const size_t row_bytes = weight_row_bytes(type, columns);
   for (const size_t tokens : {1, 2, 4, 8, 16, 32, 128, 512}) {
     const size_t bytes = tokens <= 32 ? kWeightBytes : kWeightBytes / 64;
@@ -81,6 +83,7 @@ void measure_matmul(const Kernels& kernels, WeightType type, size_t columns, con
     a.tokens = tokens;
     a.outputs = outputs.data();
     a.output_stride = rows;
+    a.parts = deepserve::bench::even_parts(columns, parts);
     const double seconds = best_seconds(tokens <= 32 ? 5 : 10, [&] { kernels.matmul(a); });
     const double read = static_cast<double>(rows * row_bytes) / seconds / 1e9;
     const double products = 2.0 * static_cast<double>(rows * columns * tokens) / seconds / 1e9;
@@ -128,10 +131,15 @@ void measure_attention(const Kernels& kernels, KvType type, size_t context, size
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string isa = argc == 3 && std::strcmp(argv[1], "--isa") == 0 ? argv[2] : "";
-  const Kernels* kernels = find_kernels(isa);
+  std::string isa;
+  size_t parts = 1;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (std::strcmp(argv[i], "--isa") == 0) isa = argv[i + 1];
+    if (std::strcmp(argv[i], "--parts") == 0) parts = std::strtoul(argv[i + 1], nullptr, 10);
+  }
+  const Kernels* kernels = parts - 1 < kColumnPartsMax ? find_kernels(isa) : nullptr;
   if (kernels == nullptr || argc == 2 || argc > 3) {
-    std::fprintf(stderr, "float_bench [--isa NAME]\n");
+    std::fprintf(stderr, "float_bench [--isa NAME] [--parts 1-8]\n");
     return 2;
   }
   void* mapped = mmap(nullptr, kWeightBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -143,7 +151,7 @@ int main(int argc, char** argv) {
   std::printf("%s, one thread: reads %.1f GB/s, FMAs %.0f GFLOP/s\n", kernels->isa, limits.read,
               limits.products);
   for (const WeightType type : {WeightType::kF16, WeightType::kBF16, WeightType::kF32}) {
-    for (const size_t columns : {896, 4864}) measure_matmul(*kernels, type, columns, memory, limits);
+    for (const size_t columns : {896, 4864}) measure_matmul(*kernels, type, columns, parts, memory, limits);
   }
   for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8}) {
     for (const size_t tokens : {1, 9}) {

@@ -2,7 +2,8 @@
 // stream of weights beside a plain read of as many bytes, the products beside the most that the CPU's own
 // instruction for them does. CPU time, the best of many passes, so that other load matters little.
 //
-//   kernel_bench [--isa NAME] [--columns N] [--mib N]      N MiB of weights; more than the caches hold
+//   kernel_bench [--isa NAME] [--columns N] [--mib N] [--parts N]
+//       --mib: weights, more than the caches hold; --parts: of the columns, each with a sum of its own
 //
 // Bars, with AVX-512: 85 % of the read bandwidth with one token, 60 % of the products' peak with 16 and more.
 #include <sys/mman.h>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "kernels/cpu/kernels.h"
+#include "tests/bench/kernel/even_parts.h"
 #include "tests/bench/kernel/one_thread.h"
 
 #if defined(__x86_64__)
@@ -69,8 +71,8 @@ const char* verdict(double value, double bar) {
   return value >= bar ? "PASS" : "FAIL";
 }
 
-void measure(const Kernels& kernels, WeightType type, size_t columns, uint8_t* memory, size_t size,
-             const Limits& limits) {
+void measure(const Kernels& kernels, WeightType type, size_t columns, const ColumnParts& parts,
+             uint8_t* memory, size_t size, const Limits& limits) {
   const size_t group_bytes = packed_group_bytes(type, columns), groups = size / group_bytes;
   for (const size_t tokens : kTokenCounts) {
     const size_t used = tokens <= 16 ? groups : std::max<size_t>(2, groups * 16 / tokens / 2 * 2);
@@ -87,6 +89,7 @@ void measure(const Kernels& kernels, WeightType type, size_t columns, uint8_t* m
     a.tokens = tokens;
     a.outputs = outputs.data();
     a.output_stride = used * 16;
+    a.parts = parts;
     const double seconds = best_seconds(10, [&] { kernels.packed_matmul(a); });
     const double read = static_cast<double>(used * group_bytes) / seconds / 1e9;
     const double products = 2.0 * static_cast<double>(used * 16 * columns * tokens) / seconds / 1e9;
@@ -103,15 +106,16 @@ void measure(const Kernels& kernels, WeightType type, size_t columns, uint8_t* m
 
 int main(int argc, char** argv) {
   std::string isa;
-  size_t columns = 1024, mib = 256;
+  size_t columns = 1024, mib = 256, parts = 1;
   for (int i = 1; i + 1 < argc; i += 2) {
     if (std::strcmp(argv[i], "--isa") == 0) isa = argv[i + 1];
     if (std::strcmp(argv[i], "--columns") == 0) columns = std::strtoul(argv[i + 1], nullptr, 10);
     if (std::strcmp(argv[i], "--mib") == 0) mib = std::strtoul(argv[i + 1], nullptr, 10);
+    if (std::strcmp(argv[i], "--parts") == 0) parts = std::strtoul(argv[i + 1], nullptr, 10);
   }
   const Kernels* kernels = find_kernels(isa);
-  if (kernels == nullptr || columns == 0 || columns % 256 != 0 || mib == 0) {
-    std::fprintf(stderr, "kernel_bench [--isa NAME] [--columns multiple of 256] [--mib N]\n");
+  if (kernels == nullptr || columns == 0 || columns % 256 != 0 || mib == 0 || parts - 1 >= kColumnPartsMax) {
+    std::fprintf(stderr, "kernel_bench [--isa NAME] [--columns multiple of 256] [--mib N] [--parts 1-8]\n");
     return 2;
   }
   const size_t size = mib << 20, huge = size_t{2} << 20;
@@ -127,7 +131,7 @@ int main(int argc, char** argv) {
               limits.read, limits.products);
   for (const WeightType type : {WeightType::kQ8_0, WeightType::kQ4_0, WeightType::kQ4K, WeightType::kQ6K,
                                 WeightType::kQ5K, WeightType::kQ4_1, WeightType::kQ5_0, WeightType::kQ5_1}) {
-    measure(*kernels, type, columns, memory, size, limits);
+    measure(*kernels, type, columns, deepserve::bench::even_parts(columns, parts), memory, size, limits);
   }
   return 0;
 }
