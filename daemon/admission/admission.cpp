@@ -151,7 +151,7 @@ void Admission::step(const TokensCame& event, uint64_t now_ns, AdmissionActions&
 void Admission::step(const Ended& event, uint64_t now_ns, AdmissionActions& actions) {
   now_ns = advance(now_ns);
   const auto found = requests_.find(event.request);
-  CHECK(found != requests_.end());
+  if (found == requests_.end()) return;  // it was refused meanwhile
   auto& request = found->second;
   const uint32_t model = request.model;
   request.load.generated_tokens = std::max(request.load.generated_tokens, event.completion_tokens);

@@ -7,7 +7,6 @@
 namespace deepserve::daemon {
 
 void RunnerBook::up(const RunnerUp& event, double step_max_s) {
-  CHECK(loads_.empty());
   up_ = has_room_ = true;
   model_ = event.model;
   capacity_ = event.capacity;

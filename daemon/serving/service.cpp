@@ -10,11 +10,22 @@
 namespace deepserve::daemon {
 namespace {
 
-ClassQueue::Limits limits_of(const Config& config) {
-  ClassQueue::Limits limits;
-  for (size_t i = 0; i < limits.size(); ++i)
-    limits[i] = {config.classes[i].share, config.classes[i].queue_max};
-  return limits;
+AdmissionOptions admission_of(const Config& config, const ServiceOptions& options) {
+  AdmissionOptions admission;
+  for (size_t i = 0; i < kClasses; ++i) {
+    const auto& of_class = config.classes[i];
+    admission.classes[i] = {of_class.share, of_class.queue_max, of_class.deadline_ns};
+  }
+  admission.models = static_cast<uint32_t>(config.models.size());
+  admission.runners = 0;
+  for (const auto& model : config.models) {
+    admission.runners += static_cast<uint32_t>(device_groups(config, model).size());
+  }
+  admission.bytes_max = Service::kWaitingBytesMax;
+  admission.ticket_key = options.ticket_key;
+  admission.ticket_epoch = options.ticket_epoch;
+  admission.first_booking = options.first_request;
+  return admission;
 }
 
 // Of the submit that is sent to a runner: never less than what Submit::encode makes of it.
@@ -42,7 +53,7 @@ Service::Service(Loop& loop, const Config& config, ServiceOptions options)
       config_(config),
       options_(std::move(options)),
       started_unix_(static_cast<uint64_t>(unix_seconds())),
-      queue_(limits_of(config), static_cast<uint32_t>(config.models.size()), kWaitingBytesMax),
+      admission_(admission_of(config, options_)),
       next_id_(options_.first_request),
       deadline_timer_(loop, [this] { timer_deadline_ns_ = 0; }),
       tick_timer_(loop, [this] { tick(); }),
@@ -56,6 +67,7 @@ Service::Service(Loop& loop, const Config& config, ServiceOptions options)
     for (DeviceGroup& devices : device_groups(config, config.models[model])) {
       auto& runner = *runners_.emplace_back(std::make_unique<Runner>());
       runner.model = model;
+      runner.index = static_cast<uint32_t>(runners_.size() - 1);
       runner.link = std::make_unique<RunnerLink>(loop, config, config.models[model], std::move(devices),
                                                  options_.runner_binary, static_cast<RunnerOwner&>(*this));
     }
@@ -90,21 +102,65 @@ std::optional<Refusal> Service::reason_to_refuse(const RequestSpec& spec) const 
   return std::nullopt;
 }
 
-// 503 with the time at which it may be worth coming back.
-Refusal Service::overloaded(ipc::Class service_class, std::string reason, std::string message,
-                            uint64_t now_ns) const {
-  Refusal refusal;
-  refusal.error = {Code::kServerOverloaded, std::move(message)};
-  refusal.retry_after_ms = rate_.retry_after_ms(queue_.waiting_total() + 1, now_ns);
-  refusal.reason = std::move(reason);
-  refusal.service_class = service_class;
-  return refusal;
+Arrived Service::arrival_of(const Record& record, const ClientMatch& client, uint64_t bytes) const {
+  const auto& spec = record.spec;
+  const bool generates = spec.work == ipc::Work::kGenerate;
+  Arrived arrived;
+  arrived.request = record.id;
+  arrived.model = record.model;
+  arrived.service_class = spec.service_class;
+  arrived.client = spec.client;
+  arrived.client_weight = client.weight;
+  arrived.rules = {client.concurrent_max, client.tokens_per_minute};
+  arrived.choices = generates ? std::max<uint32_t>(1, spec.generation.choices) : 1;
+  arrived.prompt_bytes = spec.prompt_bytes;
+  arrived.prompt_tokens = static_cast<uint32_t>(spec.prompt.tokens.size());
+  arrived.tokens_max = generates ? spec.generation.tokens_max : 0;
+  arrived.deadline_ns = spec.deadline_ns;
+  arrived.bytes = bytes;
+  arrived.body_hash = spec.body_hash;
+  arrived.body_bytes = spec.body_bytes;
+  arrived.ticket = spec.ticket;
+  arrived.is_retry = spec.is_retry;
+  return arrived;
 }
 
-WaitingRequest Service::waiting(const Record& record, uint64_t deadline_ns) const {
-  return {record.id,          record.spec.service_class, record.model,
-          record.spec.client, record.client_weight,      deadline_ns,
-          record.bytes};
+std::string Service::refusal_text(const Refuse& refused, const Record& record) const {
+  switch (refused.reason) {
+    case RefusalReason::kQueueFull:
+      return fmt::format("the queue of class {} is full ({} wait, {} bytes of all classes)",
+                         class_name(refused.service_class),
+                         admission_.waiting(refused.service_class, record.model), admission_.waiting_bytes());
+    case RefusalReason::kClientRequests:
+      return fmt::format("client {} has as many requests at once as it may", record.spec.client);
+    case RefusalReason::kClientTokens:
+      return fmt::format("client {} has had its tokens of this minute", record.spec.client);
+    case RefusalReason::kRetryBudget:
+      return fmt::format("client {} repeats requests before the time that it was told", record.spec.client);
+    case RefusalReason::kBrownout:
+      return fmt::format("class {} is not served at present", class_name(refused.service_class));
+    case RefusalReason::kBreakerOpen:
+      return fmt::format("model '{}' has failed too often of late", config_.models[record.model].name);
+    default:
+      break;
+  }
+  return monotonic_ns() >= record.deadline_ns
+             ? "no runner had room before the request's deadline"
+             : "no runner would have its first token ready before the request's deadline";
+}
+
+// Why, and when it is worth coming back.
+Refusal Service::refusal_of(const Refuse& refused, const Record& record) const {
+  Refusal refusal;
+  refusal.error = {refused.code, refusal_text(refused, record)};
+  refusal.retry_after_ms = refused.retry_after_ms;
+  refusal.reason = refusal_reason_name(refused.reason);
+  refusal.service_class = refused.service_class;
+  refusal.predicted_ttft_ns = refused.predicted_ttft_ns;
+  refusal.deadline_ns = refused.deadline_ns;
+  refusal.booked = refused.booked;
+  refusal.ticket = refused.ticket;
+  return refusal;
 }
 
 RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
@@ -123,18 +179,12 @@ RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
   const uint64_t deadline_ns = spec.deadline_ns != 0 ? spec.deadline_ns : now_ns + class_config.deadline_ns;
   const RequestProgress progress(spec.work, spec.generation);
   const uint64_t bytes = submit_bytes(spec);
-  auto record = std::make_unique<Record>(Record{id, std::move(spec), model, match.weight, now_ns, deadline_ns,
-                                                &sink, RequestState::kQueued, nullptr, progress, bytes, ""});
-  if (!queue_.push(waiting(*record, deadline_ns))) {
-    const auto service_class = record->spec.service_class;
-    auto message =
-        fmt::format("the queue of class {} is full ({} wait, {} bytes of all classes)",
-                    class_name(service_class), queue_.waiting(service_class, model), queue_.waiting_bytes());
-    refuse_later(id, sink, overloaded(service_class, "queue_full", std::move(message), now_ns));
-    return id;
-  }
+  auto record = std::make_unique<Record>(Record{id, std::move(spec), model, now_ns, deadline_ns, &sink,
+                                                RequestState::kQueued, nullptr, progress, true, false, ""});
+  const auto arrived = arrival_of(*record, match, bytes);
   records_.emplace(id, std::move(record));
-  pump_model(model);
+  tell(arrived);
+  act();
   return id;
 }
 
@@ -173,7 +223,7 @@ void Service::end_refused(Record& record, Refusal refusal) {
 
 void Service::end_failed(Record& record, Error error) {
   if (record.sink != nullptr) fail_later(record.id, *record.sink, std::move(error));
-  erase(record);
+  erase(record, EndKind::kFailed);
 }
 
 // Nobody listens any more: it leaves the queue, or its runner is told to cancel and the record waits for the
@@ -187,11 +237,12 @@ void Service::let_go(Record& record) {
   record.runner->link->send_surely(ipc::MessageType::kCancel, ipc::Cancel{record.id}.encode());
 }
 
-void Service::erase(Record& record) {
-  queue_.remove(record.id);
+void Service::erase(Record& record, EndKind how) {
+  const Ended ended{record.id, how, record.progress.generated_tokens()};
+  const bool in_admission = record.in_admission;
   leave_runner(record);
-  records_.erase(record.id);
-  pump_wanted_ = true;
+  records_.erase(ended.request);
+  if (in_admission) tell(ended);
 }
 
 void Service::forget(RequestId id) {
@@ -207,15 +258,6 @@ Result<void> Service::cancel(RequestId id) {
   fail_later(id, *found->second->sink, {Code::kCancelled, "the request was cancelled by an operator"});
   let_go(*found->second);
   return {};
-}
-
-void Service::shed_expired(uint64_t now_ns) {
-  for (const RequestId id : queue_.take_expired(now_ns)) {
-    auto& record = *records_.at(id);
-    CHECK(request_cell(record.state, RequestEvent::kExpire).rule == RequestRule::kRefuse);
-    end_refused(record, overloaded(record.spec.service_class, "deadline",
-                                   "no runner had room before the request's deadline", now_ns));
-  }
 }
 
 uint64_t Service::query(const std::string& model_name, ipc::Query query, QueryDone done) {

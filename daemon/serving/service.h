@@ -12,9 +12,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "daemon/admission/class_queue.h"
-#include "daemon/admission/completion_rate.h"
-#include "daemon/admission/ticket.h"
+#include "daemon/admission/admission.h"
 #include "daemon/config/config.h"
 #include "daemon/dispatch/request_progress.h"
 #include "daemon/dispatch/request_state.h"
@@ -70,25 +68,22 @@ class Service final : public Serving, private RunnerOwner {
     std::unique_ptr<RunnerLink> link;
     uint32_t model = 0;                      // index in the configuration
     std::unordered_set<RequestId> requests;  // dispatched and not confirmed as ended
-    uint32_t sequences = 0;
+    uint32_t index = 0;                      // admission's name for it
+    bool taking = false;                     // admission takes it for up
   };
   struct Record {
     RequestId id = 0;
     RequestSpec spec;
     uint32_t model = 0;
-    double client_weight = 1.0;
     uint64_t started_ns = 0;
     uint64_t deadline_ns = 0;
     ResponseSink* sink = nullptr;  // none once nobody listens
     RequestState state = RequestState::kQueued;
     Runner* runner = nullptr;  // from kDispatched on
     RequestProgress progress;
-    uint64_t bytes = 0;   // of its submit, at most, while nothing is generated
-    std::string trouble;  // what its runner said before it died; empty: nothing
-
-    uint32_t sequences() const {
-      return spec.work == ipc::Work::kEmbed || spec.generation.choices == 0 ? 1 : spec.generation.choices;
-    }
+    bool in_admission = true;  // it has not ended there
+    bool first_told = false;   // admission knows of its first token at the runner that it has now
+    std::string trouble;       // what its runner said before it died; empty: nothing
   };
   struct LateOutcome {
     ResponseSink* sink;
@@ -109,17 +104,16 @@ class Service final : public Serving, private RunnerOwner {
 
   // service.cpp
   std::optional<Refusal> reason_to_refuse(const RequestSpec& spec) const;
-  Refusal overloaded(ipc::Class service_class, std::string reason, std::string message,
-                     uint64_t now_ns) const;
-  WaitingRequest waiting(const Record& record, uint64_t deadline_ns) const;
+  Arrived arrival_of(const Record& record, const ClientMatch& client, uint64_t bytes) const;
+  std::string refusal_text(const Refuse& refused, const Record& record) const;
+  Refusal refusal_of(const Refuse& refused, const Record& record) const;
   void refuse_later(RequestId id, ResponseSink& sink, Refusal refusal);
   void fail_later(RequestId id, ResponseSink& sink, Error error);
   void end_refused(Record& record, Refusal refusal);
   void end_failed(Record& record, Error error);
   void tell_later(RequestId id, LateOutcome outcome);
   void let_go(Record& record);
-  void erase(Record& record);
-  void shed_expired(uint64_t now_ns);
+  void erase(Record& record, EndKind how = EndKind::kCancelled);
 
   // service_rows.cpp
   RequestRow row_of(const Record& record, uint64_t now_ns) const;
@@ -133,15 +127,24 @@ class Service final : public Serving, private RunnerOwner {
   bool on_answer(Runner& runner, std::span<const std::byte> body);
   void acknowledge(Runner& runner, RequestId id);
   std::string told_text(const Runner& runner, const std::string& text) const;
-  void complete(Record& record, bool runner_is_done);
+  void complete(Record& record, bool runner_is_done, EndKind how);
+  void tell_admission(Record& record, const ipc::Accepted& event);
+  void tell_admission(Record& record, const ipc::Delta& event);
+  void tell_admission(Record& record, const ipc::Embedding& event);
 
   // service_runners.cpp
   Runner& runner_of(const RunnerLink& link);
   void turn();
   void tick();
-  void pump();
-  void pump_model(uint32_t model);
-  bool dispatch(Record& record, Runner& runner);
+  // Tells admission of what has happened; what it decides is done in act(), at the latest before the loop
+  // sleeps.
+  template <typename Event>
+  void tell(const Event& event) {
+    admission_.step(event, monotonic_ns(), actions_);
+  }
+  void act();
+  void tell_runner(Runner& runner);
+  void dispatch(const Dispatch& chosen);
   void leave_runner(Record& record);
   void replay_or_lose(Record& record, Blame blame);
   void lose_model(uint32_t model);
@@ -160,11 +163,10 @@ class Service final : public Serving, private RunnerOwner {
   std::unordered_map<RequestId, LateOutcome>
       late_;  // told from the loop: a sink is never called from its own call
   std::unordered_map<uint64_t, PendingQuery> queries_;
-  ClassQueue queue_;
-  CompletionRate rate_;
+  Admission admission_;
+  AdmissionActions actions_;  // decided and not done
   RequestId next_id_;
   uint64_t next_query_ = 0;
-  bool pump_wanted_ = false;
   bool stopping_ = false;
   bool runners_stopping_ = false;
   std::function<void()> drained_;

@@ -12,10 +12,29 @@ Service::Record* Service::find(const Runner& runner, RequestId id) {
   return found != records_.end() && found->second->runner == &runner ? found->second.get() : nullptr;
 }
 
-// An event of a request that goes on: `hear` judges it, `tell` passes on what is news.
+// What admission learns from what is news.
+void Service::tell_admission(Record& record, const ipc::Accepted& event) {
+  tell(Accepted{record.id, event.prompt_tokens, event.cached_tokens});
+}
+
+void Service::tell_admission(Record& record, const ipc::Delta& event) {
+  if (event.echo || event.tokens.empty()) return;
+  auto count = static_cast<uint32_t>(event.tokens.size());
+  if (!std::exchange(record.first_told, true)) {
+    tell(FirstToken{record.id});
+    --count;
+  }
+  if (count > 0) tell(TokensCame{record.id, count});
+}
+
+void Service::tell_admission(Record& record, const ipc::Embedding& /*event*/) {
+  if (!std::exchange(record.first_told, true)) tell(FirstToken{record.id});
+}
+
+// An event of a request that goes on: `hear` judges it, `pass_on` tells the sink what is news.
 template <typename Event, typename Hear, typename Tell>
 bool Service::on_progress(Runner& runner, std::span<const std::byte> body, RequestEvent kind, Hear hear,
-                          Tell tell) {
+                          Tell pass_on) {
   auto event = Event::decode(body);
   if (!event) return false;
   auto* record = find(runner, event->request);
@@ -25,7 +44,10 @@ bool Service::on_progress(Runner& runner, std::span<const std::byte> body, Reque
   record->state = cell.next;
   if (cell.rule != RequestRule::kTell) return true;
   const Heard heard = (record->progress.*hear)(*event);
-  if (heard == Heard::kNews) (record->sink->*tell)(*event);
+  if (heard == Heard::kNews) {
+    tell_admission(*record, *event);
+    (record->sink->*pass_on)(*event);
+  }
   return heard != Heard::kLie;
 }
 
@@ -64,7 +86,7 @@ bool Service::on_finished(Runner& runner, std::span<const std::byte> body) {
   const auto cell = request_cell(record->state, RequestEvent::kFinish);
   if (cell.rule == RequestRule::kImpossible) return false;
   if (cell.rule == RequestRule::kDrop) {
-    if (runner_is_done) complete(*record, true);
+    if (runner_is_done) complete(*record, true, EndKind::kCancelled);
     return true;
   }
   const auto heard = record->progress.on_finished(*event);
@@ -76,7 +98,7 @@ bool Service::on_finished(Runner& runner, std::span<const std::byte> body) {
   }
   auto* sink = record->sink;
   record->state = cell.next;
-  complete(*record, runner_is_done);
+  complete(*record, runner_is_done, EndKind::kFinished);
   sink->on_finished(*event);
   return true;
 }
@@ -104,11 +126,10 @@ bool Service::on_failed(Runner& runner, std::span<const std::byte> body) {
     acknowledge(runner, event->request);
     runner.link->expect_end();
     replay_or_lose(*record, Blame::kNobody);
-    pump_wanted_ = true;
     return true;
   }
   auto* sink = record->sink;
-  complete(*record, true);
+  complete(*record, true, cell.rule == RequestRule::kTell ? EndKind::kFailed : EndKind::kCancelled);
   if (cell.rule == RequestRule::kTell) sink->on_failed({event->code, told_text(runner, event->message)});
   return true;
 }
@@ -148,14 +169,13 @@ void Service::acknowledge(Runner& runner, RequestId id) {
 
 // Its terminal outcome is here. A runner that still works on choices that had ended before a replay is told
 // to stop.
-void Service::complete(Record& record, bool runner_is_done) {
-  rate_.count(monotonic_ns());
+void Service::complete(Record& record, bool runner_is_done, EndKind how) {
   if (runner_is_done) {
     acknowledge(*record.runner, record.id);
   } else {
     record.runner->link->send_surely(ipc::MessageType::kCancel, ipc::Cancel{record.id}.encode());
   }
-  erase(record);
+  erase(record, how);
 }
 
 }  // namespace deepserve::daemon

@@ -97,7 +97,7 @@ std::optional<RequestRow> Service::request(RequestId id) const {
 
 QueueCounts Service::counts() const {
   QueueCounts counts;
-  for (size_t i = 0; i < kClasses; ++i) counts.waiting[i] = queue_.waiting(static_cast<ipc::Class>(i));
+  for (size_t i = 0; i < kClasses; ++i) counts.waiting[i] = admission_.waiting(static_cast<ipc::Class>(i));
   for (const auto& runner : runners_) counts.running += static_cast<uint32_t>(runner->requests.size());
   return counts;
 }

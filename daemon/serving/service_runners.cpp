@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "daemon/dispatch/runner_choice.h"
 #include "daemon/serving/service.h"
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
@@ -19,18 +18,18 @@ Service::Runner& Service::runner_of(const RunnerLink& link) {
 
 // Before the loop sleeps: what is due is done, what was sent is published, and the lanes are armed.
 void Service::turn() {
-  if (queue_.next_expiry_ns() != 0) {
-    const uint64_t now_ns = monotonic_ns();
-    if (queue_.next_expiry_ns() <= now_ns) shed_expired(now_ns);
+  for (auto& runner : runners_) {
+    if (runner->taking != runner->link->is_ready()) tell_runner(*runner);
   }
-  if (std::exchange(pump_wanted_, false)) pump();
+  if (const uint64_t next_ns = admission_.next_ns(); next_ns != 0 && next_ns <= monotonic_ns()) tell(Tick{});
+  act();
   for (auto& runner : runners_) runner->link->turn();
   arrange_deadline_timer();
   check_stopped();
 }
 
 void Service::arrange_deadline_timer() {
-  const uint64_t deadline_ns = queue_.next_expiry_ns();
+  const uint64_t deadline_ns = admission_.next_ns();
   if (deadline_ns == timer_deadline_ns_) return;
   timer_deadline_ns_ = deadline_ns;
   if (deadline_ns == 0) return deadline_timer_.stop();
@@ -40,34 +39,50 @@ void Service::arrange_deadline_timer() {
 
 void Service::tick() {
   const uint64_t now_ns = monotonic_ns();
-  for (auto& runner : runners_) runner->link->tick(now_ns);
+  for (auto& runner : runners_) {
+    runner->link->tick(now_ns);
+    tell_runner(*runner);
+  }
+  tell(Tick{});
 }
 
-void Service::pump() {
-  if (queue_.waiting_total() == 0) return;
-  for (uint32_t model = 0; model < config_.models.size(); ++model) pump_model(model);
+// Whether it takes requests, and how fast it is.
+void Service::tell_runner(Runner& runner) {
+  const auto& link = *runner.link;
+  if (runner.taking != link.is_ready()) {
+    runner.taking = link.is_ready();
+    if (!runner.taking) return tell(RunnerDown{runner.index});
+    const auto& facts = *link.facts();
+    const RunnerCapacity capacity{facts.sequences_max, facts.kv_blocks, facts.kv_block_tokens,
+                                  facts.context_tokens};
+    tell(RunnerUp{runner.index, runner.model, capacity});
+  }
+  if (runner.taking) tell(RunnerTold{runner.index, link.gauges(), link.has_room()});
 }
 
-void Service::pump_model(uint32_t model) {
-  for (RequestId id = queue_.next(model); id != 0; id = queue_.next(model)) {
-    std::vector<RunnerLoad> loads;
-    for (const auto& runner : runners_) {
-      auto& load = loads.emplace_back();
-      load.ready = runner->model == model && runner->link->is_ready();
-      if (!load.ready) continue;
-      load.outbox_full = !runner->link->has_room();
-      load.sequences = runner->sequences;
-      load.sequences_max = runner->link->facts()->sequences_max;
-      load.kv_blocks_free = runner->link->gauges().kv_blocks_free;
+// Does what was decided. A request that has ended meanwhile is passed over.
+void Service::act() {
+  while (!actions_.empty()) {
+    for (const auto& action : std::exchange(actions_, {})) {
+      if (const auto* chosen = std::get_if<Dispatch>(&action)) {
+        dispatch(*chosen);
+      } else if (const auto* refused = std::get_if<Refuse>(&action)) {
+        const auto found = records_.find(refused->request);
+        if (found == records_.end()) continue;
+        auto& record = *found->second;
+        CHECK(request_cell(record.state, RequestEvent::kExpire).rule == RequestRule::kRefuse);
+        record.in_admission = false;
+        end_refused(record, refusal_of(*refused, record));
+      }
     }
-    auto& record = *records_.at(id);
-    const auto chosen = choose_runner(loads, record.sequences());
-    if (!chosen || !dispatch(record, *runners_[*chosen])) return;
   }
 }
 
-// False: the lane has no room; the request stays in the queue.
-bool Service::dispatch(Record& record, Runner& runner) {
+void Service::dispatch(const Dispatch& chosen) {
+  const auto found = records_.find(chosen.request);
+  if (found == records_.end()) return;
+  auto& record = *found->second;
+  auto& runner = *runners_[chosen.runner];
   ipc::Submit submit;
   submit.request = record.id;
   submit.work = record.spec.work;
@@ -88,32 +103,35 @@ bool Service::dispatch(Record& record, Runner& runner) {
                         fmt::format("the runner was lost, and the request with what it had generated ({} "
                                     "bytes) is larger than the {} bytes that a runner takes",
                                     body.size(), runner.link->body_bytes_max())});
-    return true;
+    return;
   }
-  if (!runner.link->send(ipc::MessageType::kSubmit, body)) return false;
-  queue_.taken(record.id);
+  if (!runner.link->is_ready() || !runner.link->send(ipc::MessageType::kSubmit, body)) {
+    // It goes back ahead of all that wait, until a lane has room.
+    tell_runner(runner);
+    if (runner.taking) tell(RunnerTold{runner.index, runner.link->gauges(), false});
+    return tell(Returned{record.id, record.progress.accepted()});
+  }
   const auto cell = request_cell(record.state, RequestEvent::kDispatch);
   CHECK(cell.rule == RequestRule::kGo);
   record.state = cell.next;
   record.runner = &runner;
+  record.first_told = false;
   runner.requests.insert(record.id);
-  runner.sequences += record.sequences();
-  return true;
+  if (!runner.link->has_room()) tell_runner(runner);
 }
 
 void Service::leave_runner(Record& record) {
   auto* runner = std::exchange(record.runner, nullptr);
   if (runner == nullptr) return;
   runner->requests.erase(record.id);
-  runner->sequences -= record.sequences();
 }
 
-void Service::on_ready(RunnerLink&) {
-  pump_wanted_ = true;
+void Service::on_ready(RunnerLink& link) {
+  tell_runner(runner_of(link));
 }
 
-void Service::on_drained(RunnerLink&) {
-  pump_wanted_ = pump_wanted_ || queue_.waiting_total() != 0;
+void Service::on_drained(RunnerLink& link) {
+  tell_runner(runner_of(link));
 }
 
 void Service::on_restart(RunnerLink&, const std::string& reason) {
@@ -122,6 +140,7 @@ void Service::on_restart(RunnerLink&, const std::string& reason) {
 
 void Service::on_died(RunnerLink& link, Blame blame) {
   auto& runner = runner_of(link);
+  tell_runner(runner);
   std::vector<RequestId> ids(runner.requests.begin(), runner.requests.end());
   std::sort(ids.begin(), ids.end());  // the oldest first
   for (const RequestId id : ids) replay_or_lose(*records_.at(id), blame);
@@ -137,7 +156,6 @@ void Service::on_died(RunnerLink& link, Blame blame) {
     });
   }
   if (!model_may_serve(runner.model)) lose_model(runner.model);
-  pump_wanted_ = true;
 }
 
 void Service::replay_or_lose(Record& record, Blame blame) {
@@ -153,12 +171,12 @@ void Service::replay_or_lose(Record& record, Blame blame) {
   CHECK(cell.rule == RequestRule::kRequeue);
   record.trouble.clear();
   // What was accepted is never shed; what was not may still get its 503.
-  queue_.push_replay(waiting(record, record.progress.accepted() ? 0 : record.deadline_ns));
+  tell(Returned{record.id, record.progress.accepted()});
 }
 
 // No runner of this model is left or will come by itself.
 void Service::lose_model(uint32_t model) {
-  for (const RequestId id : queue_.take_all(model)) {
+  for (const RequestId id : admission_.waiting_for(model)) {
     auto& record = *records_.at(id);
     const auto service_class = record.spec.service_class;
     if (record.progress.accepted()) {
@@ -189,7 +207,7 @@ std::string Service::model_trouble(uint32_t model) const {
 
 Refusal Service::shutting_down(ipc::Class service_class) const {
   return {{Code::kShuttingDown, "the server is shutting down"},
-          CompletionRate::kRetryAfterMin_ms,
+          Admission::kRetryAfterMin_ms,
           "shutting_down",
           service_class};
 }
@@ -198,17 +216,13 @@ void Service::begin_stop(uint64_t limit_ns, std::function<void()> drained) {
   stopping_ = true;
   drained_ = std::move(drained);
   for (uint32_t model = 0; model < config_.models.size(); ++model) {
-    for (const RequestId id : queue_.take_all(model)) {
+    for (const RequestId id : admission_.waiting_for(model)) {
       auto& record = *records_.at(id);
-      if (record.progress.accepted()) {
-        queue_.push_replay(waiting(record, 0));  // it runs: it may end
-        continue;
-      }
+      if (record.progress.accepted()) continue;  // it runs: it may end
       end_refused(record, shutting_down(record.spec.service_class));
     }
   }
   stop_timer_.start(limit_ns / kMillisecond_ns);
-  pump_wanted_ = true;
 }
 
 void Service::stop_runners(std::function<void()> done) {

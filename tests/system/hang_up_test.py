@@ -9,7 +9,8 @@ from harness import Dsd, greedy
 class HangUp(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.dsd = cls.enterClassContext(Dsd(harness.DEVICE + harness.model_toml()))
+        # KV memory for all that the tests ask for: what would not fit waits in dsd (DESIGN 7).
+        cls.dsd = cls.enterClassContext(Dsd(harness.DEVICE + harness.model_toml(kv_memory="128MiB")))
         cls.dsd.wait_ready()
 
     def test_a_hang_up_cancels_and_frees_the_blocks(self):

@@ -138,10 +138,10 @@ class Stream:
 DEVICE = '[[device]]\nname = "cpu0"\nkind = "cpu"\n'
 
 
-def model_toml(name="tiny", path=None, devices=("cpu0",), extra=""):
+def model_toml(name="tiny", path=None, devices=("cpu0",), extra="", kv_memory="16MiB"):
     listed = ", ".join(f'"{device}"' for device in devices)
     return (f'[[model]]\nname = "{name}"\npath = "{path or tiny_model()}"\ndevices = [{listed}]\n'
-            f'kv_memory = "16MiB"\n{extra}')
+            f'kv_memory = "{kv_memory}"\n{extra}')
 
 
 class Dsd:
