@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <utility>
+
 #include "daemon/api/routes.h"
 #include "daemon/http/json_text.h"
 #include "ipc/base/clock.h"
@@ -45,9 +47,18 @@ double AnswerLife::seconds_since_start() const {
 
 void AnswerLife::begin(RequestId id, RunningAnswer& answer) {
   status_.id = id;
-  if (const auto row = serving_.request(id)) status_.service_class = row->service_class;
+  if (const auto row = serving_.request(id)) {
+    status_.service_class = row->service_class;
+    predicted_ttft_s_ = row->predicted_ttft_s;
+    booked_ = row->booked;
+  }
   exchange_.set_request_id(id);
   log_.add(id, answer);
+}
+
+void AnswerLife::degrade(const std::string& how) {
+  degraded_ = how;
+  metrics_.count_degraded(how);
 }
 
 void AnswerLife::announce(HttpResponse& head) const {
@@ -55,7 +66,8 @@ void AnswerLife::announce(HttpResponse& head) const {
 }
 
 void AnswerLife::count_accepted(const ipc::Accepted& event) {
-  metrics_.count_accepted(status_.service_class, seconds_since_start(), event.prompt_tokens);
+  metrics_.count_accepted(status_.service_class, seconds_since_start(), event.prompt_tokens, status_.client);
+  if (std::exchange(booked_, false)) metrics_.observe_retry_after_error(seconds_since_start());
   status_.usage.prompt_tokens += event.prompt_tokens;
   status_.usage.cached_tokens += event.cached_tokens;
 }
@@ -68,15 +80,18 @@ void AnswerLife::run() {
 void AnswerLife::note_first_token() {
   if (status_.first_token_ns != 0) return;
   status_.first_token_ns = monotonic_ns();
-  metrics_.observe_first_token(status_.service_class, seconds(status_.first_token_ns - status_.started_ns));
+  const double ttft_s = seconds(status_.first_token_ns - status_.started_ns);
+  metrics_.observe_first_token(status_.service_class, ttft_s);
+  if (predicted_ttft_s_ > 0) metrics_.observe_prediction_error(ttft_s - predicted_ttft_s_);
 }
 
 void AnswerLife::refuse(const Refusal& refusal) {
   ended_ = true;
   log_.drop(status_.id);
   const ErrorDetails details = refusal_details(refusal);
-  metrics_.count_refused(status_.service_class,
-                         details.reason.empty() ? error_row(refusal.error.code).name : details.reason);
+  metrics_.count_refused(refusal.service_class,
+                         details.reason.empty() ? error_row(refusal.error.code).name : details.reason,
+                         status_.client);
   log_end(status_.id, refusal.error);
   exchange_.respond(error_response(refusal.error, details));
 }

@@ -29,7 +29,7 @@ class AnswerLife {
   // Its first request has this id. `answer` must outlive this life or its end.
   void begin(RequestId id, RunningAnswer& answer);
   // Its answer will not be what was asked for: X-Deepserve-Degraded says how.
-  void degrade(const std::string& how) { degraded_ = how; }
+  void degrade(const std::string& how);
   void announce(HttpResponse& head) const;
   // One of its requests was accepted.
   void count_accepted(const ipc::Accepted& event);
@@ -59,6 +59,8 @@ class AnswerLife {
   const uint64_t timeout_ns_;  // 0: none
   AnswerStatus status_;
   std::string degraded_;  // empty: it is not
+  double predicted_ttft_s_ = 0;
+  bool booked_ = false;  // it came back for its slot, and was not accepted yet
   bool ended_ = false;
 };
 

@@ -4,6 +4,7 @@
 
 #include "daemon/api/client_identity.h"
 #include "daemon/api/completion.h"
+#include "daemon/api/head_judge.h"
 #include "daemon/api/model_lookup.h"
 #include "daemon/api/routes.h"
 
@@ -58,6 +59,12 @@ void Api::add_routes(Router& router) {
   add_model_routes(router, serving_);
   add_tokenize_routes(router, parts);
   add_observe_routes(router);
+}
+
+Judge Api::judge() {
+  return [judge = HeadJudge(serving_, metrics_, options_)](const HttpRequest& head) {
+    return judge.judge(head);
+  };
 }
 
 void Api::add_observe_routes(Router& router) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "daemon/api/answer_log.h"
+#include "daemon/http/judge.h"
 #include "daemon/http/router.h"
 #include "daemon/http/server.h"
 #include "daemon/observe/metrics.h"
@@ -37,6 +38,8 @@ class Api {
 
   // /v1/..., /tokenize, /detokenize and the observe routes: for api.sock and TCP.
   void add_routes(Router& router);
+  // For HttpServer::listen of the sockets that have the routes: what is refused on the head alone.
+  Judge judge();
   // /healthz, /readyz, /metrics: for [observe] listen; ctl.sock has them too.
   void add_observe_routes(Router& router);
 

@@ -53,6 +53,9 @@ void refuse_resumption(Fields& fields, const HttpRequest& request);
 // names a service tier.
 bool read_service_class(Fields& fields, const HttpRequest& request, RequestSpec& spec);
 
+// Whether X-Deepserve-Deadline-Ms and X-Deepserve-Timeout-Ms may be so much: up to a day.
+bool is_deadline(uint64_t milliseconds);
+
 // X-Deepserve-Timeout-Ms: how long all of the answer may take.
 void read_timeout(Fields& fields, const HttpRequest& request, std::optional<uint64_t>& timeout_ns);
 

@@ -24,7 +24,7 @@ bool says_retry(const HttpRequest& request) {
 
 void read_retry(const HttpRequest& request, RequestSpec& spec) {
   spec.body_bytes = request.body.size();
-  spec.body_hash = hash_of(request.body);
+  spec.body_hash = request.body.empty() ? 0 : hash_of(request.body);
   spec.is_retry = says_retry(request);
   const auto* ticket = request.field("x-deepserve-ticket");
   // A longer one is no ticket of ours: what is kept of it is enough to say so.

@@ -48,8 +48,7 @@ std::optional<uint64_t> read_milliseconds(Fields& fields, const HttpRequest& req
   if (text == nullptr) return std::nullopt;
   uint64_t value_ms = 0;
   const auto [end, problem] = std::from_chars(text->data(), text->data() + text->size(), value_ms);
-  if (problem != std::errc() || end != text->data() + text->size() || value_ms == 0 ||
-      value_ms > kMillisecondsMax) {
+  if (problem != std::errc() || end != text->data() + text->size() || !is_deadline(value_ms)) {
     fields.fail_at(name, "must be an integer from 1 to 86400000");
     return std::nullopt;
   }
@@ -57,6 +56,10 @@ std::optional<uint64_t> read_milliseconds(Fields& fields, const HttpRequest& req
 }
 
 }  // namespace
+
+bool is_deadline(uint64_t milliseconds) {
+  return milliseconds != 0 && milliseconds <= kMillisecondsMax;
+}
 
 bool read_service_class(Fields& fields, const HttpRequest& request, RequestSpec& spec) {
   // The strongest comes last.

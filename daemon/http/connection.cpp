@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <charconv>
 #include <ctime>
 
 #include "daemon/http/error_response.h"
@@ -56,14 +57,14 @@ bool elapsed(uint64_t now_ns, uint64_t since_ns, uint64_t limit_ms) {
 
 }  // namespace
 
-Connection::Connection(HttpServer& server, Fd socket, const Router& router, const Authorize& authorize,
-                       bool is_unix)
+Connection::Connection(HttpServer& server, Fd socket, const Router& router, const Gate& gate, bool is_unix)
     : server_(server),
       router_(router),
-      authorize_(authorize),
+      gate_(gate),
       socket_(std::move(socket)),
       is_unix_(is_unix),
       since_ns_(monotonic_ns()),
+      linger_bytes_max_(server.limits_.linger_bytes_max),
       peer_(peer_of(socket_.get(), is_unix)) {
   poll_ = std::make_unique<Poll>(server.loop_, socket_.get(),
                                  [this](int readiness, int error) { on_ready(readiness, error); });
@@ -104,7 +105,7 @@ void Connection::read() {
   const std::string_view bytes(scratch.data(), static_cast<size_t>(count));
   if (state_ == State::kLingering) {
     lingered_bytes_ += bytes.size();
-    if (lingered_bytes_ > server_.limits_.linger_bytes_max) close();
+    if (lingered_bytes_ > linger_bytes_max_) close();
   } else if (state_ == State::kRunning) {
     input_.append(bytes);
   } else {
@@ -150,6 +151,7 @@ void Connection::after_feed() {
   counted_body_bytes_ = body_bytes;
   if (auto admitted = admit_head(); !admitted) return reject(admitted.error());
   if (parser_->complete()) return dispatch();
+  if (refusal_ && !awaits_refused_body()) return answer_and_close(std::move(*refusal_));
   if (server_.bodies_bytes_ > server_.limits_.bodies_bytes_max) {
     return reject({Code::kServerOverloaded, "too many request bodies are being received at once"});
   }
@@ -166,9 +168,22 @@ void Connection::after_feed() {
 // Once for each request, as soon as its head is there: who may not ask is told so before the body is
 // received.
 Result<void> Connection::admit_head() {
-  if (!parser_->head_done() || std::exchange(authorized_, true) || !authorize_) return {};
-  TRY_ASSIGN(peer_.key_client, authorize_(parser_->head(), is_unix_));
+  if (!parser_->head_done() || std::exchange(authorized_, true)) return {};
+  if (gate_.authorize) {
+    TRY_ASSIGN(peer_.key_client, gate_.authorize(parser_->head(), is_unix_));
+  }
+  if (gate_.judge) refusal_ = gate_.judge(parser_->head(peer_));
   return {};
+}
+
+// Whether the body of a refused request is short enough to wait for, so that the connection can go on.
+bool Connection::awaits_refused_body() const {
+  const auto* length = parser_->head().field("content-length");
+  uint64_t bytes = 0;
+  if (length == nullptr || parser_->expects_continue()) return false;
+  const auto [end, problem] = std::from_chars(length->data(), length->data() + length->size(), bytes);
+  return problem == std::errc() && end == length->data() + length->size() &&
+         bytes <= server_.limits_.refused_wait_bytes;
 }
 
 void Connection::dispatch() {
@@ -183,7 +198,11 @@ void Connection::dispatch() {
   request_id_ = server_.next_request_id();
   begun_ = streaming_ = complete_ = false;
   close_after_ = close_after_ || !request_.keep_alive || server_.draining_;
-  responder_ = router_.dispatch(*this);
+  if (refusal_) {
+    respond(std::move(*std::exchange(refusal_, std::nullopt)));
+  } else {
+    responder_ = router_.dispatch(*this);
+  }
   CHECK(begun_ || responder_);
   request_.body = std::string();
 }
@@ -197,7 +216,14 @@ void Connection::reject(const Error& error) {
   } else if (status != 408 && status != 503) {
     ++server_.counters_.malformed_total;
   }
+  answer_and_close(error_response(error, {.retry_after_ms = status == 503 ? uint64_t{1000} : 0}));
+}
+
+// While a request is being received: its rest is discarded after the answer.
+void Connection::answer_and_close(HttpResponse response) {
+  if (refusal_) linger_bytes_max_ = server_.limits_.refused_bytes_max;
   parser_.reset();
+  refusal_.reset();
   release_body();
   request_ = HttpRequest{};
   responder_.reset();
@@ -206,7 +232,7 @@ void Connection::reject(const Error& error) {
   request_id_ = server_.next_request_id();
   begun_ = streaming_ = complete_ = false;
   close_after_ = true;
-  respond(error_response(error, {.retry_after_ms = status == 503 ? uint64_t{1000} : 0}));
+  respond(std::move(response));
 }
 
 void Connection::respond(HttpResponse response) {
@@ -340,7 +366,9 @@ void Connection::sweep(uint64_t now_ns) {
       }
       break;
     case State::kBody:
-      if (elapsed(now_ns, since_ns_, limits.body_timeout_ms)) {
+      if (refusal_ && elapsed(now_ns, body_since_ns_, limits.linger_ms)) {
+        answer_and_close(std::move(*refusal_));
+      } else if (elapsed(now_ns, since_ns_, limits.body_timeout_ms)) {
         reject({Code::kRequestTimeout, "the request's body stopped arriving"});
       } else if (elapsed(now_ns, body_since_ns_, limits.body_total_ms)) {
         reject({Code::kRequestTimeout, "the request's body did not arrive in time"});

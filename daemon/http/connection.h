@@ -12,9 +12,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
-#include "daemon/http/authorize.h"
 #include "daemon/http/limits.h"
 #include "daemon/http/output_buffer.h"
 #include "daemon/http/request_parser.h"
@@ -25,11 +25,12 @@
 namespace deepserve::daemon {
 
 class HttpServer;
+struct Gate;
 
 class Connection final : public Exchange {
  public:
-  // `authorize` may be empty; it and the router are borrowed.
-  Connection(HttpServer& server, Fd socket, const Router& router, const Authorize& authorize, bool is_unix);
+  // The router and the gate are borrowed.
+  Connection(HttpServer& server, Fd socket, const Router& router, const Gate& gate, bool is_unix);
   ~Connection();
 
   // Writes what there is; one send. Called by the server before the loop sleeps, for each dirty connection.
@@ -56,8 +57,10 @@ class Connection final : public Exchange {
   void take(std::string_view bytes);
   void after_feed();
   Result<void> admit_head();
+  bool awaits_refused_body() const;
   void dispatch();
   void reject(const Error& error);
+  void answer_and_close(HttpResponse response);
   void peer_ended();
   void fill();
   bool has_room() const;
@@ -73,7 +76,7 @@ class Connection final : public Exchange {
 
   HttpServer& server_;
   const Router& router_;
-  const Authorize& authorize_;
+  const Gate& gate_;
   Fd socket_;
   std::unique_ptr<Poll> poll_;
   int watched_ = 0;
@@ -93,10 +96,12 @@ class Connection final : public Exchange {
   uint64_t body_since_ns_ = 0;   // the head was complete
   uint64_t write_since_ns_ = 0;  // the last time that the client took a byte, or that there was none for it
   size_t lingered_bytes_ = 0;
+  size_t linger_bytes_max_ = 0;
   size_t counted_body_bytes_ = 0;
   uint64_t request_id_ = 0;
   Peer peer_;
   std::unique_ptr<RequestParser> parser_;  // of the request that is being received
+  std::optional<HttpResponse> refusal_;    // of that request, on its head
   HttpRequest request_;
   std::unique_ptr<Responder> responder_;
   std::string input_;  // received and not parsed: pipelined requests

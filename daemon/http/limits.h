@@ -30,6 +30,10 @@ struct HttpLimits {
   // far, so that it gets to read the answer.
   uint64_t linger_ms = 1'000;
   size_t linger_bytes_max = 32 * 1024 * 1024;
+  // Of a request that was refused on its head: the body that is waited for before the answer, no longer than
+  // linger_ms, so that the connection can go on; and how much of a longer one is discarded after it.
+  size_t refused_wait_bytes = 64 * 1024;
+  size_t refused_bytes_max = 1024 * 1024;
 
   uint64_t sweep_ms = 250;  // how often the timeouts are looked at
 };

@@ -216,6 +216,11 @@ const HttpRequest& RequestParser::head() const {
   return state_->parser.request;
 }
 
+const HttpRequest& RequestParser::head(const Peer& peer) {
+  state_->parser.request.peer = peer;
+  return state_->parser.request;
+}
+
 HttpRequest RequestParser::take() {
   HttpRequest request = std::move(state_->parser.request);
   request.keep_alive = !request.http_1_0 && state_->parser.keep_alive();

@@ -34,6 +34,8 @@ class RequestParser {
 
   // The request so far, once its head is done.
   const HttpRequest& head() const;
+  // The same, with whom it is from.
+  const HttpRequest& head(const Peer& peer);
   // The request, once complete; without its peer.
   HttpRequest take();
 

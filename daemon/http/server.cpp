@@ -41,7 +41,7 @@ struct HttpServer::Listener {
   size_t connections_max = 0;
   size_t tcp_connections_max = 0;
   bool is_unix = false;
-  const Authorize* authorize = nullptr;
+  const Gate* gate = nullptr;
   std::unique_ptr<Poll> poll;
 };
 
@@ -60,13 +60,14 @@ HttpServer::~HttpServer() {
   close_all();
 }
 
-Result<void> HttpServer::listen(Fd socket, const Router& router, Audience audience, Authorize authorize) {
+Result<void> HttpServer::listen(Fd socket, const Router& router, Audience audience, Authorize authorize,
+                                Judge judge) {
   TRY(adopt_listener(socket));
   auto listener = std::make_unique<Listener>();
   Listener& made = *listener;
   made.socket = std::move(socket);
   made.router = &router;
-  made.authorize = &authorizers_.emplace_back(std::move(authorize));
+  made.gate = &gates_.emplace_back(Gate{std::move(authorize), std::move(judge)});
   made.connections_max =
       audience == Audience::kOperators ? limits_.operator_connections_max : limits_.connections_max;
   made.tcp_connections_max =
@@ -111,8 +112,8 @@ void HttpServer::add_connection(Fd socket, const Listener& listener) {
   ++counters_.connections_total;
   if (!listener.is_unix) send_at_once(socket);
   if (connections_.empty()) sweep_timer_->start(limits_.sweep_ms, limits_.sweep_ms);
-  auto connection = std::make_unique<Connection>(*this, std::move(socket), *listener.router,
-                                                 *listener.authorize, listener.is_unix);
+  auto connection = std::make_unique<Connection>(*this, std::move(socket), *listener.router, *listener.gate,
+                                                 listener.is_unix);
   Connection* key = connection.get();
   connections_.emplace(key, std::move(connection));
   ++open_[listener.router];

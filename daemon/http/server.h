@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "daemon/http/authorize.h"
+#include "daemon/http/judge.h"
 #include "daemon/http/limits.h"
 #include "daemon/http/router.h"
 #include "daemon/loop/loop.h"
@@ -29,6 +30,12 @@
 namespace deepserve::daemon {
 
 class Connection;
+
+// What a request's head passes.
+struct Gate {
+  Authorize authorize;  // may be empty
+  Judge judge;          // may be empty
+};
 
 // Whom a socket is for: which of the caps in HttpLimits holds for its connections.
 enum class Audience : uint8_t { kClients, kOperators };
@@ -56,9 +63,9 @@ class HttpServer {
 
   // Takes a socket that is bound and listening. Connections are counted, and capped, for each Router by
   // itself: however many clients there are, an operator still gets through. Without `authorize` everyone who
-  // can connect may ask.
+  // can connect may ask; without `judge` every request reaches its route.
   Result<void> listen(Fd socket, const Router& router, Audience audience = Audience::kClients,
-                      Authorize authorize = {});
+                      Authorize authorize = {}, Judge judge = {});
   // Closes the listening sockets; connections go on.
   void stop_accepting();
   // Stops accepting, closes idle connections, and every other one after the answer that it is at. `done` is
@@ -91,7 +98,7 @@ class HttpServer {
   const HttpLimits limits_;
   HttpCounters counters_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  std::deque<Authorize> authorizers_;  // of all listeners there ever were: connections outlive theirs
+  std::deque<Gate> gates_;  // of all listeners there ever were: connections outlive theirs
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   std::unordered_map<const Router*, size_t> open_;      // connections
   std::unordered_map<const Router*, size_t> open_tcp_;  // of these, over TCP

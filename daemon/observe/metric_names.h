@@ -20,6 +20,8 @@ namespace deepserve::daemon {
   X(kRequestSuccess,     Counter,   "request_success_total",          "Choices that finished, by reason") \
   X(kRequestFailure,     Counter,   "request_failure_total",          "Requests failed, by error code") \
   X(kAdmission,          Counter,   "admission_total",                "Requests accepted, refused, and why") \
+  X(kClientAdmission,    Counter,   "client_admission_total",         "The same by client: 32, and other") \
+  X(kDegraded,           Counter,   "degraded_answers_total",         "Answers not as asked for, and how") \
   X(kPreemptions,        Counter,   "num_preemptions_total",          "Sequences that lost their KV blocks") \
   X(kPrefixQueries,      Counter,   "prefix_cache_queries_total",     "Tokens looked up in the cache") \
   X(kPrefixHits,         Counter,   "prefix_cache_hits_total",        "Tokens found there") \
@@ -30,6 +32,8 @@ namespace deepserve::daemon {
   X(kInterToken,         Histogram, "inter_token_latency_seconds",    "Between the tokens of a choice") \
   X(kWholeRequest,       Histogram, "e2e_request_latency_seconds",    "From the request to its end") \
   X(kQueueTime,          Histogram, "request_queue_time_seconds",     "From request to its acceptance") \
+  X(kRetryAfterError,    Histogram, "retry_after_error_seconds",      "Waited by who came for his slot") \
+  X(kPredictionError,    Histogram, "ttft_prediction_error_seconds",  "First token, less its predicted p90") \
   X(kConnectionsOpen,    Gauge,     "http_connections_open",          "Client connections now") \
   X(kConnections,        Counter,   "http_connections_total",         "Client connections accepted") \
   X(kConnectionsRefused, Counter,   "http_connections_refused_total", "Connections beyond the cap") \

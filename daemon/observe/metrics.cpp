@@ -27,6 +27,11 @@ const std::vector<double> kInterTokenBounds = {.0005, .001, .0025, .005, .01, .0
 const std::vector<double> kLongBounds = {.01, .03, .1, .3, .5, .8, 1,  1.5, 2,   2.5,
                                          5,   10,  15, 20, 30, 40, 50, 60,  120, 600};
 
+const std::vector<double> kRetryErrorBounds = {.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60};
+// Below 0: it came before the time that nine of ten were predicted to be within.
+const std::vector<double> kPredictionErrorBounds = {-30, -10, -5, -2.5, -1, -.5, -.25, -.1, -.05, -.01, 0,
+                                                    .01, .05, .1, .25,  .5, 1,   2.5,  5,   10,   30};
+
 double resident_bytes() {
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"), &std::fclose);
   long whole = 0;
@@ -104,18 +109,33 @@ Metrics::Metrics()
       first_token_(kClasses, LocalHistogram(kFirstTokenBounds)),
       inter_token_(kInterTokenBounds),
       whole_(kLongBounds),
-      queued_(kLongBounds) {
+      queued_(kLongBounds),
+      retry_after_error_(kRetryErrorBounds),
+      prediction_error_(kPredictionErrorBounds) {
   registry_->set(MetricId::kBuildInfo, {{"version", DEEPSERVE_VERSION}}, 1);
 }
 Metrics::~Metrics() = default;
 
-void Metrics::count_accepted(ipc::Class service_class, double queue_seconds, uint32_t prompt_tokens) {
+Metrics::OfClient& Metrics::of_client(std::string_view client) {
+  const auto label = client_labels_.label(client);
+  const auto found = of_clients_.find(label);
+  return found != of_clients_.end() ? found->second : of_clients_[std::string(label)];
+}
+
+void Metrics::count_accepted(ipc::Class service_class, double queue_seconds, uint32_t prompt_tokens,
+                             std::string_view client) {
+  ++of_client(client).accepted;
   ++accepted_[static_cast<size_t>(service_class)];
   queued_.observe(queue_seconds);
   prompt_tokens_ += prompt_tokens;
 }
 
-void Metrics::count_refused(ipc::Class service_class, std::string_view reason) {
+void Metrics::count_degraded(std::string_view how) {
+  ++degraded_[std::string(how)];
+}
+
+void Metrics::count_refused(ipc::Class service_class, std::string_view reason, std::string_view client) {
+  ++of_client(client).refused;
   ++refused_[static_cast<size_t>(service_class)][std::string(reason)];
 }
 
@@ -145,6 +165,15 @@ void Metrics::flush_counters() {
   for (auto& [code, count] : failed_) {
     registry_->add(MetricId::kRequestFailure, {{"code", code}}, std::exchange(count, 0));
   }
+  for (auto& [how, count] : degraded_) {
+    registry_->add(MetricId::kDegraded, {{"how", how}}, std::exchange(count, 0));
+  }
+  for (auto& [client, counts] : of_clients_) {
+    registry_->add(MetricId::kClientAdmission, {{"client", client}, {"outcome", "accepted"}},
+                   std::exchange(counts.accepted, 0));
+    registry_->add(MetricId::kClientAdmission, {{"client", client}, {"outcome", "refused"}},
+                   std::exchange(counts.refused, 0));
+  }
   for (auto& [reason, count] : restarts_) {
     registry_->add(MetricId::kRunnerRestarts, {{"reason", reason}}, std::exchange(count, 0));
   }
@@ -172,6 +201,8 @@ void Metrics::flush_histograms() {
   flush(MetricId::kInterToken, {}, inter_token_);
   flush(MetricId::kWholeRequest, {}, whole_);
   flush(MetricId::kQueueTime, {}, queued_);
+  flush(MetricId::kRetryAfterError, {}, retry_after_error_);
+  flush(MetricId::kPredictionError, {}, prediction_error_);
 }
 
 void Metrics::set_serving(const Serving& serving) {

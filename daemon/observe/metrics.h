@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/observe/client_labels.h"
 #include "daemon/serving/serving.h"
 #include "ipc/wire/messages.h"
 
@@ -39,9 +40,15 @@ class Metrics {
   Metrics& operator=(const Metrics&) = delete;
 
   // By the API, for each request.
-  void count_accepted(ipc::Class service_class, double queue_seconds, uint32_t prompt_tokens);
-  void count_refused(ipc::Class service_class, std::string_view reason);
+  void count_accepted(ipc::Class service_class, double queue_seconds, uint32_t prompt_tokens,
+                      std::string_view client);
+  void count_refused(ipc::Class service_class, std::string_view reason, std::string_view client);
   void count_finished(ipc::FinishReason reason);  // one choice
+  void count_degraded(std::string_view how);      // an answer that is not what was asked for
+  // Of a request that came back for its slot: from its coming to its acceptance.
+  void observe_retry_after_error(double seconds) { retry_after_error_.observe(seconds); }
+  // The first token came so much later than nine of ten were predicted to; negative: earlier.
+  void observe_prediction_error(double seconds) { prediction_error_.observe(seconds); }
   void observe_whole(double seconds) { whole_.observe(seconds); }
   void count_failed(Code code, double seconds);
   void observe_first_token(ipc::Class service_class, double seconds);
@@ -60,8 +67,13 @@ class Metrics {
 
  private:
   struct Registry;
+  struct OfClient {
+    uint64_t accepted = 0;
+    uint64_t refused = 0;
+  };
   void flush_counters();
   void flush_histograms();
+  OfClient& of_client(std::string_view client);
   void set_serving(const Serving& serving);
   void set_http(const HttpCounters& http);
 
@@ -73,10 +85,15 @@ class Metrics {
   std::map<std::string, uint64_t> restarts_;              // by reason
   std::vector<std::map<std::string, uint64_t>> refused_;  // by class, then reason
   std::vector<uint64_t> accepted_;                        // by class
-  std::vector<LocalHistogram> first_token_;               // by class
+  std::map<std::string, uint64_t> degraded_;              // by how
+  ClientLabels client_labels_;
+  std::map<std::string, OfClient, std::less<>> of_clients_;  // by label
+  std::vector<LocalHistogram> first_token_;                  // by class
   LocalHistogram inter_token_;
   LocalHistogram whole_;
   LocalHistogram queued_;
+  LocalHistogram retry_after_error_;
+  LocalHistogram prediction_error_;
 };
 
 }  // namespace deepserve::daemon

@@ -156,7 +156,7 @@ class Daemon {
       return authorize_client(config_, head, is_unix);
     };
     for (auto& socket : sockets.api) {
-      TRY(server_.listen(std::move(socket), api_routes_, Audience::kClients, authorize));
+      TRY(server_.listen(std::move(socket), api_routes_, Audience::kClients, authorize, api_.judge()));
     }
     TRY(server_.listen(std::move(sockets.control), control_routes_, Audience::kOperators));
     if (sockets.observe) {

@@ -127,6 +127,27 @@ struct RequestRow {
   double age_s = 0;
   uint32_t prompt_tokens = 0;  // 0 until the runner has counted
   uint32_t generated_tokens = 0;
+  // What admission thinks of it; 0 where it does not know.
+  std::string waits_for;         // "seats", "memory", "ahead", ...; empty: it does not wait
+  bool booked = false;           // it came back for its slot
+  double deadline_in_s = 0;      // of the first token; negative: it is late
+  double predicted_ttft_s = 0;   // when it came: 90 of 100 such are within
+  double cost_s = 0;             // of a runner's time
+  double ahead_s = 0;            // of work that goes first, while it waits
+  uint32_t expected_tokens = 0;  // of each choice
+};
+
+// A client that asked lately.
+struct ClientRow {
+  std::string client;
+  uint32_t running = 0;  // that wait or run
+  uint32_t concurrent_max = 0;
+  double tokens_left = 0;  // of this minute
+  uint64_t tokens_per_minute = 0;
+  double recent_requests = 0;  // fading within some ten seconds
+  double recent_retries = 0;
+  uint64_t denied_total = 0;  // 429
+  double seen_s = 0;          // ago
 };
 
 struct QueueCounts {
@@ -140,6 +161,9 @@ class Serving {
 
   // Takes the request and gives its id; `sink` hears the rest and must live until its end or forget().
   virtual RequestId start(RequestSpec spec, ResponseSink& sink) = 0;
+  // Whether start() would refuse a request of which only this is known: peer, client, class, deadline,
+  // ticket, and the length of its body. Nothing: it may well be taken.
+  virtual std::optional<Refusal> glance(const RequestSpec& /*spec*/) { return std::nullopt; }
   // The client is gone: cancels in the runner (within one step) and never calls the sink again.
   virtual void forget(RequestId id) = 0;
   // An operator's cancel: the sink hears on_failed(kCancelled). kNotFound when there is no such request.
@@ -159,6 +183,8 @@ class Serving {
   virtual std::vector<RequestRow> requests() const = 0;
   // One of them; nothing when it has ended or never was.
   virtual std::optional<RequestRow> request(RequestId id) const = 0;
+  // Those that asked last, the last first.
+  virtual std::vector<ClientRow> clients() const { return {}; }
   virtual QueueCounts counts() const = 0;
   // Deep readiness: some runner is ready and its step counter moved within the last three seconds (an idle
   // one turns at least once a second).

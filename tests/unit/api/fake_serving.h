@@ -26,6 +26,9 @@ class FakeServing final : public Serving {
   std::vector<ModelRow> model_rows;
   std::vector<RunnerRow> runner_rows;
   std::vector<RequestRow> request_rows;
+  std::vector<ClientRow> client_rows;
+  std::vector<RequestSpec> glanced;
+  std::optional<Refusal> refused_at_a_glance;
   bool is_ready = true;
 
   FakeServing() {
@@ -56,6 +59,10 @@ class FakeServing final : public Serving {
     started.insert({id, {std::move(spec), &sink}});
     return id;
   }
+  std::optional<Refusal> glance(const RequestSpec& spec) override {
+    glanced.push_back(spec);
+    return refused_at_a_glance;
+  }
   void forget(RequestId id) override {
     started.erase(id);
     forgotten.push_back(id);
@@ -82,6 +89,7 @@ class FakeServing final : public Serving {
     }
     return std::nullopt;
   }
+  std::vector<ClientRow> clients() const override { return client_rows; }
   QueueCounts counts() const override { return {.waiting = {1, 2, 3}, .running = 4}; }
   bool ready() const override { return is_ready; }
   bool stopping() const override { return false; }

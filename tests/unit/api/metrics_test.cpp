@@ -50,6 +50,41 @@ TEST(Metrics, TellWhatHappenedToRequests) {
   }
 }
 
+TEST(Metrics, AtMostThirtyTwoClientsHaveALabel) {
+  ApiServer test;
+  for (int i = 0; i < 1000; ++i) {
+    test.metrics.count_refused(ipc::Class::kNormal, "deadline", "client " + std::to_string(i));
+    test.metrics.count_accepted(ipc::Class::kNormal, 0.1, 1, "client 3");
+  }
+  const std::string text = scrape(test);
+  expect_line(text, R"(deepserve_client_admission_total{client="client 3",outcome="accepted"} 1000)");
+  expect_line(text, R"(deepserve_client_admission_total{client="client 31",outcome="refused"} 1)");
+  expect_line(text, R"(deepserve_client_admission_total{client="other",outcome="refused"} 968)");
+  EXPECT_EQ(text.find("client 32"), std::string::npos);
+}
+
+TEST(Metrics, PredictionsAndPromisesAreHeldAgainstWhatCame) {
+  ApiServer test;
+  RequestRow row;
+  row.id = 1;
+  row.service_class = ipc::Class::kNormal;
+  row.predicted_ttft_s = 100;
+  row.booked = true;
+  test.serving.request_rows = {row};
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(post("/v1/completions", R"({"prompt": "a"})")));
+  ResponseSink& sink = test.sink();
+  sink.on_degraded("cap_tokens");
+  sink.on_accepted({});
+  sink.on_delta(delta("a"));
+  sink.on_finished(finished());
+  ASSERT_EQ(client.answer().status, 200);
+  const std::string text = scrape(test);
+  expect_line(text, "deepserve_retry_after_error_seconds_count 1");
+  expect_line(text, R"(deepserve_ttft_prediction_error_seconds_bucket{le="-30"} 1)");
+  expect_line(text, R"(deepserve_degraded_answers_total{how="cap_tokens"} 1)");
+}
+
 TEST(Metrics, ForgetRunnersThatAreNoMore) {
   ApiServer test;
   expect_line(scrape(test), R"(deepserve_runner_ready{runner="tiny@cpu0"} 1)");
