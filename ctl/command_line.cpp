@@ -52,6 +52,7 @@ class Commands {
     add_models();
     add_runners();
     add_requests();
+    add_queue_and_clients();
     add_config();
     add_bench();
     add(app_, "version", "Show the versions of dsctl and of the daemon", show_version);
@@ -151,6 +152,11 @@ class Commands {
     add(group, "ls", "List them", list_requests);
     add_named(group, "show", "Show one", "id", show_request);
     add_named(group, "cancel", "Cancel one", "id", cancel_request);
+  }
+
+  void add_queue_and_clients() {
+    add(add_group("queue", "Requests that wait"), "ls", "List them, and why they wait", list_queue);
+    add(add_group("client", "Who asks"), "ls", "List who asked lately, and their limits", list_clients);
   }
 
   void add_config() {

@@ -39,6 +39,11 @@ Result<void> list_requests(Session& session);
 Result<void> show_request(Session& session, const std::string& id);
 Result<void> cancel_request(Session& session, const std::string& id);
 
+// What waits, and why.
+Result<void> list_queue(Session& session);
+// Who asked lately, and what of their limits they use.
+Result<void> list_clients(Session& session);
+
 // Becomes `dsd --config FILE --check`: does not return unless dsd cannot be run.
 Result<void> check_config(Session& session, const std::string& file);
 Result<void> show_config(Session& session);

@@ -152,6 +152,17 @@ void add_request_routes(Router& router, Serving& serving) {
       });
 }
 
+void add_queue_routes(Router& router, Serving& serving) {
+  router.add("GET", "/ctl/queue", [&serving](Exchange& exchange, const PathParameters&) {
+    auto rows = serving.requests();
+    std::erase_if(rows, [](const RequestRow& row) { return row.state != "queued"; });
+    return respond_json(exchange, [&](JsonWriter& json) { append_rows(json, rows); });
+  });
+  router.add("GET", "/ctl/clients", [&serving](Exchange& exchange, const PathParameters&) {
+    return respond_json(exchange, [&](JsonWriter& json) { append_rows(json, serving.clients()); });
+  });
+}
+
 void add_model_rows(Router& router, Serving& serving) {
   router.add("GET", "/ctl/models", [&serving](Exchange& exchange, const PathParameters&) {
     return respond_json(exchange, [&](JsonWriter& json) { append_rows(json, serving.models()); });
@@ -182,6 +193,7 @@ void Control::add_routes(Router& router) {
   add_model_rows(router, serving_);
   add_runner_routes(router, serving_);
   add_request_routes(router, serving_);
+  add_queue_routes(router, serving_);
 }
 
 }  // namespace deepserve::daemon

@@ -22,6 +22,17 @@ void append_fact(JsonWriter& json, std::string_view name, const std::optional<ip
   }
 }
 
+// `null` where there is no limit.
+template <typename Value>
+void append_limit(JsonWriter& json, std::string_view name, uint64_t limit, Value value) {
+  json.key(name);
+  if (limit == 0) {
+    json.value(nullptr);
+  } else {
+    json.value(value);
+  }
+}
+
 }  // namespace
 
 void append_row(JsonWriter& json, const ModelRow& row) {
@@ -102,7 +113,31 @@ void append_row(JsonWriter& json, const RequestRow& row) {
       .member("endpoint", row.endpoint)
       .member("age_s", rounded(row.age_s))
       .member("prompt_tokens", row.prompt_tokens)
-      .member("generated_tokens", row.generated_tokens)
+      .member("generated_tokens", row.generated_tokens);
+  json.key("waits_for");
+  if (row.waits_for.empty()) {
+    json.value(nullptr);
+  } else {
+    json.value(row.waits_for);
+  }
+  json.member("booked", row.booked)
+      .member("deadline_in_s", rounded(row.deadline_in_s))
+      .member("predicted_ttft_s", rounded(row.predicted_ttft_s))
+      .member("cost_s", rounded(row.cost_s))
+      .member("ahead_s", rounded(row.ahead_s))
+      .member("expected_tokens", row.expected_tokens)
+      .end_object();
+}
+
+void append_row(JsonWriter& json, const ClientRow& row) {
+  json.begin_object().member("client", row.client).member("running", row.running);
+  append_limit(json, "max_concurrent", row.concurrent_max, row.concurrent_max);
+  append_limit(json, "tokens_left", row.tokens_per_minute, std::floor(row.tokens_left));
+  append_limit(json, "tokens_per_minute", row.tokens_per_minute, row.tokens_per_minute);
+  json.member("recent_requests", std::round(row.recent_requests))
+      .member("recent_retries", std::round(row.recent_retries))
+      .member("denied_total", row.denied_total)
+      .member("seen_s", rounded(row.seen_s))
       .end_object();
 }
 

@@ -9,6 +9,7 @@ namespace deepserve::daemon {
 void append_row(JsonWriter& json, const ModelRow& row);
 void append_row(JsonWriter& json, const RunnerRow& row);
 void append_row(JsonWriter& json, const RequestRow& row);
+void append_row(JsonWriter& json, const ClientRow& row);
 
 template <typename Row>
 void append_rows(JsonWriter& json, const std::vector<Row>& rows) {

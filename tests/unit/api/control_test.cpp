@@ -46,6 +46,51 @@ TEST(Control, ShowsRunners) {
   EXPECT_NE(error.at_pointer("/error/message").as_string().find("tiny@cpu0"), std::string::npos);
 }
 
+TEST(Control, TheQueueIsWhatWaitsAndWhy) {
+  ApiServer test;
+  RequestRow runs;
+  runs.id = 1;
+  runs.state = "streaming";
+  RequestRow waits;
+  waits.id = 2;
+  waits.state = "queued";
+  waits.waits_for = "memory";
+  waits.deadline_in_s = 4.5;
+  waits.predicted_ttft_s = 3.25;
+  waits.ahead_s = 2;
+  waits.booked = true;
+  test.serving.request_rows = {runs, waits};
+  const auto queue = get_json(test, "/ctl/queue");
+  ASSERT_EQ(queue.as_array().size(), 1u);
+  EXPECT_EQ(queue.at_pointer("/0/id").as_string(), "0000000000000002");
+  EXPECT_EQ(queue.at_pointer("/0/waits_for").as_string(), "memory");
+  EXPECT_EQ(queue.at_pointer("/0/deadline_in_s").as_double(), 4.5);
+  EXPECT_EQ(queue.at_pointer("/0/predicted_ttft_s").as_double(), 3.25);
+  EXPECT_TRUE(queue.at_pointer("/0/booked").as_bool());
+  EXPECT_TRUE(get_json(test, "/ctl/requests/0000000000000001").at("waits_for").is_null());
+}
+
+TEST(Control, ClientsAreShownWithTheLimitsThatTheyHave) {
+  ApiServer test;
+  ClientRow limited;
+  limited.client = "web";
+  limited.running = 3;
+  limited.concurrent_max = 8;
+  limited.tokens_per_minute = 6'000;
+  limited.tokens_left = 5'200.5;
+  limited.denied_total = 7;
+  ClientRow free;
+  free.client = "uid:0";
+  test.serving.client_rows = {limited, free};
+  const auto clients = get_json(test, "/ctl/clients");
+  EXPECT_EQ(clients.at_pointer("/0/client").as_string(), "web");
+  EXPECT_EQ(clients.at_pointer("/0/max_concurrent").as_int64(), 8);
+  EXPECT_EQ(clients.at_pointer("/0/tokens_left").to_number<double>(), 5'200);
+  EXPECT_EQ(clients.at_pointer("/0/denied_total").as_int64(), 7);
+  EXPECT_TRUE(clients.at_pointer("/1/max_concurrent").is_null());
+  EXPECT_TRUE(clients.at_pointer("/1/tokens_per_minute").is_null());
+}
+
 TEST(Control, ARestartAnswersWhenItsEffectHolds) {
   ApiServer test;
   Client client = test.connect();

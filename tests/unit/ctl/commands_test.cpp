@@ -50,6 +50,16 @@ FakeAnswer control_answer(const FakeRequest& request) {
   if (request.line == "POST /ctl/requests/00c0ffee00c0ffee/cancel") {
     return json_answer(200, R"({"id":"00c0ffee00c0ffee","state":"cancelled"})");
   }
+  if (request.line == "GET /ctl/queue") {
+    return json_answer(200, R"([{"id":"00c0ffee00c0ffef","class":"normal","client":"web","model":"tiny",)"
+                            R"("age_s":0.5,"deadline_in_s":4.5,"predicted_ttft_s":3.2,"cost_s":0.9,)"
+                            R"("ahead_s":2.1,"booked":true,"waits_for":"memory"}])");
+  }
+  if (request.line == "GET /ctl/clients") {
+    return json_answer(200, R"([{"client":"web","running":3,"max_concurrent":8,"tokens_left":5200,)"
+                            R"("tokens_per_minute":6000,"recent_requests":12,"recent_retries":1,)"
+                            R"("denied_total":7,"seen_s":0.25}])");
+  }
   if (request.line == "GET /ctl/config") {
     return json_answer(200, R"({"path":"/etc/x.toml","config":{"server":{"listen":["unix:api.sock"]}}})");
   }
@@ -77,6 +87,8 @@ const std::vector<std::vector<std::string>> kAllThatAsk = {{"status"},
                                                            {"request", "ls"},
                                                            {"request", "show", "00c0ffee00c0ffee"},
                                                            {"request", "cancel", "00c0ffee00c0ffee"},
+                                                           {"queue", "ls"},
+                                                           {"client", "ls"},
                                                            {"config", "show"},
                                                            {"completion", "bash"}};
 
