@@ -36,7 +36,7 @@ struct BenchOptions {
 
   std::string clients = "1";
   std::string keys;
-  std::string connections = "256";
+  std::string connections = "2000";
   std::string retries = "obey";
   std::string tries = "5";
   std::string seed = "1";

@@ -5,6 +5,16 @@
 
 namespace deepserve::ctl::bench {
 
+bool is_sustained(const Tally& tally) {
+  constexpr double kWithin_slo_min = 0.99;
+  constexpr double kGrowth_max = 0.05;  // seconds of TTFT per second
+  const ClassTally all = tally.all();
+  if (all.arrived == 0) return false;
+  if (static_cast<double>(all.within_slo) < kWithin_slo_min * static_cast<double>(all.arrived)) return false;
+  const auto [early_s, late_s] = tally.ttft_of_halves_s();
+  return late_s <= 2 * early_s + kGrowth_max * tally.window_s() / 2;
+}
+
 CapacitySearch::CapacitySearch(double first_rate_per_s)
     : next_(std::min(first_rate_per_s, kRate_max_per_s)) {}
 

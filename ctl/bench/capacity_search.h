@@ -4,7 +4,15 @@
 
 #include <optional>
 
+#include "ctl/bench/tally.h"
+
 namespace deepserve::ctl::bench {
+
+// Whether a probe shows a rate that could go on for ever: at least 99 % within the SLO, and no backlog that
+// grows. Within a short probe a generous TTFT hides such a backlog, so the mean TTFT may grow from the first
+// half of the window to the second by no more than itself and 5 % of the time between (which a rate of 1.05
+// times the capacity would make it grow).
+bool is_sustained(const Tally& tally);
 
 class CapacitySearch {
  public:

@@ -21,7 +21,7 @@ namespace deepserve::ctl::bench {
 
 struct GeneratorOptions {
   RequestShape shape;
-  uint32_t connections_max = 256;
+  uint32_t connections_max = 1;
   uint64_t unsent_after_ns = 0;
   Retries retries = Retries::kObey;
   unsigned tries_max = 5;

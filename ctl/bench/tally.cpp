@@ -80,6 +80,9 @@ void Tally::ended(const Outcome& outcome) {
   row.prompt_tokens += last.prompt_tokens;
   row.completion_tokens += last.completion_tokens;
   row.ttft.record(ttft_ns(last));
+  const bool is_late_half =
+      outcome.planned.at_ns - window_.start_ns >= (window_.end_ns - window_.start_ns) / 2;
+  ttft_of_halves_[is_late_half ? 1 : 0].record(ttft_ns(last));
   if (std::max(last.completion_tokens, last.text_events) > 1) row.tpot.record(tpot_ns(last));
   row.e2e.record(e2e_ns(last));
   row.wait.record(ttft_ns(last) + (last.intended_ns - outcome.planned.at_ns));
@@ -95,6 +98,11 @@ ClassTally Tally::all() const {
   ClassTally sum;
   for (const ClassTally& row : classes_) sum.add(row);
   return sum;
+}
+
+std::array<double, 2> Tally::ttft_of_halves_s() const {
+  constexpr double kSecond = static_cast<double>(kSecond_ns);
+  return {ttft_of_halves_[0].mean_ns() / kSecond, ttft_of_halves_[1].mean_ns() / kSecond};
 }
 
 double Tally::window_s() const {

@@ -83,6 +83,9 @@ class Tally {
   double window_s() const;
   // Answers within the SLO per second.
   double goodput_per_s() const;
+  // Mean TTFT of the answers to what was due in the first and in the second half of the window, in seconds:
+  // a backlog that grows shows in the difference. Of a window that has an end.
+  std::array<double, 2> ttft_of_halves_s() const;
   // Of what is counted so far, how many missed the SLO.
   uint64_t missed() const { return missed_; }
 
@@ -91,6 +94,7 @@ class Tally {
   Window window_;
   PerClass<ClassTally> classes_;
   Honesty honesty_;
+  std::array<Histogram, 2> ttft_of_halves_;
   Histogram lateness_;
   uint64_t waited_for_connection_ = 0;
   uint64_t missed_ = 0;

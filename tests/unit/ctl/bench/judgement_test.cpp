@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <random>
 
 #include "ctl/bench/capacity_search.h"
@@ -179,6 +180,24 @@ TEST(RetryRule, TriesAreBounded) {
   EXPECT_FALSE(retry_wait_ns(Retries::kObey, 3, 3, 1));
   EXPECT_FALSE(retry_wait_ns(Retries::kNone, 1, 3, 1));
   EXPECT_FALSE(retries_named("sometimes"));
+}
+
+// One vip answer every 100 ms for 10 s, each with the TTFT that `ttft_ms` gives for its instant in seconds.
+Tally probe_with(const std::function<double(double)>& ttft_ms) {
+  Tally tally(*Slo::parse("vip=5s", "20ms"), {0, 10 * kSecond_ns});
+  for (uint64_t at_ns = 0; at_ns < 10 * kSecond_ns; at_ns += 100 * kMs) {
+    const double ttft = ttft_ms(static_cast<double>(at_ns) / static_cast<double>(kSecond_ns));
+    tally.ended(answered(at_ns, static_cast<uint64_t>(ttft * static_cast<double>(kMs)), kMs, 2));
+  }
+  return tally;
+}
+
+TEST(CapacitySearch, ABacklogThatGrowsIsNotSustainedThoughEveryAnswerIsStillInTime) {
+  EXPECT_TRUE(is_sustained(probe_with([](double) { return 300; })));
+  EXPECT_TRUE(is_sustained(probe_with([](double at_s) { return 300 + 20 * at_s; })));
+  EXPECT_FALSE(is_sustained(probe_with([](double at_s) { return 20 + 200 * at_s; })));
+  EXPECT_FALSE(is_sustained(probe_with([](double at_s) { return at_s < 0.15 ? 5001 : 300; }))) << "2 % late";
+  EXPECT_FALSE(is_sustained(Tally(Slo(), {0, kSecond_ns}))) << "nothing came";
 }
 
 // Probes a server that sustains exactly up to `truth`.
