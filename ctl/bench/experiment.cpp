@@ -75,12 +75,31 @@ class Experiment {
     return {};
   }
 
+  // What the server does for a few clients in a closed loop, which no queue can flatter: near its capacity,
+  // so that the search starts there.
+  double guess_rate_per_s() {
+    constexpr double kOf_closed_loop = 0.7;
+    Workload workload = settings_.workload;
+    workload.clients = 16;
+    GeneratorOptions options = settings_.generator;
+    options.retries = Retries::kNone;
+    options.connections_max = workload.clients;
+    ClosedSchedule schedule(settings_.mix, workload, settings_.probe_ns, settings_.seed);
+    progress_.begin("capacity: a first guess", settings_.probe_ns);
+    const RunResult result = generate(
+        options, schedule,
+        {.window = {0, settings_.probe_ns}, .end_ns = settings_.probe_ns, .drain_ns = settings_.drain_ns});
+    const ClassTally all = result.tally.all();
+    const uint64_t answered = all.ended_as(End::kFull) + all.ended_as(End::kDegraded);
+    if (answered != 0) return kOf_closed_loop * static_cast<double>(answered) / result.length_s;
+    return report_.first_e2e_s > 0 ? 1 / report_.first_e2e_s : 1;
+  }
+
   Result<void> find_capacity() {
-    const double first = report_.first_e2e_s > 0 ? 0.5 / report_.first_e2e_s : 1;
-    CapacitySearch search(first);
+    CapacitySearch search(guess_rate_per_s());
     while (const auto rate_per_s = search.next_rate_per_s()) {
       if (report_.was_interrupted) break;
-      if (search.probes() != 0) settle();
+      settle();
       TRY_ASSIGN(const Probe probe, run_probe(*rate_per_s));
       if (report_.was_interrupted) break;
       report_.probes.push_back(probe);
