@@ -205,6 +205,8 @@ class Commands {
     add_default("--probe", bench.probe, "Least length of a probe of the search");
     add_default("--unsent-after", bench.unsent_after, "Given up without a free connection for so long");
     add_default("--clients", bench.clients, "Distinct clients");
+    sub.add_flag("--as-proxy", bench.as_proxy,
+                 "Name the clients as a trusted proxy does (X-Deepserve-Client)");
     add_default("--keys", bench.keys, "File of API keys, one a line, a class before it or not");
     add_default("--connections", bench.connections, "At most so many at once");
     add_default("--retries", bench.retries, "After a refusal: obey Retry-After, ignore it, or none");

@@ -35,6 +35,7 @@ struct BenchOptions {
   std::string unsent_after = "1s";
 
   std::string clients = "1";
+  bool as_proxy = false;
   std::string keys;
   std::string connections = "2000";
   std::string retries = "obey";

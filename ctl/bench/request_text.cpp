@@ -99,7 +99,7 @@ std::string request_text(const RequestShape& shape, const Planned& planned, std:
       "Content-Length: {}\r\nX-Deepserve-Class: {}\r\nX-Deepserve-Deadline-Ms: {}\r\n",
       shape.prefix, shape.is_chat ? "/v1/chat/completions" : "/v1/completions", shape.host, DEEPSERVE_VERSION,
       body.size(), class_name(planned.service_class), std::max<uint64_t>(1, deadline_ns / kMillisecond_ns));
-  if (shape.clients > 1) text += fmt::format("X-Deepserve-Client: bench-{}\r\n", planned.client);
+  if (shape.names_clients) text += fmt::format("X-Deepserve-Client: bench-{}\r\n", planned.client);
   if (const ApiKey* key = key_for(shape, planned)) text += "Authorization: Bearer " + key->key + "\r\n";
   if (!ticket.empty()) text += fmt::format("X-Deepserve-Ticket: {}\r\n", ticket);
   return text + "\r\n" + body;

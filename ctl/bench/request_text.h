@@ -25,6 +25,7 @@ struct RequestShape {
   bool is_chat = false;   // /v1/chat/completions instead of /v1/completions
   bool may_stop = false;  // the model may end before max_tokens; else ignore_eos is sent
   uint32_t clients = 1;
+  bool names_clients = false;  // in X-Deepserve-Client, which only a trusted proxy may
   std::vector<ApiKey> keys;
   Slo slo;             // its TTFT is sent as X-Deepserve-Deadline-Ms
   std::string host;    // of the Host header

@@ -120,6 +120,7 @@ Result<void> check_generator(const BenchOptions& options, Settings& settings) {
   shape.model = options.model;
   shape.is_chat = options.chat;
   shape.may_stop = options.may_stop;
+  shape.names_clients = options.as_proxy;
   if (!options.keys.empty()) {
     TRY_ASSIGN(const std::string text, read_file(options.keys));
     TRY_ASSIGN(shape.keys, parse_keys(options.keys, text));

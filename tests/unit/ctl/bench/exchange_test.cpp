@@ -148,6 +148,17 @@ TEST(RequestText, ARetryHasTheSameBodyAndTheTicket) {
   EXPECT_NE(body_of(first), body_of(request_text(shape(), other, "")));
 }
 
+TEST(RequestText, ClientsAreNamedInAHeaderOnlyAsAProxy) {
+  RequestShape of_many = shape();
+  of_many.clients = 5;
+  Planned planned = kPlanned;
+  planned.client = 3;
+  EXPECT_THAT(request_text(of_many, planned, ""), Not(HasSubstr("X-Deepserve-Client")));
+  EXPECT_EQ(body_of(request_text(of_many, planned, "")).at("user").as_string(), "bench-3");
+  of_many.names_clients = true;
+  EXPECT_THAT(request_text(of_many, planned, ""), HasSubstr("X-Deepserve-Client: bench-3\r\n"));
+}
+
 TEST(RequestText, AKeyWithAClassIsUsedForThatClassOnly) {
   RequestShape with_keys = shape();
   with_keys.keys = *parse_keys("keys", "# mine\nvip k1\nk2\n\nnormal k3\n");
