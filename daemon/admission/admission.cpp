@@ -81,6 +81,9 @@ void Admission::step(const Arrived& event, uint64_t now_ns, AdmissionActions& ac
   if (const auto denial = ask_client(request, event.is_retry, now_ns)) {
     return deny(event.request, request, *denial, actions);
   }
+  if (ladder_.level() == BrownoutLevel::kVipOnly && event.service_class != ipc::Class::kVip) {
+    return refuse(event.request, std::move(request), RefusalReason::kBrownout, now_ns, actions);
+  }
   const auto predicted = predict(request, now_ns);
   if (predicted) request.predicted = *predicted;
   const double left_s = seconds_between(now_ns, request.deadline_ns);
@@ -167,7 +170,7 @@ void Admission::step(const Ended& event, uint64_t now_ns, AdmissionActions& acti
 void Admission::settle(Request& request, EndKind how, uint64_t now_ns) {
   auto& model = models_[request.model];
   const auto& load = request.load;
-  if (how == EndKind::kFinished && request.tokens_max_asked != 0) {
+  if (how == EndKind::kFinished && request.tokens_max_asked != 0 && !request.capped) {
     outputs_.add(request.model, request.client, load.generated_each());
   }
   if (request.counted) {
@@ -224,6 +227,7 @@ void Admission::step(const Tick& /*event*/, uint64_t now_ns, AdmissionActions& a
   now_ns = advance(now_ns);
   shed_expired(now_ns, actions);
   desk_.tick(now_ns);
+  step_ladder(now_ns, actions);
   for (uint32_t model = 0; model < options_.models; ++model) pump(model, now_ns, actions);
 }
 

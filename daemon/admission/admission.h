@@ -12,8 +12,9 @@
 // It is tested again then, and never shed after that. Who is refused gets a slot on the calendar and a ticket
 // (booking_desk.h); who comes back on time goes ahead of the fresh.
 //
-// Files: admission.cpp (events), admission_dispatch.cpp (who goes where), admission_refusal.cpp (predictions,
-// refusals, bookings), admission_view.cpp (what can be seen of it).
+// Files: admission.cpp (events), admission_brownout.cpp (the ladder), admission_dispatch.cpp (who goes
+// where), admission_refusal.cpp (predictions, refusals, bookings), admission_view.cpp (what can be seen of
+// it).
 #pragma once
 
 #include <array>
@@ -66,6 +67,7 @@ enum class WaitReason : uint8_t {
   kPrefill,   // the runners have enough to prefill
   kMemory,    // no runner will have the KV memory
   kLane,      // no runner's lane has room
+  kBrownout,  // its class is paused
   kCount,
 };
 std::string_view wait_reason_name(WaitReason value);
@@ -128,7 +130,7 @@ class Admission {
   std::vector<ipc::RequestId> waiting_for(uint32_t model) const;
   uint32_t running() const { return static_cast<uint32_t>(requests_.size()) - queue_.waiting_total(); }
   std::optional<RequestView> view(ipc::RequestId request) const;
-  BrownoutLevel brownout() const { return BrownoutLevel::kNone; }
+  BrownoutLevel brownout() const { return ladder_.level(); }
   const BookingDesk& bookings() const { return desk_; }
   const ClassQueue& queue() const { return queue_; }
   const ClientLimits& clients() const { return clients_; }
@@ -150,6 +152,7 @@ class Admission {
     bool charged = false;
     bool accepted = false;
     bool returned = false;       // it had a runner before: nothing is learnt from it
+    bool capped = false;         // its answer was cut in a brownout: its length says nothing
     BookingDesk::Redeemed back;  // what it came back with
     bool booked = false;         // it came for its slot, on time
     ClientRules rules;
@@ -190,6 +193,12 @@ class Admission {
   void leave_runner(Request& request);
   bool vip_present(const Model& model, uint64_t now_ns) const;
 
+  // admission_brownout.cpp
+  void step_ladder(uint64_t now_ns, AdmissionActions& actions);
+  bool vip_misses(uint64_t now_ns) const;
+  bool is_paused(const Request& request) const;
+  uint32_t capped_tokens(Request& request) const;
+
   // admission_refusal.cpp
   void shed_expired(uint64_t now_ns, AdmissionActions& actions);
   DrainState drain_of(uint32_t model, ipc::Class service_class, uint64_t now_ns) const;
@@ -209,6 +218,7 @@ class Admission {
   std::vector<Model> models_;
   std::vector<RunnerBook> runners_;
   std::unordered_map<ipc::RequestId, Request> requests_;
+  BrownoutLadder ladder_;
   uint64_t refused_ns_ = 0;  // when the last was refused for load; 0: never
   uint64_t now_ns_ = 0;
 };

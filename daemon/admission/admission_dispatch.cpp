@@ -31,6 +31,7 @@ Admission::Placement Admission::place(const Request& request, uint64_t now_ns) c
     const auto& runner = runners_[i];
     if (!runner.is_up() || runner.model() != request.model) continue;
     const auto blocked = [&]() {
+      if (is_paused(request)) return WaitReason::kBrownout;
       if (!runner.takes_messages()) return WaitReason::kLane;
       if (!runner.has_seats(load, capped)) return WaitReason::kSeats;
       if (request.returned) return WaitReason::kNone;
@@ -88,7 +89,7 @@ void Admission::dispatch(ipc::RequestId id, const Placement& placement, uint64_t
   request.dispatched_ns = now_ns;
   request.runner = *placement.runner;
   runner.add(request.load, now_ns);
-  actions.emplace_back(Dispatch{id, *placement.runner, request.tokens_max_asked});
+  actions.emplace_back(Dispatch{id, *placement.runner, capped_tokens(request)});
 }
 
 void Admission::leave_runner(Request& request) {

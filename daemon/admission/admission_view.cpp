@@ -7,7 +7,7 @@ namespace deepserve::daemon {
 namespace {
 
 constexpr std::array<std::string_view, static_cast<size_t>(WaitReason::kCount)> kWaitReasons = {
-    "none", "no_runner", "ahead", "seats", "prefill", "memory", "lane"};
+    "none", "no_runner", "ahead", "seats", "prefill", "memory", "lane", "brownout"};
 static_assert(!kWaitReasons.back().empty());
 
 }  // namespace
