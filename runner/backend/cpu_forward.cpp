@@ -9,14 +9,35 @@ namespace deepserve::runner {
 namespace {
 
 using kernels::AttentionArguments;
+using kernels::InputBlock;
 using kernels::kBlockTokens;
 using kernels::KvStoreArguments;
 using kernels::Matrix;
 using kernels::PackedMatrix;
 
 constexpr size_t kElementwiseChunk = 4;
-constexpr size_t kAttentionQueries = 64;       // of one tile: so many share one reading of the cache
+constexpr size_t kFeedParts = 4;          // of a feed-forward layer's product, in a step of the most tokens
+constexpr size_t kFeedPartRows = 32;      // parts are of so many rows, or a multiple
+constexpr size_t kAttentionQueries = 64;  // of one tile: so many share one reading of the cache
 constexpr size_t kAttentionWorkMin = 1 << 17;  // products of less are not worth waking other threads for
+
+const float* data_of(const std::vector<float>& bias) {
+  return bias.empty() ? nullptr : bias.data();
+}
+
+// `rows` up to where a part may end.
+size_t whole_parts(size_t rows) {
+  return (rows + kFeedPartRows - 1) / kFeedPartRows * kFeedPartRows;
+}
+
+// Of the feed-forward layers' rows: all, where a product that is not packed takes them all at once.
+size_t feed_part(const ModelWeights& weights, const PackedWeights& packed, const ModelConfig& config) {
+  for (uint32_t i = 0; i < weights.layers.size(); ++i) {
+    if (packed.layer(i).down.data == nullptr) return config.feed_forward;
+  }
+  return std::min<size_t>(whole_parts((config.feed_forward + kFeedParts - 1) / kFeedParts),
+                          config.feed_forward);
+}
 
 }  // namespace
 
@@ -36,21 +57,21 @@ CpuForward::CpuForward(const ModelShard& model, const PackedWeights& packed, con
       kv_width_(size_t{config_.kv_heads} * config_.head_dim),
       attended_width_(model.share.attended.size()),
       attended_begin_(model.share.heads.begin * config_.head_dim - model.share.attended.begin),
+      feed_part_(feed_part(weights_, packed, config_)),
       residual_(size_t{tokens_max} * config_.embedding),
       normalized_(size_t{tokens_max} * config_.embedding),
       query_(tokens_max * query_width_),
       key_(tokens_max * kv_width_),
       value_(tokens_max * kv_width_),
       attended_(tokens_max * attended_width_),
-      gate_(size_t{tokens_max} * config_.feed_forward),
-      up_(size_t{tokens_max} * config_.feed_forward),
+      gate_(tokens_max * feed_part_),
+      up_(tokens_max * feed_part_),
       cosines_(tokens_max * rope_.pairs()),
       sines_(tokens_max * rope_.pairs()),
-      matmul_(kernels, threads,
-              packed.size_bytes() == 0
-                  ? 0
-                  : tokens_max * std::max({size_t{config_.embedding}, size_t{config_.feed_forward},
-                                           attended_width_})) {
+      product_(packed.size_bytes() == 0 ? 0 : tokens_max * kernels::input_blocks(config_.feed_forward)),
+      matmul_(
+          kernels, threads,
+          packed.size_bytes() == 0 ? 0 : tokens_max * std::max<size_t>(config_.embedding, attended_width_)) {
   tiles_.reserve(tokens_max);
 }
 
@@ -63,14 +84,14 @@ Result<void> CpuForward::run(std::span<const ForwardToken> tokens, std::span<flo
     const PackedLayer& packed = packed_.layer(i);
     const bool rounds = packed.query.data != nullptr;
     normalize(tokens.size(), layer.attention_norm, rounds);
-    const MatmulJob inputs[] = {{&layer.query, &packed.query, &layer.query_bias, query_.data()},
-                                {&layer.key, &packed.key, &layer.key_bias, key_.data()},
-                                {&layer.value, &packed.value, &layer.value_bias, value_.data()}};
+    const MatmulJob inputs[] = {{&layer.query, &packed.query, data_of(layer.query_bias), query_.data()},
+                                {&layer.key, &packed.key, data_of(layer.key_bias), key_.data()},
+                                {&layer.value, &packed.value, data_of(layer.value_bias), value_.data()}};
     matmul_.multiply(inputs, normalized_.data(), tokens.size(), {.is_rounded = rounds});
     rotate_and_store(tokens, i);
     attend(tokens, i);
     TRY(add_product(layer.attention_output, packed.attention_output, layer.attention_output_bias,
-                    share_.attended_parts, attended_.data(), tokens.size(), false));
+                    share_.attended_parts, attended_.data(), tokens.size(), nullptr));
     TRY(feed_forward(tokens.size(), layer, packed));
   }
   write_hidden(tokens, hidden);
@@ -80,11 +101,11 @@ Result<void> CpuForward::run(std::span<const ForwardToken> tokens, std::span<flo
 // residual += weights * inputs + bias: of all ranks, where there are several.
 Result<void> CpuForward::add_product(const Matrix& weights, const PackedMatrix& packed,
                                      const std::vector<float>& bias, const kernels::ColumnParts& parts,
-                                     const float* inputs, size_t tokens, bool is_rounded) {
+                                     const float* inputs, size_t tokens, const InputBlock* rounded) {
   const bool alone = ranks_.alone();
-  const MatmulJob job{&weights, &packed, alone ? &bias : nullptr, alone ? residual_.data() : ranks_.part(),
-                      parts};
-  matmul_.multiply({&job, 1}, inputs, tokens, {.accumulate = alone, .is_rounded = is_rounded});
+  MatmulJob job{&weights, &packed, nullptr, ranks_.part(), parts, rounded};
+  if (alone) job.bias = data_of(bias), job.outputs = residual_.data();
+  matmul_.multiply({&job, 1}, inputs, tokens, {.accumulate = alone, .is_rounded = rounded != nullptr});
   if (alone) return {};
   return ranks_.add_parts({residual_.data(), tokens * config_.embedding}, bias);
 }
@@ -221,22 +242,47 @@ void CpuForward::attend_tile(const ForwardToken& token, const AttentionTile& til
   kernels_.attention(arguments);
 }
 
+// How many rows of gate and up are made at a time: all, or as many as there is room for, in even parts.
+size_t CpuForward::part_for(size_t tokens) const {
+  const size_t width = config_.feed_forward, room = gate_.size() / tokens;
+  if (room >= width) return width;
+  const size_t most = room / kFeedPartRows * kFeedPartRows, parts = (width + most - 1) / most;
+  return whole_parts((width + parts - 1) / parts);
+}
+
+// The product of gate and up is made in as many parts as their memory needs. Where `down` is packed, only its
+// rounded form is kept; how it is cut changes no bit of that.
 Result<void> CpuForward::feed_forward(size_t tokens, const LayerWeights& layer, const PackedLayer& packed) {
-  const bool rounds = packed.gate.data != nullptr;
-  normalize(tokens, layer.feed_forward_norm, rounds);
-  const MatmulJob inputs[] = {{&layer.gate, &packed.gate, &layer.gate_bias, gate_.data()},
-                              {&layer.up, &packed.up, &layer.up_bias, up_.data()}};
-  matmul_.multiply(inputs, normalized_.data(), tokens, {.is_rounded = rounds});
-  const size_t width = config_.feed_forward;
-  const bool rounds_product = packed.down.data != nullptr;
-  threads_.parallel_for(tokens, kElementwiseChunk, [&](size_t begin, size_t end) {
-    for (size_t t = begin; t < end; ++t) {
-      kernels_.silu_multiply(&gate_[t * width], &up_[t * width], width);
-      if (rounds_product) matmul_.round(gate_.data(), width, t);
-    }
-  });
+  const size_t width = config_.feed_forward, blocks = kernels::input_blocks(width);
+  const size_t part = part_for(tokens);
+  const bool rounds = packed.down.data != nullptr;
+  normalize(tokens, layer.feed_forward_norm, packed.gate.data != nullptr);
+  for (size_t begin = 0; begin < width; begin += part) {
+    const Range rows{begin, std::min(begin + part, width)};
+    multiply_gate_and_up(tokens, layer, packed, rows);
+    threads_.parallel_for(tokens, kElementwiseChunk, [&](size_t first, size_t last) {
+      for (size_t t = first; t < last; ++t) {
+        float* gate = &gate_[t * rows.size()];
+        kernels_.silu_multiply(gate, &up_[t * rows.size()], rows.size());
+        if (rounds)
+          kernels_.quantize_inputs(gate, rows.size(), &product_[t * blocks + kernels::input_blocks(begin)]);
+      }
+    });
+  }
   return add_product(layer.down, packed.down, layer.down_bias, share_.down_parts, gate_.data(), tokens,
-                     rounds_product);
+                     rounds ? product_.data() : nullptr);
+}
+
+void CpuForward::multiply_gate_and_up(size_t tokens, const LayerWeights& layer, const PackedLayer& packed,
+                                      const Range& rows) {
+  const auto bias_of = [&](const std::vector<float>& bias) {
+    return bias.empty() ? nullptr : bias.data() + rows.begin;
+  };
+  const Matrix gate = rows_of(layer.gate, rows), up = rows_of(layer.up, rows);
+  const PackedMatrix packed_gate = rows_of(packed.gate, rows), packed_up = rows_of(packed.up, rows);
+  const MatmulJob inputs[] = {{&gate, &packed_gate, bias_of(layer.gate_bias), gate_.data()},
+                              {&up, &packed_up, bias_of(layer.up_bias), up_.data()}};
+  matmul_.multiply(inputs, normalized_.data(), tokens, {.is_rounded = packed.gate.data != nullptr});
 }
 
 void CpuForward::write_hidden(std::span<const ForwardToken> tokens, std::span<float> hidden) {

@@ -57,10 +57,13 @@ class CpuForward {
   void attend_tile(const ForwardToken& token, const AttentionTile& tile, uint32_t layer, uint32_t kv_head,
                    size_t head, size_t head_end);
   void rotate_and_store(std::span<const ForwardToken> tokens, uint32_t layer);
+  size_t part_for(size_t tokens) const;
   Result<void> feed_forward(size_t tokens, const LayerWeights& layer, const PackedLayer& packed);
+  void multiply_gate_and_up(size_t tokens, const LayerWeights& layer, const PackedLayer& packed,
+                            const Range& rows);
   Result<void> add_product(const kernels::Matrix& weights, const kernels::PackedMatrix& packed,
                            const std::vector<float>& bias, const kernels::ColumnParts& parts,
-                           const float* inputs, size_t tokens, bool is_rounded);
+                           const float* inputs, size_t tokens, const kernels::InputBlock* rounded);
   void write_hidden(std::span<const ForwardToken> tokens, std::span<float> hidden);
   Result<void> write_logits(std::span<const ForwardToken> tokens, std::span<float> logits);
   void prepare_head(float* head, const std::vector<float>& norm, size_t token) const;
@@ -79,6 +82,8 @@ class CpuForward {
   size_t kv_width_;        // kv_heads * head_dim
   size_t attended_width_;  // columns of attention_output: the heads', and zeros up to a block's border
   size_t attended_begin_;  // where the heads' begin
+  // Rows of gate and up that are there at a time for tokens_max tokens; for fewer tokens more of them are.
+  size_t feed_part_;
 
   // [tokens_max, ...]
   std::vector<float> residual_;    // [embedding]
@@ -87,10 +92,12 @@ class CpuForward {
   std::vector<float> key_;         // [kv_heads, head_dim]
   std::vector<float> value_;       // [kv_heads, head_dim]
   std::vector<float> attended_;    // [attended_width_]
-  std::vector<float> gate_;        // [feed_forward]
-  std::vector<float> up_;          // [feed_forward]
+  std::vector<float> gate_;        // [feed_part_]
+  std::vector<float> up_;          // [feed_part_]
   std::vector<float> cosines_;     // [pairs]
   std::vector<float> sines_;       // [pairs]
+
+  std::vector<kernels::InputBlock> product_;  // [feed_forward / kInputBlock] of gate and up, rounded
 
   Matmul matmul_;
 

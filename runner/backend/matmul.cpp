@@ -22,10 +22,6 @@ bool is_packed(const MatmulJob& job) {
   return job.packed->data != nullptr;
 }
 
-const float* bias_of(const MatmulJob& job) {
-  return job.bias == nullptr || job.bias->empty() ? nullptr : job.bias->data();
-}
-
 }  // namespace
 
 Matmul::Matmul(const kernels::Kernels& kernels, kernels::ThreadPool& threads, size_t inputs_max)
@@ -82,7 +78,7 @@ void Matmul::multiply_rows(const MatmulJob& job, const Range& rows, const float*
     a.tokens = tokens.size();
     a.outputs = job.outputs + tokens.begin * stride;
     a.output_stride = stride;
-    a.bias = bias_of(job);
+    a.bias = job.bias;
     a.accumulate = accumulate;
     a.parts = job.parts;
     return kernels_.matmul(a);
@@ -91,11 +87,12 @@ void Matmul::multiply_rows(const MatmulJob& job, const Range& rows, const float*
   a.weights = *job.packed;
   a.group_begin = rows.begin / kRowsOfGroup;
   a.group_end = kernels::row_groups(rows.end);
-  a.inputs = rounded_.data() + tokens.begin * kernels::input_blocks(columns);
+  const kernels::InputBlock* rounded = job.rounded == nullptr ? rounded_.data() : job.rounded;
+  a.inputs = rounded + tokens.begin * kernels::input_blocks(columns);
   a.tokens = tokens.size();
   a.outputs = job.outputs + tokens.begin * stride;
   a.output_stride = stride;
-  a.bias = bias_of(job);
+  a.bias = job.bias;
   a.accumulate = accumulate;
   a.parts = job.parts;
   kernels_.packed_matmul(a);

@@ -14,9 +14,11 @@ namespace deepserve::runner {
 struct MatmulJob {
   const kernels::Matrix* weights;
   const kernels::PackedMatrix* packed;  // of the same matrix; the one that is used where it has data
-  const std::vector<float>* bias;       // [weights.rows], empty, or nullptr
+  const float* bias;                    // [weights.rows], or nullptr
   float* outputs;                       // [tokens, weights.rows]
   kernels::ColumnParts parts = {};
+  // The inputs as they were rounded by somebody else [tokens, columns / kInputBlock]; nullptr: by round().
+  const kernels::InputBlock* rounded = nullptr;
 };
 
 struct MatmulOptions {

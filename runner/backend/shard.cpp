@@ -41,13 +41,6 @@ size_t largest_block(const ModelWeights& weights, Member member) {
   return block;
 }
 
-Matrix rows_of(const Matrix& whole, const Range& rows) {
-  Matrix view = whole;
-  view.data = whole.data + rows.begin * whole.row_bytes;
-  view.rows = rows.size();
-  return view;
-}
-
 Matrix columns_of(const Matrix& whole, const Range& columns) {
   CHECK(columns.begin % block_of(whole) == 0 && columns.end % block_of(whole) == 0);
   Matrix view = whole;
@@ -117,6 +110,21 @@ bool heads_end_with_blocks(const ModelConfig& config, const ModelWeights& weight
 }
 
 }  // namespace
+
+Matrix rows_of(const Matrix& whole, const Range& rows) {
+  Matrix view = whole;
+  if (view.data != nullptr) view.data += rows.begin * whole.row_bytes;
+  view.rows = rows.size();
+  return view;
+}
+
+kernels::PackedMatrix rows_of(const kernels::PackedMatrix& whole, const Range& rows) {
+  CHECK(rows.begin % kernels::kRowsOfGroup == 0);
+  kernels::PackedMatrix view = whole;
+  if (view.data != nullptr) view.data += kernels::packed_bytes(whole.type, rows.begin, whole.columns);
+  view.rows = rows.size();
+  return view;
+}
 
 Result<RankShare> share_of_rank(const ModelConfig& config, const ModelWeights& weights, uint32_t rank,
                                 uint32_t ranks) {

@@ -25,6 +25,7 @@
 
 #include "ipc/base/result.h"
 #include "kernels/cpu/column_parts.h"
+#include "kernels/cpu/packed_matrix.h"
 #include "runner/model/model_config.h"
 #include "runner/model/model_weights.h"
 
@@ -56,6 +57,10 @@ struct RankShare {
 // kInvalidConfig, with the numbers, when there are not enough heads, blocks or tokens for `ranks`.
 Result<RankShare> share_of_rank(const ModelConfig& config, const ModelWeights& weights, uint32_t rank,
                                 uint32_t ranks);
+
+// A view of some rows; of a packed matrix, from a multiple of kRowsOfGroup on. What has no data keeps none.
+kernels::Matrix rows_of(const kernels::Matrix& whole, const Range& rows);
+kernels::PackedMatrix rows_of(const kernels::PackedMatrix& whole, const Range& rows);
 
 struct ModelShard {
   RankShare share;
