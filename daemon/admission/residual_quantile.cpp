@@ -15,14 +15,23 @@ void ResidualQuantile::add(double predicted_s, double stretched_s, double actual
   ratios_[count_++ % kWindow] = static_cast<float>(std::clamp(ratio, 1e-3, 1e3));
   factor_ = count_ < kEnough ? kUnknown : quantile(kCovered);
   middle_ = count_ < kEnough ? 1 : quantile(0.5);
+  least_ = count_ < kEnough ? 1 : quantile(1 - kCovered);
+}
+
+double ResidualQuantile::scaled(double factor, double predicted_s) {
+  return std::max(0.0, factor * (std::max(0.0, predicted_s) + kFloor_s) - kFloor_s);
 }
 
 double ResidualQuantile::stretched(double predicted_s) const {
-  return std::max(0.0, factor_ * correction_ * (std::max(0.0, predicted_s) + kFloor_s) - kFloor_s);
+  return scaled(factor_ * correction_, predicted_s);
 }
 
 double ResidualQuantile::median(double predicted_s) const {
-  return std::max(0.0, middle_ * (std::max(0.0, predicted_s) + kFloor_s) - kFloor_s);
+  return scaled(middle_, predicted_s);
+}
+
+double ResidualQuantile::least(double predicted_s) const {
+  return scaled(least_, predicted_s);
 }
 
 double ResidualQuantile::quantile(double q) const {

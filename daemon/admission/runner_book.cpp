@@ -100,6 +100,18 @@ double RunnerBook::context_tokens() const {
   return tokens;
 }
 
+// Of what is in hand, since the last first token; prefill has the steps for itself or shares them.
+double RunnerBook::prefill_done_seconds(ipc::Class service_class, uint64_t now_ns) const {
+  const double passed_s = static_cast<double>(now_ns - std::min(now_ns, prefilling_since_ns_)) * 1e-9;
+  return passed_s / (decodes_beside(service_class) ? kBesideDecodes : 1.0);
+}
+
+bool RunnerBook::decodes_beside(ipc::Class service_class) const {
+  return std::any_of(loads_.begin(), loads_.end(), [&](const RequestLoad* one) {
+    return one->prefilled && one->service_class <= service_class;
+  });
+}
+
 // Of what goes before the prefill of `load` or beside it: all of higher classes, shorter ones of its own; to
 // longer ones it loses half of the steps at most.
 double RunnerBook::prefill_ahead_seconds(const RequestLoad& load, uint64_t now_ns) const {
@@ -113,19 +125,15 @@ double RunnerBook::prefill_ahead_seconds(const RequestLoad& load, uint64_t now_n
     (longer ? longer_s : ahead_s) += time_.prefill_seconds(one->uncached_tokens);
   }
   ahead_s += std::min(longer_s, own_s);
-  const double done_s = static_cast<double>(now_ns - std::min(now_ns, prefilling_since_ns_)) * 1e-9;
+  const double done_s = prefill_done_seconds(load.service_class, now_ns);
   return ahead_s - std::min(0.9 * ahead_s, done_s);
 }
 
 double RunnerBook::start_seconds(const RequestLoad& load, uint64_t now_ns) const {
-  double decodes_beside = 0;
-  for (const auto* one : loads_) {
-    if (one->prefilled && one->service_class <= load.service_class) decodes_beside += one->choices;
-  }
   const double prefill_s = prefill_ahead_seconds(load, now_ns) + time_.prefill_seconds(load.uncached_tokens);
   // The step that runs at present is half over; nothing that comes now is part of it.
   const double step_s = loads_.empty() ? 0 : 0.5 * time_.step_seconds(sequences_, context_tokens());
-  return step_s + prefill_s * (decodes_beside > 0 ? kBesideDecodes : 1.0);
+  return step_s + prefill_s * (decodes_beside(load.service_class) ? kBesideDecodes : 1.0);
 }
 
 }  // namespace deepserve::daemon

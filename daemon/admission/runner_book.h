@@ -32,7 +32,7 @@ class RunnerBook {
  public:
   // Requests of the lower classes go to a runner whose prefills in hand, the longest not counted, take no
   // longer: work is bound as late as possible, and a long prompt does not hold up short ones.
-  static constexpr double kBoundAhead_s = 0.05;
+  static constexpr double kBoundAhead_s = 0.1;
   // Of prefill beside decodes that are not held for it, in times of prefill alone (StepBudget::kDecodeShare).
   static constexpr double kBesideDecodes = 2.2;
 
@@ -67,6 +67,8 @@ class RunnerBook {
 
  private:
   double prefill_ahead_seconds(const RequestLoad& load, uint64_t now_ns) const;
+  double prefill_done_seconds(ipc::Class service_class, uint64_t now_ns) const;
+  bool decodes_beside(ipc::Class service_class) const;  // of it or a higher one
   uint32_t sequences_up_to(ipc::Class service_class) const;
 
   bool up_ = false;

@@ -45,5 +45,18 @@ TEST(ResidualQuantile, SaysALittleMoreThanWasPredictedUntilItKnows) {
   EXPECT_NEAR(quantile.median(1.0), 1.0, 1e-9);
 }
 
+TEST(ResidualQuantile, NineOfTenTakeLongerThanTheLeast) {
+  std::mt19937 random(7);
+  std::lognormal_distribution<double> error(0.0, 0.3);
+  ResidualQuantile quantile;
+  int longer = 0;
+  for (int i = -200; i < 5'000; ++i) {
+    const double is_s = error(random);
+    if (i >= 0 && is_s > quantile.least(1.0)) ++longer;
+    quantile.add(1.0, quantile.stretched(1.0), is_s);
+  }
+  EXPECT_NEAR(longer / 5'000.0, 0.90, 0.02);
+}
+
 }  // namespace
 }  // namespace deepserve::daemon

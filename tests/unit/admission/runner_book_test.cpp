@@ -76,7 +76,7 @@ TEST(RunnerBook, LowerWorkIsBoundLateAndALongPromptDoesNotHoldUpShortOnes) {
   const auto lengthy = load(Class::kNormal, 5000);
   book.add(lengthy, 0);
   EXPECT_TRUE(book.may_bind(load(Class::kNormal, 20), 0));
-  const auto second = load(Class::kNormal, 60);
+  const auto second = load(Class::kNormal, 120);
   book.add(second, 0);
   EXPECT_FALSE(book.may_bind(load(Class::kNormal, 20), 0));
   EXPECT_TRUE(book.may_bind(load(Class::kVip, 20), 0));
@@ -124,6 +124,20 @@ TEST(RunnerBook, ALongerPrefillCostsAShortOneItsOwnTimeAgainAndAShorterOneAllOfI
   const double step_s = 0.5 * book.service_time().step_seconds(1, 0);
   EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 100), 0), step_s + 2 * alone_s, 1e-9);
   EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 3000), 0), step_s + 2.0 + 3.0, 1e-9);
+}
+
+TEST(RunnerBook, PrefillBesideDecodesGetsOnAtLessThanHalfItsPace) {
+  auto book = runner(8);
+  const auto first = load(Class::kNormal, 1000);
+  book.add(first, 0);
+  const auto wanted = load(Class::kNormal, 2000);
+  const double steps_alone_s = 0.5 * book.service_time().step_seconds(1, 0);
+  EXPECT_NEAR(book.start_seconds(wanted, kSecond_ns / 2), steps_alone_s + 2.5, 1e-9);
+  const auto other = decoding(Class::kNormal, 100);
+  book.add(other, 0);
+  const double step_s = 0.5 * book.service_time().step_seconds(2, book.context_tokens());
+  const double left_s = 3.0 - 0.5 / RunnerBook::kBesideDecodes;
+  EXPECT_NEAR(book.start_seconds(wanted, kSecond_ns / 2), step_s + RunnerBook::kBesideDecodes * left_s, 1e-9);
 }
 
 }  // namespace
