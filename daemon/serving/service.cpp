@@ -54,6 +54,7 @@ Service::Service(Loop& loop, const Config& config, ServiceOptions options)
       options_(std::move(options)),
       started_unix_(static_cast<uint64_t>(unix_seconds())),
       admission_(admission_of(config, options_)),
+      fallbacks_(fallbacks_of(config)),
       next_id_(options_.first_request),
       deadline_timer_(loop, [this] { timer_deadline_ns_ = 0; }),
       tick_timer_(loop, [this] { tick(); }),
@@ -160,6 +161,7 @@ Refusal Service::refusal_of(const Refuse& refused, const Record& record) const {
   refusal.deadline_ns = refused.deadline_ns;
   refusal.booked = refused.booked;
   refusal.ticket = refused.ticket;
+  refusal.degraded = brownout_announcement(admission_.brownout(), refused.service_class);
   return refusal;
 }
 
@@ -169,7 +171,13 @@ RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
       match_client(config_, {spec.peer.known, spec.peer.uid, spec.peer.gid, spec.peer.key_client});
   spec.service_class = std::max(spec.service_class, match.class_ceiling);  // a higher class is a lower number
   if (spec.client.empty()) spec.client = match.name;
+  Fallback fallback;
+  if (fall_back(id, spec, sink, fallback)) return id;
   if (auto refusal = reason_to_refuse(spec)) {
+    if (fallback.is_probe) {
+      const auto* model = config_.find_model(spec.model);
+      fallbacks_.breaker(static_cast<uint32_t>(model - config_.models.data())).probe_lost(monotonic_ns());
+    }
     refuse_later(id, sink, std::move(*refusal));
     return id;
   }
@@ -180,7 +188,8 @@ RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
   const RequestProgress progress(spec.work, spec.generation);
   const uint64_t bytes = submit_bytes(spec);
   auto record = std::make_unique<Record>(Record{id, std::move(spec), model, now_ns, deadline_ns, &sink,
-                                                RequestState::kQueued, nullptr, progress, true, false, ""});
+                                                RequestState::kQueued, nullptr, progress, true, false, "",
+                                                std::move(fallback)});
   const auto arrived = arrival_of(*record, match, bytes);
   records_.emplace(id, std::move(record));
   tell(arrived);
@@ -222,6 +231,7 @@ void Service::end_refused(Record& record, Refusal refusal) {
 }
 
 void Service::end_failed(Record& record, Error error) {
+  record.model_failed = error.code == Code::kRunnerLost;
   if (record.sink != nullptr) fail_later(record.id, *record.sink, std::move(error));
   erase(record, EndKind::kFailed);
 }
@@ -240,6 +250,7 @@ void Service::let_go(Record& record) {
 void Service::erase(Record& record, EndKind how) {
   const Ended ended{record.id, how, record.progress.generated_tokens()};
   const bool in_admission = record.in_admission;
+  judge_model(record, how);
   leave_runner(record);
   records_.erase(ended.request);
   if (in_admission) tell(ended);

@@ -1,7 +1,8 @@
 // What serves: Serving on top of the queue, the runners and their lanes.
 //
-// Split by subject: service.cpp (requests come and go), service_messages.cpp (what runners say),
-// service_runners.cpp (runners come and go, dispatch, stop), service_rows.cpp (what can be seen of it).
+// Split by subject: service.cpp (requests come and go), service_fallback.cpp (who answers for a model that
+// only fails, what is refused at a glance), service_messages.cpp (what runners say), service_runners.cpp
+// (runners come and go, dispatch, stop), service_rows.cpp (what can be seen of it).
 #pragma once
 
 #include <functional>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "daemon/admission/admission.h"
+#include "daemon/admission/fallback.h"
 #include "daemon/config/config.h"
 #include "daemon/dispatch/request_progress.h"
 #include "daemon/dispatch/request_state.h"
@@ -41,6 +43,7 @@ class Service final : public Serving, private RunnerOwner {
   ~Service() override;
 
   RequestId start(RequestSpec spec, ResponseSink& sink) override;
+  std::optional<Refusal> glance(const RequestSpec& spec) override;
   void forget(RequestId id) override;
   Result<void> cancel(RequestId id) override;
   uint64_t query(const std::string& model, ipc::Query query, QueryDone done) override;
@@ -51,6 +54,7 @@ class Service final : public Serving, private RunnerOwner {
   std::vector<RunnerRow> runners() const override;
   std::vector<RequestRow> requests() const override;
   std::optional<RequestRow> request(RequestId id) const override;
+  std::vector<ClientRow> clients() const override;
   QueueCounts counts() const override;
   bool ready() const override;
   bool stopping() const override { return stopping_; }
@@ -71,6 +75,10 @@ class Service final : public Serving, private RunnerOwner {
     uint32_t index = 0;                      // admission's name for it
     bool taking = false;                     // admission takes it for up
   };
+  struct Fallback {
+    bool is_probe = false;  // its end decides over its model's breaker
+    std::string degraded;   // how its answer is not what was asked for; empty: it is
+  };
   struct Record {
     RequestId id = 0;
     RequestSpec spec;
@@ -84,6 +92,8 @@ class Service final : public Serving, private RunnerOwner {
     bool in_admission = true;  // it has not ended there
     bool first_told = false;   // admission knows of its first token at the runner that it has now
     std::string trouble;       // what its runner said before it died; empty: nothing
+    Fallback fallback = {};
+    bool model_failed = false;  // it failed, and neither its client nor an operator is to blame
   };
   struct LateOutcome {
     ResponseSink* sink;
@@ -114,6 +124,12 @@ class Service final : public Serving, private RunnerOwner {
   void tell_later(RequestId id, LateOutcome outcome);
   void let_go(Record& record);
   void erase(Record& record, EndKind how = EndKind::kCancelled);
+
+  // service_fallback.cpp
+  static Fallbacks fallbacks_of(const Config& config);
+  bool fall_back(RequestId id, RequestSpec& spec, ResponseSink& sink, Fallback& taken);
+  void reply_later(RequestId id, ResponseSink& sink, const std::string& text, uint16_t choices);
+  void judge_model(const Record& record, EndKind how);
 
   // service_rows.cpp
   RequestRow row_of(const Record& record, uint64_t now_ns) const;
@@ -165,6 +181,7 @@ class Service final : public Serving, private RunnerOwner {
   std::unordered_map<uint64_t, PendingQuery> queries_;
   Admission admission_;
   AdmissionActions actions_;  // decided and not done
+  Fallbacks fallbacks_;
   RequestId next_id_;
   uint64_t next_query_ = 0;
   bool stopping_ = false;

@@ -45,6 +45,9 @@ bool Service::on_progress(Runner& runner, std::span<const std::byte> body, Reque
   if (cell.rule != RequestRule::kTell) return true;
   const Heard heard = (record->progress.*hear)(*event);
   if (heard == Heard::kNews) {
+    if (kind == RequestEvent::kAccept && !record->fallback.degraded.empty()) {
+      record->sink->on_degraded(record->fallback.degraded);
+    }
     tell_admission(*record, *event);
     (record->sink->*pass_on)(*event);
   }
@@ -129,6 +132,7 @@ bool Service::on_failed(Runner& runner, std::span<const std::byte> body) {
     return true;
   }
   auto* sink = record->sink;
+  record->model_failed = error_row(event->code).http_status >= 500;
   complete(*record, true, cell.rule == RequestRule::kTell ? EndKind::kFailed : EndKind::kCancelled);
   if (cell.rule == RequestRule::kTell) sink->on_failed({event->code, told_text(runner, event->message)});
   return true;

@@ -78,7 +78,41 @@ RequestRow Service::row_of(const Record& record, uint64_t now_ns) const {
   row.age_s = seconds_since(record.started_ns, now_ns);
   row.prompt_tokens = record.progress.prompt_tokens();
   row.generated_tokens = record.progress.generated_tokens();
+  const auto view = admission_.view(record.id);
+  if (!view) return row;
+  row.booked = view->booked;
+  row.deadline_in_s = (static_cast<double>(view->deadline_ns) - static_cast<double>(now_ns)) * 1e-9;
+  row.predicted_ttft_s = static_cast<double>(view->predicted_ttft_ns) * 1e-9;
+  row.cost_s = view->cost;
+  row.expected_tokens = view->expected_tokens;
+  if (record.state != RequestState::kQueued) return row;
+  row.waits_for = wait_reason_name(view->waits_for);
+  row.ahead_s = view->cost_ahead;
   return row;
+}
+
+std::vector<ClientRow> Service::clients() const {
+  constexpr size_t kRowsMax = 1'000;
+  const uint64_t now_ns = monotonic_ns();
+  std::vector<ClientRow> rows;
+  for (const ClientUse& use : admission_.clients().recent(kRowsMax)) {
+    auto& row = rows.emplace_back();
+    row.client = use.client;
+    row.running = use.running;
+    row.tokens_left = use.tokens_left;
+    row.recent_requests = use.requests;
+    row.recent_retries = use.retries;
+    row.denied_total = use.denied_total;
+    row.seen_s = seconds_since(use.seen_ns, now_ns);
+    // An end user has the limits of his proxy.
+    const std::string_view name = std::string_view(use.client).substr(0, use.client.find('#'));
+    for (const auto& client : config_.clients) {
+      if (client.name != name) continue;
+      row.concurrent_max = client.concurrent_max;
+      row.tokens_per_minute = client.tokens_per_minute;
+    }
+  }
+  return rows;
 }
 
 std::vector<RequestRow> Service::requests() const {

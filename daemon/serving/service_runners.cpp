@@ -66,6 +66,8 @@ void Service::act() {
     for (const auto& action : std::exchange(actions_, {})) {
       if (const auto* chosen = std::get_if<Dispatch>(&action)) {
         dispatch(*chosen);
+      } else if (const auto* changed = std::get_if<BrownoutChanged>(&action)) {
+        spdlog::warn("brownout: {}", brownout_level_name(changed->level));
       } else if (const auto* refused = std::get_if<Refuse>(&action)) {
         const auto found = records_.find(refused->request);
         if (found == records_.end()) continue;
@@ -83,6 +85,11 @@ void Service::dispatch(const Dispatch& chosen) {
   if (found == records_.end()) return;
   auto& record = *found->second;
   auto& runner = *runners_[chosen.runner];
+  if (record.spec.work == ipc::Work::kGenerate && chosen.tokens_max < record.spec.generation.tokens_max) {
+    record.spec.generation.tokens_max = chosen.tokens_max;
+    auto& degraded = record.fallback.degraded;
+    degraded += degraded.empty() ? "cap_tokens" : ", cap_tokens";
+  }
   ipc::Submit submit;
   submit.request = record.id;
   submit.work = record.spec.work;
