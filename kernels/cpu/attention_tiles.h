@@ -170,10 +170,14 @@ class AttentionTiles {
   // weights[r][p...] = scale * dot(query of row r, keys), for kVectors vectors of positions.
   template <KvType kType, size_t kCount>
   void score(const Step& step, const Row* rows, size_t p, float (*weights)[kStepTokens]) const {
+    const size_t head_dim = a_.head_dim;
     const uint8_t* keys[kVectors];
+    const uint8_t* scales[kVectors];  // of kQ8
     for (size_t v = 0; v < kVectors; ++v) {
       const size_t position = p + v * kLanes;
-      keys[v] = step.keys[position / kBlockTokens] + position % kBlockTokens * element_bytes(kType);
+      const uint8_t* block = step.keys[position / kBlockTokens];
+      keys[v] = block + position % kBlockTokens * element_bytes(kType);
+      scales[v] = block + kBlockTokens * head_dim + position % kBlockTokens * sizeof(uint16_t);
     }
     const float* queries[kCount];
     V sums[kCount][kVectors];
@@ -181,26 +185,31 @@ class AttentionTiles {
       queries[r] = rows[r].query;
       UNROLLED for (V& sum : sums[r]) sum = Vector::zero();
     }
-    const size_t head_dim = a_.head_dim;
-    for (size_t d = 0; d < head_dim; ++d) {
-      V key[kVectors];
-      UNROLLED for (size_t v = 0; v < kVectors; ++v) {
-        key[v] = Vector::template load_element<kType>(keys[v]);
-        keys[v] += kBlockTokens * element_bytes(kType);
+    const size_t group = kType == KvType::kQ8 ? kKeyScaleDims : head_dim;
+    for (size_t begin = 0; begin < head_dim; begin += group) {
+      V scale[kVectors];
+      if constexpr (kType == KvType::kQ8) {
+        UNROLLED for (size_t v = 0; v < kVectors; ++v) {
+          scale[v] = Vector::template load_element<KvType::kF16>(scales[v]);
+          scales[v] += kBlockTokens * sizeof(uint16_t);
+        }
       }
-      UNROLLED for (size_t r = 0; r < kCount; ++r) {
-        const V query = Vector::broadcast(queries[r][d]);
-        UNROLLED for (size_t v = 0; v < kVectors; ++v) sums[r][v] = Vector::fma(query, key[v], sums[r][v]);
+      const size_t end = smaller(begin + group, head_dim);
+      for (size_t d = begin; d < end; ++d) {
+        V key[kVectors];
+        UNROLLED for (size_t v = 0; v < kVectors; ++v) {
+          key[v] = Vector::template load_element<kType>(keys[v]);
+          if constexpr (kType == KvType::kQ8) key[v] = Vector::multiply(key[v], scale[v]);
+          keys[v] += kBlockTokens * element_bytes(kType);
+        }
+        UNROLLED for (size_t r = 0; r < kCount; ++r) {
+          const V query = Vector::broadcast(queries[r][d]);
+          UNROLLED for (size_t v = 0; v < kVectors; ++v) sums[r][v] = Vector::fma(query, key[v], sums[r][v]);
+        }
       }
     }
+    const V scale = Vector::broadcast(a_.scale);
     UNROLLED for (size_t v = 0; v < kVectors; ++v) {
-      V scale = Vector::broadcast(a_.scale);
-      if constexpr (kType == KvType::kQ8) {
-        // Behind the elements, where `keys` points now but for the lanes of its position, lie the scales.
-        const size_t position = p + v * kLanes;
-        const uint8_t* scales = step.keys[position / kBlockTokens] + kBlockTokens * head_dim;
-        scale = Vector::multiply(scale, Vector::load_scales(scales, position % kBlockTokens));
-      }
       UNROLLED for (size_t r = 0; r < kCount; ++r)
           Vector::store(&weights[r][p + v * kLanes], Vector::multiply(sums[r][v], scale));
     }

@@ -1,14 +1,18 @@
 #include "kernels/cpu/kv_format.h"
 
+#include <cstdint>
+
 namespace deepserve::kernels {
 namespace {
 
 struct Format {
   std::string_view name;
   size_t element_bytes;
-  size_t scale_bytes;  // of one position
+  size_t key_scale_bytes;    // of one position's kKeyScaleDims dimensions
+  size_t value_scale_bytes;  // of one position
 };
-constexpr Format kFormats[] = {{"f32", 4, 0}, {"f16", 2, 0}, {"q8", 1, sizeof(float)}};
+constexpr Format kFormats[] = {
+    {"f32", 4, 0, 0}, {"f16", 2, 0, 0}, {"q8", 1, sizeof(uint16_t), sizeof(float)}};
 static_assert(sizeof kFormats / sizeof kFormats[0] == static_cast<size_t>(KvType::kCount));
 
 }  // namespace
@@ -26,9 +30,15 @@ bool kv_type_from_name(std::string_view name, KvType& type) {
   return false;
 }
 
-size_t kv_part_bytes(KvType type, size_t head_dim) {
+size_t kv_key_bytes(KvType type, size_t head_dim) {
   const Format& format = kFormats[static_cast<size_t>(type)];
-  return kBlockTokens * (head_dim * format.element_bytes + format.scale_bytes);
+  const size_t scales = (head_dim + kKeyScaleDims - 1) / kKeyScaleDims;
+  return kBlockTokens * (head_dim * format.element_bytes + scales * format.key_scale_bytes);
+}
+
+size_t kv_value_bytes(KvType type, size_t head_dim) {
+  const Format& format = kFormats[static_cast<size_t>(type)];
+  return kBlockTokens * (head_dim * format.element_bytes + format.value_scale_bytes);
 }
 
 }  // namespace deepserve::kernels

@@ -13,6 +13,7 @@ class KvStore {
 
  public:
   static void run(const KvStoreArguments& a) {
+    if (a.type == KvType::kQ8) return store_eight_bits(a);
     store_part(a, a.key, a.keys, a.slot, kBlockTokens);
     store_part(a, a.value, a.values, a.slot * a.head_dim, 1);
   }
@@ -20,16 +21,23 @@ class KvStore {
  private:
   // Element i of `x` to index begin + i * step of `to`.
   static void store_part(const KvStoreArguments& a, const float* x, uint8_t* to, size_t begin, size_t step) {
-    switch (a.type) {
-      case KvType::kF32:
-        return spread(x, a.head_dim, reinterpret_cast<float*>(to) + begin, step);
-      case KvType::kF16:
-        return store_halves(x, a.head_dim, reinterpret_cast<uint16_t*>(to) + begin, step);
-      default: {
-        const float scale = store_levels(x, a.head_dim, reinterpret_cast<int8_t*>(to) + begin, step);
-        __builtin_memcpy(to + kBlockTokens * a.head_dim + a.slot * sizeof scale, &scale, sizeof scale);
-      }
+    if (a.type == KvType::kF32) return spread(x, a.head_dim, reinterpret_cast<float*>(to) + begin, step);
+    store_halves(x, a.head_dim, reinterpret_cast<uint16_t*>(to) + begin, step);
+  }
+
+  static void store_eight_bits(const KvStoreArguments& a) {
+    uint8_t* scales = a.keys + kBlockTokens * a.head_dim + a.slot * sizeof(uint16_t);
+    for (size_t d = 0; d < a.head_dim; d += kKeyScaleDims, scales += kBlockTokens * sizeof(uint16_t)) {
+      const size_t count = a.head_dim - d < kKeyScaleDims ? a.head_dim - d : kKeyScaleDims;
+      auto* to = reinterpret_cast<int8_t*>(a.keys) + d * kBlockTokens + a.slot;
+      const float scale = store_levels(a.key + d, count, to, kBlockTokens);
+      uint16_t halves[kLanes];
+      Vector::to_halves(Vector::broadcast(scale), halves);
+      __builtin_memcpy(scales, halves, sizeof halves[0]);
     }
+    auto* to = reinterpret_cast<int8_t*>(a.values) + a.slot * a.head_dim;
+    const float scale = store_levels(a.value, a.head_dim, to, 1);
+    __builtin_memcpy(a.values + kBlockTokens * a.head_dim + a.slot * sizeof scale, &scale, sizeof scale);
   }
 
   template <typename Element>

@@ -12,8 +12,9 @@ Result<KvCache> KvCache::make(const ModelConfig& config, kernels::KvType type, u
   KvCache cache;
   cache.kv_heads_ = config.kv_heads;
   cache.type_ = type;
-  cache.part_bytes_ = kernels::kv_part_bytes(type, config.head_dim);
-  cache.block_bytes_ = size_t{config.layers} * 2 * config.kv_heads * cache.part_bytes_;
+  cache.key_bytes_ = kernels::kv_key_bytes(type, config.head_dim);
+  cache.value_bytes_ = kernels::kv_value_bytes(type, config.head_dim);
+  cache.block_bytes_ = size_t{config.layers} * config.kv_heads * (cache.key_bytes_ + cache.value_bytes_);
   const uint64_t block_bytes = cache.block_bytes_;
   const uint64_t context_blocks =
       (uint64_t{config.context_tokens} + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
@@ -40,7 +41,8 @@ KvCache::KvCache(KvCache&& other) noexcept
       type_(other.type_),
       mapped_bytes_(other.mapped_bytes_),
       block_bytes_(other.block_bytes_),
-      part_bytes_(other.part_bytes_),
+      key_bytes_(other.key_bytes_),
+      value_bytes_(other.value_bytes_),
       kv_heads_(other.kv_heads_),
       blocks_(other.blocks_) {}
 

@@ -29,23 +29,25 @@ class KvCache {
   size_t block_bytes() const { return block_bytes_; }  // from one block to the next
 
   // Where the keys of `layer` and `kv_head` begin inside a block, and its values; in bytes.
-  size_t key_offset(uint32_t layer, uint32_t kv_head) const { return offset(layer, 0, kv_head); }
-  size_t value_offset(uint32_t layer, uint32_t kv_head) const { return offset(layer, 1, kv_head); }
+  size_t key_offset(uint32_t layer, uint32_t kv_head) const {
+    return size_t{layer} * kv_heads_ * (key_bytes_ + value_bytes_) + kv_head * key_bytes_;
+  }
+  size_t value_offset(uint32_t layer, uint32_t kv_head) const {
+    return key_offset(layer, kv_heads_) + kv_head * value_bytes_;
+  }
   uint8_t* block(BlockId block) { return data_ + block * block_bytes_; }
 
   void copy_block(BlockId from, BlockId to);
 
  private:
   KvCache() = default;
-  size_t offset(uint32_t layer, uint32_t part, uint32_t kv_head) const {
-    return ((size_t{layer} * 2 + part) * kv_heads_ + kv_head) * part_bytes_;
-  }
 
   uint8_t* data_ = nullptr;
   kernels::KvType type_ = kernels::KvType::kF32;
   size_t mapped_bytes_ = 0;
   size_t block_bytes_ = 0;
-  size_t part_bytes_ = 0;  // keys or values of one layer and head
+  size_t key_bytes_ = 0;  // of one layer and head
+  size_t value_bytes_ = 0;
   uint32_t kv_heads_ = 0;
   uint32_t blocks_ = 0;
 };

@@ -101,7 +101,8 @@ void measure_matmul(const Kernels& kernels, WeightType type, size_t columns, siz
 void measure_attention(const Kernels& kernels, KvType type, size_t context, size_t tokens, uint8_t* memory,
                        const Limits& limits) {
   constexpr size_t kHeads = 7, kHeadDim = 64;
-  const size_t part = kv_part_bytes(type, kHeadDim), blocks = (context + kBlockTokens - 1) / kBlockTokens;
+  const size_t keys = kv_key_bytes(type, kHeadDim), stride = keys + kv_value_bytes(type, kHeadDim);
+  const size_t blocks = (context + kBlockTokens - 1) / kBlockTokens;
   std::vector<uint32_t> table(blocks);
   std::iota(table.begin(), table.end(), 0u);
   const std::vector<float> queries(tokens * kHeads * kHeadDim, 0.1f);
@@ -117,13 +118,13 @@ void measure_attention(const Kernels& kernels, KvType type, size_t context, size
   a.kv_type = type;
   a.cache = memory;
   a.blocks = table.data();
-  a.block_stride = 2 * part;
-  a.value_offset = part;
+  a.block_stride = stride;
+  a.value_offset = keys;
   a.out = out.data();
   const double seconds = best_seconds(20, [&] { kernels.attention(a); });
   const std::string name = "attention " + std::string(kv_type_name(type)) + " " + std::to_string(tokens) +
                            " of " + std::to_string(context);
-  print(name.c_str(), static_cast<double>(blocks * 2 * part) / seconds / 1e9,
+  print(name.c_str(), static_cast<double>(blocks * stride) / seconds / 1e9,
         4.0 * static_cast<double>(context * tokens * kHeads * kHeadDim) / seconds / 1e9, limits);
   std::printf("\n");
 }

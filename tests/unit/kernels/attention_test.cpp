@@ -15,17 +15,29 @@
 namespace deepserve::kernels {
 namespace {
 
-// What the cache gives back for a key or value that it was given.
-std::vector<float> as_stored(KvType type, std::vector<float> x) {
+// What the cache gives back for a value that it was given, or for a key's dimensions of one scale.
+std::vector<float> value_as_stored(KvType type, std::vector<float> x, bool is_key = false) {
   if (type == KvType::kF16) {
     for (float& value : x) value = half_to_float(float_to_half(value));
   }
   if (type == KvType::kQ8) {
     float largest = 0;
     for (const float value : x) largest = std::max(largest, std::abs(value));
-    for (float& value : x) value = std::nearbyint(value * (127.0f / largest)) * (largest / 127.0f);
+    const float scale = is_key ? half_to_float(float_to_half(largest / 127.0f)) : largest / 127.0f;
+    for (float& value : x) value = std::nearbyint(value * (127.0f / largest)) * scale;
   }
   return x;
+}
+
+std::vector<float> key_as_stored(KvType type, const std::vector<float>& x) {
+  std::vector<float> key;
+  for (size_t begin = 0; begin < x.size(); begin += kKeyScaleDims) {
+    const auto from = x.begin() + static_cast<ptrdiff_t>(begin);
+    const auto count = static_cast<ptrdiff_t>(std::min(kKeyScaleDims, x.size() - begin));
+    const auto part = value_as_stored(type, {from, from + count}, true);
+    key.insert(key.end(), part.begin(), part.end());
+  }
+  return key;
 }
 
 // The last `tokens` positions of one sequence ask, with `heads` queries each. The blocks of the cache lie in
@@ -59,10 +71,10 @@ struct Problem {
     a.key = keys[position].data();
     a.value = values[position].data();
     a.keys = memory.data() + blocks[position / kBlockTokens] * stride();
-    a.values = a.keys + kv_part_bytes(type, head_dim);
+    a.values = a.keys + kv_key_bytes(type, head_dim);
     scalar_kernels().store_kv(a);
   }
-  size_t stride() const { return 2 * kv_part_bytes(type, head_dim); }
+  size_t stride() const { return kv_key_bytes(type, head_dim) + kv_value_bytes(type, head_dim); }
 
   AttentionArguments arguments(float* out) const {
     AttentionArguments a;
@@ -77,7 +89,7 @@ struct Problem {
     a.cache = memory.data();
     a.blocks = blocks.data();
     a.block_stride = stride();
-    a.value_offset = kv_part_bytes(type, head_dim);
+    a.value_offset = kv_key_bytes(type, head_dim);
     a.out = out;
     return a;
   }
@@ -112,7 +124,7 @@ struct Problem {
     const size_t seen = context - tokens + token + 1;
     std::vector<double> scores(seen), out(head_dim);
     for (size_t p = 0; p < seen; ++p) {
-      const auto key = as_stored(type, keys[p]);
+      const auto key = key_as_stored(type, keys[p]);
       for (size_t d = 0; d < head_dim; ++d) scores[p] += static_cast<double>(query[d]) * key[d];
       scores[p] /= std::sqrt(static_cast<double>(head_dim));
     }
@@ -120,7 +132,7 @@ struct Problem {
     double total = 0;
     for (double& score : scores) total += score = std::exp(score - maximum);
     for (size_t p = 0; p < seen; ++p) {
-      const auto value = as_stored(type, values[p]);
+      const auto value = value_as_stored(type, values[p]);
       for (size_t d = 0; d < head_dim; ++d) out[d] += scores[p] / total * value[d];
     }
     return out;

@@ -15,8 +15,8 @@ namespace {
 
 std::vector<uint8_t> stored(const Kernels& kernels, KvType type, const std::vector<float>& key,
                             const std::vector<float>& value, size_t slot) {
-  const size_t part = kv_part_bytes(type, key.size());
-  std::vector<uint8_t> block(2 * part, 0x55);
+  const size_t keys = kv_key_bytes(type, key.size());
+  std::vector<uint8_t> block(keys + kv_value_bytes(type, key.size()), 0x55);
   KvStoreArguments a;
   a.type = type;
   a.head_dim = key.size();
@@ -24,7 +24,7 @@ std::vector<uint8_t> stored(const Kernels& kernels, KvType type, const std::vect
   a.key = key.data();
   a.value = value.data();
   a.keys = block.data();
-  a.values = block.data() + part;
+  a.values = block.data() + keys;
   kernels.store_kv(a);
   return block;
 }
@@ -46,19 +46,40 @@ TEST(KvFormat, EveryPathStoresTheSameBytes) {
   }
 }
 
+uint16_t key_scale(const std::vector<uint8_t>& block, size_t head_dim, size_t group, size_t slot) {
+  uint16_t scale;
+  std::memcpy(&scale, block.data() + kBlockTokens * head_dim + (group * kBlockTokens + slot) * sizeof scale,
+              sizeof scale);
+  return scale;
+}
+
 TEST(KvFormat, ANumberThatIsNotFiniteSpoilsTheScaleOfEightBits) {
   for (const char* isa : {"scalar", "avx2", "avx512"}) {
     const Kernels* kernels = find_kernels(isa);
     if (kernels == nullptr) continue;
     for (const float bad :
          {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
-      std::vector<float> key(20, 1.0f);
-      key[17] = bad;
-      const auto block = stored(*kernels, KvType::kQ8, key, std::vector<float>(20, 1.0f), 3);
+      std::vector<float> key(20, 1.0f), value(20, 1.0f);
+      key[17] = value[3] = bad;
+      const auto block = stored(*kernels, KvType::kQ8, key, value, 3);
+      EXPECT_FALSE(std::isnan(half_to_float(key_scale(block, 20, 1, 3)))) << isa;
+      EXPECT_TRUE(std::isnan(half_to_float(key_scale(block, 20, 2, 3)))) << isa;
       float scale;
-      std::memcpy(&scale, block.data() + kBlockTokens * 20 + 3 * sizeof scale, sizeof scale);
+      const size_t values = kv_key_bytes(KvType::kQ8, 20);
+      std::memcpy(&scale, block.data() + values + kBlockTokens * 20 + 3 * sizeof scale, sizeof scale);
       EXPECT_TRUE(std::isnan(scale)) << isa;
     }
+  }
+}
+
+// Of eight bits a large dimension coarsens the seven beside it, and no other.
+TEST(KvFormat, ALargeDimensionOfAKeyCostsItsNeighboursOnly) {
+  std::vector<float> key(64, 1.0f);
+  key[9] = 100.0f;
+  const auto block = stored(scalar_kernels(), KvType::kQ8, key, key, 0);
+  for (size_t group = 0; group < 8; ++group) {
+    const float largest = group == 1 ? 100.0f : 1.0f;
+    EXPECT_NEAR(half_to_float(key_scale(block, 64, group, 0)), largest / 127, largest / 127 / 1000) << group;
   }
 }
 
