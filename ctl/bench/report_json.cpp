@@ -82,6 +82,9 @@ json::object point_json(const Settings& settings, const Point& point) {
     if (tally.of(service_class).arrived == 0) continue;
     classes[class_name(service_class)] = tally_json(tally.of(service_class), window_s);
   }
+  json::array seconds;
+  for (const Second& second : tally.seconds())
+    seconds.push_back(json::array{second.arrived, second.good, second.refused_tries});
   return {{"name", point_name(settings, point)},
           {"value", point.value},
           {"offered_per_s", point.offered_per_s},
@@ -92,6 +95,9 @@ json::object point_json(const Settings& settings, const Point& point) {
           {"goodput_per_s", tally.goodput_per_s()},
           {"all", tally_json(tally.all(), window_s)},
           {"classes", std::move(classes)},
+          {"clients", tally.clients()},
+          {"jain_index", tally.jain_index()},
+          {"seconds_arrived_good_refused", std::move(seconds)},
           {"retry_after", honesty_json(tally.honesty())},
           {"generator",
            {{"lateness_ms", summary(tally.lateness())},

@@ -159,6 +159,10 @@ std::string point_text(const Settings& settings, const Point& point, const Termi
   const ClassTally all = tally.all();
   if (!all.failures.empty()) text += fmt::format("failed: {}\n", names_and_counts(all.failures));
   if (!all.degradations.empty()) text += fmt::format("degraded: {}\n", names_and_counts(all.degradations));
+  if (tally.clients() > 1) {
+    text += fmt::format("Jain's index of {} clients' tokens: {:.3f}\n", human_count(tally.clients()),
+                        tally.jain_index());
+  }
   return text + honesty_lines(tally.honesty()) + generator_lines(point.result) + "\n";
 }
 

@@ -54,7 +54,15 @@ void Tally::text_events(const Planned& planned, uint64_t gap_ns, uint64_t events
   if (events > 1) itl.record(0, events - 1);
 }
 
+Second& Tally::second_of(uint64_t instant_ns) {
+  constexpr uint64_t kSeconds_max = 2 * 86'400;  // a run is shorter: a day and its drain
+  const auto second = static_cast<size_t>(std::min(instant_ns / kSecond_ns, kSeconds_max));
+  if (second >= seconds_.size()) seconds_.resize(second + 1);
+  return seconds_[second];
+}
+
 void Tally::refused(const Planned& planned, const Try& one) {
+  ++second_of(one.end_ns).refused_tries;
   if (!counts(planned)) return;
   Refusals& row = of_name(classes_[index_of(planned.service_class)].refusals, one.reason);
   ++row.count;
@@ -66,6 +74,8 @@ void Tally::ended(const Outcome& outcome) {
   ClassTally& row = classes_[index_of(outcome.planned.service_class)];
   last_end_ns_ = std::max(last_end_ns_, last.end_ns);
   const bool is_good = slo_.is_met_by(outcome);
+  ++second_of(outcome.planned.at_ns).arrived;
+  if (is_good) ++second_of(last.end_ns).good;
   if (is_good && window_.holds(last.end_ns)) {
     ++row.good_in_window;
     row.good_tokens_in_window += last.completion_tokens;
@@ -74,11 +84,13 @@ void Tally::ended(const Outcome& outcome) {
   ++row.arrived;
   ++row.ends[static_cast<size_t>(outcome.end)];
   ++(is_good ? row.within_slo : missed_);
+  uint64_t& tokens = tokens_by_client_[outcome.planned.client];
   if (outcome.end == End::kFailed) ++of_name(row.failures, last.reason);
   if (outcome.end != End::kFull && outcome.end != End::kDegraded) return;
   if (outcome.end == End::kDegraded) ++of_name(row.degradations, last.degradation);
   row.prompt_tokens += last.prompt_tokens;
   row.completion_tokens += last.completion_tokens;
+  tokens += last.completion_tokens;
   row.ttft.record(ttft_ns(last));
   const bool is_late_half =
       outcome.planned.at_ns - window_.start_ns >= (window_.end_ns - window_.start_ns) / 2;
@@ -103,6 +115,16 @@ ClassTally Tally::all() const {
 std::array<double, 2> Tally::ttft_of_halves_s() const {
   constexpr double kSecond = static_cast<double>(kSecond_ns);
   return {ttft_of_halves_[0].mean_ns() / kSecond, ttft_of_halves_[1].mean_ns() / kSecond};
+}
+
+double Tally::jain_index() const {
+  double sum = 0, squares = 0;
+  for (const auto& [client, tokens] : tokens_by_client_) {
+    const auto share = static_cast<double>(tokens);
+    sum += share;
+    squares += share * share;
+  }
+  return squares > 0 ? sum * sum / (static_cast<double>(tokens_by_client_.size()) * squares) : 0;
 }
 
 double Tally::window_s() const {

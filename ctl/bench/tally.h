@@ -6,6 +6,8 @@
 
 #include <map>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "ctl/bench/histogram.h"
 #include "ctl/bench/slo.h"
@@ -61,6 +63,13 @@ struct Honesty {
   uint64_t ticketed_served = 0;
 };
 
+// What ended in one second of the run, warm-up and drain included.
+struct Second {
+  uint64_t arrived = 0;  // first tries that were due in it
+  uint64_t good = 0;
+  uint64_t refused_tries = 0;
+};
+
 class Tally {
  public:
   Tally(const Slo& slo, Window window);
@@ -81,6 +90,12 @@ class Tally {
   uint64_t waited_for_connection() const { return waited_for_connection_; }
   // Seconds over which goodput is counted.
   double window_s() const;
+  // Second by second, as far as something happened: shows how a server settles after a step of the load.
+  const std::vector<Second>& seconds() const { return seconds_; }
+  // Jain's index over the completion tokens of the clients whose requests were counted: 1 when all got the
+  // same, 1/n when one got all. 0: no client got any.
+  double jain_index() const;
+  size_t clients() const { return tokens_by_client_.size(); }
   // Answers within the SLO per second.
   double goodput_per_s() const;
   // Mean TTFT of the answers to what was due in the first and in the second half of the window, in seconds:
@@ -90,12 +105,16 @@ class Tally {
   uint64_t missed() const { return missed_; }
 
  private:
+  Second& second_of(uint64_t instant_ns);
+
   Slo slo_;
   Window window_;
   PerClass<ClassTally> classes_;
   Honesty honesty_;
   std::array<Histogram, 2> ttft_of_halves_;
   Histogram lateness_;
+  std::vector<Second> seconds_;
+  std::unordered_map<uint32_t, uint64_t> tokens_by_client_;
   uint64_t waited_for_connection_ = 0;
   uint64_t missed_ = 0;
   uint64_t last_end_ns_ = 0;

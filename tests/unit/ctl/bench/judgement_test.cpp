@@ -156,6 +156,35 @@ TEST_F(TallyTest, AServerThatNamesEverNewReasonsDoesNotFillTheMemory) {
   EXPECT_EQ(normal.refused_tries(), 1000u);
 }
 
+TEST_F(TallyTest, JainsIndexIsOneForEqualClientsAndOneNthWhenOneGetsAll) {
+  for (uint32_t client = 0; client < 4; ++client) {
+    Outcome outcome = answered(1000 * kMs, kMs, kMs, 8);
+    if (client != 0) outcome.last.completion_tokens = 0;
+    outcome.planned.client = client;
+    tally_.ended(outcome);
+  }
+  EXPECT_EQ(tally_.clients(), 4u);
+  EXPECT_DOUBLE_EQ(tally_.jain_index(), 0.25);
+  for (uint32_t client = 1; client < 4; ++client) {
+    Outcome outcome = answered(1000 * kMs, kMs, kMs, 8);
+    outcome.planned.client = client;
+    tally_.ended(outcome);
+  }
+  EXPECT_DOUBLE_EQ(tally_.jain_index(), 1);
+}
+
+TEST_F(TallyTest, EverySecondSaysWhatEndedInIt) {
+  tally_.ended(answered(1900 * kMs, 150 * kMs, kMs, 2));
+  tally_.ended(answered(1500 * kMs, 50 * kMs, kMs, 2));
+  Try one;
+  one.end_ns = 1700 * kMs;
+  tally_.refused({.at_ns = 1600 * kMs}, one);
+  ASSERT_EQ(tally_.seconds().size(), 2u) << "the late answer was no good one";
+  EXPECT_EQ(tally_.seconds()[1].arrived, 2u);
+  EXPECT_EQ(tally_.seconds()[1].good, 1u);
+  EXPECT_EQ(tally_.seconds()[1].refused_tries, 1u);
+}
+
 TEST_F(TallyTest, EventsThatCameTogetherHaveNoGapBetweenThem) {
   const Planned planned{.at_ns = 1000 * kMs, .service_class = ServiceClass::kVip};
   tally_.text_events(planned, 30 * kMs, 3);
