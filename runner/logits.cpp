@@ -99,7 +99,7 @@ Result<void> print_all(const Arguments& arguments, const LoadedModel& model) {
     entry.blocks = std::span(blocks).first((begin + count + block_tokens - 1) / block_tokens);
     entry.logits_rows = static_cast<uint32_t>(count);
     logits.resize(count * vocabulary);
-    TRY(backend.step({&entry, 1}, logits, {}));
+    TRY(backend.step({&entry, 1}, {logits, {}}));
     for (size_t i = 0; i < count; ++i) {
       const auto row_logits = std::span<const float>(logits).subspan(i * vocabulary, vocabulary);
       if (!std::all_of(row_logits.begin(), row_logits.end(),

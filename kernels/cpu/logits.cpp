@@ -1,5 +1,8 @@
 #include "kernels/cpu/logits.h"
 
+#include <algorithm>
+#include <limits>
+
 namespace deepserve::kernels {
 
 const LogitsKernels& scalar_logits_kernels();
@@ -16,6 +19,15 @@ const LogitsKernels* find_logits_kernels(std::string_view isa) {
 #endif
   if (isa.empty() || isa == "scalar") return &scalar_logits_kernels();
   return nullptr;
+}
+
+void outline_logits(const LogitsKernels& kernels, const float* logits, size_t count, float scale,
+                    float* largest, float* sums) {
+  if (!kernels.find_largest(logits, count, largest)) {
+    std::fill_n(largest, logits_chunks(count), std::numeric_limits<float>::infinity());
+  } else if (scale != 0) {
+    kernels.sum_exponentials(logits, count, largest, scale, sums);
+  }
 }
 
 }  // namespace deepserve::kernels

@@ -43,13 +43,18 @@ struct LogitsKernels {
   // may be above `offset`. Relative error below 2^-22 and that of the exponent's rounding to float32.
   void (*exponentials)(const float* logits, size_t count, float offset, float scale, float* weights);
 
-  // sums[chunk] = the sum of its exponentials: weight i of the chunk into lane i % 16, the lanes joined as
-  // a tree. Reads no chunk whose `largest` is too small for any but zeros.
-  void (*sum_exponentials)(const float* logits, size_t count, const float* largest, float offset, float scale,
-                           float* sums);
+  // sums[chunk] = the sum of its exponentials, `largest` of the chunk as their offset: weight i of the chunk
+  // into lane i % 16, the lanes joined as a tree. 0 for a chunk of -infinity, which is not read.
+  void (*sum_exponentials)(const float* logits, size_t count, const float* largest, float scale, float* sums);
 };
 
 // The table for `isa`; "" is the best that this CPU has. nullptr: not built in, or this CPU lacks it.
 const LogitsKernels* find_logits_kernels(std::string_view isa);
+
+// The outline of a row, which whoever computes logits makes while they are in the nearest cache, so that few
+// of them have to be read again: each chunk's largest and, where `scale` is not 0, `sums` [chunks] at that
+// scale. Where some logit is NaN or +infinity, `largest` is +infinity and `sums` says nothing.
+void outline_logits(const LogitsKernels& kernels, const float* logits, size_t count, float scale,
+                    float* largest, float* sums);
 
 }  // namespace deepserve::kernels

@@ -96,10 +96,20 @@ bool mask(const float* logits, size_t count, const uint64_t* allowed, float* mas
 }
 
 size_t collect(const float* logits, size_t count, const float* largest, float threshold, uint32_t* indices) {
+  constexpr size_t kAhead = 8;  // chunks that are on their way while one is looked at
   const Lanes bound = Lanes::all(threshold);
-  size_t found = 0;
+  size_t found = 0, asked = 0;
+  const auto ask = [&] {
+    for (; asked < count && !(largest[asked / kLogitsChunk] >= threshold); asked += kLogitsChunk) {
+    }
+    if (asked >= count) return;
+    const size_t end = lesser(asked + kLogitsChunk, count);
+    for (; asked < end; asked += kWidth) __builtin_prefetch(logits + asked);
+  };
+  for (size_t i = 0; i < kAhead; ++i) ask();
   for (size_t begin = 0; begin < count; begin += kLogitsChunk) {
     if (!(largest[begin / kLogitsChunk] >= threshold)) continue;
+    ask();
     const size_t end = lesser(begin + kLogitsChunk, count);
     for (size_t i = begin; i < end; i += kWidth) {
       const size_t lanes = lesser(kWidth, end - i);
@@ -119,14 +129,13 @@ void exponentials(const float* logits, size_t count, float offset, float scale, 
   }
 }
 
-void sum_exponentials(const float* logits, size_t count, const float* largest, float offset, float scale,
-                      float* sums) {
-  const Lanes offsets = Lanes::all(offset);
+void sum_exponentials(const float* logits, size_t count, const float* largest, float scale, float* sums) {
   const Lanes scales = Lanes::all(scale);
   for (size_t begin = 0; begin < count; begin += kLogitsChunk) {
     const size_t chunk = begin / kLogitsChunk;
     sums[chunk] = 0;
-    if (!((largest[chunk] - offset) * scale >= kExponentMin)) continue;
+    if (largest[chunk] == -__builtin_inff()) continue;
+    const Lanes offsets = Lanes::all(largest[chunk]);
     const size_t end = lesser(begin + kLogitsChunk, count);
     Lanes sum = Lanes::all(0);
     size_t i = begin;

@@ -47,6 +47,18 @@ struct BatchEntry {
   std::span<const BlockId> blocks;  // [ceil((position + tokens.size()) / block_tokens)], in order
   uint32_t logits_rows = 0;         // logits of the last so many tokens are wanted (0: none)
   bool hidden_rows = false;         // the hidden states of all tokens are wanted
+  float sums_scale = 0;             // at which the rows' exponentials are added up (0: not)
+};
+
+// What a step writes, row after row, entry by entry.
+struct StepOutputs {
+  std::span<float> logits;  // [sum of logits_rows, vocabulary] float32, raw
+  std::span<float>
+      hidden;  // [sum of the tokens of entries with hidden_rows, embedding]: the final norm's output
+  // The outlines of the rows (kernels/cpu/logits.h), each [sum of logits_rows, logits_chunks(vocabulary)];
+  // empty: not wanted.
+  std::span<float> largest = {};
+  std::span<float> sums = {};  // of rows without a sums_scale: not written
 };
 
 class Backend {
@@ -54,12 +66,9 @@ class Backend {
   virtual ~Backend() = default;
   virtual const BackendInfo& info() const = 0;
 
-  // One forward pass of the whole batch. `logits`: [sum of logits_rows, vocabulary] float32, raw, entry by
-  // entry. `hidden`: [sum of the tokens of entries with hidden_rows, embedding] float32, the final norm's
-  // output. Errors: kBadModelFile when a mapped file changed under us; kInternal for a device fault. Bad
-  // arguments CHECK.
-  virtual Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits,
-                            std::span<float> hidden) = 0;
+  // One forward pass of the whole batch. Errors: kBadModelFile when a mapped file changed under us; kInternal
+  // for a device fault. Bad arguments CHECK.
+  virtual Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) = 0;
 
   // Copies the KV of one block onto another (copy-on-write).
   virtual void copy_block(BlockId from, BlockId to) = 0;

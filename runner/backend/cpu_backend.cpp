@@ -4,6 +4,7 @@
 
 #include "ipc/base/check.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/logits.h"
 #include "kernels/cpu/thread_pool.h"
 #include "runner/backend/cpu_forward.h"
 #include "runner/backend/kv_cache.h"
@@ -61,8 +62,7 @@ class CpuBackend final : public Backend {
 
   const BackendInfo& info() const override { return info_; }
 
-  Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits,
-                    std::span<float> hidden) override {
+  Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
     TRY(shard_.files.verify_unchanged());
     tokens_.clear();
     size_t logits_rows = 0;
@@ -73,10 +73,13 @@ class CpuBackend final : public Backend {
       if (entry.hidden_rows) hidden_rows += entry.tokens.size();
     }
     const bool is_first = shard_.model.share.rank == 0;
-    CHECK(logits.size() == (is_first ? logits_rows * info_.vocabulary : 0));
-    CHECK(hidden.size() == hidden_rows * info_.embedding);
+    CHECK(outputs.logits.size() == (is_first ? logits_rows * info_.vocabulary : 0));
+    CHECK(outputs.hidden.size() == hidden_rows * info_.embedding);
+    CHECK(outputs.sums.size() == outputs.largest.size());
+    CHECK(outputs.largest.empty() ||
+          outputs.largest.size() == logits_rows * kernels::logits_chunks(info_.vocabulary));
     if (tokens_.empty()) return {};
-    return forward_.run(tokens_, logits, hidden);
+    return forward_.run(tokens_, outputs);
   }
 
   void copy_block(BlockId from, BlockId to) override {
@@ -94,7 +97,7 @@ class CpuBackend final : public Backend {
     for (size_t i = 0; i < entry.tokens.size(); ++i) {
       CHECK(entry.tokens[i] < info_.vocabulary);
       tokens_.push_back({entry.tokens[i], entry.position + static_cast<uint32_t>(i), entry.blocks.data(),
-                         i + entry.logits_rows >= entry.tokens.size(), entry.hidden_rows});
+                         i + entry.logits_rows >= entry.tokens.size(), entry.hidden_rows, entry.sums_scale});
     }
   }
 

@@ -73,10 +73,10 @@ CpuForward::CpuForward(const ModelShard& model, const PackedWeights& packed, con
           kernels, threads,
           packed.size_bytes() == 0 ? 0 : tokens_max * std::max<size_t>(config_.embedding, attended_width_)) {
   tiles_.reserve(tokens_max);
+  sums_scales_.reserve(tokens_max);
 }
 
-Result<void> CpuForward::run(std::span<const ForwardToken> tokens, std::span<float> logits,
-                             std::span<float> hidden) {
+Result<void> CpuForward::run(std::span<const ForwardToken> tokens, const StepOutputs& outputs) {
   embed(tokens);
   plan_attention(tokens);
   for (uint32_t i = 0; i < config_.layers; ++i) {
@@ -94,8 +94,8 @@ Result<void> CpuForward::run(std::span<const ForwardToken> tokens, std::span<flo
                     share_.attended_parts, attended_.data(), tokens.size(), nullptr));
     TRY(feed_forward(tokens.size(), layer, packed));
   }
-  write_hidden(tokens, hidden);
-  return write_logits(tokens, logits);
+  write_hidden(tokens, outputs.hidden);
+  return write_logits(tokens, outputs);
 }
 
 // residual += weights * inputs + bias: of all ranks, where there are several.
@@ -295,26 +295,38 @@ void CpuForward::write_hidden(std::span<const ForwardToken> tokens, std::span<fl
   }
 }
 
-Result<void> CpuForward::write_logits(std::span<const ForwardToken> tokens, std::span<float> logits) {
+Result<void> CpuForward::write_logits(std::span<const ForwardToken> tokens, const StepOutputs& outputs) {
   const size_t width = config_.embedding;
-  size_t rows = 0;
+  sums_scales_.clear();
   for (size_t t = 0; t < tokens.size(); ++t) {
     if (!tokens[t].wants_logits) continue;
     kernels_.rms_norm(&residual_[t * width], weights_.output_norm.data(), config_.rms_epsilon, width,
-                      &normalized_[rows * width]);
-    ++rows;
+                      &normalized_[sums_scales_.size() * width]);
+    sums_scales_.push_back(tokens[t].sums_scale);
   }
-  if (ranks_.alone()) {
-    const MatmulJob output{&weights_.output, &packed_.output(), nullptr, logits.data()};
-    if (rows != 0) matmul_.multiply({&output, 1}, normalized_.data(), rows, {});
-    return {};
+  if (sums_scales_.empty()) return {};
+  if (!ranks_.alone()) return gather_logits(outputs);
+  const MatmulJob output{&weights_.output, &packed_.output(), nullptr, outputs.logits.data()};
+  if (outputs.largest.empty()) {
+    matmul_.multiply({&output, 1}, normalized_.data(), sums_scales_.size(), {});
+  } else {
+    matmul_.multiply_logits(output, normalized_.data(),
+                            {sums_scales_, outputs.largest.data(), outputs.sums.data()});
   }
+  return {};
+}
+
+Result<void> CpuForward::gather_logits(const StepOutputs& outputs) {
+  const size_t rows = sums_scales_.size(), vocabulary = outputs.logits.size() / rows;
   for (size_t begin = 0; begin < rows; begin += RankExchange::kLogitsRows) {
     const size_t count = std::min(RankExchange::kLogitsRows, rows - begin);
     const MatmulJob output{&weights_.output, &packed_.output(), nullptr, ranks_.logits_part()};
-    matmul_.multiply({&output, 1}, &normalized_[begin * width], count, {});
-    const size_t vocabulary = logits.size() / rows;
-    TRY(ranks_.gather_logits(count, logits.subspan(begin * vocabulary, count * vocabulary)));
+    matmul_.multiply({&output, 1}, &normalized_[begin * config_.embedding], count, {});
+    TRY(ranks_.gather_logits(count, outputs.logits.subspan(begin * vocabulary, count * vocabulary)));
+  }
+  if (!outputs.largest.empty()) {
+    matmul_.outline(outputs.logits.data(), vocabulary,
+                    {sums_scales_, outputs.largest.data(), outputs.sums.data()});
   }
   return {};
 }

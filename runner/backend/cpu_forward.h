@@ -30,6 +30,7 @@ struct ForwardToken {
   const BlockId* blocks = nullptr;  // of its sequence, up to and with the block of `position`
   bool wants_logits = false;
   bool wants_hidden = false;
+  float sums_scale = 0;  // of its row of logits, as in BatchEntry
 };
 
 class CpuForward {
@@ -39,10 +40,9 @@ class CpuForward {
   CpuForward(const ModelShard& model, const PackedWeights& packed, const kernels::Kernels& kernels,
              kernels::ThreadPool& threads, KvCache& cache, Collective* collective, uint32_t tokens_max);
 
-  // Writes the tokens' keys and values to the cache; `logits`: [tokens that want them, vocabulary] and
-  // `hidden`: [tokens that want it, embedding], in order; `logits` is rank 0's alone. Errors are the
-  // collective's.
-  Result<void> run(std::span<const ForwardToken> tokens, std::span<float> logits, std::span<float> hidden);
+  // Writes the tokens' keys and values to the cache, and the outputs of those that want them, in order;
+  // logits are rank 0's alone. Errors are the collective's.
+  Result<void> run(std::span<const ForwardToken> tokens, const StepOutputs& outputs);
 
  private:
   // Consecutive tokens of one sequence.
@@ -65,7 +65,8 @@ class CpuForward {
                            const std::vector<float>& bias, const kernels::ColumnParts& parts,
                            const float* inputs, size_t tokens, const kernels::InputBlock* rounded);
   void write_hidden(std::span<const ForwardToken> tokens, std::span<float> hidden);
-  Result<void> write_logits(std::span<const ForwardToken> tokens, std::span<float> logits);
+  Result<void> write_logits(std::span<const ForwardToken> tokens, const StepOutputs& outputs);
+  Result<void> gather_logits(const StepOutputs& outputs);
   void prepare_head(float* head, const std::vector<float>& norm, size_t token) const;
   void normalize(size_t tokens, const std::vector<float>& weight, bool rounds);
 
@@ -103,8 +104,9 @@ class CpuForward {
 
   // Of the current step: the same for all layers.
   std::vector<AttentionTile> tiles_;
-  size_t head_parts_ = 1;      // into how many the query heads of a KV head are parted
-  size_t attention_work_ = 0;  // products of queries and keys
+  std::vector<float> sums_scales_;  // [rows of logits]
+  size_t head_parts_ = 1;           // into how many the query heads of a KV head are parted
+  size_t attention_work_ = 0;       // products of queries and keys
 };
 
 }  // namespace deepserve::runner

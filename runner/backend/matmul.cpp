@@ -5,14 +5,19 @@
 namespace deepserve::runner {
 namespace {
 
+using kernels::kLogitsChunk;
 using kernels::kRowsOfGroup;
+using kernels::logits_chunks;
 using kernels::MatmulArguments;
 using kernels::PackedMatmulArguments;
 
 constexpr size_t kUnitRows = 32;      // what a thread takes at the least: two groups of a packed matrix
 constexpr size_t kTokenPartMin = 24;  // tokens that share what is unpacked of a packed matrix
 constexpr size_t kRoundingChunk = 4;  // tokens
-static_assert(kUnitRows % kRowsOfGroup == 0);
+static_assert(kUnitRows % kRowsOfGroup == 0 && kLogitsChunk % kUnitRows == 0);
+// Chunks of the vocabulary that are made before any of them is outlined, times the tokens: 64 KiB of logits.
+constexpr size_t kOutlinePart = 64;
+constexpr size_t kOutlineChunksMax = 8;  // enough for a stream of weights to be long
 
 size_t units_of(const MatmulJob& job) {
   return (job.weights->rows + kUnitRows - 1) / kUnitRows;
@@ -25,15 +30,21 @@ bool is_packed(const MatmulJob& job) {
 }  // namespace
 
 Matmul::Matmul(const kernels::Kernels& kernels, kernels::ThreadPool& threads, size_t inputs_max)
-    : kernels_(kernels), threads_(threads), rounded_(kernels::input_blocks(inputs_max)) {}
+    : kernels_(kernels),
+      threads_(threads),
+      logits_kernels_(*kernels::find_logits_kernels("")),  // all give the same bits
+      rounded_(kernels::input_blocks(inputs_max)) {}
+
+void Matmul::round_for(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens) {
+  if (std::none_of(jobs.begin(), jobs.end(), is_packed)) return;
+  threads_.parallel_for(tokens, kRoundingChunk, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) round(inputs, jobs[0].weights->columns, t);
+  });
+}
 
 void Matmul::multiply(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens,
                       const MatmulOptions& options) {
-  if (!options.is_rounded && std::any_of(jobs.begin(), jobs.end(), is_packed)) {
-    threads_.parallel_for(tokens, kRoundingChunk, [&](size_t begin, size_t end) {
-      for (size_t t = begin; t < end; ++t) round(inputs, jobs[0].weights->columns, t);
-    });
-  }
+  if (!options.is_rounded) round_for(jobs, inputs, tokens);
   size_t units = 0;
   for (const MatmulJob& job : jobs) units += units_of(job);
   const size_t parts = token_parts(units, tokens);
@@ -48,6 +59,34 @@ void Matmul::multiply(std::span<const MatmulJob> jobs, const float* inputs, size
       const Range rows{unit * kUnitRows, std::min((unit + count) * kUnitRows, job->weights->rows)};
       const Range part_tokens{part * tokens / parts, (part + 1) * tokens / parts};
       multiply_rows(*job, rows, inputs, part_tokens, options.accumulate);
+    }
+  });
+}
+
+void Matmul::multiply_logits(const MatmulJob& job, const float* inputs, const OutlineOutputs& outlines) {
+  const size_t tokens = outlines.scales.size(), rows = job.weights->rows, chunks = logits_chunks(rows);
+  const size_t part = std::clamp<size_t>(kOutlinePart / tokens, 1, kOutlineChunksMax);
+  round_for({&job, 1}, inputs, tokens);
+  threads_.parallel_ranges(chunks, 1, [&](size_t begin, size_t end) {
+    for (size_t chunk_end = begin; begin < end; begin = chunk_end) {
+      chunk_end = std::min(begin + part, end);
+      const Range made{begin * kLogitsChunk, std::min(chunk_end * kLogitsChunk, rows)};
+      multiply_rows(job, made, inputs, {0, tokens}, false);
+      for (size_t t = 0; t < tokens; ++t) {
+        const size_t first = t * chunks + begin;
+        kernels::outline_logits(logits_kernels_, job.outputs + t * rows + made.begin, made.size(),
+                                outlines.scales[t], outlines.largest + first, outlines.sums + first);
+      }
+    }
+  });
+}
+
+void Matmul::outline(const float* logits, size_t vocabulary, const OutlineOutputs& outlines) {
+  const size_t chunks = logits_chunks(vocabulary);
+  threads_.parallel_for(outlines.scales.size(), 1, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      kernels::outline_logits(logits_kernels_, logits + t * vocabulary, vocabulary, outlines.scales[t],
+                              outlines.largest + t * chunks, outlines.sums + t * chunks);
     }
   });
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/logits.h"
 #include "kernels/cpu/thread_pool.h"
 #include "runner/backend/shard.h"
 
@@ -26,6 +27,13 @@ struct MatmulOptions {
   bool is_rounded = false;  // round() was called for each of the inputs
 };
 
+// Where the outlines of rows of logits go (kernels/cpu/logits.h).
+struct OutlineOutputs {
+  std::span<const float> scales;  // [rows]
+  float* largest;                 // [rows, logits_chunks(vocabulary)]
+  float* sums;                    // the same
+};
+
 class Matmul {
  public:
   // Both must outlive the object. `inputs_max`: the most numbers that are rounded at a time, for which memory
@@ -37,17 +45,25 @@ class Matmul {
   void multiply(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens,
                 const MatmulOptions& options);
 
+  // One matrix, that of the vocabulary, applied to inputs [rows, columns] that are not rounded. Each row of
+  // logits is outlined part by part, where and when it is made.
+  void multiply_logits(const MatmulJob& job, const float* inputs, const OutlineOutputs& outlines);
+  // The same outlines of `logits` [rows, vocabulary] that are there already.
+  void outline(const float* logits, size_t vocabulary, const OutlineOutputs& outlines);
+
   // Rounds row `token` of `inputs` [tokens, columns] for a packed matrix: for who has just computed it. From
   // any thread, each row once.
   void round(const float* inputs, size_t columns, size_t token);
 
  private:
+  void round_for(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens);
   size_t token_parts(size_t units, size_t tokens) const;
   void multiply_rows(const MatmulJob& job, const Range& rows, const float* inputs, const Range& tokens,
                      bool accumulate) const;
 
   const kernels::Kernels& kernels_;
   kernels::ThreadPool& threads_;
+  const kernels::LogitsKernels& logits_kernels_;
   std::vector<kernels::InputBlock> rounded_;  // [tokens, columns / kInputBlock]
 };
 

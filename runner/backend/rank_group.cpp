@@ -17,10 +17,9 @@ class LeadingBackend final : public Backend {
 
   const BackendInfo& info() const override { return own_->info(); }
 
-  Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits,
-                    std::span<float> hidden) override {
+  Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
     if (!trouble_) note(send_step(collective_, batch, body_));
-    if (!trouble_) note(own_->step(batch, logits, hidden));
+    if (!trouble_) note(own_->step(batch, outputs));
     if (!trouble_) return {};
     return tl::unexpected<Error>(*trouble_);
   }
@@ -53,7 +52,7 @@ Result<void> follow(Backend& own, Collective& collective) {
     switch (static_cast<RankCommand>(command[0])) {
       case RankCommand::kStep:
         TRY(receive_step(collective, command, own.info(), body, batch));
-        TRY(own.step(batch, {}, {}));
+        TRY(own.step(batch, {}));
         break;
       case RankCommand::kCopyBlock:
         if (command[1] >= own.info().blocks || command[2] >= own.info().blocks) {

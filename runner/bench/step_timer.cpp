@@ -100,7 +100,7 @@ Result<uint64_t> StepTimer::run(uint32_t count, uint32_t tokens, uint32_t positi
   }
   logits_.resize(size_t{count} * backend_.info().vocabulary);
   const uint64_t begin_ns = monotonic_ns();
-  TRY(backend_.step(entries_, logits_, {}));
+  TRY(backend_.step(entries_, {logits_, {}}));
   return monotonic_ns() - begin_ns;
 }
 

@@ -76,7 +76,7 @@ BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, con
       sink_(sink),
       scheduler_({options.sequences_max, options.step_tokens_max, options.prefix_cache},
                  backend.info().blocks, backend.info().block_tokens),
-      teller_(tokenizer, backend.info().vocabulary, sampler_, sink),
+      teller_(tokenizer, sampler_, sink),
       budget_(options, backend.info().vocabulary),
       speculator_(options),
       token_bytes_max_(token_bytes_max(tokenizer)),
@@ -298,21 +298,21 @@ void BatchingEngine::take_results(size_t chunk) {
   sequence.computed += plan_.chunks[chunk].tokens - drafted;
   scheduler_.remember(sequence);
   if (request.work == ipc::Work::kEmbed) return take_hidden(sequence, position, batch_.hidden(chunk));
-  const auto logits = batch_.logits(chunk);
+  const LogitsRows rows = batch_.logits(chunk);
   const bool leads = sequence.size() == request.prompt_tokens;
-  if (leads && request.echo && !take_echo(sequence, logits)) return;
+  if (leads && request.echo && !take_echo(sequence, rows)) return;
   if (sequence.pending() > 0) return;
   if (!request.answers()) return end_all_choices(request, ipc::FinishReason::kLength);
-  if (drafted > 0) return take_drafted(sequence, drafted, logits);
-  take_logits(sequence, logits.last(backend_.info().vocabulary));
+  if (drafted > 0) return take_drafted(sequence, drafted, rows);
+  take_logits(sequence, rows.back());
 }
 
 // False: the request has failed.
-bool BatchingEngine::take_echo(Sequence& leader, std::span<const float> logits) {
+bool BatchingEngine::take_echo(Sequence& leader, const LogitsRows& rows) {
   Request& request = *leader.request;
   const uint32_t told_before = request.echo->told();
   const uint64_t begin_ns = monotonic_ns();
-  if (auto told = teller_.echo(leader, request.echo->tellable(leader.computed), logits); !told) {
+  if (auto told = teller_.echo(leader, request.echo->tellable(leader.computed), rows); !told) {
     fail_request(request, told.error());
     return false;
   }
@@ -334,29 +334,28 @@ void BatchingEngine::take_hidden(Sequence& sequence, uint32_t position, std::spa
 
 // `leader` has run all of its tokens. The choices that waited for it to prefill their prompt take the same
 // logits.
-void BatchingEngine::take_logits(Sequence& leader, std::span<float> logits) {
+void BatchingEngine::take_logits(Sequence& leader, const LogitsRow& row) {
   Request& request = *leader.request;
   if (leader.size() == request.prompt_tokens) {
     for (auto& sibling : request.choices) {
       if (!sibling.awaits_leader) continue;
       sibling.awaits_leader = false;
       if (!scheduler_.fork(leader, sibling)) continue;  // no seat: it will prefill on its own
-      sample(sibling, logits);
+      sample(sibling, row);
       if (request.ended) return;
     }
   }
-  sample(leader, logits);
+  sample(leader, row);
 }
 
-// Row i of `logits` follows the sequence and i tokens of its draft: it is looked at while these are what was
+// Row i of `rows` follows the sequence and i tokens of its draft: it is looked at while these are what was
 // sampled, so that every token is the one that would have been sampled without a draft.
-void BatchingEngine::take_drafted(Sequence& sequence, uint32_t drafted, std::span<float> logits) {
-  const size_t vocabulary = backend_.info().vocabulary;
+void BatchingEngine::take_drafted(Sequence& sequence, uint32_t drafted, const LogitsRows& rows) {
   Request& request = *sequence.request;
   uint32_t accepted = 0;
   request.drafts_rejected += drafted;  // until they are accepted: the first row may be the request's end
   speculator_.count_drafted(drafted);
-  sample(sequence, logits.first(vocabulary));
+  sample(sequence, rows[0]);
   while (sequence.phase == SequencePhase::kRunning && accepted < drafted &&
          sequence.tokens.back() == sequence.drafts.tokens[accepted]) {
     ++accepted;
@@ -364,14 +363,14 @@ void BatchingEngine::take_drafted(Sequence& sequence, uint32_t drafted, std::spa
     --request.drafts_rejected;
     speculator_.count_accepted();
     ++sequence.computed;
-    sample(sequence, logits.subspan(accepted * vocabulary, vocabulary));
+    sample(sequence, rows[accepted]);
   }
   if (sequence.phase == SequencePhase::kRunning) scheduler_.remember(sequence);
 }
 
-void BatchingEngine::sample(Sequence& sequence, std::span<float> logits) {
+void BatchingEngine::sample(Sequence& sequence, const LogitsRow& row) {
   Request& request = *sequence.request;
-  const auto token = choose(sequence, logits);
+  const auto token = choose(sequence, row);
   if (!token) return fail_request(request, token.error());
   if (auto taken = sequence.take(*token); !taken) return fail_request(request, taken.error());
   sequence.drafts.learn(*token);
@@ -381,11 +380,11 @@ void BatchingEngine::sample(Sequence& sequence, std::span<float> logits) {
   if (request.first_token_ns == 0) request.first_token_ns = request.last_token_ns;
 
   const auto reason = append(sequence, *token);
-  teller_.token(sequence, text_, logits);
+  teller_.token(sequence, text_, row);
   if (reason) end_choice(sequence, *reason);
 }
 
-Result<TokenId> BatchingEngine::choose(Sequence& sequence, std::span<float> logits) {
+Result<TokenId> BatchingEngine::choose(Sequence& sequence, const LogitsRow& row) {
   const auto& generation = sequence.request->generation;
   TRY_ASSIGN(const auto allowed, sequence.allowed());
   Draw draw{.generation = generation,
@@ -405,7 +404,7 @@ Result<TokenId> BatchingEngine::choose(Sequence& sequence, std::span<float> logi
       draw.masked_too = end_tokens;
     }
   }
-  return sampler_.sample(logits, draw);
+  return sampler_.sample(row, draw);
 }
 
 void BatchingEngine::end_choice(Sequence& sequence, ipc::FinishReason reason) {

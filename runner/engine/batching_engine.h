@@ -43,12 +43,12 @@ class BatchingEngine final : public Engine {
   Result<void> run_step();
   Result<void> run_batch();
   void take_results(size_t chunk);
-  bool take_echo(Sequence& leader, std::span<const float> logits);
+  bool take_echo(Sequence& leader, const LogitsRows& rows);
   void take_hidden(Sequence& sequence, uint32_t position, std::span<const float> hidden);
-  void take_logits(Sequence& leader, std::span<float> logits);
-  void take_drafted(Sequence& sequence, uint32_t drafted, std::span<float> logits);
-  void sample(Sequence& sequence, std::span<float> logits);
-  Result<TokenId> choose(Sequence& sequence, std::span<float> logits);
+  void take_logits(Sequence& leader, const LogitsRow& row);
+  void take_drafted(Sequence& sequence, uint32_t drafted, const LogitsRows& rows);
+  void sample(Sequence& sequence, const LogitsRow& row);
+  Result<TokenId> choose(Sequence& sequence, const LogitsRow& row);
   void end_choice(Sequence& sequence, ipc::FinishReason reason);
   void end_all_choices(Request& request, ipc::FinishReason reason);
   void fail_request(Request& request, const Error& error);

@@ -20,6 +20,9 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLogprobMin = -9999.0f;
 constexpr size_t kFewCandidates = 128;  // are sorted as they are
 constexpr size_t kBuckets = 256;
+// What a change makes wrong of its chunk.
+constexpr uint8_t kSumChanged = 1;
+constexpr uint8_t kLargestLost = 2;
 
 struct Likelier {
   template <typename T>
@@ -47,28 +50,46 @@ double weight_of(float logit, float largest, float temperature) {
 
 }  // namespace
 
-float Sampler::best_chunk() const {
-  float best = -kInfinity;
-  for (const float largest : largest_) best = std::max(best, largest);
-  return best;
+float Sampler::sums_scale(const ipc::Generation& generation) {
+  const bool from_all = generation.temperature > 0 && generation.top_k == 0 &&
+                        generation.constraint.kind == ipc::ConstraintKind::kNone;
+  if (from_all && (generation.top_p < 1.0f || generation.min_p == 0)) return scale_of(generation.temperature);
+  return generation.logprobs != ipc::kNoLogprobs ? 1.0f : 0.0f;
 }
 
-Result<Sampler::Row> Sampler::look_at(std::span<const float> logits) {
-  largest_.resize(logits_chunks(logits.size()));
-  sums_.resize(largest_.size());
-  if (indices_.size() < logits.size() + 16) indices_.resize(logits.size() + 16);
-  if (!kernels_.find_largest(logits.data(), logits.size(), largest_.data())) {
+// False: one of them is not that of logits.
+bool Sampler::find_best(std::span<const float> largest, float& best) {
+  order_.resize(logits_chunks(largest.size()));
+  const bool sound = kernels_.find_largest(largest.data(), largest.size(), order_.data());
+  best = *std::ranges::max_element(order_);
+  return sound;
+}
+
+Result<Sampler::Row> Sampler::look_at(const LogitsRow& given) {
+  const std::span<const float> logits = given.logits;
+  Row row{logits, given.largest, 0, given.sums, given.sums_scale};
+  bool sound = true;
+  if (row.largest.empty()) {
+    largest_.resize(logits_chunks(logits.size()));
+    sound = kernels_.find_largest(logits.data(), logits.size(), largest_.data());
+    row.largest = largest_;
+    row.sums_scale = 0;
+  }
+  if (!sound || !find_best(row.largest, row.best)) {
     const auto bad = std::ranges::find_if(logits, [](float logit) { return !(logit < kInfinity); });
+    CHECK(bad != logits.end());
     return fail(Code::kNumericFault, "the model computed {} as the logit of token {}", *bad,
                 bad - logits.begin());
   }
-  const float best = best_chunk();
-  if (best == -kInfinity) return fail(Code::kNumericFault, "the model gave every token a logit of -infinity");
-  return Row{logits, best};
+  if (row.best == -kInfinity)
+    return fail(Code::kNumericFault, "the model gave every token a logit of -infinity");
+  changed_.clear();
+  if (indices_.size() < logits.size() + 16) indices_.resize(logits.size() + 16);
+  return row;
 }
 
-Result<void> Sampler::check(std::span<const float> logits) {
-  TRY(look_at(logits));
+Result<void> Sampler::check(const LogitsRow& row) {
+  TRY(look_at(row));
   return {};
 }
 
@@ -76,10 +97,11 @@ void Sampler::patch(std::span<float> logits, TokenId token, float value) {
   const size_t chunk = token / kLogitsChunk;
   float& logit = logits[token];
   undo_.emplace_back(token, logit);
+  changed_[chunk] |= kSumChanged;
   if (value >= largest_[chunk]) {
     largest_[chunk] = value;
   } else if (logit == largest_[chunk]) {
-    changed_[chunk] = 1;
+    changed_[chunk] |= kLargestLost;
   }
   logit = value;
 }
@@ -111,40 +133,43 @@ void Sampler::restore(std::span<float> logits) {
   undo_.clear();
 }
 
-// The row as it is to be drawn from. `logits` hold the patches until they are restored.
-Result<Sampler::Row> Sampler::adjust(std::span<float> logits, const Draw& draw) {
+// The row as it is to be drawn from. The given one holds the patches until they are restored.
+Result<Sampler::Row> Sampler::adjust(const LogitsRow& given, const Row& raw, const Draw& draw) {
+  const std::span<float> logits = given.logits;
+  if (raw.largest.data() != largest_.data()) largest_.assign(raw.largest.begin(), raw.largest.end());
   changed_.assign(largest_.size(), 0);
   bool sound = patch_all(logits, draw);
-  std::span<const float> row = logits;
+  Row row{logits, largest_, 0, raw.sums, raw.sums_scale};
   if (!draw.allowed.empty()) {
     CHECK(draw.allowed.size() == (logits.size() + 63) / 64);
     if (masked_.size() < logits.size()) masked_.resize(logits.size());
     sound = kernels_.mask(logits.data(), logits.size(), draw.allowed.data(), masked_.data(), largest_.data());
-    row = std::span<const float>(masked_).first(logits.size());
+    row.logits = std::span<const float>(masked_).first(logits.size());
+    row.sums_scale = 0;
   } else {
     for (size_t chunk = 0; chunk < changed_.size(); ++chunk) {
-      if (changed_[chunk] == 0) continue;
+      if ((changed_[chunk] & kLargestLost) == 0) continue;
       const size_t begin = chunk * kLogitsChunk;
       const size_t size = std::min(kLogitsChunk, logits.size() - begin);
       kernels_.find_largest(&logits[begin], size, &largest_[chunk]);
     }
   }
-  const float best = best_chunk();
-  if (!sound || best == -kInfinity) {
+  if (!find_best(largest_, row.best)) sound = false;
+  if (!sound || row.best == -kInfinity) {
     return fail(Code::kInvalidRequest, "penalties, logit_bias and constraint leave no token to choose");
   }
-  return Row{row, best};
+  return row;
 }
 
-Result<TokenId> Sampler::sample(std::span<float> logits, const Draw& draw) {
-  TRY_ASSIGN(const Row raw, look_at(logits));
+Result<TokenId> Sampler::sample(const LogitsRow& given, const Draw& draw) {
+  TRY_ASSIGN(const Row raw, look_at(given));
   if (!draw.counts.active() && draw.generation.logit_bias.empty() && draw.masked.empty() &&
       draw.masked_too.empty() && draw.allowed.empty()) {
     return pick(raw, draw);
   }
-  const auto row = adjust(logits, draw);
+  const auto row = adjust(given, raw, draw);
   Result<TokenId> token = row ? Result<TokenId>(pick(*row, draw)) : tl::unexpected(row.error());
-  restore(logits);
+  restore(given.logits);
   return token;
 }
 
@@ -163,7 +188,7 @@ TokenId Sampler::pick(const Row& row, const Draw& draw) {
     collect_top_p(row, generation);
   } else if (generation.min_p > 0.0f) {
     collect(row, generation.temperature,
-            logit_below(row.largest, std::log(generation.min_p), generation.temperature));
+            logit_below(row.best, std::log(generation.min_p), generation.temperature));
   } else {
     return pick_of_all(row, generation.temperature, uniform);
   }
@@ -174,18 +199,42 @@ TokenId Sampler::pick(const Row& row, const Draw& draw) {
   return pick_of_candidates(uniform);
 }
 
-TokenId Sampler::pick_largest(const Row& row) const {
-  const auto chunk = std::ranges::find(largest_, row.largest);
-  const auto begin = row.logits.begin() + (chunk - largest_.begin()) * static_cast<ptrdiff_t>(kLogitsChunk);
-  return static_cast<TokenId>(std::find(begin, row.logits.end(), row.largest) - row.logits.begin());
+TokenId Sampler::pick_largest(const Row& row) {
+  const auto chunk = std::ranges::find(row.largest, row.best) - row.largest.begin();
+  const auto begin = row.logits.begin() + chunk * static_cast<ptrdiff_t>(kLogitsChunk);
+  return static_cast<TokenId>(std::find(begin, row.logits.end(), row.best) - row.logits.begin());
 }
 
-// The sum of all weights; sums_ has those of the chunks.
+// Of the chunks' exponentials, each with its largest logit as offset.
+std::span<const float> Sampler::sums_of(const Row& row, float scale) {
+  const bool known = row.sums_scale == scale;
+  if (known && changed_.empty()) return row.sums;
+  sums_.resize(row.largest.size());
+  if (!known) {
+    kernels_.sum_exponentials(row.logits.data(), row.logits.size(), row.largest.data(), scale, sums_.data());
+    return sums_;
+  }
+  for (size_t chunk = 0; chunk < sums_.size(); ++chunk) {
+    sums_[chunk] = row.sums[chunk];
+    if (changed_[chunk] == 0) continue;
+    const size_t begin = chunk * kLogitsChunk;
+    kernels_.sum_exponentials(&row.logits[begin], std::min(kLogitsChunk, row.logits.size() - begin),
+                              &row.largest[chunk], scale, &sums_[chunk]);
+  }
+  return sums_;
+}
+
+// The sum of all weights; weights_ has those of the chunks.
 double Sampler::total_weight(const Row& row, float scale) {
-  kernels_.sum_exponentials(row.logits.data(), row.logits.size(), largest_.data(), row.largest, scale,
-                            sums_.data());
+  const auto sums = sums_of(row, scale);
+  factors_.resize(sums.size());
+  weights_.resize(sums.size());
+  kernels_.exponentials(row.largest.data(), row.largest.size(), row.best, scale, factors_.data());
   double total = 0;
-  for (const float sum : sums_) total += static_cast<double>(sum);
+  for (size_t chunk = 0; chunk < sums.size(); ++chunk) {
+    weights_[chunk] = static_cast<double>(sums[chunk]) * static_cast<double>(factors_[chunk]);
+    total += weights_[chunk];
+  }
   return total;
 }
 
@@ -196,20 +245,21 @@ TokenId Sampler::pick_of_all(const Row& row, float temperature, double uniform) 
   const double target = uniform * total_weight(row, scale);
   double reached = 0;
   size_t chunk = 0, last = 0;
-  for (; chunk < sums_.size() && !(target < reached + static_cast<double>(sums_[chunk])); ++chunk) {
-    if (sums_[chunk] > 0) last = chunk;
-    reached += static_cast<double>(sums_[chunk]);
+  for (; chunk < weights_.size() && !(target < reached + weights_[chunk]); ++chunk) {
+    if (weights_[chunk] > 0) last = chunk;
+    reached += weights_[chunk];
   }
-  if (chunk == sums_.size()) chunk = last;  // the last sum was rounded down
+  if (chunk == weights_.size()) chunk = last;  // the last sum was rounded down
   const size_t begin = chunk * kLogitsChunk;
   const auto part = row.logits.subspan(begin, std::min(kLogitsChunk, row.logits.size() - begin));
   std::array<float, kLogitsChunk> weights;
-  kernels_.exponentials(part.data(), part.size(), row.largest, scale, weights.data());
+  kernels_.exponentials(part.data(), part.size(), row.largest[chunk], scale, weights.data());
+  const double factor = static_cast<double>(factors_[chunk]);
   size_t token = 0;
   for (size_t i = 0; i < part.size(); ++i) {
     if (weights[i] == 0) continue;
     token = i;
-    reached += static_cast<double>(weights[i]);
+    reached += factor * static_cast<double>(weights[i]);
     if (target < reached) break;
   }
   return static_cast<TokenId>(begin + token);
@@ -229,22 +279,22 @@ TokenId Sampler::pick_of_candidates(double uniform) const {
 
 // All tokens from `threshold` up whose weight is not negligible, in the order of their ids.
 void Sampler::collect(const Row& row, float temperature, float threshold) {
-  threshold = std::max(threshold, logit_below(row.largest, kExponentMin, temperature));
+  threshold = std::max(threshold, logit_below(row.best, kExponentMin, temperature));
   const size_t found =
-      kernels_.collect(row.logits.data(), row.logits.size(), largest_.data(), threshold, indices_.data());
+      kernels_.collect(row.logits.data(), row.logits.size(), row.largest.data(), threshold, indices_.data());
   candidates_.clear();
   for (size_t i = 0; i < found; ++i) {
     const TokenId token = indices_[i];
-    const double weight = weight_of(row.logits[token], row.largest, temperature);
+    const double weight = weight_of(row.logits[token], row.best, temperature);
     if (weight > 0) candidates_.push_back({token, row.logits[token], weight});
   }
 }
 
 // The n-th largest of the chunks' largest logits: at least n tokens have it or more. -infinity when there are
 // fewer chunks.
-float Sampler::nth_largest_chunk(size_t n) {
-  if (n > largest_.size()) return -kInfinity;
-  order_ = largest_;
+float Sampler::nth_largest_chunk(const Row& row, size_t n) {
+  if (n > row.largest.size()) return -kInfinity;
+  order_.assign(row.largest.begin(), row.largest.end());
   const auto nth = order_.begin() + static_cast<ptrdiff_t>(n - 1);
   std::nth_element(order_.begin(), nth, order_.end(), std::greater());
   return *nth;
@@ -253,7 +303,7 @@ float Sampler::nth_largest_chunk(size_t n) {
 // In the order of likelihood when there were more than k, of ids otherwise.
 void Sampler::collect_top_k(const Row& row, const ipc::Generation& generation) {
   const size_t k = generation.top_k;
-  collect(row, generation.temperature, nth_largest_chunk(k + 1));
+  collect(row, generation.temperature, nth_largest_chunk(row, k + 1));
   if (candidates_.size() <= k) return;
   const auto end = candidates_.begin() + static_cast<ptrdiff_t>(k);
   std::nth_element(candidates_.begin(), end, candidates_.end(), Likelier());
@@ -272,11 +322,11 @@ void Sampler::collect_top_p(const Row& row, const ipc::Generation& generation) {
   const double wanted = static_cast<double>(generation.top_p) * total;
   for (double exponent = -4;; exponent *= 1.5) {
     exponent = std::max(exponent, exponent_last);
-    collect(row, temperature, logit_below(row.largest, exponent, temperature));
+    collect(row, temperature, logit_below(row.best, exponent, temperature));
     double sum = 0;
     for (const auto& candidate : candidates_) sum += candidate.weight;
     if (sum < wanted * (1 + 1e-9) && exponent > exponent_last) continue;
-    keep_likeliest(wanted * (1 + 1e-9), -exponent * static_cast<double>(temperature) / kBuckets, row.largest);
+    keep_likeliest(wanted * (1 + 1e-9), -exponent * static_cast<double>(temperature) / kBuckets, row.best);
     break;
   }
   keep_top_p(generation.top_p, total, row.logits.size());
@@ -309,15 +359,15 @@ void Sampler::keep_top_p(float top_p, double total, size_t vocabulary) {
   candidates_.erase(candidates_.begin() + static_cast<ptrdiff_t>(kept), candidates_.end());
 }
 
-std::span<const RankedToken> Sampler::logprobs(std::span<const float> logits, TokenId chosen,
-                                               uint8_t alternatives) {
-  const auto row = look_at(logits);
+std::span<const RankedToken> Sampler::logprobs(const LogitsRow& given, TokenId chosen, uint8_t alternatives) {
+  const auto row = look_at(given);
   CHECK(row.has_value());
-  const double log_total = std::log(total_weight(*row, 1.0f)) + static_cast<double>(row->largest);
+  const auto logits = row->logits;
+  const double log_total = std::log(total_weight(*row, 1.0f)) + static_cast<double>(row->best);
   candidates_.clear();
   if (alternatives > 0) {
-    const size_t found = kernels_.collect(logits.data(), logits.size(), largest_.data(),
-                                          nth_largest_chunk(alternatives), indices_.data());
+    const size_t found = kernels_.collect(logits.data(), logits.size(), row->largest.data(),
+                                          nth_largest_chunk(*row, alternatives), indices_.data());
     for (size_t i = 0; i < found; ++i) candidates_.push_back({indices_[i], logits[indices_[i]], 0});
     const auto end = candidates_.begin() + std::min<ptrdiff_t>(alternatives, std::ssize(candidates_));
     std::partial_sort(candidates_.begin(), end, candidates_.end(), Likelier());

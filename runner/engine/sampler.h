@@ -17,8 +17,9 @@
 // order of likelihood (top-k, top-p) or of ids; sums over the vocabulary as kernels/cpu/logits.h writes them
 // down: the same row gives the same token on every run and with every instruction set.
 //
-// A row is read once, chunk by chunk, in search of the largest logits; what follows reads the chunks that can
-// hold what it looks for. Nothing is sorted but the candidates that are left.
+// A row's outline (kernels/cpu/logits.h) says which of its chunks can hold what is looked for: only these are
+// read. Where the row comes without its outline, or without the sums that a draw from all of the vocabulary
+// needs, these are found first. Nothing is sorted but the candidates that are left.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,7 @@
 
 #include "ipc/base/result.h"
 #include "ipc/wire/messages.h"
-#include "kernels/cpu/logits.h"
+#include "runner/engine/logits_rows.h"
 #include "runner/engine/token_counts.h"
 
 namespace deepserve::runner {
@@ -58,23 +59,29 @@ class Sampler {
   // Every table gives the same; `kernels` must outlive the sampler.
   explicit Sampler(const kernels::LogitsKernels& kernels) : kernels_(kernels) {}
 
-  // `logits`: [vocabulary], raw; written to while the call lasts, and as they were when it returns.
+  // The scale of the sums that make sample() and logprobs() fast for such requests; 0: they need none.
+  static float sums_scale(const ipc::Generation& generation);
+
+  // `row`: raw logits; written to while the call lasts, and as they were when it returns.
   // kNumericFault as check() has it; kInvalidRequest: bias, penalties and masks leave no token to choose.
-  Result<TokenId> sample(std::span<float> logits, const Draw& draw);
+  Result<TokenId> sample(const LogitsRow& row, const Draw& draw);
 
   // [0] is `chosen`, then the `alternatives` most likely ones, the best first. Borrowed until the next call.
-  // `logits` must pass check().
-  std::span<const RankedToken> logprobs(std::span<const float> logits, TokenId chosen, uint8_t alternatives);
+  // `row` must pass check().
+  std::span<const RankedToken> logprobs(const LogitsRow& row, TokenId chosen, uint8_t alternatives);
 
   // kNumericFault, naming the first token at fault: a NaN or +infinity among the logits, or nothing above
   // -infinity.
-  Result<void> check(std::span<const float> logits);
+  Result<void> check(const LogitsRow& row);
 
  private:
-  // A row, and the largest value of each of its chunks.
+  // A row that is looked at. Its chunks' largest are right; of its sums those of changed_ chunks are not.
   struct Row {
     std::span<const float> logits;
-    float largest;
+    std::span<const float> largest;  // [chunks]
+    float best;                      // of them
+    std::span<const float> sums;     // [chunks], at sums_scale; 0: there are none
+    float sums_scale;
   };
   struct Candidate {
     TokenId token;
@@ -82,15 +89,15 @@ class Sampler {
     double weight;  // relative to the most likely one's
   };
 
-  Result<Row> look_at(std::span<const float> logits);
-  Result<Row> adjust(std::span<float> logits, const Draw& draw);
+  Result<Row> look_at(const LogitsRow& given);
+  Result<Row> adjust(const LogitsRow& given, const Row& raw, const Draw& draw);
   void patch(std::span<float> logits, TokenId token, float value);
   bool patch_all(std::span<float> logits, const Draw& draw);
   void restore(std::span<float> logits);
-  float best_chunk() const;
+  bool find_best(std::span<const float> largest, float& best);
 
   TokenId pick(const Row& row, const Draw& draw);
-  TokenId pick_largest(const Row& row) const;
+  static TokenId pick_largest(const Row& row);
   TokenId pick_of_all(const Row& row, float temperature, double uniform);
   TokenId pick_of_candidates(double uniform) const;
   void collect(const Row& row, float temperature, float threshold);
@@ -99,15 +106,18 @@ class Sampler {
   void keep_top_p(float top_p, double total, size_t vocabulary);
   void keep_likeliest(double weight, double bucket_width, float largest);
   double total_weight(const Row& row, float scale);
-  float nth_largest_chunk(size_t n);
+  std::span<const float> sums_of(const Row& row, float scale);
+  float nth_largest_chunk(const Row& row, size_t n);
 
   const kernels::LogitsKernels& kernels_;
-  std::vector<float> largest_;                   // [chunks] of the row that is looked at
-  std::vector<float> sums_;                      // [chunks]
+  std::vector<float> largest_;                   // [chunks] of a row that came without or was changed
+  std::vector<float> sums_;                      // [chunks], the same
+  std::vector<float> factors_;                   // [chunks]: of its largest logit, beside the best one
+  std::vector<double> weights_;                  // [chunks]: sum times factor
   std::vector<float> order_;                     // [chunks]
   std::vector<uint32_t> indices_;                // [vocabulary + 16]
   std::vector<float> masked_;                    // [vocabulary]
-  std::vector<uint8_t> changed_;                 // [chunks] whose largest value must be found again
+  std::vector<uint8_t> changed_;                 // [chunks]: what is no longer right; empty: nothing changed
   std::vector<std::pair<TokenId, float>> undo_;  // what the row held before it was patched, the last last
   std::vector<Candidate> candidates_;
   std::vector<RankedToken> ranked_;

@@ -2,12 +2,16 @@
 
 #include <algorithm>
 
+#include "runner/engine/sampler.h"
+
 namespace deepserve::runner {
+
+using kernels::logits_chunks;
 
 void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
   entries_.clear();
   places_.clear();
-  logits_values_ = hidden_values_ = 0;
+  rows_ = hidden_values_ = 0;
   for (const auto& chunk : plan.chunks) {
     const Sequence& sequence = *chunk.sequence;
     const Request& request = *sequence.request;
@@ -19,24 +23,34 @@ void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
                    .position = sequence.computed,
                    .blocks = std::span(sequence.blocks).first(blocks),
                    .logits_rows = std::max(for_answer, sequence.scored_rows(chunk.tokens)),
-                   .hidden_rows = request.work == ipc::Work::kEmbed});
-    places_.push_back({logits_values_, hidden_values_});
-    logits_values_ += size_t{entry.logits_rows} * backend_.info().vocabulary;
+                   .hidden_rows = request.work == ipc::Work::kEmbed,
+                   .sums_scale = Sampler::sums_scale(request.generation)});
+    places_.push_back({rows_, hidden_values_});
+    rows_ += entry.logits_rows;
     if (entry.hidden_rows) hidden_values_ += entry.tokens.size() * backend_.info().embedding;
   }
-  if (logits_.size() < logits_values_) logits_.resize(logits_values_);
+  if (logits_.size() < rows_ * vocabulary()) {
+    logits_.resize(rows_ * vocabulary());
+    largest_.resize(rows_ * logits_chunks(vocabulary()));
+    sums_.resize(largest_.size());
+  }
   if (hidden_.size() < hidden_values_) hidden_.resize(hidden_values_);
 }
 
 Result<void> StepBatch::run(const StepPlan& plan) {
   for (const auto& copy : plan.copies) backend_.copy_block(copy.from, copy.to);
-  return backend_.step(entries_, std::span(logits_).first(logits_values_),
-                       std::span(hidden_).first(hidden_values_));
+  const size_t chunks = rows_ * logits_chunks(vocabulary());
+  return backend_.step(
+      entries_, {std::span(logits_).first(rows_ * vocabulary()), std::span(hidden_).first(hidden_values_),
+                 std::span(largest_).first(chunks), std::span(sums_).first(chunks)});
 }
 
-std::span<float> StepBatch::logits(size_t i) {
-  return std::span(logits_).subspan(places_[i].logits_begin,
-                                    size_t{entries_[i].logits_rows} * backend_.info().vocabulary);
+LogitsRows StepBatch::logits(size_t i) {
+  const size_t rows = entries_[i].logits_rows, begin = places_[i].row_begin;
+  const size_t chunks = logits_chunks(vocabulary());
+  return {std::span(logits_).subspan(begin * vocabulary(), rows * vocabulary()),
+          std::span(largest_).subspan(begin * chunks, rows * chunks),
+          std::span(sums_).subspan(begin * chunks, rows * chunks), entries_[i].sums_scale, vocabulary()};
 }
 
 std::span<const float> StepBatch::hidden(size_t i) const {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "runner/backend/backend.h"
+#include "runner/engine/logits_rows.h"
 #include "runner/engine/scheduler.h"
 
 namespace deepserve::runner {
@@ -20,23 +21,27 @@ class StepBatch {
   // Copies the plan's blocks, then runs the model. Errors are the backend's.
   Result<void> run(const StepPlan& plan);
 
-  // The logits [rows, vocabulary] of the last tokens of chunk `i`; empty when it asked for none.
-  std::span<float> logits(size_t i);
+  // The logits of the last tokens of chunk `i`; no rows when it asked for none.
+  LogitsRows logits(size_t i);
   // The hidden states [tokens, embedding] of chunk `i`; empty when it did not ask for them.
   std::span<const float> hidden(size_t i) const;
 
  private:
+  size_t vocabulary() const { return backend_.info().vocabulary; }
+
   struct Place {
-    size_t logits_begin;  // in values
-    size_t hidden_begin;
+    size_t row_begin;     // of logits
+    size_t hidden_begin;  // in values
   };
 
   Backend& backend_;
   std::vector<BatchEntry> entries_;
   std::vector<Place> places_;  // [entries]
-  size_t logits_values_ = 0;
+  size_t rows_ = 0;            // of logits
   size_t hidden_values_ = 0;
   std::vector<float> logits_;
+  std::vector<float> largest_;
+  std::vector<float> sums_;
   std::vector<float> hidden_;
 };
 

@@ -17,10 +17,10 @@ void Teller::begin(const Request& request, bool echo) {
   delta_.logprobs.resize(request.generation.logprobs == ipc::kNoLogprobs ? 0 : 1);
 }
 
-// Of the delta's one token; without logits its entry is empty.
-void Teller::write_logprobs(TokenId token, std::span<const float> logits, uint8_t alternatives) {
+// Of the delta's one token; without a row its entry is empty.
+void Teller::write_logprobs(TokenId token, const LogitsRow* row, uint8_t alternatives) {
   std::span<const RankedToken> ranked;
-  if (!logits.empty()) ranked = sampler_.logprobs(logits, token, alternatives);
+  if (row != nullptr) ranked = sampler_.logprobs(*row, token, alternatives);
   auto& entry = delta_.logprobs.front();
   entry.resize(ranked.size());
   for (size_t i = 0; i < ranked.size(); ++i) {
@@ -31,7 +31,7 @@ void Teller::write_logprobs(TokenId token, std::span<const float> logits, uint8_
   }
 }
 
-void Teller::token(const Sequence& sequence, std::string_view text, std::span<const float> logits) {
+void Teller::token(const Sequence& sequence, std::string_view text, const LogitsRow& row) {
   const Request& request = *sequence.request;
   begin(request, false);
   delta_.choice = sequence.priority.choice;
@@ -39,15 +39,15 @@ void Teller::token(const Sequence& sequence, std::string_view text, std::span<co
   delta_.tokens.push_back(sequence.tokens.back());
   delta_.text = text;
   if (request.generation.logprobs != ipc::kNoLogprobs) {
-    write_logprobs(sequence.tokens.back(), logits, request.generation.logprobs);
+    write_logprobs(sequence.tokens.back(), &row, request.generation.logprobs);
   }
   sink_.delta(delta_);
 }
 
-Result<void> Teller::echo(Sequence& leader, uint32_t end, std::span<const float> logits) {
+Result<void> Teller::echo(Sequence& leader, uint32_t end, const LogitsRows& rows) {
   Request& request = *leader.request;
   PromptEcho& echo = *request.echo;
-  const size_t rows_begin = leader.computed - logits.size() / vocabulary_;  // the first row's position
+  const size_t rows_begin = leader.computed - rows.size();  // the first row's position
   const size_t delta_tokens_max = echo.scored() ? 1 : kEchoTokensMax;
   while (echo.told() < end) {
     begin(request, true);
@@ -56,13 +56,13 @@ Result<void> Teller::echo(Sequence& leader, uint32_t end, std::span<const float>
       const uint32_t position = echo.told();
       const TokenId token = leader.tokens[position];
       if (echo.scored()) {
-        std::span<const float> row;
+        LogitsRow row;
         if (position > 0) {
           CHECK(position > rows_begin);
-          row = logits.subspan((position - 1 - rows_begin) * vocabulary_, vocabulary_);
+          row = rows[position - 1 - rows_begin];
           TRY(sampler_.check(row));
         }
-        write_logprobs(token, row, request.generation.logprobs);
+        write_logprobs(token, position > 0 ? &row : nullptr, request.generation.logprobs);
       }
       delta_.tokens.push_back(token);
       echo.tell(token, delta_.text);

@@ -14,24 +14,22 @@ namespace deepserve::runner {
 class Teller {
  public:
   // All must outlive the teller.
-  Teller(const Tokenizer& tokenizer, uint32_t vocabulary, Sampler& sampler, EventSink& sink)
-      : tokenizer_(tokenizer), vocabulary_(vocabulary), sampler_(sampler), sink_(sink) {}
+  Teller(const Tokenizer& tokenizer, Sampler& sampler, EventSink& sink)
+      : tokenizer_(tokenizer), sampler_(sampler), sink_(sink) {}
 
-  // The newest token of `sequence`, sampled from `logits` [vocabulary], and the text that may be delivered
-  // now.
-  void token(const Sequence& sequence, std::string_view text, std::span<const float> logits);
+  // The newest token of `sequence`, sampled from `row`, and the text that may be delivered now.
+  void token(const Sequence& sequence, std::string_view text, const LogitsRow& row);
 
   // Tells all choices that are to hear it the prompt's tokens before position `end`. For a scored echo
-  // `logits` [rows, vocabulary] are those of the positions up to leader.computed, not included.
-  // kNumericFault: a row is no row of logits.
-  Result<void> echo(Sequence& leader, uint32_t end, std::span<const float> logits);
+  // `rows` are those of the positions up to leader.computed, not included. kNumericFault: a row is no row of
+  // logits.
+  Result<void> echo(Sequence& leader, uint32_t end, const LogitsRows& rows);
 
  private:
   void begin(const Request& request, bool echo);
-  void write_logprobs(TokenId token, std::span<const float> logits, uint8_t alternatives);
+  void write_logprobs(TokenId token, const LogitsRow* row, uint8_t alternatives);
 
   const Tokenizer& tokenizer_;
-  uint32_t vocabulary_;
   Sampler& sampler_;
   EventSink& sink_;
   ipc::Delta delta_;

@@ -111,7 +111,7 @@ Result<void> warm_up(Backend& backend, const Tokenizer& tokenizer) {
   const BlockId block = 0;
   std::vector<float> logits(backend.info().vocabulary);
   const BatchEntry entry{.tokens = {&token, 1}, .position = 0, .blocks = {&block, 1}, .logits_rows = 1};
-  TRY(backend.step({&entry, 1}, logits, {}));
+  TRY(backend.step({&entry, 1}, {logits, {}}));
   for (const float logit : logits) {
     if (!std::isfinite(logit))
       return fail(Code::kBadModelFile, "the weights give a logit of {} in the first forward pass", logit);

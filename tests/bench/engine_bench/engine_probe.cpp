@@ -56,10 +56,9 @@ class TimedBackend final : public Backend {
  public:
   explicit TimedBackend(Backend& inner) : inner_(inner) {}
   const BackendInfo& info() const override { return inner_.info(); }
-  Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits,
-                    std::span<float> hidden) override {
+  Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
     const uint64_t begin_ns = monotonic_ns();
-    auto result = inner_.step(batch, logits, hidden);
+    auto result = inner_.step(batch, outputs);
     inside_ns += monotonic_ns() - begin_ns;
     return result;
   }

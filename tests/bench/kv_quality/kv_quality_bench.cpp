@@ -64,7 +64,7 @@ Score score(Backend& backend, const std::vector<TokenId>& tokens) {
     entry.position = static_cast<uint32_t>(begin);
     entry.blocks = std::span(blocks).first((begin + count + block - 1) / block);
     entry.logits_rows = static_cast<uint32_t>(count);
-    const auto done = backend.step({&entry, 1}, std::span(logits).first(count * vocabulary), {});
+    const auto done = backend.step({&entry, 1}, {std::span(logits).first(count * vocabulary), {}});
     if (!done) give_up(done.error().message);
     for (size_t i = 0; i < count && begin + i + 1 < tokens.size(); ++i) {
       const float* row = &logits[i * vocabulary];

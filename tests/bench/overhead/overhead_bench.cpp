@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/logits.h"
 #include "runner/engine/engine.h"
 
 namespace {
@@ -31,7 +32,7 @@ double cpu_us() {
   return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) * 1e-3;
 }
 
-// Writes rows that were made before, and counts the time that this takes.
+// Writes rows that were made before, with their outlines, and counts the time that this takes.
 class TableBackend final : public Backend {
  public:
   TableBackend() {
@@ -48,11 +49,11 @@ class TableBackend final : public Backend {
     info_.batch_tokens_max = 512;
   }
   const BackendInfo& info() const override { return info_; }
-  Result<void> step(std::span<const BatchEntry>, std::span<float> logits, std::span<float>) override {
+  Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
     const double begin = cpu_us();
-    for (size_t at = 0; at < logits.size(); at += kVocabulary) {
-      const size_t row = next_++ % kRows;
-      std::memcpy(&logits[at], &rows_[row * kVocabulary], kVocabulary * sizeof(float));
+    size_t row = 0;
+    for (const BatchEntry& entry : batch) {
+      for (uint32_t i = 0; i < entry.logits_rows; ++i, ++row) write_row(row, entry.sums_scale, outputs);
     }
     us += cpu_us() - begin;
     return {};
@@ -62,6 +63,20 @@ class TableBackend final : public Backend {
   double us = 0;
 
  private:
+  // Part by part, as the product with the vocabulary's matrix makes and outlines it.
+  void write_row(size_t row, float scale, const StepOutputs& outputs) {
+    constexpr size_t kPart = 4 * kernels::kLogitsChunk;
+    const size_t chunks = kernels::logits_chunks(kVocabulary), from = next_++ % kRows * kVocabulary;
+    for (size_t at = 0; at < kVocabulary; at += kPart) {
+      const size_t size = std::min(kPart, kVocabulary - at),
+                   chunk = row * chunks + at / kernels::kLogitsChunk;
+      float* logits = &outputs.logits[row * kVocabulary + at];
+      std::memcpy(logits, &rows_[from + at], size * sizeof(float));
+      kernels::outline_logits(*kernels::find_logits_kernels(""), logits, size, scale, &outputs.largest[chunk],
+                              &outputs.sums[chunk]);
+    }
+  }
+
   static constexpr uint32_t kRows = 37;
   BackendInfo info_;
   std::vector<float> rows_;

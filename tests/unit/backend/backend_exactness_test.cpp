@@ -132,6 +132,13 @@ TEST_P(Exactness, QuantisedWeightsDoNotDependOnTheSchedule) {
   }
 }
 
+// As are their outlines: run_step() holds them to those of whole rows.
+TEST_P(Exactness, LogitsOfManyChunksDoNotDependOnTheSchedule) {
+  for (const WeightType type : {WeightType::kQ8_0, WeightType::kF16}) {
+    expect_exact({.seed = 26, .type = type, .vocabulary = 2700, .layers = 1}, GetParam());
+  }
+}
+
 TEST_P(Exactness, NoTypeOfKvCacheDependsOnTheSchedule) {
   for (const kernels::KvType type : {kernels::KvType::kF16, kernels::KvType::kQ8}) {
     SCOPED_TRACE(kernels::kv_type_name(type));

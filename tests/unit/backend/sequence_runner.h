@@ -1,11 +1,15 @@
 // Feeds sequences through a Backend the way the engine does, with block tables of the test's choosing.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <numeric>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "kernels/cpu/logits.h"
 #include "runner/backend/backend.h"
 
 namespace deepserve::runner {
@@ -26,6 +30,21 @@ struct TestSequence {
   }
 };
 
+inline constexpr float kSumsScale = 0.7f;
+
+// Of rows of logits, each as a whole: the chunks' largest, and their sums.
+inline std::pair<std::vector<float>, std::vector<float>> outlines_of(std::span<const float> logits,
+                                                                     size_t vocabulary) {
+  const auto* kernels = kernels::find_logits_kernels("scalar");
+  const size_t rows = logits.size() / vocabulary, chunks = kernels::logits_chunks(vocabulary);
+  std::pair<std::vector<float>, std::vector<float>> outlines{rows * chunks, rows * chunks};
+  for (size_t row = 0; row < rows; ++row) {
+    kernels::outline_logits(*kernels, &logits[row * vocabulary], vocabulary, kSumsScale,
+                            &outlines.first[row * chunks], &outlines.second[row * chunks]);
+  }
+  return outlines;
+}
+
 // One step: counts[i] tokens of sequence i (0: it sits out).
 inline Result<void> run_step(Backend& backend, std::span<TestSequence> sequences,
                              std::span<const size_t> counts) {
@@ -37,8 +56,11 @@ inline Result<void> run_step(Backend& backend, std::span<TestSequence> sequences
     batch.push_back(sequences[i].entry(counts[i], backend.info().block_tokens));
     rows += counts[i];
   }
-  std::vector<float> logits(rows * vocabulary);
-  TRY(backend.step(batch, logits, {}));
+  const size_t chunks = kernels::logits_chunks(vocabulary);
+  std::vector<float> logits(rows * vocabulary), largest(rows * chunks), sums(largest.size());
+  for (BatchEntry& entry : batch) entry.sums_scale = kSumsScale;
+  TRY(backend.step(batch, {logits, {}, largest, sums}));
+  EXPECT_EQ(outlines_of(logits, vocabulary), std::pair(largest, sums));
   auto next = logits.begin();
   for (size_t i = 0; i < sequences.size(); ++i) {
     const auto end = next + static_cast<ptrdiff_t>(counts[i] * vocabulary);

@@ -213,8 +213,8 @@ TEST(TensorParallel, HiddenStatesAreRank0sToGive) {
   auto alone = load_model(file.path(), small_options());
   const ThreadedRanks group(file.path(), 2, small_options());
   std::vector<float> expected(5 * 256), actual(5 * 256);
-  ASSERT_TRUE(alone->backend->step({&entry, 1}, {}, expected));
-  ASSERT_TRUE(group.backend().step({&entry, 1}, {}, actual));
+  ASSERT_TRUE(alone->backend->step({&entry, 1}, {{}, expected}));
+  ASSERT_TRUE(group.backend().step({&entry, 1}, {{}, actual}));
   expect_same_bits(actual, expected);
 }
 

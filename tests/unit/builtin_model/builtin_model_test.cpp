@@ -62,7 +62,7 @@ class BuiltinModel : public ::testing::TestWithParam<const char*> {
     const BatchEntry entry{tokens, position, std::span(blocks_).first(blocks),
                            static_cast<uint32_t>(tokens.size())};
     std::vector<float> logits(tokens.size() * info.vocabulary);
-    EXPECT_TRUE(model_.backend->step({&entry, 1}, logits, {}));
+    EXPECT_TRUE(model_.backend->step({&entry, 1}, {logits, {}}));
     return logits;
   }
 

@@ -54,8 +54,11 @@ class SteadyBackend final : public Backend {
     info_.batch_tokens_max = 64;
   }
   const BackendInfo& info() const override { return info_; }
-  Result<void> step(std::span<const BatchEntry>, std::span<float> logits, std::span<float>) override {
-    for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i % kVocabulary % 7);
+  Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
+    for (size_t i = 0; i < outputs.logits.size(); ++i) {
+      outputs.logits[i] = static_cast<float>(i % kVocabulary % 7);
+    }
+    write_outlines(batch, kVocabulary, outputs);
     return {};
   }
   void copy_block(BlockId, BlockId) override {}

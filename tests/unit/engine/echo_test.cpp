@@ -40,7 +40,7 @@ void expect_scores(const Told::Choice& choice, const std::vector<TokenId>& promp
   std::vector<float> logits(kVocabulary);
   for (size_t i = 1; i < prompt.size(); ++i) {
     model(std::span(prompt).first(i), logits);
-    const auto expected = sampler.logprobs(logits, prompt[i], 3);
+    const auto expected = sampler.logprobs({logits}, prompt[i], 3);
     ASSERT_EQ(choice.echo_logprobs[i].size(), expected.size()) << i;
     for (size_t j = 0; j < expected.size(); ++j) {
       EXPECT_EQ(choice.echo_logprobs[i][j].token, expected[j].token) << i;

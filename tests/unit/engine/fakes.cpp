@@ -4,6 +4,8 @@
 #include <limits>
 #include <thread>
 
+#include "kernels/cpu/logits.h"
+
 namespace deepserve::runner::testing {
 namespace {
 
@@ -78,8 +80,20 @@ FakeBackend::FakeBackend(Model model, const Shape& shape) : model_(std::move(mod
   slots_.assign(size_t{shape.blocks} * shape.block_tokens, kUnwritten);
 }
 
-Result<void> FakeBackend::step(std::span<const BatchEntry> batch, std::span<float> logits,
-                               std::span<float> hidden) {
+void write_outlines(std::span<const BatchEntry> batch, size_t vocabulary, const StepOutputs& outputs) {
+  const size_t chunks = kernels::logits_chunks(vocabulary);
+  size_t row = 0;
+  for (const auto& entry : batch) {
+    for (uint32_t i = 0; i < entry.logits_rows; ++i, ++row) {
+      kernels::outline_logits(*kernels::find_logits_kernels(""), &outputs.logits[row * vocabulary],
+                              vocabulary, entry.sums_scale, &outputs.largest[row * chunks],
+                              &outputs.sums[row * chunks]);
+    }
+  }
+  CHECK(outputs.largest.size() == row * chunks && outputs.sums.size() == row * chunks);
+}
+
+Result<void> FakeBackend::step(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
   if (broken) return fail(Code::kInternal, "the device is broken");
   ++steps;
   last_step.clear();
@@ -112,11 +126,12 @@ Result<void> FakeBackend::step(std::span<const BatchEntry> batch, std::span<floa
         history.push_back(slot(entry.blocks[position / info_.block_tokens], position % info_.block_tokens));
         CHECK(history.back() != kUnwritten);
       }
-      model_(history, logits.subspan(row++ * kVocabulary, kVocabulary));
+      model_(history, outputs.logits.subspan(row++ * kVocabulary, kVocabulary));
     }
   }
-  CHECK(row * kVocabulary == logits.size());
-  write_hidden(batch, hidden);
+  CHECK(row * kVocabulary == outputs.logits.size());
+  write_outlines(batch, kVocabulary, outputs);
+  write_hidden(batch, outputs.hidden);
   return {};
 }
 

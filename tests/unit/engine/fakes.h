@@ -53,6 +53,9 @@ Model hashing_model(float eos_bias = -2.0f);
 // Answers `text` (letters and spaces) once the prompt's `prompt_tokens` are over, then EOS.
 Model reciting_model(size_t prompt_tokens, std::vector<TokenId> answer);
 
+// The outlines of all of a step's rows of logits.
+void write_outlines(std::span<const BatchEntry> batch, size_t vocabulary, const StepOutputs& outputs);
+
 // Keeps tokens where a real one keeps keys and values, so that logits see what the block tables say, right or
 // wrong.
 class FakeBackend final : public Backend {
@@ -67,8 +70,7 @@ class FakeBackend final : public Backend {
   FakeBackend(Model model, const Shape& shape);
 
   const BackendInfo& info() const override { return info_; }
-  Result<void> step(std::span<const BatchEntry> batch, std::span<float> logits,
-                    std::span<float> hidden) override;
+  Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override;
   void copy_block(BlockId from, BlockId to) override;
 
   // What the last step held.

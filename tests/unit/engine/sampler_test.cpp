@@ -31,7 +31,7 @@ struct Chooser {
   Result<TokenId> choose(std::vector<float> logits, uint32_t index = 0) {
     TokenCounts counts(generation, prompt);
     for (const TokenId token : answer) counts.add_generated(token);
-    return sampler.sample(logits, {generation, counts, 0, index, masked, {}, allowed});
+    return sampler.sample({logits}, {generation, counts, 0, index, masked, {}, allowed});
   }
   // How often each token comes up in `draws` draws.
   std::map<TokenId, int> histogram(const std::vector<float>& logits, int draws) {
@@ -250,7 +250,7 @@ TEST(Sampler, ShortCutsGiveWhatSortingTheWholeRowGivesWithEveryInstructionSet) {
       for (const TokenId token : random.answer) counts.add_generated(token);
       const Draw draw{random.generation, counts, 0, 7, random.masked, {}, random.allowed};
       auto row = random.row;
-      const auto token = sampler.sample(row, draw);
+      const auto token = sampler.sample({row}, draw);
       ASSERT_TRUE(token) << token.error().message;
       EXPECT_EQ(*token, testing::plain_sample(random.row, draw)) << isa << " seed " << seed;
       EXPECT_EQ(row, random.row) << "a row is as it was";
@@ -268,7 +268,7 @@ TEST(Sampler, LogprobsAreThoseOfTheWholeRowSorted) {
     for (const float logit : random.row) total += std::exp(static_cast<double>(logit) - best);
     for (TokenId token = 0; token < random.row.size(); ++token) sorted.push_back({token, random.row[token]});
     std::ranges::stable_sort(sorted, std::greater(), &RankedToken::logprob);
-    const auto ranked = sampler.logprobs(random.row, 0, 20);
+    const auto ranked = sampler.logprobs({random.row}, 0, 20);
     ASSERT_EQ(ranked.size(), 1 + std::min<size_t>(20, sorted.size()));
     EXPECT_EQ(ranked[0].token, 0u);
     for (size_t i = 1; i < ranked.size(); ++i) {
@@ -281,8 +281,8 @@ TEST(Sampler, LogprobsAreThoseOfTheWholeRowSorted) {
 
 TEST(Sampler, LogprobsAreThoseOfTheRawLogitsBestFirst) {
   Sampler sampler;
-  const std::vector<float> logits = {std::log(0.1f), std::log(0.4f), std::log(0.4f), std::log(0.1f)};
-  const auto ranked = sampler.logprobs(logits, 3, 3);
+  std::vector<float> logits = {std::log(0.1f), std::log(0.4f), std::log(0.4f), std::log(0.1f)};
+  const auto ranked = sampler.logprobs({logits}, 3, 3);
   ASSERT_EQ(ranked.size(), 4u);
   EXPECT_EQ(ranked[0].token, 3u);
   EXPECT_NEAR(ranked[0].logprob, std::log(0.1f), 1e-6);
@@ -290,7 +290,7 @@ TEST(Sampler, LogprobsAreThoseOfTheRawLogitsBestFirst) {
   EXPECT_EQ(ranked[2].token, 2u);
   EXPECT_EQ(ranked[3].token, 0u);
   EXPECT_NEAR(ranked[1].logprob, std::log(0.4f), 1e-6);
-  EXPECT_EQ(sampler.logprobs(logits, 2, 0).size(), 1u);
+  EXPECT_EQ(sampler.logprobs({logits}, 2, 0).size(), 1u);
 }
 
 }  // namespace

@@ -140,8 +140,8 @@ TEST(Logits, EveryInstructionSetGivesTheSameBits) {
         scalar->exponentials(row.data(), count, offset, scale, want.data());
         table->exponentials(row.data(), count, offset, scale, got.data());
         EXPECT_EQ(want, got) << table->isa << " " << count << " " << scale;
-        scalar->sum_exponentials(row.data(), count, largest.data(), offset, scale, want_sums.data());
-        table->sum_exponentials(row.data(), count, largest.data(), offset, scale, got_sums.data());
+        scalar->sum_exponentials(row.data(), count, largest.data(), scale, want_sums.data());
+        table->sum_exponentials(row.data(), count, largest.data(), scale, got_sums.data());
         EXPECT_EQ(want_sums, got_sums) << table->isa << " " << count << " " << scale;
       }
     }
@@ -153,17 +153,33 @@ TEST(Logits, ASumIsThatOfItsExponentials) {
   const auto* table = find_logits_kernels("");
   const auto row = random_row(random, 5003);
   const auto largest = look(*table, row).largest;
-  const float offset = *std::ranges::max_element(row);
-  std::vector<float> weights(row.size()), sums(largest.size());
-  table->exponentials(row.data(), row.size(), offset, 1, weights.data());
-  table->sum_exponentials(row.data(), row.size(), largest.data(), offset, 1, sums.data());
+  std::vector<float> weights(kLogitsChunk), sums(largest.size());
+  table->sum_exponentials(row.data(), row.size(), largest.data(), 1, sums.data());
   for (size_t chunk = 0; chunk < sums.size(); ++chunk) {
+    const size_t begin = chunk * kLogitsChunk, size = std::min(kLogitsChunk, row.size() - begin);
+    table->exponentials(&row[begin], size, largest[chunk], 1, weights.data());
     double want = 0;
-    for (size_t i = chunk * kLogitsChunk; i < std::min(row.size(), (chunk + 1) * kLogitsChunk); ++i) {
-      want += static_cast<double>(weights[i]);
-    }
+    for (size_t i = 0; i < size; ++i) want += static_cast<double>(weights[i]);
     EXPECT_NEAR(sums[chunk], want, want * 1e-6);
   }
+}
+
+TEST(Logits, AChunkOfNothingAddsUpToNothing) {
+  for (const auto* table : tables()) {
+    std::vector<float> row(2 * kLogitsChunk, -kInfinity);
+    row[3] = 2.0f;
+    std::vector<float> largest(2), sums(2, kNan);
+    outline_logits(*table, row.data(), row.size(), 0.5f, largest.data(), sums.data());
+    EXPECT_EQ(largest, (std::vector<float>{2.0f, -kInfinity}));
+    EXPECT_EQ(sums, (std::vector<float>{1.0f, 0.0f}));
+  }
+}
+
+TEST(Logits, TheOutlineOfWhatAreNoLogitsSaysSo) {
+  std::vector<float> row(300, 1.0f), largest(2), sums(2);
+  row[280] = kNan;
+  outline_logits(*find_logits_kernels(""), row.data(), row.size(), 1.0f, largest.data(), sums.data());
+  EXPECT_EQ(*std::ranges::max_element(largest), kInfinity);
 }
 
 }  // namespace

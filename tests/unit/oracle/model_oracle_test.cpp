@@ -58,7 +58,7 @@ Outputs run(Backend& backend, std::span<const TokenId> tokens, size_t chunk) {
     entry.logits_rows = static_cast<uint32_t>(count);
     entry.hidden_rows = true;
     Outputs step{std::vector<float>(count * info.vocabulary), std::vector<float>(count * info.embedding)};
-    const auto done = backend.step({&entry, 1}, step.logits, step.hidden);
+    const auto done = backend.step({&entry, 1}, {step.logits, step.hidden});
     EXPECT_TRUE(done) << done.error().message;
     all.logits.insert(all.logits.end(), step.logits.begin(), step.logits.end());
     all.hidden.insert(all.hidden.end(), step.hidden.begin(), step.hidden.end());
