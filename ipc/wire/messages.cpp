@@ -290,6 +290,12 @@ Result<Accepted> Accepted::decode(std::span<const std::byte> body) {
 
 std::vector<std::byte> Delta::encode() const {
   std::vector<std::byte> body;
+  encode(body);
+  return body;
+}
+
+void Delta::encode(std::vector<std::byte>& body) const {
+  body.clear();
   ByteWriter out(body);
   out.put(request);
   out.put(choice);
@@ -306,7 +312,6 @@ std::vector<std::byte> Delta::encode() const {
       out.put_string(one.text);
     }
   }
-  return body;
 }
 
 Result<Delta> Delta::decode(std::span<const std::byte> body) {

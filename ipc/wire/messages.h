@@ -228,6 +228,7 @@ struct Delta {
   std::vector<std::vector<TokenLogprob>> logprobs;
 
   std::vector<std::byte> encode() const;
+  void encode(std::vector<std::byte>& body) const;  // in place of what `body` holds, in its memory
   static Result<Delta> decode(std::span<const std::byte> body);
 };
 

@@ -16,6 +16,7 @@ constexpr bool kDebugBuild = true;
 #endif
 
 constexpr uint32_t kScoredEntriesMax = 65'536;  // log probabilities told of one prompt in one step
+constexpr uint32_t kReservedTokensMax = 8192;   // of a sequence, for which it has memory from the start
 constexpr uint32_t kToldTokensMax = 16'384;     // of a prompt that is only told, to all choices in one step
 
 // How many positions of the prompt a step may score: each is told to every choice, and all of that waits
@@ -150,6 +151,8 @@ void BatchingEngine::make_choices(Request& request, const ipc::Submit& submit, P
         .continuation =
             Continuation(tokenizer_, generation, std::max(prepared.tokens_limit, 1u), prepared.text_starts),
         .matcher = matcher});
+    Sequence& made = request.choices.back();
+    made.tokens.reserve(std::min(made.tokens_final + DraftPlanner::kRowsMax, kReservedTokensMax));
   }
   ++arrivals_;
 }

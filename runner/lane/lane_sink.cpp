@@ -31,11 +31,11 @@ bool shrink(std::vector<ipc::TokenLogprob>& entry) {
 
 }  // namespace
 
-void LaneSink::send(ipc::MessageType type, std::vector<std::byte> body) {
+void LaneSink::send(ipc::MessageType type, std::span<const std::byte> body) {
   CHECK(body.size() <= lane_.body_bytes_max());
   unflushed_ = true;
   if (backlog_.empty() && lane_.send(type, body) != ipc::SendOutcome::kRefused) return;
-  backlog_.emplace_back(type, std::move(body));
+  backlog_.emplace_back(type, std::vector<std::byte>(body.begin(), body.end()));
 }
 
 void LaneSink::retry() {
@@ -48,8 +48,8 @@ void LaneSink::retry() {
 void LaneSink::delta(const ipc::Delta& event) {
   const size_t text_bytes_max = std::min(kTextPieceBytes, lane_.body_bytes_max() / 4);
   if (event.text.size() <= text_bytes_max) {
-    auto body = event.encode();
-    if (body.size() <= lane_.body_bytes_max()) return send(ipc::MessageType::kDelta, std::move(body));
+    event.encode(body_);
+    if (body_.size() <= lane_.body_bytes_max()) return send(ipc::MessageType::kDelta, body_);
   }
   send_in_pieces(event, text_bytes_max);
 }
@@ -77,9 +77,9 @@ void LaneSink::send_in_pieces(const ipc::Delta& event, size_t text_bytes_max) {
     piece.tokens.assign(event.tokens.begin() + static_cast<ptrdiff_t>(sent),
                         event.tokens.begin() + static_cast<ptrdiff_t>(sent + count));
     if (scored) piece.logprobs = {event.logprobs.at(sent)};
-    auto body = piece.encode();
-    while (body.size() > lane_.body_bytes_max() && scored && shrink(piece.logprobs[0])) body = piece.encode();
-    send(ipc::MessageType::kDelta, std::move(body));
+    piece.encode(body_);
+    while (body_.size() > lane_.body_bytes_max() && scored && shrink(piece.logprobs[0])) piece.encode(body_);
+    send(ipc::MessageType::kDelta, body_);
     piece.text.clear();
     sent += count;
   } while (sent < event.tokens.size());
@@ -106,7 +106,7 @@ void LaneSink::answer(const ipc::Answer& answer) {
         fmt::format("the answer has {} bytes, at most {} fit", body.size(), lane_.body_bytes_max());
     body = refusal.encode();
   }
-  send(ipc::MessageType::kAnswer, std::move(body));
+  send(ipc::MessageType::kAnswer, body);
 }
 
 }  // namespace deepserve::runner

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <deque>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -40,11 +41,12 @@ class LaneSink final : public EventSink {
   size_t backlog() const { return backlog_.size(); }
 
  private:
-  void send(ipc::MessageType type, std::vector<std::byte> body);
+  void send(ipc::MessageType type, std::span<const std::byte> body);
   void send_in_pieces(const ipc::Delta& event, size_t text_bytes_max);
 
   ipc::Lane& lane_;
   bool unflushed_ = false;
+  std::vector<std::byte> body_;  // of deltas: kept for its memory
   // Bounded by what one turn of the loop can say: a step's events, or the answers to a batch of messages.
   std::deque<std::pair<ipc::MessageType, std::vector<std::byte>>> backlog_;
 };

@@ -102,7 +102,10 @@ class MadeUpTokenizer final : public Tokenizer {
 class EncodingSink final : public EventSink {
  public:
   void accepted(const ipc::Accepted& event) override { bytes += event.encode().size(); }
-  void delta(const ipc::Delta& event) override { bytes += event.encode().size(); }
+  void delta(const ipc::Delta& event) override {
+    event.encode(body_);
+    bytes += body_.size();
+  }
   void embedding(const ipc::Embedding&) override {}
   void finished(const ipc::Finished& event) override { bytes += event.encode().size(); }
   void failed(const ipc::Failed& event) override {
@@ -110,6 +113,9 @@ class EncodingSink final : public EventSink {
     std::exit(1);
   }
   uint64_t bytes = 0;
+
+ private:
+  std::vector<std::byte> body_;  // as a lane's sink keeps it
 };
 
 struct Kind {

@@ -67,44 +67,86 @@ class SteadyBackend final : public Backend {
   BackendInfo info_;
 };
 
+// Encodes what it is told, as a lane's sink does.
 class CountingSink final : public EventSink {
  public:
   void accepted(const ipc::Accepted&) override {}
-  void delta(const ipc::Delta& event) override { tokens += event.tokens.size(); }
+  void delta(const ipc::Delta& event) override {
+    tokens += event.tokens.size();
+    event.encode(body_);
+  }
   void embedding(const ipc::Embedding&) override {}
   void finished(const ipc::Finished&) override {}
   void failed(const ipc::Failed&) override {}
   size_t tokens = 0;
+
+ private:
+  std::vector<std::byte> body_;
 };
 
-TEST(Allocation, AStepOfDecodingTakesNoneOnceItsMemoryIsThere) {
+// Takes the choices to 520 tokens each, since what grows with them grows by doubling: 512 are reached before
+// and 1024 not after. Then `steps` steps: the tokens that these gave, none of them with memory from the heap.
+size_t expect_none(const ipc::Submit& request, Speculation speculation, int steps) {
   SteadyBackend backend;
   FakeTokenizer tokenizer;
   CountingSink sink;
-  const auto engine = Engine::make(backend, tokenizer, kNoChat, {}, sink).value();
-  auto request = token_request(1, letters("abc"), 800);
+  EngineOptions options;
+  options.speculation = speculation;
+  const auto engine = Engine::make(backend, tokenizer, kNoChat, options, sink).value();
+  engine->submit(request);
+  while (sink.tokens < request.generation.choices * 520u) EXPECT_TRUE(engine->step());
+  const size_t tokens_before = sink.tokens;
+  const uint64_t before = allocations;
+  EXPECT_GT(before, 0u);  // they are counted
+  bool stepped = true;
+  for (int step = 0; step < steps; ++step) stepped = engine->step().has_value() && stepped;
+  const uint64_t after = allocations;
+  EXPECT_TRUE(stepped);
+  EXPECT_EQ(after - before, 0u);
+  return sink.tokens - tokens_before;
+}
+
+ipc::Submit request_of(uint16_t choices) {
+  auto request = token_request(1, letters("abc"), 1000);
   request.generation.temperature = 1;
-  request.generation.top_p = 0.9f;
-  request.generation.top_k = 12;
   request.generation.ignore_eos = true;
-  request.generation.choices = 4;
-  request.generation.logprobs = 5;
+  request.generation.choices = choices;
+  return request;
+}
+
+TEST(Allocation, AStepOfDecodingTakesNoneOnceItsMemoryIsThere) {
+  auto request = request_of(4);
+  EXPECT_EQ(expect_none(request, Speculation::kOff, 100), 400u);
+  request.generation.top_p = 0.9f;
+  EXPECT_EQ(expect_none(request, Speculation::kOff, 100), 400u);
+  request.generation.top_k = 12;
   request.generation.tokens_min = 700;
   request.generation.stop = {"no such text", "nor this"};
   request.generation.logit_bias = {{letter('q'), 1.0f}};
-  engine->submit(request);
-  // A sequence's tokens and blocks grow by doubling: 512 tokens are reached before and not left after.
-  while (sink.tokens < 4 * 520) ASSERT_TRUE(engine->step());
-  const size_t tokens_before = sink.tokens;
-  const uint64_t before = allocations;
-  ASSERT_GT(before, 0u);  // they are counted
-  for (int step = 0; step < 100; ++step) {
-    const bool stepped = engine->step().has_value();
-    ASSERT_TRUE(stepped);
-  }
-  const uint64_t after = allocations;
-  EXPECT_EQ(after - before, 0u);
-  EXPECT_EQ(sink.tokens - tokens_before, 400u);
+  EXPECT_EQ(expect_none(request, Speculation::kOff, 100), 400u);
+}
+
+TEST(Allocation, LogProbabilitiesAndPenaltiesTakeNoneEither) {
+  auto request = request_of(4);
+  request.generation.logprobs = 5;
+  EXPECT_EQ(expect_none(request, Speculation::kOff, 100), 400u);
+  request.generation.logprobs = ipc::kNoLogprobs;
+  request.generation.repetition_penalty = 1.2f;
+  request.generation.frequency_penalty = 0.3f;
+  request.generation.presence_penalty = 0.1f;
+  EXPECT_EQ(expect_none(request, Speculation::kOff, 100), 400u);
+  request.generation.logprobs = 3;
+  EXPECT_EQ(expect_none(request, Speculation::kOff, 100), 400u);
+}
+
+TEST(Allocation, DraftsTakeNoneEither) {
+  auto request = request_of(1);
+  EXPECT_GE(expect_none(request, Speculation::kAlways, 20), 20u);  // few of its drafts come true
+  request.generation.temperature = 0;
+  EXPECT_GT(expect_none(request, Speculation::kAlways, 20), 200u);
+  request.generation.logprobs = 2;
+  EXPECT_GT(expect_none(request, Speculation::kAlways, 20), 200u);
+  EXPECT_GE(expect_none(request, Speculation::kAuto, 20), 20u);
 }
 
 }  // namespace
