@@ -1,14 +1,16 @@
 // Packed matrices on CPUs with AVX-512 VNNI. Includes no header with inline functions of external linkage
 // (see avx2_math.h).
 //
-// Few tokens: the weights stream by once and are unpacked in registers. More: 32 rows x 256 columns at a time
-// are unpacked into a panel in the first-level cache, which tiles of 32 rows x 6 tokens share.
+// Few tokens: the weights stream by and are unpacked in registers, 16 rows at a time for each slice of 8
+// tokens. More: 32 rows x 256 columns at a time are unpacked into a panel in the first-level cache, which
+// tiles of 32 rows x 6 tokens share.
 #include "kernels/cpu/avx512_packed_codes.h"
 #include "kernels/cpu/packed_matmul.h"
 
 namespace deepserve::kernels {
 namespace {
 
+constexpr size_t kSliceTokens = 8;  // whose sums and dot products fit into registers
 constexpr int kPanelGroups = 2;
 constexpr int kTileTokens = 6;
 constexpr size_t kStripTokensMax = 96;
@@ -113,13 +115,14 @@ inline __attribute__((always_inline)) const uint8_t* add_blocks(const uint8_t* a
   return at;
 }
 
+// Of `groups` groups from `group` on and kTokens tokens from `token` on.
 template <int kBits, ScaleKind kScales, int kTokens>
-void multiply_narrow(const PackedMatmulArguments& a, size_t token) {
+void multiply_narrow(const PackedMatmulArguments& a, size_t group, size_t groups, size_t token) {
   const size_t blocks = input_blocks(a.weights.columns);
   const InputBlock* const inputs = a.inputs + token * blocks;
   const __m128i shift = _mm_cvtsi32_si128(offset_shift(kBits));
-  const uint8_t* at = a.weights.data + a.group_begin * group_bytes({kBits, kScales}, a.weights.columns);
-  for (size_t group = a.group_begin; group < a.group_end; ++group) {
+  const uint8_t* at = a.weights.data + group * group_bytes({kBits, kScales}, a.weights.columns);
+  for (const size_t group_end = group + groups; group < group_end; ++group) {
     __m512 sums[kTokens];
     UNROLLED for (__m512& sum : sums) sum = _mm512_setzero_ps();
     for (size_t tile = 0; tile < blocks; tile += kTileBlocks) {
@@ -135,13 +138,13 @@ void multiply_narrow(const PackedMatmulArguments& a, size_t token) {
 
 // The same for columns in parts: what they need would cost registers where there are none.
 template <int kBits, ScaleKind kScales, int kTokens>
-void multiply_narrow_parts(const PackedMatmulArguments& a, size_t token) {
+void multiply_narrow_parts(const PackedMatmulArguments& a, size_t group, size_t groups, size_t token) {
   const size_t blocks = input_blocks(a.weights.columns);
   const size_t bytes = group_bytes({kBits, kScales}, a.weights.columns);
   const InputBlock* const inputs = a.inputs + token * blocks;
   const __m128i shift = _mm_cvtsi32_si128(offset_shift(kBits));
-  const uint8_t* weights = a.weights.data + a.group_begin * bytes;
-  for (size_t group = a.group_begin; group < a.group_end; ++group, weights += bytes) {
+  const uint8_t* weights = a.weights.data + group * bytes;
+  for (const size_t group_end = group + groups; group < group_end; ++group, weights += bytes) {
     PartSums<Adder, kTokens> joined;
     __m512 sums[kTokens];
     for (size_t part = 0; part < a.parts.count; ++part) {
@@ -386,34 +389,44 @@ void multiply_wide(const PackedMatmulArguments& a) {
 }
 
 template <int kBits, ScaleKind kScales, int kTokens>
-void multiply_few(const PackedMatmulArguments& a) {
+void multiply_few(const PackedMatmulArguments& a, size_t group, size_t groups, size_t token) {
   if (a.parts.count == 0)
-    multiply_narrow<kBits, kScales, kTokens>(a, 0);
+    multiply_narrow<kBits, kScales, kTokens>(a, group, groups, token);
   else
-    multiply_narrow_parts<kBits, kScales, kTokens>(a, 0);
+    multiply_narrow_parts<kBits, kScales, kTokens>(a, group, groups, token);
+}
+
+using FewFunction = void (*)(const PackedMatmulArguments& a, size_t group, size_t groups, size_t token);
+
+// By tokens - 1.
+template <int kBits, ScaleKind kScales>
+constexpr FewFunction kFewFunctions[kSliceTokens] = {
+    multiply_few<kBits, kScales, 1>, multiply_few<kBits, kScales, 2>, multiply_few<kBits, kScales, 3>,
+    multiply_few<kBits, kScales, 4>, multiply_few<kBits, kScales, 5>, multiply_few<kBits, kScales, 6>,
+    multiply_few<kBits, kScales, 7>, multiply_few<kBits, kScales, 8>,
+};
+
+// Slices keep up with the memory better than panels do, but unpack once for each: they are faster where that
+// costs little.
+template <int kBits, ScaleKind kScales>
+inline bool goes_in_slices(const PackedMatmulArguments& a) {
+  if (a.tokens <= kSliceTokens) return true;
+  if (kBits == 8) return false;  // a panel has nothing to unpack
+  return a.tokens <= (kBits == 4 && kScales == ScaleKind::kHalf ? 4 : 2) * kSliceTokens;
 }
 
 template <int kBits, ScaleKind kScales>
 void multiply(const PackedMatmulArguments& a) {
-  switch (a.tokens) {
-    case 1:
-      return multiply_few<kBits, kScales, 1>(a);
-    case 2:
-      return multiply_few<kBits, kScales, 2>(a);
-    case 3:
-      return multiply_few<kBits, kScales, 3>(a);
-    case 4:
-      return multiply_few<kBits, kScales, 4>(a);
-    case 5:
-      return multiply_few<kBits, kScales, 5>(a);
-    case 6:
-      return multiply_few<kBits, kScales, 6>(a);
-    case 7:
-      return multiply_few<kBits, kScales, 7>(a);
-    case 8:
-      return multiply_few<kBits, kScales, 8>(a);
-    default:
-      return multiply_wide<kBits, kScales>(a);
+  if (a.tokens == 0) return;
+  if (!goes_in_slices<kBits, kScales>(a)) return multiply_wide<kBits, kScales>(a);
+  const size_t slices = (a.tokens + kSliceTokens - 1) / kSliceTokens;
+  const size_t groups = slices == 1 ? a.group_end - a.group_begin : 1;
+  for (size_t group = a.group_begin; group < a.group_end; group += groups) {
+    for (size_t slice = 0, token = 0; slice < slices; ++slice) {  // of nearly equal size
+      const size_t end = (slice + 1) * a.tokens / slices;
+      kFewFunctions<kBits, kScales>[end - token - 1](a, group, groups, token);
+      token = end;
+    }
   }
 }
 
