@@ -6,7 +6,9 @@ namespace deepserve::runner {
 namespace {
 
 constexpr uint32_t kBesideTokensMin = 16;
-constexpr double kBesideGrowth = 1.15;  // from one step to the next
+constexpr double kBesideGrowth = 1.15;       // from one step to the next
+constexpr double kTargetMargin = 0.02;       // what a step_target shorter than decoding may take of the share
+constexpr uint32_t kTypicalPosition = 2048;  // at which prices are compared
 constexpr double kScoringWeight = 0.2;
 constexpr double kScoringShare = 0.5;  // of step_seconds_max, on top of the model's own time
 
@@ -46,9 +48,19 @@ double StepBudget::prefill_seconds(uint32_t decodes, uint64_t context_tokens, ui
   if (decodes == 0 || step_target_seconds_ <= 0) return step_seconds_max_;
   if (decode_seconds <= 0) return std::min(step_target_seconds_, step_seconds_max_);  // not measured yet
   const double crowd = std::max(1.0, static_cast<double>(prefills) / decodes);
+  const double share = decode_share();
   const double limit =
-      std::max(std::min(step_target_seconds_, step_seconds_max_), kDecodeShareMin * decode_seconds);
-  return std::min(kDecodeShare * crowd * decode_seconds, limit);
+      std::max(std::min(step_target_seconds_, step_seconds_max_), (share - kTargetMargin) * decode_seconds);
+  return std::min(share * crowd * decode_seconds, limit);
+}
+
+// With a share s of the time of decoding, prefill that is d times as dear as alone takes d (1 + s) / s as
+// long.
+double StepBudget::decode_share() const {
+  const double dearer = speed_.prefill_price(true).of(kTypicalPosition, 1) /
+                        speed_.prefill_price(false).of(kTypicalPosition, 1);
+  if (dearer >= kFirstTokenRatio) return kDecodeShareMax;
+  return std::clamp(dearer / (kFirstTokenRatio - dearer), kDecodeShareMin, kDecodeShareMax);
 }
 
 uint32_t StepBudget::scored_rows() const {

@@ -21,12 +21,13 @@ class StepBudget {
  public:
   static constexpr uint64_t kScoredBytesMax = 64u << 20;  // of the logits of one step's scored prompts
   static constexpr uint32_t kScoredRowsFirst = 8;         // until it is known what scoring a row takes
-  // Beside decodes prefill gets this part of the time that they take: their tokens come at not quite half
-  // the pace while a prompt is prefilled...
-  static constexpr double kDecodeShare = 0.82;
-  // ... and never less, where step_target is shorter than decoding itself: a prompt takes no more than 2.5
-  // times as long as it would alone.
+  // Beside decodes prefill gets at least this part of the time that they take...
   static constexpr double kDecodeShareMin = 0.8;
+  // ... and at most this one: their tokens come at about half the pace while a prompt is prefilled.
+  static constexpr double kDecodeShareMax = 0.95;
+  // In between it is the one that makes the prompt's first token come so many times as late as if it were
+  // alone, by what prefill was measured to cost beside decodes and alone.
+  static constexpr double kFirstTokenRatio = 2.1;
 
   StepBudget(const EngineOptions& options, uint32_t vocabulary);
 
@@ -48,6 +49,7 @@ class StepBudget {
 
  private:
   double prefill_seconds(uint32_t decodes, uint64_t context_tokens, uint32_t prefills) const;
+  double decode_share() const;
   uint32_t scored_rows() const;
 
   uint32_t step_tokens_max_;

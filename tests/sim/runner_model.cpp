@@ -9,7 +9,7 @@
 namespace deepserve::sim {
 namespace {
 
-constexpr double kDecodeShare = 0.82;  // this and the next as in runner/engine/step_budget.h
+constexpr double kDecodeShare = 0.82;  // this and the next within what runner/engine/step_budget.h takes
 constexpr double kDecodeShareMin = 0.8;
 constexpr double kFirstShare = 0.5;
 constexpr uint32_t kTriesMax = 8;
