@@ -66,6 +66,11 @@ Admission::Request Admission::make_request(const Arrived& event, uint64_t now_ns
   load.expected_tokens = outputs_.expect(event.model, event.client, request.tokens_max, kPeakQuantile);
   const uint32_t output = outputs_.expect(event.model, event.client, request.tokens_max, kExpectedQuantile);
   request.counted_tokens = uint64_t{load.prompt_tokens} + uint64_t{output} * load.choices;
+  if (!request.deadline_named) {
+    // Who names no deadline is not refused for ever for one that even an idle host would miss.
+    const double idle_s = kIdleStretch * model.time.prefill_seconds(load.uncached_tokens);
+    request.deadline_ns = std::max(request.deadline_ns, now_ns + static_cast<uint64_t>(idle_s * 1e9));
+  }
   request.cost =
       model.time.cost({load.prompt_tokens, load.uncached_tokens, output * load.choices, load.choices});
   return request;

@@ -96,6 +96,8 @@ class Admission {
   static constexpr double kVipPresent_s = 30;
   static constexpr double kExpectedQuantile = 0.65;  // of outputs: near the mean of what is seen
   static constexpr double kPeakQuantile = 0.75;      // of outputs, for the forecast of KV memory
+  // A deadline that was not named is at least so many times what an idle host needs for the prompt.
+  static constexpr double kIdleStretch = 2.0;
   static constexpr uint64_t kRetryAfterMin_ms = 1'000;
   static constexpr uint64_t kShedding_ns = kSecond_ns;  // that it sheds, after the last one that was refused
 

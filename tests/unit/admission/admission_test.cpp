@@ -231,6 +231,21 @@ TEST(Admission, AClientsOwnLimitsAreItsOwnBusiness) {
   EXPECT_EQ(host.dispatched(), Ids{3});
 }
 
+TEST(Admission, ADeadlineThatNobodyNamedIsWithinReachOfAnIdleHostAndANamedOneIsKept) {
+  Host host(8);
+  host.measured();
+  auto slow = arrival(1, Class::kVip);
+  slow.prompt_tokens = 2000;  // two seconds; the default is half of one
+  host.tell(slow);
+  EXPECT_EQ(host.dispatched(), Ids{1});
+  host.serve(1, 1);
+  slow.request = 2;
+  slow.deadline_ns = kNow_ns + kSecond_ns;
+  host.tell(slow);
+  ASSERT_EQ(host.refused().size(), 1u);
+  EXPECT_TRUE(host.refused()[0].ticket.empty());  // no time would help
+}
+
 TEST(Admission, TimeThatGoesBackwardsStandsStill) {
   Host host(1);
   host.tell(arrival(1));
