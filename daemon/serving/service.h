@@ -129,6 +129,7 @@ class Service final : public Serving, private RunnerOwner {
   static Fallbacks fallbacks_of(const Config& config);
   bool fall_back(RequestId id, RequestSpec& spec, ResponseSink& sink, Fallback& taken);
   void reply_later(RequestId id, ResponseSink& sink, const std::string& text, uint16_t choices);
+  void reply(RequestId id, const std::string& text, uint16_t choices);
   void judge_model(const Record& record, EndKind how);
 
   // service_rows.cpp

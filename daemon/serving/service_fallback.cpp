@@ -37,7 +37,12 @@ bool Service::fall_back(RequestId id, RequestSpec& spec, ResponseSink& sink, Fal
   std::vector<bool> may_serve;
   for (uint32_t i = 0; i < config_.models.size(); ++i) may_serve.push_back(model_may_serve(i));
   const auto asked = static_cast<uint32_t>(model - config_.models.data());
-  const auto choice = fallbacks_.choose(asked, may_serve, monotonic_ns());
+  auto choice = fallbacks_.choose(asked, may_serve, monotonic_ns());
+  if (choice.kind == FallbackKind::kModel && spec.work == ipc::Work::kEmbed) {
+    // Another model's embedding would be compared with this one's.
+    fallbacks_.ended(choice.model, choice.is_probe, Fallbacks::Verdict::kNone, monotonic_ns());
+    choice = {.kind = FallbackKind::kNobody};
+  }
   taken.is_probe = choice.is_probe;
   switch (choice.kind) {
     case FallbackKind::kModel:
@@ -65,26 +70,34 @@ bool Service::fall_back(RequestId id, RequestSpec& spec, ResponseSink& sink, Fal
 }
 
 void Service::reply_later(RequestId id, ResponseSink& sink, const std::string& text, uint16_t choices) {
-  late_.emplace(id, LateOutcome{&sink, {}, false});
-  loop_.defer([this, id, text, choices] {
-    const auto late = late_.extract(id);
-    if (late.empty()) return;
-    ResponseSink& told = *late.mapped().sink;
-    told.on_degraded("fallback_reply");
-    told.on_accepted({.request = id, .prompt_tokens = 0, .cached_tokens = 0});
-    for (uint16_t choice = 0; choice < choices; ++choice) {
-      ipc::Delta delta;
-      delta.request = id;
-      delta.choice = choice;
-      delta.text = text;
-      told.on_delta(delta);
-      ipc::Finished finished;
-      finished.request = id;
-      finished.choice = choice;
-      finished.last = choice + 1 == choices;
-      told.on_finished(finished);
-    }
-  });
+  late_.emplace(id, LateOutcome{&sink, Refusal(), false});
+  loop_.defer([this, id, text, choices] { reply(id, text, choices); });
+}
+
+// Any call may be the last: its sink may be forgotten, and gone, by what it does in it.
+void Service::reply(RequestId id, const std::string& text, uint16_t choices) {
+  const auto tell_sink = [this, id](auto tell) {
+    const auto late = late_.find(id);
+    if (late != late_.end()) tell(*late->second.sink);
+  };
+  tell_sink([](ResponseSink& sink) { sink.on_degraded("fallback_reply"); });
+  tell_sink(
+      [&](ResponseSink& sink) { sink.on_accepted({.request = id, .prompt_tokens = 0, .cached_tokens = 0}); });
+  for (uint16_t choice = 0; choice < choices; ++choice) {
+    ipc::Delta delta;
+    delta.request = id;
+    delta.choice = choice;
+    delta.text = text;
+    tell_sink([&](ResponseSink& sink) { sink.on_delta(delta); });
+    ipc::Finished finished;
+    finished.request = id;
+    finished.choice = choice;
+    finished.last = choice + 1 == choices;
+    tell_sink([&](ResponseSink& sink) {
+      if (finished.last) late_.erase(id);
+      sink.on_finished(finished);
+    });
+  }
 }
 
 // Its end, for the breaker of the model that it was sent to.

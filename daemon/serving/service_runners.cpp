@@ -86,7 +86,9 @@ void Service::dispatch(const Dispatch& chosen) {
   auto& record = *found->second;
   auto& runner = *runners_[chosen.runner];
   if (record.spec.work == ipc::Work::kGenerate && chosen.tokens_max < record.spec.generation.tokens_max) {
-    record.spec.generation.tokens_max = chosen.tokens_max;
+    auto& generation = record.spec.generation;
+    generation.tokens_max = chosen.tokens_max;
+    generation.tokens_min = std::min(generation.tokens_min, chosen.tokens_max);
     auto& degraded = record.fallback.degraded;
     degraded += degraded.empty() ? "cap_tokens" : ", cap_tokens";
   }

@@ -31,7 +31,7 @@ class Fallback(unittest.TestCase):
         answer = self.ask("other", **greedy(tokens=20))
         self.assertEqual(answer.status, 200, answer.text)
         self.assertEqual(answer.json["choices"][0]["text"], expected)
-        self.assertEqual(answer.headers["x-deepserve-degraded"], "fallback_model: tiny")
+        self.assertEqual(answer.headers["x-deepserve-degraded"], "fallback_model=tiny")
 
     def test_a_text_answers_where_no_model_does_each_choice_and_as_a_stream(self):
         chat = self.ask("text", "chat/completions", messages=[{"role": "user", "content": "Hello!"}], n=2)
