@@ -1,9 +1,8 @@
 // Stage 0 of admission (DESIGN 7): what would be refused anyway is refused on the head of its request, before
 // its body is received or parsed.
 //
-// Only where the head says enough: a POST to an endpoint that makes requests, with X-Deepserve-Class and
-// Content-Length. Without the class the body might name a better or a lower one. Whatever is wrong with a
-// head is its route's to say.
+// Only where the head says enough: a chat or a completion with X-Deepserve-Class and Content-Length. Without
+// the class the body might name a better or a lower one. Whatever is wrong with a head is its route's to say.
 #pragma once
 
 #include <optional>

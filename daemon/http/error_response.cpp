@@ -70,8 +70,9 @@ ErrorDetails refusal_details(const Refusal& refusal) {
   ErrorDetails details = failure_details(refusal.error, refusal.service_class);
   if (!refusal.reason.empty()) details.reason = refusal.reason;
   if (refusal.retry_after_ms != 0) details.retry_after_ms = refusal.retry_after_ms;
-  details.predicted_ttft_ms = refusal.predicted_ttft_ns / kMillisecond_ns;
-  details.deadline_ms = refusal.deadline_ns / kMillisecond_ns;
+  // Rounded up: 0 means that it is not known.
+  details.predicted_ttft_ms = (refusal.predicted_ttft_ns + kMillisecond_ns - 1) / kMillisecond_ns;
+  details.deadline_ms = (refusal.deadline_ns + kMillisecond_ns - 1) / kMillisecond_ns;
   details.booked = refusal.booked;
   details.ticket = refusal.ticket;
   details.degraded = refusal.degraded;
