@@ -17,6 +17,17 @@ namespace {
 constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr uint8_t kVersion = 1;
 
+// What each character stands for; kNoDigit: nothing.
+constexpr uint8_t kNoDigit = 255;
+constexpr std::array<uint8_t, 256> kDigits = [] {
+  std::array<uint8_t, 256> digits{};
+  for (auto& digit : digits) digit = kNoDigit;
+  for (size_t i = 0; i < kAlphabet.size(); ++i) {
+    digits[static_cast<uint8_t>(kAlphabet[i])] = static_cast<uint8_t>(i);
+  }
+  return digits;
+}();
+
 // version, class, model; epoch, serial, instant, client, body; bytes of the body; signature.
 constexpr size_t kSigned = 4 + 5 * 8 + 8;
 constexpr size_t kSignature = 20;
@@ -70,9 +81,9 @@ bool bytes_of(std::string_view text, Bytes& bytes) {
   for (size_t i = 0; i < text.size(); i += 4) {
     uint32_t three = 0;
     for (size_t k = 0; k < 4; ++k) {
-      const size_t digit = kAlphabet.find(text[i + k]);
-      if (digit == std::string_view::npos) return false;
-      three = three << 6 | static_cast<uint32_t>(digit);
+      const uint8_t digit = kDigits[static_cast<uint8_t>(text[i + k])];
+      if (digit == kNoDigit) return false;
+      three = three << 6 | digit;
     }
     for (size_t k = 0; k < 3; ++k) bytes[i / 4 * 3 + k] = static_cast<uint8_t>(three >> (16 - 8 * k));
   }
