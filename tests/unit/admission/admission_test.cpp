@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
@@ -213,6 +215,27 @@ TEST(Admission, WorkGoesToTheRunnerWhereItsFirstTokenComesFirst) {
   }
   admission.step(arrival(1), kNow_ns, actions);
   EXPECT_EQ(std::get<Dispatch>(actions.at(0)).runner, 1u);
+}
+
+TEST(Admission, EqualRunnersShareTheWorkAndOneWhoseLaneIsFullGetsNone) {
+  AdmissionOptions options;
+  options.runners = 3;
+  Admission admission(options);
+  AdmissionActions actions;
+  for (uint32_t runner = 0; runner < 3; ++runner) {
+    RunnerUp up;
+    up.runner = runner;
+    up.capacity.sequences_max = 8;
+    admission.step(up, kNow_ns, actions);
+  }
+  RunnerTold full;
+  full.runner = 0;
+  full.has_room = false;
+  admission.step(full, kNow_ns, actions);
+  std::array<int, 3> sent{};
+  for (ipc::RequestId id = 1; id <= 16; ++id) admission.step(arrival(id), kNow_ns, actions);
+  for (const auto& action : actions) ++sent.at(std::get<Dispatch>(action).runner);
+  EXPECT_EQ(sent, (std::array<int, 3>{0, 8, 8}));
 }
 
 TEST(Admission, AClientsOwnLimitsAreItsOwnBusiness) {
