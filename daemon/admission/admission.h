@@ -193,6 +193,8 @@ class Admission {
   Placement place(const Request& request, uint64_t now_ns) const;
   void dispatch(ipc::RequestId id, const Placement& placement, uint64_t now_ns, AdmissionActions& actions);
   void leave_runner(Request& request);
+  double runners_of(uint32_t model) const;  // that are up
+  bool is_due(const Request& request, uint64_t now_ns) const;
   bool vip_present(const Model& model, uint64_t now_ns) const;
 
   // admission_brownout.cpp

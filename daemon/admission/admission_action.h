@@ -32,6 +32,7 @@ struct Dispatch {
   ipc::RequestId request = 0;
   uint32_t runner = 0;
   uint32_t tokens_max = ipc::kRestOfContext;  // less than asked for only in a brownout
+  bool raised = false;  // batch work whose share is due: the runner is to take it for normal
 };
 
 // It has ended with this; nothing further is heard or said of it.

@@ -11,6 +11,8 @@ constexpr int kRounds = 4;  // of making a wait longer by the slots that come up
 // Of what a class's line drains: claims come as they like, and would queue without end at all of it. Fresh
 // work has the rest, and what is not claimed.
 constexpr double kBookable = 0.8;
+// A start that takes most of the deadline leaves no time for those who come for their slots at once.
+constexpr double kSure = 1.3;
 
 uint64_t to_ns(double seconds) {
   return seconds <= 0 ? 0 : static_cast<uint64_t>(std::min(seconds, 1e8) * 1e9);
@@ -32,8 +34,7 @@ void Admission::shed_expired(uint64_t now_ns, AdmissionActions& actions) {
 DrainState Admission::drain_of(uint32_t model, ipc::Class service_class, uint64_t now_ns) const {
   const auto& usage = models_[model].usage;
   const auto own = static_cast<size_t>(service_class);
-  double runners = 0;
-  for (const auto& runner : runners_) runners += runner.is_up() && runner.model() == model ? 1 : 0;
+  const double runners = runners_of(model);
   DrainState drain;
   if (runners == 0) return drain;
   const double each = models_[model].throughput.per_runner(runners);
@@ -156,7 +157,7 @@ void Admission::refuse(ipc::RequestId id, Request&& request, RefusalReason reaso
   auto drain = drain_of(request.model, refusal.service_class, now_ns);
   drain.rate *= kBookable;
   // Nothing is promised to one that could not make it if it were first in line.
-  if (static_cast<double>(refusal.deadline_ns) * 1e-9 < request.predicted.start_s) drain.rate = 0;
+  if (static_cast<double>(refusal.deadline_ns) * 1e-9 < kSure * request.predicted.start_s) drain.rate = 0;
   const auto offer = desk_.offer(claimant_of(request), request.cost, drain, id, request.back, now_ns);
   if (!offer.booked && reason == RefusalReason::kDeadline) refusal.reason = RefusalReason::kHorizon;
   refusal.booked = offer.booked;

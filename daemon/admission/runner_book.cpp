@@ -42,13 +42,13 @@ void RunnerBook::prefilled(const RequestLoad& /*load*/, uint64_t now_ns) {
 uint32_t RunnerBook::sequences_up_to(ipc::Class service_class) const {
   uint32_t sequences = 0;
   for (const auto* load : loads_) {
-    if (load->service_class <= service_class) sequences += load->choices;
+    if (load->runner_class() <= service_class) sequences += load->choices;
   }
   return sequences;
 }
 
 bool RunnerBook::has_seats(const RequestLoad& load, bool capped) const {
-  const bool vip = load.service_class == ipc::Class::kVip;
+  const bool vip = load.runner_class() == ipc::Class::kVip;
   const uint32_t taken = vip ? sequences_up_to(ipc::Class::kVip) : sequences_;
   if (taken == 0) return true;
   uint32_t seats = capacity_.sequences_max;
@@ -60,11 +60,11 @@ bool RunnerBook::has_seats(const RequestLoad& load, bool capped) const {
 }
 
 bool RunnerBook::may_bind(const RequestLoad& load, uint64_t now_ns) const {
-  if (load.service_class == ipc::Class::kVip) return true;
+  if (load.runner_class() == ipc::Class::kVip) return true;
   double all_s = 0;
   double longest_s = 0;
   for (const auto* one : loads_) {
-    if (one->prefilled || one->service_class > load.service_class) continue;
+    if (one->prefilled || one->runner_class() > load.runner_class()) continue;
     const double one_s = time_.prefill_seconds(one->uncached_tokens);
     all_s += one_s;
     longest_s = std::max(longest_s, one_s);
@@ -75,7 +75,7 @@ bool RunnerBook::may_bind(const RequestLoad& load, uint64_t now_ns) const {
 
 bool RunnerBook::has_memory(const RequestLoad& load, double headroom) const {
   if (capacity_.kv_blocks == 0) return true;
-  const bool vip = load.service_class == ipc::Class::kVip;
+  const bool vip = load.runner_class() == ipc::Class::kVip;
   holders_.clear();
   const auto hold = [this](const RequestLoad& one) {
     const uint32_t each = one.generated_each();
@@ -84,7 +84,7 @@ bool RunnerBook::has_memory(const RequestLoad& load, double headroom) const {
     for (uint32_t choice = 1; choice < one.choices; ++choice) holders_.push_back({each, remaining});
   };
   for (const auto* one : loads_) {
-    if (!vip || one->service_class == ipc::Class::kVip) hold(*one);  // vip preempts the others
+    if (!vip || one->runner_class() == ipc::Class::kVip) hold(*one);  // vip preempts the others
   }
   if (holders_.empty()) return true;
   hold(load);
@@ -108,7 +108,7 @@ double RunnerBook::prefill_done_seconds(ipc::Class service_class, uint64_t now_n
 
 bool RunnerBook::decodes_beside(ipc::Class service_class) const {
   return std::any_of(loads_.begin(), loads_.end(), [&](const RequestLoad* one) {
-    return one->prefilled && one->service_class <= service_class;
+    return one->prefilled && one->runner_class() <= service_class;
   });
 }
 
@@ -119,13 +119,13 @@ double RunnerBook::prefill_ahead_seconds(const RequestLoad& load, uint64_t now_n
   double ahead_s = 0;
   double longer_s = 0;
   for (const auto* one : loads_) {
-    if (one->prefilled || one->service_class > load.service_class) continue;
+    if (one->prefilled || one->runner_class() > load.runner_class()) continue;
     const bool longer =
-        one->service_class == load.service_class && one->uncached_tokens > load.uncached_tokens;
+        one->runner_class() == load.runner_class() && one->uncached_tokens > load.uncached_tokens;
     (longer ? longer_s : ahead_s) += time_.prefill_seconds(one->uncached_tokens);
   }
   ahead_s += std::min(longer_s, own_s);
-  const double done_s = prefill_done_seconds(load.service_class, now_ns);
+  const double done_s = prefill_done_seconds(load.runner_class(), now_ns);
   return ahead_s - std::min(0.9 * ahead_s, done_s);
 }
 
@@ -133,7 +133,7 @@ double RunnerBook::start_seconds(const RequestLoad& load, uint64_t now_ns) const
   const double prefill_s = prefill_ahead_seconds(load, now_ns) + time_.prefill_seconds(load.uncached_tokens);
   // The step that runs at present is half over; nothing that comes now is part of it.
   const double step_s = loads_.empty() ? 0 : 0.5 * time_.step_seconds(sequences_, context_tokens());
-  return step_s + prefill_s * (decodes_beside(load.service_class) ? kBesideDecodes : 1.0);
+  return step_s + prefill_s * (decodes_beside(load.runner_class()) ? kBesideDecodes : 1.0);
 }
 
 }  // namespace deepserve::daemon

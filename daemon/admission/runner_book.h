@@ -24,7 +24,9 @@ struct RequestLoad {
   uint32_t generated_tokens = 0;  // of all choices
   uint32_t expected_tokens = 0;   // of a choice, in the end; more than it has
   bool prefilled = false;         // its first token is out
+  bool raised = false;            // the runner takes it for normal
 
+  ipc::Class runner_class() const { return raised ? ipc::Class::kNormal : service_class; }
   uint32_t generated_each() const { return generated_tokens / choices; }
 };
 

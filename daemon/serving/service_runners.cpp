@@ -95,7 +95,7 @@ void Service::dispatch(const Dispatch& chosen) {
   ipc::Submit submit;
   submit.request = record.id;
   submit.work = record.spec.work;
-  submit.service_class = record.spec.service_class;
+  submit.service_class = chosen.raised ? ipc::Class::kNormal : record.spec.service_class;
   submit.deadline_ns = record.deadline_ns;
   submit.prompt = record.spec.prompt;
   submit.generation = record.spec.generation;

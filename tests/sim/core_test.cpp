@@ -71,9 +71,17 @@ TEST(AdmissionCore, BatchKeepsItsShareBesideTwiceTheLoad) {
   EXPECT_GE(tally.classes[kBatch].work, 0.045 * tally.total().work);
 }
 
+TEST(AdmissionCore, BatchIsNotStarvedByARunnerThatAlwaysPrefillsNormalWork) {
+  auto options = options_of();
+  options.shape = kGpuShape;
+  options.capacity = 9;
+  const Tally tally = tally_of(usual_options(options, 2), 1);
+  EXPECT_GE(tally.classes[kBatch].work, 0.03 * tally.total().work);
+}
+
 TEST(AdmissionCore, ClientsWhoAllWantMoreAreServedByTheirWeights) {
   auto run = usual_options(options_of(), 10);
-  run.demand = backlogged_demand(10);
+  run.demand = backlogged_demand(25);
   const auto result = simulate(run);
   EXPECT_GE(jain_index(service_by_client(run, result, 30, run.seconds)), 0.96);
   EXPECT_LE(vtc_drift(run, result, 30), 1);

@@ -15,7 +15,8 @@ constexpr size_t kBatch = 2;
 constexpr double kCycleSeconds = 30;  // of a low and of a high load each
 constexpr double kBinSeconds = 0.25;
 constexpr double kMissedMax = 0.02;
-constexpr double kSettleTimes = 4;  // as many seconds as the other figures take
+constexpr double kBackloggedLoad = 25;  // so that also the heaviest asks for more than its part
+constexpr double kSettleTimes = 4;      // as many seconds as the other figures take
 
 Figure at_least(std::string what, double value, double bar) {
   return {std::move(what), fmt::format("{:.3f}", value), fmt::format(">= {:.3f}", bar), value >= bar};
@@ -81,7 +82,7 @@ double settle_seconds(const FigureOptions& options) {
 
 void add_fairness(const FigureOptions& options, std::vector<Figure>& list) {
   auto run = usual_options(options, 10);
-  run.demand = backlogged_demand(10);
+  run.demand = backlogged_demand(kBackloggedLoad);
   double jain = 1;
   double drift = 0;
   auto hogged = usual_options(options, 5);

@@ -156,8 +156,10 @@ void Simulation::send(const daemon::Dispatch& action) {
   attempt.tokens_max = std::min(ask.tokens_max, action.tokens_max);
   --waiting_;
   hash(action.request * 2);
-  runner.model.submit({action.request, policy_->tells_classes() ? attempt.service_class : ipc::Class::kNormal,
-                       ask.prompt_tokens, std::min(ask.output_tokens, attempt.tokens_max), attempt.tokens_max,
+  auto service_class = policy_->tells_classes() ? attempt.service_class : ipc::Class::kNormal;
+  if (action.raised) service_class = ipc::Class::kNormal;
+  runner.model.submit({action.request, service_class, ask.prompt_tokens,
+                       std::min(ask.output_tokens, attempt.tokens_max), attempt.tokens_max,
                        attempt.generated});
   if (!runner.steps) start_step(action.runner);
 }
