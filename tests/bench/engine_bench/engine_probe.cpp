@@ -18,6 +18,7 @@
 #include "runner/lane/lane_sink.h"
 #include "runner/lane/process_share.h"
 #include "runner/model/loaded_model.h"
+#include "tests/bench/median.h"
 
 namespace deepserve::runner {
 namespace {
@@ -189,11 +190,6 @@ class Probe {
   uint32_t cached_tokens_ = 0;
 };
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
-
 std::vector<TokenId> joined(std::vector<TokenId> first, const std::vector<TokenId>& second) {
   first.insert(first.end(), second.begin(), second.end());
   return first;
@@ -213,7 +209,7 @@ void Probe::prefix() {
   fmt::print(
       "{{\"cold_seconds\": {:.6g}, \"cached_seconds\": {:.6g}, \"ratio\": {:.6g}, "
       "\"cached_tokens\": {}, \"repeats\": {}}}\n",
-      median(cold), median(cached), median(ratios), cached_tokens, arguments_.repeats);
+      bench::median(cold), bench::median(cached), bench::median(ratios), cached_tokens, arguments_.repeats);
 }
 
 void Probe::overhead() {
@@ -240,7 +236,8 @@ void Probe::overhead() {
   fmt::print(
       "{{\"outside_share\": {:.6g}, \"step_seconds\": {:.6g}, \"sequences\": {}, \"temperature\": {}, "
       "\"repeats\": {}}}\n",
-      median(shares), median(step_seconds), kSequences, arguments_.temperature, arguments_.repeats);
+      bench::median(shares), bench::median(step_seconds), kSequences, arguments_.temperature,
+      arguments_.repeats);
 }
 
 uint64_t peak_resident_bytes() {

@@ -17,6 +17,7 @@
 #include "runner/engine/engine.h"
 #include "runner/grammar/constraints.h"
 #include "runner/model/loaded_model.h"
+#include "tests/bench/median.h"
 
 namespace {
 
@@ -63,11 +64,6 @@ template <typename T>
 T value_of(Result<T> result) {
   if (!result) give_up(result.error().message);
   return std::move(*result);
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
 }
 
 // CPU time of this process: others on the machine do not count.
@@ -117,7 +113,7 @@ class Pairs {
       tokens += count;
     }
     if (ratios.empty()) give_up("no answer was long enough to be timed");
-    const double percent = (median(ratios) - 1) * 100;
+    const double percent = (bench::median(ratios) - 1) * 100;
     std::printf("%-12s %3zu pairs, %6lu tokens: %7.1f us a token free, %7.1f us bound (sums %+.2f %%)\n",
                 kind.name, ratios.size(), tokens, free_s / static_cast<double>(tokens) * 1e6,
                 bound_s / static_cast<double>(tokens) * 1e6, (bound_s / free_s - 1) * 100);
@@ -229,8 +225,8 @@ void print_masks(const Tokenizer& tokenizer, uint32_t vocabulary, const char* wh
         "%-12s compile %7.0f us; first walk mean %7.1f, largest %7.0f us; steady median %6.1f, mean %6.1f "
         "us; "
         "other answers mean %6.1f us\n",
-        kind.name, first.compile_us, mean(first.all_us), std::ranges::max(first.all_us), median(again.all_us),
-        mean(again.all_us), mean(other.all_us));
+        kind.name, first.compile_us, mean(first.all_us), std::ranges::max(first.all_us),
+        bench::median(again.all_us), mean(again.all_us), mean(other.all_us));
   }
 }
 

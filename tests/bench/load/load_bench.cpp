@@ -24,6 +24,7 @@
 #include "ipc/base/fd.h"
 #include "runner/model/loaded_model.h"
 #include "tests/bench/load/large_model.h"
+#include "tests/bench/median.h"
 
 namespace {
 
@@ -48,11 +49,6 @@ struct Options {
 
 double seconds(uint64_t duration_ns) {
   return static_cast<double>(duration_ns) / 1e9;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 // The part of the file that the page cache holds.
@@ -131,15 +127,15 @@ bool measure(const Options& options, const fs::path& model, const fs::path& file
   }
   for (size_t i = 0; i < options.pairs; ++i) warm_loads.push_back(load(model));
   std::printf("%.3f GB; medians of %zu: cat %.3f s, cold load %.3f s\n",
-              static_cast<double>(fs::file_size(file)) / 1e9, options.pairs, median(cats),
-              median(cold_loads));
+              static_cast<double>(fs::file_size(file)) / 1e9, options.pairs, bench::median(cats),
+              bench::median(cold_loads));
   bool cold = true;
   if (options.model.empty())
-    cold = report("cold load / cat, median of pairs", median(ratios), kColdBar, "");
+    cold = report("cold load / cat, median of pairs", bench::median(ratios), kColdBar, "");
   else
     std::printf("cold load / cat, median of pairs: %.3f  (packing takes memory of its own: no bar)\n",
-                median(ratios));
-  return report("warm load, median", median(warm_loads), kWarmBar_s, " s") && cold;
+                bench::median(ratios));
+  return report("warm load, median", bench::median(warm_loads), kWarmBar_s, " s") && cold;
 }
 
 Options read_options(int count, char** words) {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/bench/median.h"
 #include "tests/bench/ring/contenders.h"
 #include "tests/bench/ring/pair_of_processes.h"
 
@@ -82,11 +83,6 @@ constexpr Bar kBars[] = {
     {"lane one way / Boost.Lockfree spsc_queue", kRing, kSpsc, 3, false},
 };
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 int run_all(int runs) {
   std::vector<std::vector<double>> figures(kContenders);
   for (int run = 0; run < runs; ++run) {
@@ -99,18 +95,18 @@ int run_all(int runs) {
     const Row& row = rows()[contender];
     const auto [low, high] = std::minmax_element(figures[contender].begin(), figures[contender].end());
     fmt::print("  {:<66} {:>9.2f} {:<3} [{:.2f} .. {:.2f}]\n", row.what,
-               median(figures[contender]) * row.scale, row.unit, *low * row.scale, *high * row.scale);
+               bench::median(figures[contender]) * row.scale, row.unit, *low * row.scale, *high * row.scale);
   }
   bool all_hold = true;
   for (const Bar& bar : kBars) {
-    const double ratio = median(figures[bar.numerator]) / median(figures[bar.denominator]);
+    const double ratio = bench::median(figures[bar.numerator]) / bench::median(figures[bar.denominator]);
     const bool holds = bar.at_most ? ratio <= bar.limit : ratio >= bar.limit;
     all_hold = all_hold && holds;
     fmt::print("{} {:<50} {:>8.2f}x (bar: {} {}x)\n", holds ? "PASS" : "FAIL", bar.what, ratio,
                bar.at_most ? "<=" : ">=", bar.limit);
   }
-  const double lane_trip = median(figures[kLaneTrip]) / median(figures[kLineTrip]);
-  const double lane_share = median(figures[kLane]) / median(figures[kRing]);
+  const double lane_trip = bench::median(figures[kLaneTrip]) / bench::median(figures[kLineTrip]);
+  const double lane_share = bench::median(figures[kLane]) / bench::median(figures[kRing]);
   fmt::print(
       "info through the Lane interface: round trip {:.2f}x the ping-pong, one way {:.2f}x the ring layer\n",
       lane_trip, lane_share);

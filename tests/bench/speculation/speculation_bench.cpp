@@ -13,6 +13,7 @@
 #include "ipc/base/clock.h"
 #include "runner/engine/engine.h"
 #include "runner/model/loaded_model.h"
+#include "tests/bench/median.h"
 
 namespace {
 
@@ -35,11 +36,6 @@ template <typename T>
 T value_of(Result<T> result) {
   if (!result) give_up(result.error().message);
   return std::move(*result);
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
 }
 
 class KeepingSink final : public EventSink {
@@ -124,13 +120,13 @@ class SpeculationBench {
       right += drafted.usage.drafts_accepted;
       wrong += drafted.usage.drafts_rejected;
     }
-    const double ratio = median(ratios);
+    const double ratio = bench::median(ratios);
     const bool passed = ratio >= task.ratio_min;
     std::printf(
         "%-24s %u x: %7.1f tokens/s without, %7.1f with, drafts %lu right %lu wrong; median of %u pairs "
         "%.2fx  bar >= %.2fx  %s\n",
-        task.name, sequences_, median(without), median(with), right, wrong, pairs, ratio, task.ratio_min,
-        passed ? "PASS" : "FAIL");
+        task.name, sequences_, bench::median(without), bench::median(with), right, wrong, pairs, ratio,
+        task.ratio_min, passed ? "PASS" : "FAIL");
     return passed;
   }
 
