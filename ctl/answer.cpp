@@ -5,6 +5,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "ctl/error_body.h"
+#include "ctl/interrupt.h"
 #include "ctl/json_rows.h"
 #include "ctl/progress.h"
 #include "ctl/sse.h"
@@ -15,6 +16,9 @@ namespace deepserve::ctl {
 namespace {
 
 namespace json = boost::json;
+
+constexpr uint64_t kComeBackMax_ns = 30 * kSecond_ns;  // so long the daemon keeps an answer without a reader
+constexpr int kComeBackPause_ms = 50;
 
 HttpRequest generation_request(const GenerationOptions& options, std::string path, json::object body,
                                bool stream, bool with_usage) {
@@ -49,7 +53,10 @@ class AnswerStream {
   // Nothing on success.
   std::optional<Failure> run(const HttpRequest& request, int interrupt_fd) {
     start_ns_ = monotonic_ns();
+    Progress progress(session_.terminal(), "waiting for the first token");
+    progress_ = &progress;
     auto failure = follow(request, interrupt_fd);
+    if (failure && lost_) failure = come_back(std::move(*failure), interrupt_fd);
     answer_.total_ns = monotonic_ns() - start_ns_;
     return failure;
   }
@@ -57,9 +64,9 @@ class AnswerStream {
  private:
   static std::optional<Failure> failed(Error error) { return Failure{std::move(error), std::nullopt}; }
 
+  // Follows what the daemon answers to its end. `lost_`: the connection ended before the answer did.
   std::optional<Failure> follow(const HttpRequest& request, int interrupt_fd) {
-    Progress progress(session_.terminal(), "waiting for the first token");
-    progress_ = &progress;
+    lost_ = false;
     auto exchange = HttpExchange::start(session_.socket_path("api.sock"), request, {interrupt_fd, -1});
     if (!exchange) return failed(exchange.error());
     auto head = exchange->read_head();
@@ -69,18 +76,43 @@ class AnswerStream {
       return failure_from_answer(*head, body ? *body : std::string());
     }
     session_.note(fmt::format("request {}", head->request_id.empty() ? "without an id" : head->request_id));
+    request_id_ = head->request_id;
     SseReader events;
     for (;;) {
       auto piece = exchange->read_some();
       if (!piece && piece.error().code == Code::kCancelled) return failed(piece.error());
-      if (!piece || piece->empty()) return failed({Code::kIo, "the stream ended early, without its [DONE]"});
+      if (!piece || piece->empty()) {
+        lost_ = !request_id_.empty();
+        return failed({Code::kIo, "the stream ended early, without its [DONE]"});
+      }
       events.feed(*piece);
       while (const auto event = events.next()) {
+        if (!event->id.empty()) last_event_id_ = event->id;
         if (event->event == "error") return failure_from_event(event->data);
         if (event->data == "[DONE]") return std::nullopt;
         if (auto taken = take_chunk(event->data); !taken) return failed(taken.error());
       }
     }
+  }
+
+  // The daemon died or was stopped: where another one takes its place, the answer goes on there after the
+  // last event that came. What nobody has any more is told as what went wrong first.
+  std::optional<Failure> come_back(Failure first, int interrupt_fd) {
+    const uint64_t limit_ns = monotonic_ns() + kComeBackMax_ns;
+    session_.note("the connection was lost; coming back for the rest");
+    while (monotonic_ns() < limit_ns) {
+      HttpRequest request{"GET", "/v1/requests/" + request_id_ + "/events", {}, {}};
+      if (!last_event_id_.empty()) request.headers.emplace_back("Last-Event-ID", last_event_id_);
+      auto failure = follow(request, interrupt_fd);
+      if (!failure) return std::nullopt;
+      const Code code = failure->error.code;
+      if (code == Code::kGone || code == Code::kNotFound || code == Code::kConflict) return first;
+      if (code != Code::kUnreachable && !lost_) return failure;
+      if (wait_readable(-1, interrupt_fd, kComeBackPause_ms) == Ready::kInterrupted) {
+        return failed({Code::kCancelled, "interrupted"});
+      }
+    }
+    return first;
   }
 
   Result<void> take_chunk(const std::string& data) {
@@ -129,7 +161,24 @@ class AnswerStream {
   Answer& answer_;
   Progress* progress_ = nullptr;
   uint64_t start_ns_ = 0;
+  std::string request_id_;     // of the answer; empty: it has not begun
+  std::string last_event_id_;  // empty: no event came
+  bool lost_ = false;
 };
+
+// One try of an answer in one piece. `lost`: the connection ended before the answer did.
+std::optional<Failure> ask_whole(Session& session, const HttpRequest& request, std::string& answer,
+                                 bool& lost) {
+  auto exchange = HttpExchange::start(session.socket_path("api.sock"), request, {});
+  if (!exchange) return Failure{exchange.error(), std::nullopt};
+  auto head = exchange->read_head();
+  auto body = head ? read_body(*exchange) : tl::unexpected<Error>(head.error());
+  lost = !body;
+  if (!body) return Failure{body.error(), std::nullopt};
+  if (head->status != 200) return failure_from_answer(*head, *body);
+  answer = std::move(*body);
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -164,17 +213,19 @@ Result<void> stream_answer(Session& session, const HttpRequest& request, int int
 
 Result<std::string> whole_answer(Session& session, const HttpRequest& request) {
   std::string answer;
-  TRY(session.with_retries(-1, [&]() -> std::optional<Failure> {
+  TRY(session.with_retries(-1, [&] {
     const Progress progress(session.terminal(), "waiting for the answer");
-    auto exchange = HttpExchange::start(session.socket_path("api.sock"), request, {});
-    if (!exchange) return Failure{exchange.error(), std::nullopt};
-    auto head = exchange->read_head();
-    if (!head) return Failure{head.error(), std::nullopt};
-    auto body = read_body(*exchange);
-    if (!body) return Failure{body.error(), std::nullopt};
-    if (head->status != 200) return failure_from_answer(*head, *body);
-    answer = std::move(*body);
-    return std::nullopt;
+    bool lost = false;
+    auto failure = ask_whole(session, request, answer, lost);
+    const uint64_t limit_ns = monotonic_ns() + kComeBackMax_ns;
+    if (lost) session.note("the connection was lost; asking once more");
+    for (bool asked = !lost; !asked && monotonic_ns() < limit_ns;) {
+      auto again = ask_whole(session, request, answer, asked);
+      asked = asked || !again || again->error.code != Code::kUnreachable;
+      if (asked) return again;
+      wait_readable(-1, -1, kComeBackPause_ms);
+    }
+    return failure;
   }));
   return answer;
 }

@@ -41,12 +41,14 @@ struct AnswerHandlers {
 };
 
 // Sends a request with "stream": true over api.sock and follows it to [DONE]. Refusals are retried until the
-// first piece of text is there, never afterwards. `answer` holds what came, also on failure. kCancelled:
-// interrupted. kIo: the stream ended early. Any other code: what the daemon said.
+// first piece of text is there, never afterwards. A stream that breaks off is gone on with at the daemon that
+// takes the place of the one that died, if one does within half a minute. It does not ask to outlive its
+// connection (X-Deepserve-Resume): who interrupts dsctl wants no more. `answer` holds what came, also on
+// failure. kCancelled: interrupted. kIo: the stream ended early. Any other code: what the daemon said.
 Result<void> stream_answer(Session& session, const HttpRequest& request, int interrupt_fd,
                            const AnswerHandlers& handlers, Answer& answer);
 
-// The same for a request without "stream": the body of the answer.
+// The same for a request without "stream": the body of the answer. One that was lost is asked for once more.
 Result<std::string> whole_answer(Session& session, const HttpRequest& request);
 
 // "24 prompt tokens, 96 tokens in 1.2 s (first after 0.1 s), 80.0 tokens/s".

@@ -21,9 +21,11 @@ struct Arguments {
   GenerationOptions generation;
   BenchOptions bench;
   std::vector<std::string> words;  // of a message or prompt, joined by spaces
-  std::string name;                // of a model; id of a runner or request
+  ModelOrderOptions order;
+  std::string name;  // of a model; id of a runner or request
   std::string config_file = "/etc/deepserve/deepserve.toml";
   std::string shell;
+  std::string binary;  // of the daemon
   CommandTree tree;
   Command command;
 };
@@ -48,12 +50,15 @@ class Commands {
   void add_all() {
     add_global_options();
     add(app_, "status", "Show the daemon, its models, runners and queues on one screen", show_status);
+    add(app_, "drain", "Refuse new requests and wait until none is left", drain_host);
+    add(app_, "resume", "Take requests again after a drain", resume_host);
     add_text_commands();
     add_models();
     add_runners();
     add_requests();
     add_queue_and_clients();
     add_config();
+    add_daemon();
     add_bench();
     add(app_, "version", "Show the versions of dsctl and of the daemon", show_version);
     add_completion();
@@ -138,6 +143,37 @@ class Commands {
     CLI::App& group = add_group("model", "Models that the daemon serves");
     add(group, "ls", "List them", list_models);
     add_named(group, "show", "Show one", "name", show_model);
+    add_named(group, "drain", "Refuse new requests for it and wait until it has none", "name", drain_model);
+    add_named(group, "resume", "Take requests for it again", "name", resume_model);
+    add_named(group, "history", "Show its generations", "name", show_model_history);
+    add_model_order(group, "load", "Load one that is not loaded", true);
+    add_model_order(group, "swap", "Load it anew, or another file in its place, while it serves", true);
+    add_model_order(group, "unload", "End its runners once their requests have ended", false);
+    add_model_order(group, "rollback", "Go back to the generation before, or end its canary or shadow",
+                    false);
+    add_model_order(group, "promote", "Give all its requests to its canary or shadow", false);
+    CLI::App* canary = add_model_order(group, "canary", "Try a file out with some of its requests", true);
+    ModelOrderOptions& order = arguments_->order;
+    canary->add_option("--percent", order.percent, "So many of a hundred requests")
+        ->check(CLI::Range(0.1, 50.0))
+        ->capture_default_str();
+    canary->add_flag("--auto", order.judged, "Wait for the verdict: promoted, or rolled back (exit 1)");
+    CLI::App* shadow =
+        add_model_order(group, "shadow", "Compare a file's answers to copies of its requests", true);
+    shadow->add_option("--percent", order.percent, "Copies of so many of a hundred requests")
+        ->check(CLI::Range(0.1, 100.0))
+        ->capture_default_str();
+  }
+
+  CLI::App* add_model_order(CLI::App& group, const char* verb, const char* help, bool has_path) {
+    ModelOrderOptions& order = arguments_->order;
+    CLI::App* sub = add(group, verb, help, [&order, verb](Session& session) {
+      order.verb = verb;
+      return order_model(session, order);
+    });
+    sub->add_option("name", order.model)->required();
+    if (has_path) sub->add_option("--path", order.path, "A GGUF file or a Hugging Face directory; as before");
+    return sub;
   }
 
   void add_runners() {
@@ -145,6 +181,9 @@ class Commands {
     add(group, "ls", "List them", list_runners);
     add_named(group, "show", "Show one", "id", show_runner);
     add_named(group, "restart", "Restart one and wait until it is ready", "id", restart_runner);
+    add_named(group, "reset", "Start one that has failed and wait until it is ready", "id", reset_runner);
+    add_named(group, "drain", "Give it no new work and wait until it has none", "id", drain_runner);
+    add_named(group, "resume", "Give it work again", "id", resume_runner);
   }
 
   void add_requests() {
@@ -152,6 +191,7 @@ class Commands {
     add(group, "ls", "List them", list_requests);
     add_named(group, "show", "Show one", "id", show_request);
     add_named(group, "cancel", "Cancel one", "id", cancel_request);
+    add_named(group, "trace", "Show its whole life, with deaths and replays", "id", trace_request);
   }
 
   void add_queue_and_clients() {
@@ -167,6 +207,18 @@ class Commands {
     });
     check->add_option("file", arguments->config_file)->capture_default_str();
     add(group, "show", "Show what is in effect", show_config);
+    add(group, "diff", "Show what the file would change", diff_config);
+    add(group, "reload", "Take the file's changes over, all or none", reload_config);
+  }
+
+  void add_daemon() {
+    CLI::App& group = add_group("daemon", "The daemon itself");
+    Arguments* arguments = arguments_.get();
+    CLI::App* reexec =
+        add(group, "reexec", "Put another program in its place, losing nothing",
+            [arguments](Session& session) { return reexec_daemon(session, arguments->binary); });
+    reexec->add_option("--binary", arguments->binary, "The program; without it the file it was started from");
+    add(group, "stop", "Drain it and wait for its end", stop_daemon);
   }
 
   void add_bench() {
@@ -198,20 +250,22 @@ class Commands {
     add_default("--prompt-tokens", bench.prompt_tokens, "N, uniform:A:B or lognormal:MEAN:CV[:MAX]");
     add_default("--output-tokens", bench.output_tokens, "The same of the answers");
     add_default("--ttft", bench.ttft, "SLO of the first token: vip=500ms,normal=5s,batch=600s");
-    add_default("--itl", bench.itl, "SLO of the mean time between an answer's tokens");
+    add_default("--itl", bench.itl, "SLO of the mean time between the tokens of an answer, batch excepted");
     add_default("--duration", bench.duration, "Of each point (30s), or of a trace (all of it)");
     add_default("--warmup", bench.warmup, "Before it, not counted; 0: none");
     add_default("--drain", bench.drain, "How long answers are waited for after it");
     add_default("--probe", bench.probe, "Least length of a probe of the search");
     add_default("--unsent-after", bench.unsent_after, "Given up without a free connection for so long");
     add_default("--clients", bench.clients, "Distinct clients");
+    add_default("--weights", bench.weights,
+                "What the server grants them, in turn: 1,1,2,4; all alike if not");
     sub.add_flag("--as-proxy", bench.as_proxy,
                  "Name the clients as a trusted proxy does (X-Deepserve-Client)");
     add_default("--keys", bench.keys, "File of API keys, one a line, a class before it or not");
     add_default("--connections", bench.connections, "At most so many at once");
     add_default("--retries", bench.retries, "After a refusal: obey Retry-After, ignore it, or none");
     add_default("--tries", bench.tries, "At most so many of one request");
-    add_default("--seed", bench.seed, "The same seed sends the same requests at the same times");
+    add_default("--seed", bench.seed, "The same seed sends requests of the same lengths at the same times");
     add_default("--svg", bench.svg, "Write a plot of goodput and p99 TTFT to this file");
   }
 

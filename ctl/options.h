@@ -34,4 +34,13 @@ struct GenerationOptions {
   bool stream = false;  // with --json: one chunk per line instead of one object
 };
 
+// Of `model load|swap|unload|rollback|canary|shadow|promote`.
+struct ModelOrderOptions {
+  std::string verb;
+  std::string model;
+  std::string path;     // empty: as before
+  double percent = 10;  // canary, shadow
+  bool judged = false;  // canary: wait for the verdict
+};
+
 }  // namespace deepserve::ctl

@@ -10,6 +10,12 @@
 #include "daemon/config/config.h"
 #include "daemon/config/cpuset.h"
 #include "daemon/process/daemon.h"
+#include "daemon/process/runtime_dir.h"
+#include "daemon/process/service_manager.h"
+#include "daemon/serving/adoption.h"
+#include "daemon/upgrade/roll_back.h"
+#include "daemon/upgrade/sealed_document.h"
+#include "daemon/upgrade/trial.h"
 #include "ipc/base/log.h"
 
 namespace {
@@ -25,6 +31,8 @@ struct Arguments {
   bool state_dir_given = false;
   bool check = false;
   bool json = false;
+  bool end_runners = false;
+  std::vector<std::string> all;  // as given, the program's name first
 };
 
 std::string beside_this_program(const std::string& name) {
@@ -51,15 +59,50 @@ int serve(const Arguments& arguments, const ConfigSurroundings& surroundings) {
     std::cerr << problems_text(arguments.config, config.error());
     return 1;
   }
-  init_log("dsd", LogLevel::kInfo);
-  return run_daemon(*config,
-                    {.runner_binary = arguments.runner, .state_dir_wanted = arguments.state_dir_given});
+  return run_daemon(*config, {.runner_binary = arguments.runner,
+                              .state_dir_wanted = arguments.state_dir_given,
+                              .arguments = arguments.all});
+}
+
+// What another program's configuration and state are to this one.
+Result<Config> fit(const Arguments& arguments, const ConfigSurroundings& surroundings,
+                   const HandedState& state) {
+  auto config = parse_config(arguments.config, state.config_text, surroundings);
+  if (!config) return fail(Code::kInvalidConfig, "{}", problems_text(arguments.config, config.error()));
+  if (::access(arguments.runner.c_str(), X_OK) != 0) {
+    return fail_errno(fmt::format("the runner '{}' cannot be run", arguments.runner));
+  }
+  return std::move(*config);
+}
+
+// Serves in the place of the program that this process was.
+int go_on(const Arguments& arguments, const ConfigSurroundings& surroundings, const TakeOver& take_over) {
+  const auto start = [&]() -> Result<int> {
+    TRY_ASSIGN(const auto bytes, read_document(take_over.state_fd));
+    TRY_ASSIGN(auto state, HandedState::decode(bytes));
+    roll_back::remember(state.descriptors());
+    TRY_ASSIGN(const Config config, fit(arguments, surroundings, state));
+    return run_daemon(config, {.runner_binary = arguments.runner,
+                               .state_dir_wanted = arguments.state_dir_given,
+                               .arguments = arguments.all,
+                               .handed = std::move(state),
+                               .rolled_back = take_over.rolled_back});
+  };
+  const auto status = start();
+  if (status) return *status;
+  roll_back::now(status.error().message);
+  std::cerr << "dsd cannot go on: " << status.error().message << "\n";
+  return 1;
 }
 
 }  // namespace
 
 int main(int argument_count, char** argument_values) {
   Arguments arguments;
+  arguments.all.assign(argument_values, argument_values + argument_count);
+  const auto trial = trial_argument(arguments.all);
+  const auto take_over = take_over_argument(arguments.all);
+  if (take_over) roll_back::arm(*take_over, arguments.all);
   CLI::App app("dsd " DEEPSERVE_VERSION ": serves language models on this host");
   app.set_version_flag("--version", "dsd " DEEPSERVE_VERSION);
   app.add_option("--config", arguments.config, "The configuration, a TOML file")->required();
@@ -71,13 +114,29 @@ int main(int argument_count, char** argument_values) {
   const auto* check = app.add_flag("--check", arguments.check, "Check the configuration, serve nothing");
   app.add_flag("--json", arguments.json, "With --check: say it as JSON")
       ->needs(const_cast<CLI::Option*>(check));
+  app.add_flag(
+      "--end-runners", arguments.end_runners,
+      "End the runners that a dsd has left in the runtime directory, serve nothing; as ExecStopPost= "
+      "after a stop alone, not after a death");
   try {
-    app.parse(argument_count, argument_values);
+    app.parse(std::vector<std::string>(arguments.all.rbegin(), arguments.all.rend() - 1));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   arguments.state_dir_given = state_dir->count() != 0;
   if (arguments.runner.empty()) arguments.runner = beside_this_program("ds-runner");
   const ConfigSurroundings surroundings{arguments.runtime_dir, arguments.state_dir, host_cpuset()};
-  return arguments.check ? check_config(arguments, surroundings) : serve(arguments, surroundings);
+  if (arguments.check) return check_config(arguments, surroundings);
+  init_log("dsd", LogLevel::kInfo);
+  if (arguments.end_runners) {
+    if (service_was_stopped()) end_runners(rendezvous_dir(arguments.runtime_dir));
+    return 0;
+  }
+  if (trial) {
+    return answer_trial(*trial, [&](const HandedState& state) -> Result<void> {
+      TRY(fit(arguments, surroundings, state));
+      return {};
+    });
+  }
+  return take_over ? go_on(arguments, surroundings, *take_over) : serve(arguments, surroundings);
 }

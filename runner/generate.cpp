@@ -7,8 +7,8 @@
 
 #include "ipc/base/clock.h"
 #include "runner/engine/engine.h"
+#include "runner/engine_options.h"
 #include "runner/forked_ranks.h"
-#include "runner/kv_type_option.h"
 #include "runner/lane/process_share.h"
 #include "runner/model/loaded_model.h"
 
@@ -133,10 +133,7 @@ Result<int> run_generate(std::vector<std::string> words) {
   add_kv_type_option(app, arguments.kv_type);
   app.add_option("--isa", arguments.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
-  app.add_option_function<std::string>(
-         "--speculation", [&arguments](const std::string& value) { arguments.speculation = value == "auto"; },
-         "\"auto\": tokens are drafted and checked where that pays; or \"off\"")
-      ->check(CLI::IsMember({"auto", "off"}));
+  add_speculation_option(app, arguments.speculation);
   std::reverse(words.begin(), words.end());  // as CLI11 takes them
   try {
     app.parse(words);

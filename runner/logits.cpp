@@ -7,8 +7,8 @@
 #include <numeric>
 #include <span>
 
+#include "runner/engine_options.h"
 #include "runner/forked_ranks.h"
-#include "runner/kv_type_option.h"
 #include "runner/model/loaded_model.h"
 
 namespace deepserve::runner {

@@ -6,13 +6,13 @@
 
 #include "ipc/base/clock.h"
 #include "ipc/rank_group/group_memory.h"
-#include "runner/kv_type_option.h"
+#include "runner/engine_options.h"
 
 namespace deepserve::runner {
 namespace {
 
 constexpr uint32_t kSequencesMax = 4096;
-constexpr uint64_t kStepTargetMax_ns = 10 * kSecond_ns;
+constexpr uint64_t kStepMax_ns = 10 * kSecond_ns;
 
 // "0,1,5"; nothing means every core that the process may use.
 Result<std::vector<uint32_t>> parse_cores(std::string_view text) {
@@ -34,6 +34,7 @@ Result<std::vector<uint32_t>> parse_cores(std::string_view text) {
 
 Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
   ServeOptions options;
+  options.command = words;
   std::string model;
   std::string cores;
   std::string prefix_cache = "on";
@@ -50,20 +51,24 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
       ->check(CLI::Range(1u, kSequencesMax));
   app.add_option("--step-target-ns", options.step_target_ns,
                  "Of prefill in a step in which others decode; 0: no limit")
-      ->check(CLI::Range(uint64_t{0}, kStepTargetMax_ns));
+      ->check(CLI::Range(uint64_t{0}, kStepMax_ns));
+  app.add_option("--step-max-ns", options.step_max_ns,
+                 "Of a step without decodes, or of decodes beside vip work")
+      ->check(CLI::Range(kMillisecond_ns, kStepMax_ns));
   app.add_option("--prefix-cache", prefix_cache, "\"on\" or \"off\"")->check(CLI::IsMember({"on", "off"}));
   app.add_option("--epoch", options.epoch, "Of the lane; 0: any");
   app.add_option("--ranks", options.ranks, "Processes that the model is spread over (1)")
       ->check(CLI::Range(1u, ipc::kRanksMax));
   app.add_option("--rank", options.rank, "Which of them this is; 0 has the lane");
+  app.add_option("--orphan-limit-ns", options.orphan_limit_ns,
+                 "Without a daemon for so long it drains and ends");
+  app.add_option("--load-nice", options.load_nice, "So much the others go first until it is ready; 0: not")
+      ->check(CLI::Range(0, 19));
   app.add_option("--memory-limit", memory_limit_bytes, "Private memory of the process in bytes; 0: no limit");
   app.add_option("--chat-template", options.chat_template, "A family by name, whatever the file says");
   app.add_option("--isa", options.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
-  app.add_option_function<std::string>(
-         "--speculation", [&options](const std::string& value) { options.speculation = value == "auto"; },
-         "\"auto\": tokens are drafted and checked where that pays; or \"off\"")
-      ->check(CLI::IsMember({"auto", "off"}));
+  add_speculation_option(app, options.speculation);
   std::reverse(words.begin(), words.end());  // as CLI11 takes them
   try {
     app.parse(words);

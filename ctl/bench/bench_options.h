@@ -35,6 +35,7 @@ struct BenchOptions {
   std::string unsent_after = "1s";
 
   std::string clients = "1";
+  std::string weights;  // of the clients, in turn; empty: all alike
   bool as_proxy = false;
   std::string keys;
   std::string connections = "2000";

@@ -52,14 +52,17 @@ Result<ClassMix> ClassMix::parse(std::string_view shares, std::string_view fixed
 Result<PerClass<double>> ClassMix::rates_per_s(double capacity_per_s, double load) const {
   const double total = capacity_per_s * load;
   PerClass<double> rates{};
+  constexpr double kRounding = 1e-9;  // a load of 0.3 is the fixed class alone where its share is 0.3
   const double kept = fixed_ ? share(*fixed_) : 0;
-  if (kept > load) {
+  if (kept > load * (1 + kRounding)) {
     return fail(Code::kUsage, "at a load of {} the fixed class {} alone asks for {} of the capacity", load,
                 class_name(*fixed_), kept);
   }
+  const double rest = total - kept * capacity_per_s;
+  const double scales = rest > kRounding * total ? rest : 0;
   for (size_t i = 0; i < kClass_count; ++i) {
     const bool is_fixed = fixed_ && index_of(*fixed_) == i;
-    rates[i] = is_fixed ? kept * capacity_per_s : shares_[i] / (1 - kept) * (total - kept * capacity_per_s);
+    rates[i] = is_fixed ? kept * capacity_per_s : shares_[i] / (1 - kept) * scales;
   }
   return rates;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <random>
 
 #include "ctl/bench/capacity_search.h"
 #include "ipc/base/clock.h"
@@ -39,6 +40,7 @@ class Experiment {
   RunResult generate(GeneratorOptions options, Schedule& schedule, const Run& run) {
     options.shape.host = endpoint_.host();
     options.shape.prefix = endpoint_.prefix();
+    options.shape.text_salt = salts_();
     Generator generator(endpoint_, poller_, std::move(options));
     RunResult result = generator.run(schedule, run, [this](const Moment& moment) { progress_.show(moment); });
     progress_.clear();
@@ -197,6 +199,8 @@ class Experiment {
     report_.was_interrupted = report_.was_interrupted || poller_.interrupted();
   }
 
+  // New texts in each run: a server that keeps prefixes would answer repeated ones from its cache.
+  std::mt19937_64 salts_{std::random_device{}()};
   const Settings& settings_;
   const Endpoint& endpoint_;
   Poller& poller_;

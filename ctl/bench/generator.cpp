@@ -45,7 +45,7 @@ RunResult Generator::run(Schedule& schedule, const Run& run,
                          const std::function<void(const Moment&)>& observe) {
   schedule_ = &schedule;
   run_ = run;
-  tally_.emplace(options_.shape.slo, run.window);
+  tally_.emplace(options_.shape.slo, run.window, options_.client_weights);
   answers_ = 0;
   saw_nobody_ = false;
   const double cpu_before_s = cpu_seconds();
@@ -97,6 +97,7 @@ void Generator::take_due() {
   for (auto due_ns = schedule_->next_at_ns(); due_ns && *due_ns <= now; due_ns = schedule_->next_at_ns()) {
     Request request;
     request.planned = schedule_->take();
+    tally_->wants(request.planned, *due_ns);
     admit(std::move(request), *due_ns);
   }
 }
@@ -166,6 +167,7 @@ void Generator::read_times(Connection& connection, Request& request) {
   uint64_t gap_ns = 0;
   if (one.first_token_ns == 0) {
     one.first_token_ns = read_ns;
+    tally_->wants_no_more(request.planned, read_ns);
     --events;  // the first has no gap before it; more may have come with it
   } else {
     gap_ns = read_ns - one.last_token_ns;
@@ -214,6 +216,7 @@ void Generator::after_refusal(Request request, std::optional<uint64_t> retry_aft
   const bool obeys = options_.retries == Retries::kObey;
   request.was_booked = obeys;
   request.had_ticket = obeys && !ticket.empty();
+  request.told_wait_ns = *wait_ns;
   request.ticket = obeys ? std::move(ticket) : "";
   ++request.bookings;
   retries_.push({free_at_ns, std::move(request)});
@@ -228,13 +231,25 @@ void Generator::note_comeback(const Request& request) {
   if (request.had_ticket) ++honesty.ticketed_back;
   if (!was_served) return;
   ++honesty.served;
-  if (request.had_ticket) ++honesty.ticketed_served;
   honesty.error.record(request.one.head_ns - request.one.intended_ns);
+  if (!request.had_ticket) return;
+  ++honesty.ticketed_served;
+  if (request.one.first_token_ns == 0) return;
+  const uint64_t late_ns = request.one.first_token_ns - request.one.intended_ns;
+  const double part =
+      static_cast<double>(late_ns) / static_cast<double>(Honesty::bound_ns(request.told_wait_ns));
+  honesty.ticket_error.record(late_ns);
+  honesty.ticket_error_part.record(static_cast<uint64_t>(part * static_cast<double>(kSecond_ns)));
 }
 
 void Generator::end(const Request& request, End how, uint64_t free_at_ns) {
-  tally_->ended({request.planned, request.one, request.tries, how});
+  tell_end(request, how);
   schedule_->ended(request.planned, free_at_ns);
+}
+
+void Generator::tell_end(const Request& request, End how) {
+  if (request.one.first_token_ns == 0) tally_->wants_no_more(request.planned, now_ns());
+  tally_->ended({request.planned, request.one, request.tries, how});
 }
 
 bool Generator::is_over() const {
@@ -258,7 +273,7 @@ uint64_t Generator::next_wake_ns() const {
 void Generator::hang_up() {
   const auto abandon = [&](Request& request, End how) {
     request.one.end_ns = now_ns();
-    tally_->ended({request.planned, request.one, request.tries, how});
+    tell_end(request, how);
   };
   for (size_t i = 0; i < connections_.size(); ++i) {
     if (!requests_[i]) continue;

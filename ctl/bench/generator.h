@@ -25,6 +25,7 @@ struct GeneratorOptions {
   uint64_t unsent_after_ns = 0;
   Retries retries = Retries::kObey;
   unsigned tries_max = 5;
+  std::vector<double> client_weights;  // in turn; empty: all weigh 1
 };
 
 struct Run {
@@ -70,6 +71,7 @@ class Generator {
     bool waited = false;      // found no free connection when it was due
     bool was_booked = false;  // this try comes at an instant that the server named
     bool had_ticket = false;
+    uint64_t told_wait_ns = 0;  // from the refusal to that instant
     unsigned bookings = 0;
   };
   struct Retry {
@@ -89,6 +91,7 @@ class Generator {
   void after_refusal(Request request, std::optional<uint64_t> retry_after_ms, std::string ticket);
   void note_comeback(const Request& request);
   void end(const Request& request, End how, uint64_t free_at_ns);
+  void tell_end(const Request& request, End how);
   bool is_over() const;
   uint64_t next_wake_ns() const;
   void hang_up();

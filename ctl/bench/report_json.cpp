@@ -2,6 +2,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "ctl/bench/bars.h"
 #include "ctl/bench/report_text.h"
 #include "ipc/base/clock.h"
 
@@ -45,6 +46,8 @@ json::object tally_json(const ClassTally& row, double window_s) {
   object["goodput_tokens_per_s"] = static_cast<double>(row.good_tokens_in_window) * per_s;
   object["prompt_tokens"] = row.prompt_tokens;
   object["completion_tokens"] = row.completion_tokens;
+  object["wasted_tokens"] = row.wasted_tokens;
+  object["refused_tries"] = row.refused_tries();
   object["ttft_ms"] = summary(row.ttft);
   object["itl_ms"] = summary(row.itl);
   object["tpot_ms"] = summary(row.tpot);
@@ -70,7 +73,9 @@ json::object honesty_json(const Honesty& honesty) {
           {"ticketed_back", honesty.ticketed_back},
           {"ticketed_served", honesty.ticketed_served},
           {"beyond_run", honesty.beyond_run},
-          {"error_ms", summary(honesty.error)}};
+          {"error_ms", summary(honesty.error)},
+          {"ticket_error_ms", summary(honesty.ticket_error)},
+          {"ticket_error_p90_of_bar", milliseconds(honesty.ticket_error_part.percentile_ns(0.90)) / 1000}};
 }
 
 json::object point_json(const Settings& settings, const Point& point) {
@@ -80,7 +85,12 @@ json::object point_json(const Settings& settings, const Point& point) {
   for (size_t i = 0; i < kClass_count; ++i) {
     const auto service_class = static_cast<ServiceClass>(i);
     if (tally.of(service_class).arrived == 0) continue;
-    classes[class_name(service_class)] = tally_json(tally.of(service_class), window_s);
+    auto& object = classes[class_name(service_class)] = tally_json(tally.of(service_class), window_s);
+    const Fairness fairness = tally.fairness(service_class);
+    object.as_object()["fairness"] = {{"backlogged_clients", fairness.clients},
+                                      {"answers_each", fairness.answers_each},
+                                      {"jain_index", fairness.plain},
+                                      {"jain_index_by_weight", fairness.weighted}};
   }
   json::array seconds;
   for (const Second& second : tally.seconds())
@@ -122,13 +132,22 @@ std::string report_json(const Settings& settings, const Endpoint& endpoint, cons
   }
   json::array points;
   for (const Point& point : report.points) points.push_back(point_json(settings, point));
+  json::array bars;
+  for (const Bar& bar : bars_of(settings, report)) {
+    bars.push_back({{"point", bar.point},
+                    {"what", bar.what},
+                    {"value", bar.value},
+                    {bar.is_least ? "at_least" : "at_most", bar.bound},
+                    {"passes", bar.passes()}});
+  }
   json::object document{{"server", endpoint.name()},
                         {"seed", settings.seed},
                         {"slo", std::move(slo)},
                         {"first_e2e_ms", report.first_e2e_s * 1000},
                         {"interrupted", report.was_interrupted},
                         {"probes", std::move(probes)},
-                        {"points", std::move(points)}};
+                        {"points", std::move(points)},
+                        {"bars", std::move(bars)}};
   if (report.capacity_per_s) document["capacity_per_s"] = *report.capacity_per_s;
   return json::serialize(document);
 }

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "ctl/bench/bars.h"
 #include "ctl/bench/report_text.h"
 #include "ctl/table.h"
 #include "ctl/units.h"
@@ -127,7 +128,13 @@ std::string honesty_lines(const Honesty& honesty) {
                     shown_ms(honesty.error.percentile_ns(0.50)), shown_ms(honesty.error.percentile_ns(0.90)),
                     shown_ms(honesty.error.percentile_ns(0.99)));
   }
-  return text + "\n";
+  text += '\n';
+  if (honesty.ticket_error.count() == 0) return text;
+  return text + fmt::format(
+                    "  with a ticket, from its instant to the first token: p50 {} ms, p90 {} ms, p99 {} ms\n",
+                    shown_ms(honesty.ticket_error.percentile_ns(0.50)),
+                    shown_ms(honesty.ticket_error.percentile_ns(0.90)),
+                    shown_ms(honesty.ticket_error.percentile_ns(0.99)));
 }
 
 std::string generator_lines(const RunResult& result) {
@@ -173,18 +180,38 @@ std::string points_table(const Settings& settings, const Report& report, const T
                {"OF THE FIRST", Align::kRight},
                {"VIP IN SLO", Align::kRight},
                {"VIP p99 TTFT ms", Align::kRight},
-               {"REFUSED TRIES", Align::kRight}});
+               {"REFUSED TRIES: VIP", Align::kRight},
+               {"NORMAL", Align::kRight},
+               {"BATCH", Align::kRight}});
   const double first = report.points.front().result.tally.goodput_per_s();
   for (const Point& point : report.points) {
     const Tally& tally = point.result.tally;
     const ClassTally& vip = tally.of(ServiceClass::kVip);
+    const auto refused_tries = [&](ServiceClass service_class) {
+      return Cell{human_count(tally.of(service_class).refused_tries())};
+    };
     table.add_row({{point_name(settings, point), Style::kBold},
                    {fmt::format("{:.2f}", point.arrived_per_s)},
                    {fmt::format("{:.2f}", tally.goodput_per_s())},
                    {first > 0 ? fmt::format("{:.2f}", tally.goodput_per_s() / first) : "-"},
                    {percent(vip.within_slo, vip.arrived)},
                    {vip.ttft.count() != 0 ? shown_ms(vip.ttft.percentile_ns(0.99)) : "-"},
-                   {human_count(tally.all().refused_tries())}});
+                   refused_tries(ServiceClass::kVip),
+                   refused_tries(ServiceClass::kNormal),
+                   refused_tries(ServiceClass::kBatch)});
+  }
+  return table.render(terminal);
+}
+
+std::string bars_table(const std::vector<Bar>& bars, const Terminal& terminal) {
+  if (bars.empty()) return "";
+  Table table({{"POINT"}, {"HELD TO A BAR"}, {"VALUE", Align::kRight}, {"BAR", Align::kRight}, {""}});
+  for (const Bar& bar : bars) {
+    table.add_row({{bar.point, Style::kBold},
+                   {bar.what},
+                   {fmt::format("{:.3f}", bar.value)},
+                   {fmt::format("{} {:.3f}", bar.is_least ? ">=" : "<=", bar.bound)},
+                   bar.passes() ? Cell{"PASS", Style::kGreen} : Cell{"FAIL", Style::kRed}});
   }
   return table.render(terminal);
 }
@@ -195,7 +222,7 @@ std::string slo_line(const Slo& slo) {
     text += fmt::format("{} {} {} ms", i == 0 ? "" : ",", class_name(static_cast<ServiceClass>(i)),
                         shown_ms(slo.ttft_ns[i]));
   }
-  return text + fmt::format("; mean ITL of an answer {} ms\n", shown_ms(slo.itl_ns));
+  return text + fmt::format("; mean ITL of an answer {} ms, of batch any\n", shown_ms(slo.itl_ns));
 }
 
 }  // namespace
@@ -225,6 +252,7 @@ std::string report_tables(const Settings& settings, const Endpoint& endpoint, co
   text += '\n';
   for (const Point& point : report.points) text += point_text(settings, point, terminal);
   if (report.points.size() > 1) text += points_table(settings, report, terminal);
+  text += bars_table(bars_of(settings, report), terminal);
   if (report.was_interrupted) text += "interrupted: the last figures are of a shorter time\n";
   return text;
 }

@@ -35,7 +35,7 @@ const ApiKey* key_for(const RequestShape& shape, const Planned& planned) {
 }
 
 std::string body_text(const RequestShape& shape, const Planned& planned) {
-  const std::string prompt = prompt_text(planned.prompt_tokens, planned.text_seed);
+  const std::string prompt = prompt_text(planned.prompt_tokens, planned.text_seed ^ shape.text_salt);
   std::string body = "{";
   if (!shape.model.empty())
     body += fmt::format("\"model\":{},", boost::json::serialize(boost::json::string(shape.model)));

@@ -27,9 +27,10 @@ struct RequestShape {
   uint32_t clients = 1;
   bool names_clients = false;  // in X-Deepserve-Client, which only a trusted proxy may
   std::vector<ApiKey> keys;
-  Slo slo;             // its TTFT is sent as X-Deepserve-Deadline-Ms
-  std::string host;    // of the Host header
-  std::string prefix;  // of the path
+  uint64_t text_salt = 0;  // another one, other prompts of the same plan
+  Slo slo;                 // its TTFT is sent as X-Deepserve-Deadline-Ms
+  std::string host;        // of the Host header
+  std::string prefix;      // of the path
 };
 
 // About so many tokens of plain English words that no other seed's text starts with.

@@ -15,7 +15,7 @@ uint64_t stream_seed(uint64_t seed, uint64_t stream) {
   return mixed ^ (mixed >> 31);
 }
 
-constexpr uint64_t kRequest_stream = kClass_count;  // after the arrivals of each class
+constexpr uint64_t kRequest_stream = kClass_count;  // the requests of each class, after their arrivals
 
 uint32_t draw_client(uint32_t clients, std::mt19937_64& generator) {
   return std::uniform_int_distribution<uint32_t>(0, clients - 1)(generator);
@@ -25,12 +25,13 @@ uint32_t draw_client(uint32_t clients, std::mt19937_64& generator) {
 
 RateSchedule::RateSchedule(const PerClass<double>& rates_per_s, double gap_cv, const Workload& workload,
                            uint64_t end_ns, uint64_t seed)
-    : workload_(workload), generator_(stream_seed(seed, kRequest_stream)), end_ns_(end_ns) {
+    : workload_(workload), end_ns_(end_ns) {
   for (size_t i = 0; i < kClass_count; ++i) {
     if (rates_per_s[i] <= 0) continue;
     Arrivals arrivals(rates_per_s[i], gap_cv, stream_seed(seed, i));
     const uint64_t first_ns = arrivals.next_ns();
-    streams_.push_back({static_cast<ServiceClass>(i), std::move(arrivals), first_ns});
+    std::mt19937_64 requests(stream_seed(seed, kRequest_stream + i));
+    streams_.push_back({static_cast<ServiceClass>(i), std::move(arrivals), requests, first_ns});
   }
 }
 
@@ -51,10 +52,10 @@ Planned RateSchedule::take() {
   Planned planned;
   planned.at_ns = stream.next_ns;
   planned.service_class = stream.service_class;
-  planned.client = draw_client(workload_.clients, generator_);
-  planned.prompt_tokens = workload_.prompt.draw(generator_);
-  planned.max_tokens = workload_.output.draw(generator_);
-  planned.text_seed = generator_();
+  planned.client = draw_client(workload_.clients, stream.requests);
+  planned.prompt_tokens = workload_.prompt.draw(stream.requests);
+  planned.max_tokens = workload_.output.draw(stream.requests);
+  planned.text_seed = stream.requests();
   stream.next_ns = stream.arrivals.next_ns();
   return planned;
 }

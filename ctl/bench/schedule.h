@@ -22,7 +22,7 @@ struct Planned {
   uint32_t client = 0;
   uint32_t prompt_tokens = 1;
   uint32_t max_tokens = 1;
-  uint64_t text_seed = 0;  // makes the prompt's text: the same seed, the same prompt
+  uint64_t text_seed = 0;  // makes the prompt's text
 };
 
 // What requests look like, whenever they come.
@@ -43,7 +43,9 @@ class Schedule {
   virtual void ended(const Planned&, uint64_t /*free_at_ns*/) {}
 };
 
-// Independent processes, one a class: each class keeps its own burstiness. Ends at `end_ns`.
+// Independent processes, one a class: each class keeps its own burstiness, and at one rate it asks for the
+// same things at the same instants whatever the others do, so that what they do to it can be told. Ends at
+// `end_ns`.
 class RateSchedule : public Schedule {
  public:
   RateSchedule(const PerClass<double>& rates_per_s, double gap_cv, const Workload& workload, uint64_t end_ns,
@@ -55,6 +57,7 @@ class RateSchedule : public Schedule {
   struct Stream {
     ServiceClass service_class;
     Arrivals arrivals;
+    std::mt19937_64 requests;
     uint64_t next_ns;
   };
 
@@ -62,7 +65,6 @@ class RateSchedule : public Schedule {
 
   std::vector<Stream> streams_;
   Workload workload_;
-  std::mt19937_64 generator_;
   uint64_t end_ns_;
 };
 

@@ -135,6 +135,9 @@ Result<void> check_generator(const BenchOptions& options, Settings& settings) {
       connections = std::max(connections, static_cast<uint64_t>(point));
     shape.clients = static_cast<uint32_t>(connections);
   }
+  if (!options.weights.empty()) {
+    TRY_ASSIGN(generator.client_weights, positive_numbers("--weights", options.weights));
+  }
   TRY(check_connections(connections));
   generator.connections_max = static_cast<uint32_t>(connections);
   TRY_ASSIGN(generator.retries, retries_named(options.retries));

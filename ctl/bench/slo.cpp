@@ -27,7 +27,8 @@ Result<Slo> Slo::parse(std::string_view ttft, std::string_view itl) {
 bool Slo::is_met_by(const Outcome& outcome) const {
   if (outcome.end != End::kFull) return false;
   const uint64_t limit_ns = ttft_ns[index_of(outcome.planned.service_class)];
-  return bench::ttft_ns(outcome.last) <= limit_ns && tpot_ns(outcome.last) <= itl_ns;
+  const bool is_batch = outcome.planned.service_class == ServiceClass::kBatch;
+  return bench::ttft_ns(outcome.last) <= limit_ns && (is_batch || tpot_ns(outcome.last) <= itl_ns);
 }
 
 }  // namespace deepserve::ctl::bench

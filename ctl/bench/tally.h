@@ -4,6 +4,7 @@
 // goodput counts by when an answer ended, so that work which ends after the window is not claimed for it.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -11,6 +12,7 @@
 
 #include "ctl/bench/histogram.h"
 #include "ctl/bench/slo.h"
+#include "ipc/base/clock.h"
 
 namespace deepserve::ctl::bench {
 
@@ -37,6 +39,7 @@ struct ClassTally {
   uint64_t good_tokens_in_window = 0;  // completion tokens of those
   uint64_t prompt_tokens = 0;          // of answers, as the server counted them
   uint64_t completion_tokens = 0;
+  uint64_t wasted_tokens = 0;  // prompt and answer, of what failed under way or came outside the SLO
   Histogram ttft;  // of answers, full and degraded, from the intended instant of the try that was answered
   Histogram itl;   // between two events with text
   Histogram tpot;
@@ -61,6 +64,27 @@ struct Honesty {
   Histogram error;             // of those served: from the booked instant to the status line 200
   uint64_t ticketed_back = 0;  // as came_back and served, of refusals with a ticket
   uint64_t ticketed_served = 0;
+  Histogram ticket_error;       // of ticketed_served: from the booked instant to the first text
+  Histogram ticket_error_part;  // the same over bound_ns(); a second stands for 1
+
+  // What a ticket's holder may have to wait beyond its instant: a second, or a tenth of the wait it was told.
+  static uint64_t bound_ns(uint64_t wait_ns) { return std::max(kSecond_ns, wait_ns / 10); }
+};
+
+// How evenly the clients of a class were served who were backlogged: nearly all of the window something of
+// theirs had no first token yet, whether it waited at the server or for the instant to come back at. Who has
+// all that it asked for is no measure of how the rest is shared.
+//
+// Service is what VTC's authors count (Sheng et al., "Fairness in serving large language models", OSDI 2024):
+// a token of a prompt once, one of an answer twice, of what ended inside the window.
+struct Fairness {
+  static constexpr double kBacklogged = 0.95;  // of the window
+  static constexpr uint64_t kAnswerTokenWeight = 2;
+
+  size_t clients = 0;
+  double answers_each = 0;  // on average
+  double plain = 0;         // Jain's index over their service: 1 when all got the same, 1/n when one got all
+  double weighted = 0;      // over their service by their weights
 };
 
 // What ended in one second of the run, warm-up and drain included.
@@ -72,13 +96,17 @@ struct Second {
 
 class Tally {
  public:
-  Tally(const Slo& slo, Window window);
+  // `weights`: of the clients, in turn; empty: all weigh 1.
+  Tally(const Slo& slo, Window window, std::vector<double> weights = {});
 
   bool counts(const Planned& planned) const { return window_.holds(planned.at_ns); }
   // `times` events with text came `gap_ns` after the event before; the rest of them in the same instant.
   void text_events(const Planned& planned, uint64_t gap_ns, uint64_t events);
   void refused(const Planned& planned, const Try& one);
   void ended(const Outcome& outcome);
+  // A client wants an answer from `at_ns` on, until its first token is there or it is known to get none.
+  void wants(const Planned& planned, uint64_t at_ns);
+  void wants_no_more(const Planned& planned, uint64_t at_ns);
   // A request went out so much later than it was meant to; `waited`: for a free connection.
   void sent(const Planned& planned, uint64_t late_ns, bool waited);
   Honesty& honesty() { return honesty_; }
@@ -95,7 +123,8 @@ class Tally {
   // Jain's index over the completion tokens of the clients whose requests were counted: 1 when all got the
   // same, 1/n when one got all. 0: no client got any.
   double jain_index() const;
-  size_t clients() const { return tokens_by_client_.size(); }
+  size_t clients() const;
+  Fairness fairness(ServiceClass service_class) const;
   // Answers within the SLO per second.
   double goodput_per_s() const;
   // Mean TTFT of the answers to what was due in the first and in the second half of the window, in seconds:
@@ -105,6 +134,17 @@ class Tally {
   uint64_t missed() const { return missed_; }
 
  private:
+  struct ClientShare {
+    uint64_t tokens = 0;   // of its answers
+    uint64_t service = 0;  // see Fairness
+    uint64_t answers = 0;  // that this came with
+    uint64_t wanted = 0;   // answers, at present
+    uint64_t wants_since_ns = 0;
+    uint64_t backlogged_ns = 0;  // of the window, so far
+  };
+
+  std::unordered_map<uint32_t, uint64_t> tokens_by_client() const;
+  ClientShare& share_of(const Planned& planned);
   Second& second_of(uint64_t instant_ns);
 
   Slo slo_;
@@ -114,7 +154,8 @@ class Tally {
   std::array<Histogram, 2> ttft_of_halves_;
   Histogram lateness_;
   std::vector<Second> seconds_;
-  std::unordered_map<uint32_t, uint64_t> tokens_by_client_;
+  std::vector<double> weights_;
+  PerClass<std::unordered_map<uint32_t, ClientShare>> clients_;
   uint64_t waited_for_connection_ = 0;
   uint64_t missed_ = 0;
   uint64_t last_end_ns_ = 0;

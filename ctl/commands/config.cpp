@@ -24,7 +24,34 @@ std::string daemon_beside_us() {
   return ::access(executable.c_str(), X_OK) == 0 ? executable : std::string();
 }
 
+std::string render_changes(const Session& session, const boost::json::value& answer, std::string_view none) {
+  const auto& changes = rows_of(field(answer, "changes"));
+  if (changes.empty()) return std::string(none);
+  Table table({{"KEY"}, {"FROM"}, {"TO"}, {"TAKES EFFECT"}});
+  for (const auto& row : changes) {
+    const std::string takes = text_of(row, "takes_effect");
+    table.add_row({{text_of(row, "key"), Style::kBold},
+                   {text_of(row, "from")},
+                   {text_of(row, "to")},
+                   {takes == "reload" ? "at a reload" : "by a reload, which begins a " + takes}});
+  }
+  return table.render(session.terminal());
+}
+
 }  // namespace
+
+Result<void> diff_config(Session& session) {
+  return ask_and_show(session, {.path = "/ctl/config/diff"}, [&](const boost::json::value& answer) {
+    return render_changes(session, answer, "the file says what is in effect\n");
+  });
+}
+
+Result<void> reload_config(Session& session) {
+  return ask_and_show(session, {.method = "POST", .path = "/ctl/config/reload"},
+                      [&](const boost::json::value& answer) {
+                        return render_changes(session, answer, "nothing has changed\n");
+                      });
+}
 
 Result<void> check_config(Session& session, const std::string& file) {
   std::string beside = daemon_beside_us();

@@ -56,4 +56,34 @@ Result<void> cancel_request(Session& session, const std::string& id) {
                       "cancelling " + id);
 }
 
+Result<void> trace_request(Session& session, const std::string& id) {
+  return ask_and_show(session, {.path = request_path(id) + "/trace"}, [&](const json::value& trace) {
+    Table table({{"AT", Align::kRight},
+                 {"EVENT"},
+                 {"RUNNER"},
+                 {"PID", Align::kRight},
+                 {"TOKENS", Align::kRight},
+                 {"TEXT"}});
+    for (const json::value& event : rows_of(field(trace, "events"))) {
+      const double at_s = number_of(event, "at_s").value_or(0);
+      const bool has_pid = number_of(event, "pid").value_or(-1) >= 0;
+      table.add_row({{fmt::format("{:.3f} ms", at_s * 1000)},
+                     {text_of(event, "event"), Style::kBold},
+                     {text_of(event, "runner")},
+                     {has_pid ? text_of(event, "pid") : std::string(kNothing)},
+                     {count_of(event, "tokens")},
+                     {text_of(event, "text")}});
+    }
+    std::string text =
+        fmt::format("{}  {} {} of {}, {} dispatches, {} deaths\n\n{}", visible_line(text_of(trace, "id")),
+                    visible_line(text_of(trace, "class")), visible_line(text_of(trace, "endpoint")),
+                    visible_line(text_of(trace, "client")), visible_line(text_of(trace, "dispatches")),
+                    visible_line(text_of(trace, "deaths")), table.render(session.terminal()));
+    if (number_of(trace, "left_out").value_or(0) > 0) {
+      text += fmt::format("({} events in the middle are not kept)\n", count_of(trace, "left_out"));
+    }
+    return text;
+  });
+}
+
 }  // namespace deepserve::ctl

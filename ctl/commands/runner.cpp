@@ -1,3 +1,8 @@
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
 #include "ctl/commands.h"
 #include "ctl/show.h"
 
@@ -9,10 +14,9 @@ namespace {
 
 // Of every process of a model that is spread over several, rank 0's first.
 std::string pids_of(const json::value& row) {
-  std::string text;
-  for (const json::value& rank : rows_of(field(row, "ranks")))
-    text += (text.empty() ? "" : "+") + text_of(rank, "pid");
-  return text.empty() ? text_of(row, "pid") : text;
+  std::vector<std::string> pids;
+  for (const json::value& rank : rows_of(field(row, "ranks"))) pids.push_back(text_of(rank, "pid"));
+  return pids.empty() ? text_of(row, "pid") : fmt::format("{}", fmt::join(pids, "+"));
 }
 
 }  // namespace
@@ -52,14 +56,27 @@ Result<void> show_runner(Session& session, const std::string& id) {
                       [&](const json::value& row) { return describe(row, session.terminal()); });
 }
 
-Result<void> restart_runner(Session& session, const std::string& id) {
+namespace {
+
+// Returns once the order holds.
+Result<void> order_runner(Session& session, const std::string& id, const char* verb, const char* doing) {
   constexpr int kNo_limit_ms = -1;  // loading a large model takes what it takes
   const auto render = [](const json::value& row) {
     return fmt::format("{} is {} again as pid {}\n", visible_line(text_of(row, "id")),
                        visible_line(text_of(row, "state")), visible_line(text_of(row, "pid")));
   };
-  return ask_and_show(session, {.method = "POST", .path = "/ctl/runners/" + path_segment(id) + "/restart"},
-                      render, "restarting " + id, kNo_limit_ms);
+  return ask_and_show(session, {.method = "POST", .path = "/ctl/runners/" + path_segment(id) + verb}, render,
+                      fmt::format("{} {}", doing, id), kNo_limit_ms);
+}
+
+}  // namespace
+
+Result<void> restart_runner(Session& session, const std::string& id) {
+  return order_runner(session, id, "/restart", "restarting");
+}
+
+Result<void> reset_runner(Session& session, const std::string& id) {
+  return order_runner(session, id, "/reset", "resetting");
 }
 
 }  // namespace deepserve::ctl

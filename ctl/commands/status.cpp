@@ -76,13 +76,31 @@ std::string queue_line(const json::value& status, const Terminal& terminal) {
   return line + "\n";
 }
 
+// What is given up at present, and from which models work is kept away; nothing where all is well.
+std::string trouble_lines(const json::value& status, const Terminal& terminal) {
+  std::string lines;
+  const auto add = [&](const char* what, const std::string& text) {
+    lines += fmt::format("{}  {}\n", styled(terminal, Style::kYellow, what), visible_line(text));
+  };
+  const json::value& brownout = field(status, "brownout");
+  if (brownout.is_string() && brownout != "none") add("BROWNOUT", text_of(brownout));
+  for (const json::value& row : rows_of(field(status, "models"))) {
+    const json::value& breaker = field(row, "breaker");
+    if (breaker.is_string() && breaker != "closed") {
+      add("BREAKER", text_of(row, "name") + " " + text_of(breaker));
+    }
+  }
+  return lines;
+}
+
 }  // namespace
 
 Result<void> show_status(Session& session) {
   return ask_and_show(session, {.path = "/ctl/status"}, [&](const json::value& status) {
     const Terminal& terminal = session.terminal();
     return headline(status, terminal) + "\n" + model_table(field(status, "models"), terminal) + "\n" +
-           runner_table(field(status, "runners"), terminal) + "\n" + queue_line(status, terminal);
+           runner_table(field(status, "runners"), terminal) + "\n" + queue_line(status, terminal) +
+           trouble_lines(status, terminal);
   });
 }
 

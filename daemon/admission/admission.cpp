@@ -1,6 +1,7 @@
 #include "daemon/admission/admission.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
@@ -9,6 +10,8 @@ namespace deepserve::daemon {
 namespace {
 
 constexpr uint32_t kContextUnknown = 1u << 20;
+// Of a piece of a prompt, about.
+constexpr auto kPieceTokens = static_cast<uint64_t>(TokenRatio::kUnknown * PromptPrefix::kPieceBytes);
 
 ClassQueue::Limits limits_of(const AdmissionOptions& options) {
   ClassQueue::Limits limits;
@@ -30,11 +33,25 @@ Admission::Admission(const AdmissionOptions& options)
       desk_(options.models, options.ticket_key, options.ticket_epoch, options.first_booking),
       outputs_(options.models),
       models_(options.models),
-      runners_(options.runners) {}
+      runners_(options.runners),
+      prefixes_(options.runners),
+      ladder_(options.brownout) {}
+
+void Admission::reconfigure(const AdmissionOptions& options) {
+  CHECK(options.models >= options_.models);
+  options_.models = options.models;
+  queue_.grow(options.models);
+  desk_.grow(options.models);
+  outputs_.grow(options.models);
+  models_.resize(options.models);
+  options_.classes = options.classes;
+  options_.brownout = options.brownout;
+  queue_.set_limits(limits_of(options));
+  ladder_.set_steps(options.brownout);
+}
 
 uint64_t Admission::advance(uint64_t now_ns) {
-  now_ns_ = std::max(now_ns_, now_ns);
-  return now_ns_;
+  return clock_.advance(now_ns);
 }
 
 Admission::Request Admission::make_request(const Arrived& event, uint64_t now_ns) const {
@@ -45,23 +62,28 @@ Admission::Request Admission::make_request(const Arrived& event, uint64_t now_ns
   Request request;
   request.model = event.model;
   request.client = event.client;
+  request.client_hash = short_hash(event.client);
   request.client_weight = event.client_weight;
   request.tokens_max_asked = event.tokens_max;
   request.prompt_bytes = event.prompt_bytes;
   request.bytes = event.bytes;
   request.body_hash = event.body_hash;
   request.body_bytes = event.body_bytes;
+  request.any_model = event.any_model;
+  request.any_class = event.any_class;
   request.rules = event.rules;
   request.arrived_ns = now_ns;
   request.deadline_named = event.deadline_ns != 0;
-  request.deadline_ns = request.deadline_named ? event.deadline_ns : now_ns + of_class.deadline_ns;
+  request.deadline_ns =
+      request.deadline_named ? clock_.of_reading(event.deadline_ns) : now_ns + of_class.deadline_ns;
   auto& load = request.load;
   load.service_class = event.service_class;
   load.choices = event.choices;
   const uint32_t prompt =
       event.prompt_tokens != 0 ? event.prompt_tokens : model.ratio.tokens(event.prompt_bytes);
   load.prompt_tokens = std::clamp(prompt, 1u, context);
-  load.uncached_tokens = load.prompt_tokens;
+  request.prefix = event.prefix;
+  load.uncached_tokens = least_uncached_tokens(request);
   request.tokens_max = std::min(event.tokens_max, context - load.prompt_tokens);
   load.expected_tokens = outputs_.expect(event.model, event.client, request.tokens_max, kPeakQuantile);
   const uint32_t output = outputs_.expect(event.model, event.client, request.tokens_max, kExpectedQuantile);
@@ -71,8 +93,18 @@ Admission::Request Admission::make_request(const Arrived& event, uint64_t now_ns
     const double idle_s = kIdleStretch * model.time.prefill_seconds(load.uncached_tokens);
     request.deadline_ns = std::max(request.deadline_ns, now_ns + static_cast<uint64_t>(idle_s * 1e9));
   }
+  load.deadline_ns = request.deadline_ns;
   request.cost =
       model.time.cost({load.prompt_tokens, load.uncached_tokens, output * load.choices, load.choices});
+  request.whole = event.whole;
+  request.whole_cost = request.cost;
+  request.whole_tokens = request.counted_tokens;
+  if (event.whole != 0) {
+    const uint32_t tokens = std::max(load.prompt_tokens, model.ratio.tokens(event.whole_prompt_bytes));
+    const uint32_t choices = load.choices * event.whole_parts;
+    request.whole_cost = model.time.cost({tokens, tokens, output * choices, choices});
+    request.whole_tokens = uint64_t{tokens} + uint64_t{output} * choices;
+  }
   return request;
 }
 
@@ -81,10 +113,19 @@ void Admission::step(const Arrived& event, uint64_t now_ns, AdmissionActions& ac
   now_ns = advance(now_ns);
   shed_expired(now_ns, actions);
   auto request = make_request(event, now_ns);
-  request.back = desk_.redeem(claimant_of(request), event.ticket, now_ns);
+  // Of a request that comes in parts the first one is asked; the others hear the same.
+  if (const auto* said = wholes_.find(event.whole)) {
+    if (said->denial) return deny(event.request, request, *said->denial, actions);
+    if (said->refused) return refuse(event.request, std::move(request), *said->refused, now_ns, actions);
+    request.back = said->back;
+  } else {
+    request.back = desk_.redeem(claimant_of(request), event.ticket, now_ns);
+  }
   request.booked = request.back.outcome == TicketOutcome::kOnTime;
-  if (const auto denial = ask_client(request, event.is_retry, now_ns)) {
-    return deny(event.request, request, *denial, actions);
+  if (wholes_.find(event.whole) == nullptr) {
+    if (const auto denial = ask_client(request, event.is_retry, now_ns)) {
+      return deny(event.request, request, *denial, actions);
+    }
   }
   if (ladder_.level() == BrownoutLevel::kVipOnly && event.service_class != ipc::Class::kVip) {
     return refuse(event.request, std::move(request), RefusalReason::kBrownout, now_ns, actions);
@@ -103,6 +144,7 @@ void Admission::step(const Arrived& event, uint64_t now_ns, AdmissionActions& ac
     return refuse(event.request, std::move(request), RefusalReason::kQueueFull, now_ns, actions);
   }
   if (request.back.outcome == TicketOutcome::kEarly) desk_.release(request.back.serial);
+  wholes_.note(request.whole, {std::nullopt, std::nullopt, request.back});
   request.counted = true;
   clients_.begin(request.client, request.rules, request.counted_tokens, now_ns);
   requests_.emplace(event.request, std::move(request));
@@ -114,6 +156,7 @@ void Admission::step(const Accepted& event, uint64_t now_ns, AdmissionActions& /
   auto& request = requests_.at(event.request);
   request.accepted = true;
   auto& load = request.load;
+  learn_prefix(request, event);
   load.prompt_tokens = std::max(1u, event.prompt_tokens);
   load.uncached_tokens = load.prompt_tokens - std::min(load.prompt_tokens, event.cached_tokens);
   models_[request.model].ratio.add(request.prompt_bytes, event.prompt_tokens);
@@ -122,14 +165,25 @@ void Admission::step(const Accepted& event, uint64_t now_ns, AdmissionActions& /
 void Admission::step(const FirstToken& event, uint64_t now_ns, AdmissionActions& actions) {
   now_ns = advance(now_ns);
   auto& request = requests_.at(event.request);
+  if (request.runner) hear_suspect(event.request, request, 1);
   if (request.load.prefilled || !request.runner) return;
   request.load.prefilled = true;
   request.load.generated_tokens = std::max(1u, request.load.generated_tokens);
   runners_[*request.runner].prefilled(request.load, now_ns);
-  auto& model = models_[request.model];
-  model.throughput.done(model.time.cost({request.load.prompt_tokens, request.load.uncached_tokens, 1, 1}));
+  prefixes_[*request.runner].add(request.prefix.pieces);
+  count_done(request);
   learn_start(request, now_ns);
   pump(request.model, now_ns, actions);
+}
+
+// What it has cost so far, less what was counted of it: all that is counted of it adds up to its cost.
+void Admission::count_done(Request& request) {
+  auto& model = models_[request.model];
+  const auto& load = request.load;
+  const double cost =
+      model.time.cost({load.prompt_tokens, load.uncached_tokens, load.generated_tokens, load.choices});
+  model.throughput.done(std::max(0.0, cost - request.done));
+  request.done = std::max(request.done, cost);
 }
 
 void Admission::learn_start(Request& request, uint64_t now_ns) {
@@ -144,13 +198,16 @@ void Admission::learn_start(Request& request, uint64_t now_ns) {
   }
 }
 
-void Admission::step(const TokensCame& event, uint64_t now_ns, AdmissionActions& /*actions*/) {
-  advance(now_ns);
+void Admission::step(const TokensCame& event, uint64_t now_ns, AdmissionActions& actions) {
+  now_ns = advance(now_ns);
   auto& request = requests_.at(event.request);
   auto& load = request.load;
   load.generated_tokens += event.count;
-  auto& model = models_[request.model];
-  model.throughput.done(model.time.cost({load.prompt_tokens, 0, event.count, 1}));
+  count_done(request);
+  if (request.suspect && request.runner) {
+    hear_suspect(event.request, request, event.count);
+    if (!request.suspect) pump(request.model, now_ns, actions);
+  }
   if (load.generated_each() < load.expected_tokens) return;
   load.expected_tokens = outputs_.expect(request.model, request.client, request.tokens_max, kPeakQuantile,
                                          load.generated_each());
@@ -166,6 +223,7 @@ void Admission::step(const Ended& event, uint64_t now_ns, AdmissionActions& acti
   queue_.remove(event.request);
   settle(request, event.how, now_ns);
   leave_runner(request);
+  models_[model].trial.leave(event.request);
   requests_.erase(found);
   shed_expired(now_ns, actions);
   pump(model, now_ns, actions);
@@ -183,12 +241,12 @@ void Admission::settle(Request& request, EndKind how, uint64_t now_ns) {
     clients_.end(request.client, request.rules, request.counted_tokens, used,
                  now_ns - std::min(now_ns, request.arrived_ns), now_ns);
   }
-  if (!request.charged) return;
+  if (!request.charged_in) return;
   RequestWork work{load.prompt_tokens, load.uncached_tokens, load.generated_tokens, load.choices};
   if (how != EndKind::kFinished && !load.prefilled) work.uncached_tokens = 0;
   const double more = model.time.cost(work) - request.price;
-  queue_.settle(request.model, load.service_class, request.client, more);
-  model.usage.add(load.service_class, more, now_ns);
+  queue_.settle(*request.charged_in, load.service_class, request.client, more);
+  models_[*request.charged_in].usage.add(load.service_class, more, now_ns);
 }
 
 void Admission::step(const Returned& event, uint64_t now_ns, AdmissionActions& actions) {
@@ -199,17 +257,66 @@ void Admission::step(const Returned& event, uint64_t now_ns, AdmissionActions& a
   request.returned = true;
   request.accepted = event.accepted;
   request.load.prefilled = false;
-  queue_.push_replay(waiting_of(event.request, request, event.accepted ? 0 : request.deadline_ns));
+  // One that was on trial when its runner went is still to be tried, whoever is to blame.
+  const bool was_tried = request.suspect;
+  request.suspect = request.suspect || event.suspect;
+  auto& trial = models_[request.model].trial;
+  trial.leave(event.request);
+  if (request.suspect) trial.wait(event.request, now_ns);
+  auto waiting = waiting_of(event.request, request, event.accepted || request.held ? 0 : request.deadline_ns);
+  waiting.first = was_tried;
+  queue_.push_replay(waiting);
   shed_expired(now_ns, actions);
   pump(request.model, now_ns, actions);
+}
+
+void Admission::step(const TakenOver& event, uint64_t now_ns, AdmissionActions& actions) {
+  const Arrived& arrived = event.arrived;
+  CHECK(!requests_.contains(arrived.request));
+  now_ns = advance(now_ns);
+  auto request = make_request(arrived, now_ns);
+  if (!queue_.push(waiting_of(arrived.request, request, std::max(request.deadline_ns, now_ns)))) {
+    return refuse(arrived.request, std::move(request), RefusalReason::kQueueFull, now_ns, actions);
+  }
+  request.counted = true;
+  clients_.begin(request.client, request.rules, request.counted_tokens, now_ns);
+  requests_.emplace(arrived.request, std::move(request));
+  pump(arrived.model, now_ns, actions);
+}
+
+void Admission::step(const Adopted& event, uint64_t now_ns, AdmissionActions& /*actions*/) {
+  const auto& arrived = event.arrived;
+  CHECK(!requests_.contains(arrived.request));
+  now_ns = advance(now_ns);
+  auto& request = requests_.emplace(arrived.request, make_request(arrived, now_ns)).first->second;
+  request.returned = true;
+  request.done = std::numeric_limits<double>::max();  // of its tokens most were not made now
+  request.counted = true;
+  clients_.begin(request.client, request.rules, request.counted_tokens, now_ns);
+  request.dispatched_ns = now_ns;
+  request.runner = event.runner;
+  book_of(event.runner).add(request.load, now_ns);
+}
+
+// Also of one that was never up: what an earlier daemon left may only end what it has.
+RunnerBook& Admission::book_of(uint32_t runner) {
+  CHECK(runner < kRunnersMax);
+  if (runner >= runners_.size()) {
+    runners_.resize(runner + 1);
+    prefixes_.resize(runner + 1);
+  }
+  return runners_[runner];
 }
 
 void Admission::step(const RunnerUp& event, uint64_t now_ns, AdmissionActions& actions) {
   now_ns = advance(now_ns);
   CHECK(event.model < options_.models);
-  auto& runner = runners_.at(event.runner);
-  runner.up(event, static_cast<double>(options_.step_max_ns) * 1e-9);
+  auto& runner = book_of(event.runner);
+  runner.up(event);
+  const uint64_t kv_tokens = runner.service_time().kv_tokens();
+  prefixes_[event.runner].reset(kv_tokens == 0 ? PrefixIndex::kPiecesMax : kv_tokens / kPieceTokens);
   auto& model = models_[event.model];
+  share_speed(event.model);
   if (!model.time.known()) model.time = runner.service_time();
   pump(event.model, now_ns, actions);
 }
@@ -219,13 +326,32 @@ void Admission::step(const RunnerTold& event, uint64_t now_ns, AdmissionActions&
   auto& runner = runners_.at(event.runner);
   if (!runner.is_up()) return;
   runner.told(event);
-  if (runner.service_time().known()) models_[runner.model()].time = runner.service_time();
+  share_speed(runner.model());
+  auto& model = models_[runner.model()];
+  if (model.speed.knows_prefill()) {
+    model.time = runner.service_time();
+    model.time.set(model.speed);
+  }
   pump(runner.model(), now_ns, actions);
 }
 
+void Admission::share_speed(uint32_t model) {
+  SpeedMean mean;
+  for (const auto& runner : runners_) {
+    if (runner.is_up() && runner.model() == model) mean.add(runner.measured());
+  }
+  auto& speed = models_[model].speed;
+  speed = mean.mean(speed);
+  for (auto& runner : runners_) {
+    if (runner.is_up() && runner.model() == model) runner.share(speed);
+  }
+}
+
 void Admission::step(const RunnerDown& event, uint64_t now_ns, AdmissionActions& /*actions*/) {
-  advance(now_ns);
-  runners_.at(event.runner).down();
+  now_ns = advance(now_ns);
+  auto& runner = runners_.at(event.runner);
+  models_[runner.model()].trial.runner_down(event.runner);
+  runner.down();
 }
 
 void Admission::step(const Tick& /*event*/, uint64_t now_ns, AdmissionActions& actions) {
@@ -247,6 +373,7 @@ WaitingRequest Admission::waiting_of(ipc::RequestId id, const Request& request, 
   waiting.bytes = request.bytes;
   waiting.cost = request.cost;
   waiting.booked = request.booked;
+  waiting.suspect = request.suspect;
   return waiting;
 }
 

@@ -7,15 +7,23 @@
 #include <vector>
 
 #include "daemon/admission/client_limits.h"
+#include "daemon/admission/prompt_prefix.h"
 #include "ipc/lane/gauges.h"
 #include "ipc/wire/messages.h"
 
 namespace deepserve::daemon {
 
 // A request wants to be served. Its class is already clamped to its client's ceiling.
+//
+// A client's request of several prompts comes as so many of these, its parts, one after the other and with
+// nothing between. It is served or refused as a whole: one ticket is for all of it, and once a part is
+// refused those that are still to come are as well, and hear of the same slot.
 struct Arrived {
   ipc::RequestId request = 0;  // never used twice
-  uint32_t model = 0;          // index in the configuration
+  ipc::RequestId whole = 0;    // of the first of its parts; 0: it has no others
+  uint32_t whole_parts = 1;
+  uint64_t whole_prompt_bytes = 0;  // of all parts
+  uint32_t model = 0;               // the owner counts them
   ipc::Class service_class = ipc::Class::kNormal;
   std::string client;          // who is charged: the configured name, "uid:1000", "proxy/end user"
   double client_weight = 1.0;  // above 0
@@ -28,10 +36,11 @@ struct Arrived {
   uint64_t body_hash = 0;    // of its body; 0: not known
   uint64_t body_bytes = 0;   // the length of it
   std::string ticket;        // as the client showed it; empty: none
-  ClientRules rules;         // its client's own limits
-  bool is_retry = false;     // it says so
-  // Hashes of the prompt's leading pieces, each over all that is before its end.
-  std::vector<uint64_t> prefix;
+  bool any_model = false;    // at stage 0: the body may name another one
+  bool any_class = false;
+  ClientRules rules;      // its client's own limits
+  bool is_retry = false;  // it says so
+  PromptPrefix prefix;    // by which the runner is found that knows its beginning; empty: none does
 };
 
 // What its runner says.
@@ -63,19 +72,36 @@ struct Ended {
 };
 
 // It left its runner unfinished and is to be served again: ahead of all that wait, uncharged. One that was
-// accepted is never refused any more.
+// accepted is never refused any more. A suspect is tried by itself (dispatch/suspect_trial.h).
 struct Returned {
   ipc::RequestId request = 0;
   bool accepted = false;
+  bool suspect = false;
+};
+
+// It waited in an earlier life of the daemon, which had taken it: it waits again, behind those that came this
+// way before it, and is not asked once more whether it should have come: only its deadline is left. What its
+// ticket and its other parts were worth has been used there.
+struct TakenOver {
+  Arrived arrived;
+};
+
+// It runs at `runner` already, from an earlier life of the daemon: nothing is decided of it or learnt from
+// its start. What it has generated so far is told as if it came now.
+struct Adopted {
+  Arrived arrived;
+  uint32_t runner = 0;
 };
 
 struct RunnerCapacity {
   uint32_t sequences_max = 1;
   uint32_t kv_blocks = 0;  // 0: not known, never short
   uint32_t kv_block_tokens = 16;
-  uint32_t context_tokens = 0;  // 0: not known
+  uint32_t context_tokens = 0;   // 0: not known
+  double step_target_s = 0.025;  // of prefill in a step in which others decode; 0: no limit
+  double step_max_s = 0.1;       // no step is to be longer while vip traffic is present; 0: no limit
 };
-// It takes requests from now on. `runner`: a small number, the same from one life to the next.
+// It takes requests from now on. `runner`: a small number, its own until its last request has left it.
 struct RunnerUp {
   uint32_t runner = 0;
   uint32_t model = 0;
@@ -90,6 +116,24 @@ struct RunnerTold {
 // It takes nothing any more; what becomes of its requests is told of each (Returned, Ended).
 struct RunnerDown {
   uint32_t runner = 0;
+};
+
+// No runner of this model will take anything for a while: what takes its place is loaded within about
+// `load_ns`, from now on or, with `drains`, from the end of what runs. Who waits and cannot be in time then
+// is refused now; the others are held, and shed no more.
+struct Held {
+  uint32_t model = 0;
+  uint64_t load_ns = 0;
+  bool drains = false;
+};
+// What was held for is here, or will not come.
+struct Reopened {
+  uint32_t model = 0;
+};
+// It waits, and `model` is to serve it instead: ahead of all that wait there, uncharged.
+struct Rerouted {
+  ipc::RequestId request = 0;
+  uint32_t model = 0;
 };
 
 // Time has passed: at least every kTick_ns while anything waits or runs.

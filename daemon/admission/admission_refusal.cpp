@@ -10,9 +10,10 @@ namespace {
 constexpr int kRounds = 4;  // of making a wait longer by the slots that come up in it
 // Of what a class's line drains: claims come as they like, and would queue without end at all of it. Fresh
 // work has the rest, and what is not claimed.
-constexpr double kBookable = 0.8;
-// A start that takes most of the deadline leaves no time for those who come for their slots at once.
-constexpr double kSure = 1.3;
+constexpr double kBookable = 0.7;
+// Who is promised a slot has more than half of his deadline left for those who come for theirs at once; vip
+// comes seldom, and goes ahead of all others.
+constexpr std::array<double, ClassQueue::kClasses> kSure = {1.3, 2.2, 2.2};
 
 uint64_t to_ns(double seconds) {
   return seconds <= 0 ? 0 : static_cast<uint64_t>(std::min(seconds, 1e8) * 1e9);
@@ -31,25 +32,41 @@ void Admission::shed_expired(uint64_t now_ns, AdmissionActions& actions) {
 
 // What of this class waits, with what goes before it, and how fast that drains: what the higher classes have
 // used of late is theirs, what lower ones that wait are guaranteed is theirs, and its own share is its own.
+// Beside higher ones that wait it has its share of what the others leave, and no more.
 DrainState Admission::drain_of(uint32_t model, ipc::Class service_class, uint64_t now_ns) const {
   const auto& usage = models_[model].usage;
   const auto own = static_cast<size_t>(service_class);
-  const double runners = runners_of(model);
+  // While it is held, as many as one will be there.
+  const double held_s = held_seconds(model, now_ns);
+  const double runners = std::max(runners_of(model), held_s > 0 ? 1.0 : 0.0);
   DrainState drain;
   if (runners == 0) return drain;
   const double each = models_[model].throughput.per_runner(runners);
+  const double share = options_.classes[own].share;
   double free = 1;  // of what higher classes use
-  double lower_shares = options_.classes[own].share;
+  double left = 1;  // of what those of them use that do not wait
+  double lower_shares = share;
+  double higher_shares = share;
   for (size_t i = 0; i < ClassQueue::kClasses; ++i) {
     const auto other = static_cast<ipc::Class>(i);
     const double waits = queue_.cost(model, other);
     if (i <= own) drain.backlog_s += waits;
     if (i == own) continue;
-    if (i < own) free -= std::max(0.0, usage.per_second(other, now_ns)) / (runners * each);
-    if (i > own && waits > 0) lower_shares += options_.classes[i].share;
+    if (i > own) {
+      if (waits > 0) lower_shares += options_.classes[i].share;
+      continue;
+    }
+    const double used = std::max(0.0, usage.per_second(other, now_ns)) / (runners * each);
+    free -= used;
+    if (waits > 0) {
+      higher_shares += options_.classes[i].share;
+    } else {
+      left -= used;
+    }
   }
-  free *= options_.classes[own].share / lower_shares;
-  drain.rate = runners * each * std::clamp(free, options_.classes[own].share, 1.0);
+  if (higher_shares > share) free = std::min(free, left * share / higher_shares);
+  drain.rate = runners * each * std::clamp(free * share / lower_shares, share, 1.0);
+  drain.backlog_s += held_s * drain.rate;
   return drain;
 }
 
@@ -71,12 +88,15 @@ double Admission::first_room_seconds(uint32_t model) const {
   return std::max(0.0, least_s);
 }
 
-// Nothing: no runner, or none that knows its speed.
+// Nothing: no runner and none to be waited for, or none that knows its speed.
 std::optional<PredictedTtft> Admission::predict(const Request& request, uint64_t now_ns) const {
   const auto& model = models_[request.model];
   const auto service_class = request.load.service_class;
-  const auto placement = place(request, now_ns);
-  if (placement.blocked == WaitReason::kNoRunner || !model.time.known()) return std::nullopt;
+  auto placement = place(request, now_ns);
+  const double held_s = held_seconds(request.model, now_ns);
+  if (held_s > 0) placement.start_s = model.time.prefill_seconds(request.load.uncached_tokens);
+  const bool unknown = placement.blocked == WaitReason::kNoRunner || !model.time.known();
+  if (unknown && held_s == 0) return std::nullopt;
   double ahead_s = request.booked ? queue_.line(request.model, service_class).booked_cost()
                                   : queue_.cost_ahead(request.model, service_class, request.client);
   for (size_t i = 0; i < static_cast<size_t>(service_class); ++i) {
@@ -85,7 +105,10 @@ std::optional<PredictedTtft> Admission::predict(const Request& request, uint64_t
   double wait_s = 0;
   if (ahead_s > 0 || !placement.runner) {
     const auto drain = drain_of(request.model, service_class, now_ns);
-    const double room_s = placement.runner ? 0 : first_room_seconds(request.model);
+    // What a vip lets go first is vips' prefill, which its start takes in already.
+    const bool lets_go_first = service_class == ipc::Class::kVip && placement.blocked == WaitReason::kPrefill;
+    const bool has_room = placement.runner || lets_go_first;
+    const double room_s = held_s > 0 ? held_s : has_room ? 0 : first_room_seconds(request.model);
     wait_s = ahead_s / drain.rate + room_s;
     for (int i = 0; i < kRounds && !request.booked; ++i) {
       const uint64_t until_ns = now_ns + to_ns(wait_s);
@@ -93,11 +116,19 @@ std::optional<PredictedTtft> Admission::predict(const Request& request, uint64_t
       wait_s = (ahead_s + booked_s) / drain.rate + room_s;
     }
   }
-  return model.ttft.on_arrival(service_class, wait_s, placement.start_s);
+  return model.ttft.on_arrival(service_class, wait_s, placement.start_s, placement.behind);
 }
 
 Claimant Admission::claimant_of(const Request& request) {
-  return {request.client, request.model, request.load.service_class, request.body_hash, request.body_bytes};
+  return {.client = request.client,
+          .model = request.model,
+          .service_class = request.load.service_class,
+          .body_hash = request.body_hash,
+          .body_bytes = request.body_bytes,
+          .any_model = request.any_model,
+          .any_class = request.any_class,
+          .client_hash = request.client_hash,
+          .weight = request.client_weight};
 }
 
 // A client's own limits count whatever the load; its retries only while others are sent away.
@@ -105,7 +136,7 @@ std::optional<ClientDenial> Admission::ask_client(Request& request, bool is_retr
   // Without its ticket it may as well be another request that is equal.
   const bool early = request.back.outcome == TicketOutcome::kEarly && request.back.by_ticket;
   ClientLimits::Ask ask;
-  ask.tokens = request.counted_tokens;
+  ask.tokens = request.whole_tokens;
   ask.is_retry = !request.booked && (is_retry || early);
   ask.is_shedding = refused_ns_ != 0 && now_ns - refused_ns_ < kShedding_ns;
   return clients_.ask(request.client, request.rules, ask, now_ns);
@@ -122,18 +153,34 @@ void Admission::deny(ipc::RequestId id, const Request& request, const ClientDeni
   refusal.service_class = request.load.service_class;
   refusal.deadline_ns = request.deadline_ns - std::min(request.deadline_ns, request.arrived_ns);
   refusal.retry_after_ms = denial.retry_after_ms;
+  wholes_.note(request.whole, {refusal.reason, denial, {}});
   actions.emplace_back(std::move(refusal));
+}
+
+// The same for both looks at a head. True: it is too late, and request.predicted says by how much.
+bool Admission::is_late_by_head(const Arrived& event, Request& request, uint64_t now_ns) const {
+  const auto claimant = claimant_of(request);
+  request.back = desk_.look(claimant, event.ticket, now_ns);
+  if (request.back.outcome == TicketOutcome::kOnTime) return false;
+  if (event.ticket.empty() && desk_.may_be_due(claimant, now_ns)) return false;
+  const auto predicted = predict(request, now_ns);
+  const uint64_t left_ns = request.deadline_ns - std::min(request.deadline_ns, now_ns);
+  if (!predicted || to_ns(predicted->to_admit_by_s()) <= left_ns) return false;
+  request.predicted = *predicted;
+  return true;
+}
+
+std::optional<double> Admission::too_late_by_glance(const Arrived& event, uint64_t now_ns) const {
+  now_ns = clock_.at(now_ns);
+  auto request = make_request(event, now_ns);
+  if (!is_late_by_head(event, request, now_ns)) return std::nullopt;
+  return request.predicted.stretched_s;
 }
 
 std::optional<Refuse> Admission::glance(const Arrived& event, uint64_t now_ns) {
   now_ns = advance(now_ns);
   auto request = make_request(event, now_ns);
-  request.back = desk_.look(claimant_of(request), event.ticket, now_ns);
-  if (request.back.outcome == TicketOutcome::kOnTime) return std::nullopt;
-  const auto predicted = predict(request, now_ns);
-  const uint64_t left_ns = request.deadline_ns - std::min(request.deadline_ns, now_ns);
-  if (!predicted || to_ns(predicted->stretched_s) <= left_ns) return std::nullopt;
-  request.predicted = *predicted;
+  if (!is_late_by_head(event, request, now_ns)) return std::nullopt;
   AdmissionActions actions;
   if (const auto denial = ask_client(request, event.is_retry, now_ns)) {
     deny(event.request, request, *denial, actions);
@@ -143,9 +190,28 @@ std::optional<Refuse> Admission::glance(const Arrived& event, uint64_t now_ns) {
   return std::get<Refuse>(std::move(actions.front()));
 }
 
+// What its deadline has to leave it for a slot to be of use: its start on an idle host, and kSure times what
+// nine of ten starts would be within, beside those who run, were it the only one to be prefilled.
+double Admission::slot_seconds(const Request& request) const {
+  const auto& model = models_[request.model];
+  const auto& load = request.load;
+  if (!model.time.known()) return 0;
+  const double idle_s =
+      model.time.prefill_seconds(load.uncached_tokens) + model.time.step_seconds(1, load.prompt_tokens);
+  double least_s = -1;
+  for (const auto& runner : runners_) {
+    if (!runner.is_up() || runner.model() != request.model) continue;
+    const double start_s = runner.first_start_seconds(load);
+    if (least_s < 0 || start_s < least_s) least_s = start_s;
+  }
+  const auto start = model.ttft.on_dispatch(load.service_class, std::max(0.0, least_s), false);
+  return std::max(idle_s, kSure[static_cast<size_t>(load.service_class)] * start.stretched_s);
+}
+
 void Admission::refuse(ipc::RequestId id, Request&& request, RefusalReason reason, uint64_t now_ns,
                        AdmissionActions& actions) {
   CHECK(!request.runner);
+  models_[request.model].trial.leave(id);
   refused_ns_ = std::max(now_ns, uint64_t{1});
   Refuse refusal;
   refusal.request = id;
@@ -157,9 +223,16 @@ void Admission::refuse(ipc::RequestId id, Request&& request, RefusalReason reaso
   auto drain = drain_of(request.model, refusal.service_class, now_ns);
   drain.rate *= kBookable;
   // Nothing is promised to one that could not make it if it were first in line.
-  if (static_cast<double>(refusal.deadline_ns) * 1e-9 < kSure * request.predicted.start_s) drain.rate = 0;
-  const auto offer = desk_.offer(claimant_of(request), request.cost, drain, id, request.back, now_ns);
-  if (!offer.booked && reason == RefusalReason::kDeadline) refusal.reason = RefusalReason::kHorizon;
+  const bool hopeless = static_cast<double>(refusal.deadline_ns) * 1e-9 < slot_seconds(request);
+  if (hopeless) drain.rate = 0;
+  const auto* said = wholes_.find(request.whole);
+  if (said != nullptr && said->refused)
+    request.back = said->back;  // another part of it was, and has its slot
+  const auto offer = desk_.offer(claimant_of(request), request.whole_cost, drain, id, request.back, now_ns);
+  const auto slot = offer.booked ? TicketOutcome::kEarly : TicketOutcome::kNone;
+  wholes_.note(request.whole, {reason, std::nullopt, {slot, offer.serial, offer.instant_ns, true}});
+  const bool too_far = !offer.booked && !hopeless;
+  if (too_far && reason == RefusalReason::kDeadline) refusal.reason = RefusalReason::kHorizon;
   refusal.booked = offer.booked;
   refusal.retry_after_ms = std::max(kRetryAfterMin_ms, offer.retry_after_ms);
   refusal.ticket = offer.ticket;

@@ -7,7 +7,7 @@ namespace deepserve::daemon {
 namespace {
 
 constexpr std::array<std::string_view, static_cast<size_t>(WaitReason::kCount)> kWaitReasons = {
-    "none", "no_runner", "ahead", "seats", "prefill", "memory", "lane", "brownout"};
+    "none", "no_runner", "ahead", "seats", "prefill", "memory", "lane", "brownout", "trial"};
 static_assert(!kWaitReasons.back().empty());
 
 }  // namespace
@@ -25,6 +25,11 @@ std::vector<ipc::RequestId> Admission::waiting_for(uint32_t model) const {
   return ids;
 }
 
+bool Admission::was_tried(ipc::RequestId request) const {
+  const auto found = requests_.find(request);
+  return found != requests_.end() && found->second.suspect;
+}
+
 std::optional<RequestView> Admission::view(ipc::RequestId id) const {
   const auto found = requests_.find(id);
   if (found == requests_.end()) return std::nullopt;
@@ -36,15 +41,15 @@ std::optional<RequestView> Admission::view(ipc::RequestId id) const {
   view.client = request.client;
   view.runner = request.runner;
   view.booked = request.booked;
-  view.arrived_ns = request.arrived_ns;
-  view.deadline_ns = request.deadline_ns;
+  view.arrived_ns = clock_.to_reading(request.arrived_ns);
+  view.deadline_ns = clock_.to_reading(request.deadline_ns);
   view.predicted_ttft_ns = static_cast<uint64_t>(std::max(0.0, request.predicted.stretched_s) * 1e9);
   view.cost = request.cost;
   view.prompt_tokens = request.load.prompt_tokens;
   view.expected_tokens = request.load.expected_tokens;
   if (request.runner) return view;
   view.cost_ahead = queue_.cost_ahead(request.model, request.load.service_class, request.client);
-  view.waits_for = place(request, now_ns_).blocked;
+  view.waits_for = place(request, clock_.now_ns()).blocked;
   if (view.waits_for == WaitReason::kNone) view.waits_for = WaitReason::kAhead;
   return view;
 }

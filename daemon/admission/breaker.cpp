@@ -77,16 +77,22 @@ void Breaker::step(BreakerEvent event, uint64_t now_ns) {
   }
 }
 
-// What the clock brings; time that goes backwards stands still.
+void Breaker::renew() {
+  state_ = BreakerState::kClosed;
+  failures_ = 0;
+  probe_runs_ = false;
+}
+
+// What the clock brings.
 uint64_t Breaker::advance(uint64_t now_ns) {
-  now_ns_ = std::max(now_ns_, now_ns);
-  if (state_ == BreakerState::kClosed) return now_ns_;
-  if (now_ns_ >= opened_ns_ + kOpen_ns) {
-    step(BreakerEvent::kOver, now_ns_);
-  } else if (now_ns_ >= opened_ns_ + kProbe_ns) {
-    step(BreakerEvent::kProbeTime, now_ns_);
+  now_ns = clock_.advance(now_ns);
+  if (state_ == BreakerState::kClosed) return now_ns;
+  if (now_ns >= opened_ns_ + kOpen_ns) {
+    step(BreakerEvent::kOver, now_ns);
+  } else if (now_ns >= opened_ns_ + kProbe_ns) {
+    step(BreakerEvent::kProbeTime, now_ns);
   }
-  return now_ns_;
+  return now_ns;
 }
 
 Breaker::Passage Breaker::ask(uint64_t now_ns) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "daemon/admission/forward_clock.h"
 #include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
@@ -63,7 +64,11 @@ class Breaker {
   // A probe ended without a verdict: cancelled, or refused before it ran.
   void probe_lost(uint64_t now_ns);
 
+  // Another generation answers from now on: what was before says nothing of it.
+  void renew();
+
   BreakerState state(uint64_t now_ns);
+  BreakerState last_state() const { return state_; }  // as of the last call of any other
   // When a blocked request may pass at the earliest; 0: nothing is blocked.
   uint64_t passes_in_ms(uint64_t now_ns);
   uint64_t opened_total() const { return opened_total_; }
@@ -77,7 +82,7 @@ class Breaker {
   bool probe_runs_ = false;
   uint64_t opened_ns_ = 0;
   uint64_t opened_total_ = 0;
-  uint64_t now_ns_ = 0;
+  ForwardClock clock_;
 };
 
 }  // namespace deepserve::daemon

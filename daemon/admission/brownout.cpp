@@ -51,7 +51,7 @@ std::string_view brownout_announcement(BrownoutLevel level, ipc::Class service_c
   }
 }
 
-BrownoutLadder::BrownoutLadder(const BrownoutSteps& steps) {
+void BrownoutLadder::set_steps(const BrownoutSteps& steps) {
   enabled_.fill(true);
   enabled_[static_cast<size_t>(L::kSubstitute)] = steps.substitute;
   enabled_[static_cast<size_t>(L::kTruncate)] = steps.truncate;

@@ -43,9 +43,12 @@ class BrownoutLadder {
  public:
   static constexpr uint64_t kEnter_ns = kSecond_ns;
   static constexpr uint64_t kLeave_ns = 5 * kSecond_ns;
-  static constexpr uint32_t kTokensMax = 256;  // of an answer, from kCapTokens on
+  static constexpr uint32_t kTokensMax = 256;          // of an answer, from kCapTokens on
+  static constexpr uint32_t kPromptTokensMax = 1'024;  // of a prompt, from kTruncate on, about
 
-  explicit BrownoutLadder(const BrownoutSteps& steps = {});
+  explicit BrownoutLadder(const BrownoutSteps& steps = {}) { set_steps(steps); }
+  // From now on; a step that it is on and that is not among them any more is left as any other.
+  void set_steps(const BrownoutSteps& steps);
 
   // At least every kEnter_ns / 4. `vip_misses`: admitted VIP work is predicted to be late; `is_shedding`:
   // lower work is being refused for load. True: the level has changed.

@@ -24,7 +24,7 @@ bool ClassQueue::push(const WaitingRequest& request) {
   const size_t class_index = index_of(request.service_class);
   auto& model = models_[request.model];
   auto& line = model.lines[class_index];
-  if (line.waiting.size() >= limits_[class_index].waiting_max) return false;
+  if (!request.booked && line.waiting.size() >= limits_[class_index].waiting_max) return false;
   if (waiting_bytes_ + request.bytes > bytes_max_) return false;
   // Who comes back after a pause starts at the present: nobody saves up a claim.
   if (line.waiting.empty()) line.served = std::max(line.served, model.time);
@@ -38,7 +38,12 @@ bool ClassQueue::push(const WaitingRequest& request) {
 void ClassQueue::push_replay(const WaitingRequest& request) {
   CHECK(request.model < models_.size() && !places_.contains(request.request));
   add(request, true);
-  models_[request.model].replays.emplace(arrivals_, request.request);
+  auto& model = models_[request.model];
+  if (request.suspect) {
+    model.suspects.emplace(std::pair(!request.first, arrivals_), request.request);
+  } else {
+    model.replays.emplace(arrivals_, request.request);
+  }
 }
 
 void ClassQueue::add(const WaitingRequest& request, bool replay) {
@@ -102,6 +107,12 @@ bool ClassQueue::remove(ipc::RequestId request) {
   return true;
 }
 
+void ClassQueue::keep(ipc::RequestId request) {
+  auto& waiting = places_.at(request).request;
+  if (waiting.expires_ns != 0) expiries_.erase({waiting.expires_ns, request});
+  waiting.expires_ns = 0;
+}
+
 void ClassQueue::erase(std::unordered_map<ipc::RequestId, Place>::iterator place, bool charged) {
   const auto& waiting = place->second.request;
   const size_t class_index = index_of(waiting.service_class);
@@ -109,7 +120,9 @@ void ClassQueue::erase(std::unordered_map<ipc::RequestId, Place>::iterator place
   --waiting_[class_index];
   waiting_bytes_ -= waiting.bytes;
   if (waiting.expires_ns != 0) expiries_.erase({waiting.expires_ns, waiting.request});
-  if (place->second.replay) {
+  if (waiting.suspect) {
+    model.suspects.erase({!waiting.first, place->second.arrival});
+  } else if (place->second.replay) {
     model.replays.erase(place->second.arrival);
   } else {
     model.lines[class_index].waiting.take(waiting.client, place->second.arrival, charged);

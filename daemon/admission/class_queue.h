@@ -4,11 +4,13 @@
 // One line per model and class; who is next within a line is ClientLine's to say. Between the classes of a
 // model, by the cost that was served over the share: the highest class goes first as long as it is not ahead
 // of any other that waits by more than kAhead_s; so vip goes first within its share, no class that waits gets
-// less than its share, and what one does not use the others have. Replays are ahead of all lines.
+// less than its share, and what one does not use the others have. Replays are ahead of all lines. Suspects
+// (dispatch/suspect_trial.h) are ahead of those, and hold up nobody while no runner may try them.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -35,6 +37,8 @@ struct WaitingRequest {
   uint64_t bytes = 0;          // of memory that it holds while it waits
   double cost = 1.0;           // expected, GPU-seconds
   bool booked = false;         // it has come for its slot: ahead of the fresh ones of its class
+  bool suspect = false;        // a replay that is to be tried by itself
+  bool first = false;          // of the suspects
 };
 
 class ClassQueue {
@@ -47,18 +51,31 @@ class ClassQueue {
   // `bytes_max`: of all that wait, over all models and classes.
   ClassQueue(const Limits& limits, uint32_t models, uint64_t bytes_max);
 
-  // False: its class has waiting_max waiting for its model already, or its bytes are too many.
+  // From now on; what waits stays, however much it is.
+  void set_limits(const Limits& limits) { limits_ = limits; }
+  // More of them, behind those that there are.
+  void grow(uint32_t models) {
+    while (models_.size() < models) models_.emplace_back();
+  }
+
+  // False: its class has waiting_max waiting for its model already, which does not keep out who has booked,
+  // or its bytes are too many.
   [[nodiscard]] bool push(const WaitingRequest& request);
   // A request that a runner had before it died: no limit, ahead of all lines of its model, uncharged.
   void push_replay(const WaitingRequest& request);
 
   // Who is next for this model; stays until remove() or taken(). 0: nobody waits.
   ipc::RequestId next(uint32_t model) const;
-  // The next of this model that `fits`, replays first, then one of each class in the order in which the
-  // classes are to be served; the first of a line that does not fit holds up its line alone. 0: none.
+  // The next of this model that `fits`, suspects and replays first, then one of each class in the order in
+  // which the classes are to be served; the first of a line that does not fit holds up its line alone. 0:
+  // none.
   template <typename Fits>
   ipc::RequestId next_that(uint32_t model, Fits fits) const {
     const auto& lines = models_.at(model);
+    if (!lines.suspects.empty()) {
+      const auto first = lines.suspects.begin()->second;
+      if (fits(first)) return first;
+    }
     if (!lines.replays.empty()) {
       const auto first = lines.replays.begin()->second;
       return fits(first) ? first : 0;  // what was accepted is not passed by what was not
@@ -76,6 +93,8 @@ class ClassQueue {
   // Takes it out without a charge. False: it does not wait here.
   bool remove(ipc::RequestId request);
 
+  // It waits on however late it is.
+  void keep(ipc::RequestId request);
   // Takes out all who expire at or before `now_ns`.
   std::vector<ipc::RequestId> take_expired(uint64_t now_ns);
   // When the first of all expires; 0: none does.
@@ -104,8 +123,9 @@ class ClassQueue {
   };
   struct ModelLines {
     std::array<Line, kClasses> lines;
-    std::map<uint64_t, ipc::RequestId> replays;  // by arrival
-    double time = 0;                             // virtual time of the model's lines
+    std::map<uint64_t, ipc::RequestId> replays;                    // by arrival
+    std::map<std::pair<bool, uint64_t>, ipc::RequestId> suspects;  // those that are not first come later
+    double time = 0;                                               // virtual time of the model's lines
   };
   struct Place {
     WaitingRequest request;
@@ -117,9 +137,9 @@ class ClassQueue {
   void add(const WaitingRequest& request, bool replay);
   void erase(std::unordered_map<ipc::RequestId, Place>::iterator place, bool charged);
 
-  const Limits limits_;
+  Limits limits_;
   const uint64_t bytes_max_;
-  std::vector<ModelLines> models_;
+  std::deque<ModelLines> models_;  // what is in them stays where it is
   std::unordered_map<ipc::RequestId, Place> places_;
   std::set<std::pair<uint64_t, ipc::RequestId>> expiries_;
   std::array<uint32_t, kClasses> waiting_{};

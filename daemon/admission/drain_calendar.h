@@ -4,7 +4,9 @@
 // and how fast the line drains; the calendar adds the bookings and answers with the earliest instant at which
 // all work before it is done, and from which on this work is done before the next promised instant, so that
 // gaps are filled and no promise is broken by a later one. A booking counts as its cost times the line's
-// learnt claim rate: the share of past bookings that were claimed.
+// learnt claim rate: the share of past bookings that were claimed. It is learnt of each booking when its
+// grace is over: were claims counted as they come and misses when it is certain, a pause of the claims would
+// look like misses alone, and far too much would be promised behind it.
 //
 // A slot orders the queue and never idles a runner: nothing waits for a booking. Who admits fresh work counts
 // expected_s() as work ahead of it. Bookings lie in buckets of kBucket_ns by their instant: a booking costs a
@@ -19,6 +21,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "ipc/base/bytes.h"
 #include "ipc/base/clock.h"
 #include "ipc/wire/messages.h"
 
@@ -54,11 +57,13 @@ class DrainCalendar {
 
   // `first_serial` keeps the serials of two lives of a daemon apart.
   DrainCalendar(uint32_t models, BookingSerial first_serial = 1);
+  // More models, behind those that there are.
+  void grow(uint32_t models) { lines_.resize(models * kClasses); }
 
-  // A slot for `cost_s` (above 0) of work. Nothing: it lies beyond the horizon, the line does not drain, or
-  // kBookingsMax are open.
+  // A slot for `cost_s` (above 0) of work, after the line's backlog and, gap or not, `before_s` of bookings.
+  // Nothing: it lies beyond the horizon, the line does not drain, or kBookingsMax are open.
   std::optional<Booking> book(uint32_t model, ipc::Class service_class, double cost_s, const DrainState& line,
-                              uint64_t now_ns);
+                              uint64_t now_ns, double before_s = 0);
 
   enum class Claim : uint8_t {
     kOnTime,   // the booking is used up
@@ -68,8 +73,16 @@ class DrainCalendar {
   Claim claim(BookingSerial serial, uint64_t now_ns);
   // Its work was served without it: nothing is learnt. False: it is not open.
   bool release(BookingSerial serial);
-  // Takes out what nobody claimed until its grace was over, and tells each. Cheap when there is none.
-  void expire(uint64_t now_ns, const std::function<void(const Booking&)>& missed = {});
+  // Takes out what nobody claimed until its grace was over, and tells each. Cheap when there is none. Of what
+  // came due after `seen_ns` nothing is learnt: nobody was there to claim it from.
+  void expire(uint64_t now_ns, const std::function<void(const Booking&)>& missed = {},
+              uint64_t seen_ns = UINT64_MAX);
+
+  // For the calendar of a next daemon, which has the same lines: the open bookings, what was learnt, and the
+  // serials that are taken. Of bookings whose time is over, or that cannot be, it takes none; a malformed
+  // encoding refuses `in`. Before anything else.
+  void encode(ByteWriter& out) const;
+  void take_over(ByteReader& in, uint64_t now_ns);
 
   const Booking* find(BookingSerial serial) const;  // null: not open
   // Work of open bookings up to `until_ns` that is expected to be claimed; with what is overdue by no more
@@ -95,12 +108,18 @@ class DrainCalendar {
   const Line& line(uint32_t model, ipc::Class service_class) const {
     return lines_[model * kClasses + static_cast<size_t>(service_class)];
   }
-  void learn(const Booking& booking, bool claimed);
+  static size_t index_of(const Booking& booking) {
+    return booking.model * kClasses + static_cast<size_t>(booking.service_class);
+  }
+  void insert(const Booking& booking);
+  void learn_claimed(uint64_t until_ns);
+  void learn(size_t line_index, bool claimed);
   Booking take_out(std::unordered_map<BookingSerial, Booking>::iterator found);
 
   std::vector<Line> lines_;
   std::unordered_map<BookingSerial, Booking> bookings_;
   std::multimap<uint64_t, BookingSerial> by_instant_;
+  std::multimap<uint64_t, size_t> claimed_;  // whose grace is not over, by instant: index in lines_
   BookingSerial next_serial_;
 };
 

@@ -2,10 +2,18 @@
 
 #include <utility>
 
+#include "ipc/base/check.h"
+
 namespace deepserve::daemon {
 
 Fallbacks::Fallbacks(std::vector<OfModel> of_models)
     : of_models_(std::move(of_models)), breakers_(of_models_.size()) {}
+
+void Fallbacks::reconfigure(std::vector<OfModel> of_models) {
+  CHECK(of_models.size() >= of_models_.size());
+  of_models_ = std::move(of_models);
+  breakers_.resize(of_models_.size());
+}
 
 FallbackChoice Fallbacks::choose(uint32_t model, const std::vector<bool>& may_serve, uint64_t now_ns) {
   const auto passage = [&](uint32_t of) {
@@ -21,6 +29,14 @@ FallbackChoice Fallbacks::choose(uint32_t model, const std::vector<bool>& may_se
   }
   if (of_models_.at(model).has_reply) return {FallbackKind::kReply, 0, false, 0};
   return {FallbackKind::kNobody, 0, false, breakers_.at(model).passes_in_ms(now_ns)};
+}
+
+std::optional<uint32_t> Fallbacks::substitute(uint32_t model, const std::vector<bool>& may_serve,
+                                              uint64_t now_ns) {
+  for (const uint32_t other : of_models_.at(model).models) {
+    if (may_serve.at(other) && breakers_.at(other).state(now_ns) == BreakerState::kClosed) return other;
+  }
+  return std::nullopt;
 }
 
 void Fallbacks::ended(uint32_t model, bool was_probe, Verdict verdict, uint64_t now_ns) {

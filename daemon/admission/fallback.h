@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "daemon/admission/breaker.h"
@@ -33,18 +34,26 @@ class Fallbacks {
     bool has_reply = false;
   };
   explicit Fallbacks(std::vector<OfModel> of_models);
+  // Others for the same models, and for more of them; the breakers of those that were there stay as they
+  // are.
+  void reconfigure(std::vector<OfModel> of_models);
 
   // `may_serve`: of each model, whether it has a runner or will have one.
   FallbackChoice choose(uint32_t model, const std::vector<bool>& may_serve, uint64_t now_ns);
+
+  // Another model in place of one that serves, for a client that agreed to it: the first of its fallbacks
+  // that serves and is not in trouble itself. Nothing: there is none.
+  std::optional<uint32_t> substitute(uint32_t model, const std::vector<bool>& may_serve, uint64_t now_ns);
 
   // How the request ended that choose() let through to `model`.
   enum class Verdict : uint8_t { kSucceeded, kFailed, kNone };
   void ended(uint32_t model, bool was_probe, Verdict verdict, uint64_t now_ns);
 
   Breaker& breaker(uint32_t model) { return breakers_.at(model); }
+  const Breaker& breaker(uint32_t model) const { return breakers_.at(model); }
 
  private:
-  const std::vector<OfModel> of_models_;
+  std::vector<OfModel> of_models_;
   std::vector<Breaker> breakers_;
 };
 

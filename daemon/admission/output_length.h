@@ -41,6 +41,8 @@ class OutputLength {
   static constexpr uint32_t kUnknown90 = 512;
 
   explicit OutputLength(uint32_t models) : models_(models) {}
+  // More models, behind those that there are.
+  void grow(uint32_t models) { models_.resize(models); }
 
   // One choice of a request has ended by itself, after so many tokens.
   void add(uint32_t model, std::string_view client, uint32_t tokens);

@@ -4,25 +4,17 @@
 #include <cmath>
 
 namespace deepserve::daemon {
-namespace {
 
-// What a runner claims, or 0 where it is no time or speed at all.
-double sane(double value, double max) {
-  return std::isfinite(value) && value > 0 ? std::min(value, max) : 0;
+ServiceTime::ServiceTime(const RunnerCapacity& capacity) : capacity_(capacity) {
+  size_batch();
 }
 
-}  // namespace
-
-ServiceTime::ServiceTime(const RunnerCapacity& capacity, double step_max_s)
-    : capacity_(capacity), step_max_s_(step_max_s) {
-  set({});
+void ServiceTime::set(const MeasuredSpeed& speed) {
+  speed_ = speed;
+  size_batch();
 }
 
-void ServiceTime::set(const ipc::Gauges& gauges) {
-  prefill_tokens_per_second_ = sane(gauges.prefill_tokens_per_second, 1e9);
-  fixed_s_ = sane(gauges.step_fixed_seconds, 60);
-  per_sequence_s_ = sane(gauges.step_per_sequence_seconds, 60);
-  per_context_token_s_ = sane(gauges.step_per_context_token_seconds, 1);
+void ServiceTime::size_batch() {
   full_batch_ = std::max(1u, std::min(capacity_.sequences_max, batch_within_step_max(kContextTokens)));
   if (kv_tokens() != 0) {
     const auto by_memory = static_cast<uint32_t>(kv_tokens() / kContextTokens);
@@ -31,17 +23,18 @@ void ServiceTime::set(const ipc::Gauges& gauges) {
 }
 
 double ServiceTime::prefill_seconds(double tokens) const {
-  return known() ? tokens / prefill_tokens_per_second_ : 0;
+  return tokens * speed_.prefill_token_s;
 }
 
 double ServiceTime::step_seconds(double sequences, double context_tokens) const {
-  return fixed_s_ + per_sequence_s_ * sequences + per_context_token_s_ * context_tokens;
+  return speed_.step_fixed_s + speed_.step_per_sequence_s * sequences +
+         speed_.step_per_context_token_s * context_tokens;
 }
 
 uint32_t ServiceTime::batch_within_step_max(double context_tokens_each) const {
-  const double each_s = per_sequence_s_ + per_context_token_s_ * context_tokens_each;
-  if (each_s <= 0 || step_max_s_ <= 0) return capacity_.sequences_max;
-  const double fits = std::floor((step_max_s_ - fixed_s_) / each_s);
+  const double each_s = speed_.step_per_sequence_s + speed_.step_per_context_token_s * context_tokens_each;
+  if (each_s <= 0 || capacity_.step_max_s <= 0) return capacity_.sequences_max;
+  const double fits = std::floor((capacity_.step_max_s - speed_.step_fixed_s) / each_s);
   return static_cast<uint32_t>(
       std::clamp(fits, 1.0, static_cast<double>(std::max(1u, capacity_.sequences_max))));
 }
@@ -52,7 +45,8 @@ double ServiceTime::cost(const RequestWork& work) const {
   // A sequence's context grows from the prompt to prompt and answer: half of the answer on average.
   const double choices = std::max(1u, work.choices);
   const double context = work.prompt_tokens + 0.5 * output / choices;
-  const double step_s = fixed_s_ / full_batch_ + per_sequence_s_ + per_context_token_s_ * context;
+  const double step_s = speed_.step_fixed_s / full_batch_ + speed_.step_per_sequence_s +
+                        speed_.step_per_context_token_s * context;
   const double compute_s = prefill_seconds(work.uncached_tokens) + output * step_s;
   if (kv_tokens() == 0) return compute_s + 1e-6;
   const double steps = output / choices;

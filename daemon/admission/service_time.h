@@ -1,7 +1,6 @@
 // What work takes on one runner, by the figures that it measures of itself (ipc::Gauges, DESIGN 7): prefill
 // at mu_p uncached tokens a second, and t_step(b, ctx) = a0 + a1 b + a2 ctx for a step that decodes b
-// sequences with ctx tokens of context together. Pure; a runner is not trusted: figures that cannot be count
-// as unknown.
+// sequences with ctx tokens of context together. Pure.
 //
 // The cost of a request is in GPU-seconds, the dominant of two shares of the runner: of its time (prefill,
 // and of each decode step the part that is this sequence's when the batch is as large as it gets) and of its
@@ -11,6 +10,7 @@
 #include <cstdint>
 
 #include "daemon/admission/admission_event.h"
+#include "daemon/admission/measured_speed.h"
 
 namespace deepserve::daemon {
 
@@ -30,13 +30,13 @@ class ServiceTime {
   static constexpr uint32_t kContextTokens = 512;      // of a sequence, to size the full batch by
 
   ServiceTime() = default;
-  // `step_max_s`: no step is to be longer while others than the lowest are served; it bounds the full batch.
-  ServiceTime(const RunnerCapacity& capacity, double step_max_s);
+  explicit ServiceTime(const RunnerCapacity& capacity);
 
-  void set(const ipc::Gauges& gauges);
+  void set(const MeasuredSpeed& speed);
+  void set(const ipc::Gauges& gauges) { set(measured_by(gauges)); }
 
   // False: nothing is measured yet and every time below is 0.
-  bool known() const { return prefill_tokens_per_second_ > 0; }
+  bool known() const { return speed_.knows_prefill(); }
   double prefill_seconds(double tokens) const;
   double step_seconds(double sequences, double context_tokens) const;
   double cost(const RequestWork& work) const;
@@ -48,12 +48,10 @@ class ServiceTime {
   uint64_t kv_tokens() const { return uint64_t{capacity_.kv_blocks} * capacity_.kv_block_tokens; }
 
  private:
+  void size_batch();
+
   RunnerCapacity capacity_;
-  double step_max_s_ = 0;
-  double prefill_tokens_per_second_ = 0;
-  double fixed_s_ = 0;
-  double per_sequence_s_ = 0;
-  double per_context_token_s_ = 0;
+  MeasuredSpeed speed_;
   uint32_t full_batch_ = 1;
 };
 

@@ -15,7 +15,10 @@ namespace deepserve::daemon {
 class Throughput {
  public:
   static constexpr double kFading_s = 20.0;  // of time in which something waits
-  static constexpr double kPrior_s = 2.0;    // the first guess counts as much as so long a time
+  // It is told many times a second. A longer time is a clock that leapt, or a daemon that was stopped: nobody
+  // looked at what was done in it.
+  static constexpr double kLooked_s = 1.0;
+  static constexpr double kPrior_s = 2.0;  // the first guess counts as much as so long a time
 
   // So much was done just now.
   void done(double cost) {
@@ -24,7 +27,7 @@ class Throughput {
   // Whether something waits, from now on.
   void set_waits(bool waits, uint64_t now_ns) {
     if (waits_ && now_ns > since_ns_) {
-      const double seconds = static_cast<double>(now_ns - since_ns_) * 1e-9;
+      const double seconds = std::min(kLooked_s, static_cast<double>(now_ns - since_ns_) * 1e-9);
       const double keep = std::exp(-seconds / kFading_s);
       cost_ *= keep;
       seconds_ = seconds_ * keep + seconds;

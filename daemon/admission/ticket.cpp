@@ -1,12 +1,14 @@
 #include "daemon/admission/ticket.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <openssl/sha.h>
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <span>
 
 #include "ipc/base/check.h"
@@ -51,18 +53,40 @@ class Cursor {
   uint8_t* at_;
 };
 
-// The client's whole name is signed: two names of one hash are still two clients.
-void sign(const TicketKey& key, std::span<const uint8_t> fields, std::string_view client, uint8_t* out) {
-  constexpr size_t kClientMax = 512;
-  std::array<uint8_t, kSigned + kClientMax> text;
-  std::copy(fields.begin(), fields.end(), text.begin());
-  const size_t taken = std::min(client.size(), kClientMax);
-  std::copy_n(client.begin(), taken, text.begin() + kSigned);
-  std::array<uint8_t, SHA256_DIGEST_LENGTH> digest;
-  unsigned bytes = 0;
-  CHECK(::HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), text.data(), kSigned + taken,
-               digest.data(), &bytes) != nullptr);
-  std::copy_n(digest.begin(), kSignature, out);
+struct DigestDelete {
+  void operator()(EVP_MD* digest) const { ::EVP_MD_free(digest); }
+  void operator()(EVP_MD_CTX* context) const { ::EVP_MD_CTX_free(context); }
+};
+
+// SHA-256, looked up once: that takes longer than the digest of a short text.
+class Sha256 {
+ public:
+  Sha256() : algorithm_(::EVP_MD_fetch(nullptr, "SHA256", nullptr)), context_(::EVP_MD_CTX_new()) {
+    CHECK(algorithm_ != nullptr && context_ != nullptr);
+  }
+  std::array<uint8_t, SHA256_DIGEST_LENGTH> of(std::string_view text) {
+    std::array<uint8_t, SHA256_DIGEST_LENGTH> digest;
+    CHECK(::EVP_DigestInit_ex(context_.get(), algorithm_.get(), nullptr) == 1);
+    CHECK(::EVP_DigestUpdate(context_.get(), text.data(), text.size()) == 1);
+    CHECK(::EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
+    return digest;
+  }
+
+ private:
+  std::unique_ptr<EVP_MD, DigestDelete> algorithm_;
+  std::unique_ptr<EVP_MD_CTX, DigestDelete> context_;
+};
+
+EVP_MAC_CTX* new_mac(const TicketKey& key) {
+  EVP_MAC* algorithm = ::EVP_MAC_fetch(nullptr, OSSL_MAC_NAME_HMAC, nullptr);
+  CHECK(algorithm != nullptr);
+  EVP_MAC_CTX* mac = ::EVP_MAC_CTX_new(algorithm);
+  ::EVP_MAC_free(algorithm);
+  char digest[] = "SHA256";
+  const OSSL_PARAM parameters[] = {::OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                                   ::OSSL_PARAM_construct_end()};
+  CHECK(mac != nullptr && ::EVP_MAC_init(mac, key.data(), key.size(), parameters) == 1);
+  return mac;
 }
 
 std::string text_of(const Bytes& bytes) {
@@ -93,24 +117,47 @@ bool bytes_of(std::string_view text, Bytes& bytes) {
 }  // namespace
 
 uint64_t short_hash(std::string_view text) {
-  std::array<uint8_t, SHA256_DIGEST_LENGTH> digest;
-  ::SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+  thread_local Sha256 sha256;
+  auto digest = sha256.of(text);
   return std::max<uint64_t>(1, Cursor(digest.data()).take(8));
+}
+
+TicketOffice::TicketOffice(const TicketKey& key, uint64_t epoch) : mac_(new_mac(key)), epoch_(epoch) {}
+
+void TicketOffice::MacDelete::operator()(EVP_MAC_CTX* mac) const {
+  ::EVP_MAC_CTX_free(mac);
+}
+
+// The client's whole name is signed: two names of one hash are still two clients.
+void TicketOffice::sign(std::span<const uint8_t> fields, std::string_view client, uint8_t* out) const {
+  constexpr size_t kClientMax = 512;
+  std::array<uint8_t, SHA256_DIGEST_LENGTH> digest;
+  size_t bytes = 0;
+  const auto* name = reinterpret_cast<const uint8_t*>(client.data());
+  CHECK(::EVP_MAC_init(mac_.get(), nullptr, 0, nullptr) == 1);
+  CHECK(::EVP_MAC_update(mac_.get(), fields.data(), fields.size()) == 1);
+  CHECK(::EVP_MAC_update(mac_.get(), name, std::min(client.size(), kClientMax)) == 1);
+  CHECK(::EVP_MAC_final(mac_.get(), digest.data(), &bytes, digest.size()) == 1);
+  std::copy_n(digest.begin(), kSignature, out);
+}
+
+uint64_t Claimant::hash_of_client() const {
+  return client_hash != 0 ? client_hash : short_hash(client);
 }
 
 std::string TicketOffice::issue(const Claimant& claimant, uint64_t serial, uint64_t instant_ns) const {
   Bytes bytes;
   Cursor cursor(bytes.data());
   cursor.put(kVersion, 1);
-  cursor.put(static_cast<uint64_t>(claimant.service_class), 1);
-  cursor.put(claimant.model, 2);
+  cursor.put(claimant.any_class ? Ticket::kAnyClass : static_cast<uint8_t>(claimant.service_class), 1);
+  cursor.put(claimant.any_model ? Ticket::kAnyModel : claimant.model, 2);
   cursor.put(epoch_, 8);
   cursor.put(serial, 8);
   cursor.put(instant_ns, 8);
-  cursor.put(short_hash(claimant.client), 8);
+  cursor.put(claimant.hash_of_client(), 8);
   cursor.put(claimant.body_hash, 8);
   cursor.put(claimant.body_bytes, 8);
-  sign(key_, std::span(bytes).first<kSigned>(), claimant.client, bytes.data() + kSigned);
+  sign(std::span(bytes).first<kSigned>(), claimant.client, bytes.data() + kSigned);
   return text_of(bytes);
 }
 
@@ -120,7 +167,7 @@ TicketOffice::Checked TicketOffice::check(std::string_view text, const Claimant&
   Checked checked;
   Cursor cursor(bytes.data() + 1);
   auto& ticket = checked.ticket;
-  ticket.service_class = static_cast<ipc::Class>(cursor.take(1));
+  ticket.service_class = static_cast<uint8_t>(cursor.take(1));
   ticket.model = static_cast<uint32_t>(cursor.take(2));
   const uint64_t epoch = cursor.take(8);
   ticket.serial = cursor.take(8);
@@ -129,9 +176,9 @@ TicketOffice::Checked TicketOffice::check(std::string_view text, const Claimant&
   ticket.body_hash = cursor.take(8);
   ticket.body_bytes = cursor.take(8);
   // Without the name that it was made for, nothing can be said of its signature.
-  if (ticket.client_hash != short_hash(claimant.client)) return {TicketFault::kForeign, {}};
+  if (ticket.client_hash != claimant.hash_of_client()) return {TicketFault::kForeign, {}};
   std::array<uint8_t, kSignature> expected;
-  sign(key_, std::span(bytes).first<kSigned>(), claimant.client, expected.data());
+  sign(std::span(bytes).first<kSigned>(), claimant.client, expected.data());
   if (::CRYPTO_memcmp(expected.data(), bytes.data() + kSigned, kSignature) != 0) {
     return {TicketFault::kForged, {}};
   }
@@ -139,7 +186,11 @@ TicketOffice::Checked TicketOffice::check(std::string_view text, const Claimant&
   const bool other_body = ticket.body_hash != 0 && claimant.body_hash != 0
                               ? ticket.body_hash != claimant.body_hash
                               : claimant.body_bytes > ticket.body_bytes;
-  if (ticket.model != claimant.model || ticket.service_class != claimant.service_class || other_body) {
+  const bool any_model = claimant.any_model || ticket.model == Ticket::kAnyModel;
+  const bool any_class = claimant.any_class || ticket.service_class == Ticket::kAnyClass;
+  const bool other_model = !any_model && ticket.model != claimant.model;
+  const bool other_class = !any_class && ticket.service_class != static_cast<uint8_t>(claimant.service_class);
+  if (other_model || other_class || other_body) {
     return {TicketFault::kForeign, {}};
   }
   return checked;

@@ -10,10 +10,14 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "ipc/wire/messages.h"
+
+struct evp_mac_ctx_st;  // OpenSSL's EVP_MAC_CTX
 
 namespace deepserve::daemon {
 
@@ -26,13 +30,24 @@ struct Claimant {
   ipc::Class service_class = ipc::Class::kNormal;
   uint64_t body_hash = 0;   // 0: the body is not known yet
   uint64_t body_bytes = 0;  // its length, as in Content-Length
+  // Which stands in a body that is not known yet: a ticket made so is for whichever it turns out to be, and
+  // what the others say of it is only where the slot is.
+  bool any_model = false;
+  bool any_class = false;
+  uint64_t client_hash = 0;  // its short_hash(); 0: still to be computed
+  double weight = 1;         // of the client; no ticket is bound to it
+
+  uint64_t hash_of_client() const;
 };
 
 struct Ticket {
+  static constexpr uint32_t kAnyModel = 0xffff;
+  static constexpr uint8_t kAnyClass = 0xff;
+
   uint64_t serial = 0;
   uint64_t instant_ns = 0;
-  uint32_t model = 0;
-  ipc::Class service_class = ipc::Class::kNormal;
+  uint32_t model = 0;         // or kAnyModel
+  uint8_t service_class = 0;  // or kAnyClass
   uint64_t client_hash = 0;
   uint64_t body_hash = 0;   // 0: any body of at most body_bytes
   uint64_t body_bytes = 0;  // told up to 4 GiB
@@ -53,7 +68,7 @@ class TicketOffice {
  public:
   static constexpr size_t kTextBytes = 96;
 
-  TicketOffice(const TicketKey& key, uint64_t epoch) : key_(key), epoch_(epoch) {}
+  TicketOffice(const TicketKey& key, uint64_t epoch);
 
   // A ticket for this claimant's booking.
   std::string issue(const Claimant& claimant, uint64_t serial, uint64_t instant_ns) const;
@@ -66,7 +81,13 @@ class TicketOffice {
   Checked check(std::string_view text, const Claimant& claimant) const;
 
  private:
-  const TicketKey key_;
+  struct MacDelete {
+    void operator()(evp_mac_ctx_st* mac) const;
+  };
+  void sign(std::span<const uint8_t> fields, std::string_view client, uint8_t* out) const;
+
+  // Holds the key. To look the algorithm up and to prepare the key takes several times as long as to sign.
+  const std::unique_ptr<evp_mac_ctx_st, MacDelete> mac_;
   const uint64_t epoch_;
 };
 

@@ -26,19 +26,18 @@ void log_end(RequestId id, const Error& error) {
 
 }  // namespace
 
-AnswerLife::AnswerLife(Exchange& exchange, const ApiParts& parts, const RequestSpec& request,
-                       std::optional<uint64_t> timeout_ns)
-    : exchange_(exchange),
-      serving_(parts.serving),
+AnswerLife::AnswerLife(const ApiParts& parts, const RequestSpec& request, const AnswerTerms& terms)
+    : serving_(parts.serving),
       metrics_(parts.metrics),
       log_(parts.log),
-      timeout_ns_(timeout_ns.value_or(parts.options.request_timeout_ns)) {
+      timeout_ns_(terms.timeout_ns.value_or(parts.options.request_timeout_ns)),
+      adopted_(terms.started_ns != 0) {
   status_.client = request.client;
   status_.endpoint = request.endpoint;
   status_.model = request.model;
   status_.service_class = request.service_class;
-  status_.created_unix = unix_seconds();
-  status_.started_ns = monotonic_ns();
+  status_.created_unix = adopted_ ? terms.created_unix : unix_seconds();
+  status_.started_ns = adopted_ ? terms.started_ns : monotonic_ns();
 }
 
 double AnswerLife::seconds_since_start() const {
@@ -47,18 +46,22 @@ double AnswerLife::seconds_since_start() const {
 
 void AnswerLife::begin(RequestId id, RunningAnswer& answer) {
   status_.id = id;
+  log_.add(id, answer);
+  if (adopted_) return;
   if (const auto row = serving_.request(id)) {
     status_.service_class = row->service_class;
     predicted_ttft_s_ = row->predicted_ttft_s;
     booked_ = row->booked;
   }
-  exchange_.set_request_id(id);
-  log_.add(id, answer);
 }
 
-void AnswerLife::degrade(const std::string& how) {
-  degraded_ = how;
-  metrics_.count_degraded(how);
+void AnswerLife::degrade(const Degraded& degraded) {
+  // Of an answer with several parts it is counted once.
+  if (!adopted_) metrics_.count_degraded(degraded_.empty() ? degraded.how : "", degraded.truncated_bytes);
+  if (degraded_.find(degraded.how) == std::string::npos) {
+    degraded_ += (degraded_.empty() ? "" : ", ") + degraded.how;
+  }
+  status_.truncated_bytes += degraded.truncated_bytes;
 }
 
 void AnswerLife::announce(HttpResponse& head) const {
@@ -66,7 +69,13 @@ void AnswerLife::announce(HttpResponse& head) const {
 }
 
 void AnswerLife::count_accepted(const ipc::Accepted& event) {
-  metrics_.count_accepted(status_.service_class, seconds_since_start(), event.prompt_tokens, status_.client);
+  if (!adopted_) {
+    metrics_.count_accepted({.service_class = status_.service_class,
+                             .client = status_.client,
+                             .queue_seconds = seconds_since_start(),
+                             .prompt_tokens = event.prompt_tokens,
+                             .degraded = !degraded_.empty()});
+  }
   if (std::exchange(booked_, false)) metrics_.observe_retry_after_error(seconds_since_start());
   status_.usage.prompt_tokens += event.prompt_tokens;
   status_.usage.cached_tokens += event.cached_tokens;
@@ -80,20 +89,25 @@ void AnswerLife::run() {
 void AnswerLife::note_first_token() {
   if (status_.first_token_ns != 0) return;
   status_.first_token_ns = monotonic_ns();
+  if (adopted_) return;
   const double ttft_s = seconds(status_.first_token_ns - status_.started_ns);
   metrics_.observe_first_token(status_.service_class, ttft_s);
   if (predicted_ttft_s_ > 0) metrics_.observe_prediction_error(ttft_s - predicted_ttft_s_);
 }
 
-void AnswerLife::refuse(const Refusal& refusal) {
+HttpResponse AnswerLife::refuse(const Refusal& refusal) {
   ended_ = true;
   log_.drop(status_.id);
+  if (std::exchange(booked_, false)) {  // a promise is broken by what it has to wait still
+    const double still_s = static_cast<double>(refusal.retry_after_ms) * 1e-3;
+    metrics_.observe_retry_after_error(seconds_since_start() + still_s);
+  }
   const ErrorDetails details = refusal_details(refusal);
   metrics_.count_refused(refusal.service_class,
                          details.reason.empty() ? error_row(refusal.error.code).name : details.reason,
                          status_.client);
   log_end(status_.id, refusal.error);
-  exchange_.respond(error_response(refusal.error, details));
+  return error_response(refusal.error, details);
 }
 
 void AnswerLife::finish(AnswerStatus last) {
@@ -114,10 +128,10 @@ void AnswerLife::leave(AnswerStatus last) {
   end(AnswerState::kCancelled, Error{Code::kCancelled, "the client left"}, std::move(last));
 }
 
-void AnswerLife::respond_failure(const Error& error, const std::string& param) {
+HttpResponse AnswerLife::failure_response(const Error& error, const std::string& param) const {
   ErrorDetails details = failure_details(error, status_.service_class);
   details.param = param;
-  exchange_.respond(error_response(error, details));
+  return error_response(error, details);
 }
 
 std::optional<Error> AnswerLife::overdue(uint64_t now_ns) const {

@@ -36,7 +36,8 @@ struct AnswerStatus {
   std::string model;
   ipc::Class service_class = ipc::Class::kNormal;  // in force
   int64_t created_unix = 0;
-  ipc::Usage usage;                                              // so far
+  ipc::Usage usage;              // so far
+  uint64_t truncated_bytes = 0;  // of its prompts, left out with its client's consent
   std::vector<std::optional<ipc::FinishReason>> finish_reasons;  // by choice; none: it has not ended
   std::optional<Error> error;
   uint64_t started_ns = 0;

@@ -64,7 +64,8 @@ std::vector<ipc::TokenLogprob> best_of(const std::vector<ipc::TokenLogprob>& alt
   return best;
 }
 
-void append_usage(std::string& out, const ipc::Usage& usage) {
+// `truncated_bytes` of the prompt are told where there are any.
+void append_usage(std::string& out, const ipc::Usage& usage, uint64_t truncated_bytes) {
   out += "\"usage\":{\"prompt_tokens\":";
   append_number(out, uint64_t{usage.prompt_tokens});
   out += ",\"completion_tokens\":";
@@ -73,6 +74,10 @@ void append_usage(std::string& out, const ipc::Usage& usage) {
   append_number(out, uint64_t{usage.prompt_tokens} + usage.completion_tokens);
   out += ",\"prompt_tokens_details\":{\"cached_tokens\":";
   append_number(out, uint64_t{usage.cached_tokens});
+  if (truncated_bytes != 0) {
+    out += ",\"truncated_bytes\":";
+    append_number(out, truncated_bytes);
+  }
   out +=
       ",\"audio_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,"
       "\"accepted_prediction_tokens\":";
@@ -116,8 +121,11 @@ void LogprobText::add_unpredicted(bool chat, std::string_view text, uint64_t off
 }
 
 void LogprobText::separate() {
-  if (empty()) return;
-  for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) *list += ',';
+  if (!starts_.empty()) {
+    for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) *list += ',';
+  }
+  const auto at = [](const std::string& list) { return static_cast<uint32_t>(list.size()); };
+  starts_.push_back({at(tokens_), at(logprobs_), at(top_), at(offsets_)});
 }
 
 void LogprobText::add_chat(const ipc::TokenLogprob& chosen, const std::vector<ipc::TokenLogprob>& top) {
@@ -151,19 +159,45 @@ void LogprobText::add_text(const ipc::TokenLogprob& chosen, const std::vector<ip
   top_ += '}';
 }
 
-void LogprobText::append_to(std::string& out, bool chat) const {
-  if (empty()) {
+void LogprobText::append_to(std::string& out, bool chat, uint32_t from) const {
+  if (from >= end()) {
     out += "null";
-  } else if (chat) {
-    out += "{\"content\":[" + tokens_ + "],\"refusal\":null}";
-  } else {
-    out += "{\"tokens\":[" + tokens_ + "],\"token_logprobs\":[" + logprobs_ + "],\"top_logprobs\":[" + top_ +
-           "],\"text_offset\":[" + offsets_ + "]}";
+    return;
   }
+  const Start& start = starts_[from - begin_];
+  const auto append = [&out](std::string_view open, const std::string& list, uint32_t at) {
+    out += open;
+    out += std::string_view(list).substr(at);
+  };
+  append(chat ? "{\"content\":[" : "{\"tokens\":[", tokens_, start.tokens);
+  if (chat) {
+    out += "],\"refusal\":null}";
+    return;
+  }
+  append("],\"token_logprobs\":[", logprobs_, start.logprobs);
+  append("],\"top_logprobs\":[", top_, start.top);
+  append("],\"text_offset\":[", offsets_, start.offsets);
+  out += "]}";
 }
 
-void LogprobText::clear() {
-  for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) clear_keeping_little(*list);
+void LogprobText::release(uint32_t to) {
+  if (to == begin_) return;
+  if (to == end()) {
+    for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) clear_keeping_little(*list);
+    starts_.clear();
+  } else {
+    const Start first = starts_[to - begin_];
+    tokens_.erase(0, first.tokens);
+    logprobs_.erase(0, first.logprobs);
+    top_.erase(0, first.top);
+    offsets_.erase(0, first.offsets);
+    starts_.erase(starts_.begin(), starts_.begin() + (to - begin_));
+    for (Start& start : starts_) {
+      start = {start.tokens - first.tokens, start.logprobs - first.logprobs, start.top - first.top,
+               start.offsets - first.offsets};
+    }
+  }
+  begin_ = to;
 }
 
 AnswerText::AnswerText(const CompletionShape& shape, ipc::RequestId id, int64_t created_unix,
@@ -208,14 +242,14 @@ void AnswerText::append_role_event(std::string& out, size_t choice) const {
 }
 
 void AnswerText::append_text_event(std::string& out, size_t choice, std::string_view text,
-                                   const LogprobText& logprobs) const {
+                                   const LogprobText& logprobs, uint32_t first_logprob) const {
   out += event_prefix_;
   out += "{\"index\":";
   append_number(out, uint64_t{choice});
   out += chat_ ? ",\"delta\":{\"content\":\"" : ",\"text\":\"";
   append_json_escaped(out, text);
   out += chat_ ? "\"},\"logprobs\":" : "\",\"logprobs\":";
-  logprobs.append_to(out, chat_);
+  logprobs.append_to(out, chat_, first_logprob);
   out += ",\"finish_reason\":null";
   out += event_suffix_;
 }
@@ -268,10 +302,11 @@ void AnswerText::append_finish_event(std::string& out, size_t choice, ipc::Finis
   out += event_suffix_;
 }
 
-void AnswerText::append_usage_event(std::string& out, const ipc::Usage& usage) const {
+void AnswerText::append_usage_event(std::string& out, const ipc::Usage& usage,
+                                    uint64_t truncated_bytes) const {
   out += event_prefix_;
   out += "],";
-  append_usage(out, usage);
+  append_usage(out, usage, truncated_bytes);
   out += "}\n\n";
 }
 
@@ -296,15 +331,15 @@ void AnswerText::append_whole_choice(std::string& out, size_t choice, std::strin
     out += ']';
   }
   out += chat_ ? ",\"refusal\":null},\"logprobs\":" : ",\"logprobs\":";
-  logprobs.append_to(out, chat_);
+  logprobs.append_to(out, chat_, 0);
   out += ",\"finish_reason\":\"";
   out += finish_reason(reason, !calls.empty());
   out += "\"}";
 }
 
-void AnswerText::end_whole(std::string& out, const ipc::Usage& usage) const {
+void AnswerText::end_whole(std::string& out, const ipc::Usage& usage, uint64_t truncated_bytes) const {
   out += "],";
-  append_usage(out, usage);
+  append_usage(out, usage, truncated_bytes);
   out += "}\n";
 }
 

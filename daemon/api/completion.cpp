@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "daemon/admission/prompt_cut.h"
 #include "daemon/api/model_lookup.h"
 #include "daemon/api/routes.h"
-#include "daemon/http/error_response.h"
-#include "daemon/http/json_text.h"
+#include "daemon/api/stream_reader.h"
+#include "daemon/api/whole_reader.h"
 #include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
@@ -25,33 +28,59 @@ bool is_about_constraint(const Error& error) {
 
 }  // namespace
 
-Completion::Completion(Exchange& exchange, const ApiParts& parts, CompletionSpec spec)
-    : exchange_(exchange),
+Completion::Completion(const ApiParts& parts, CompletionSpec spec, const AnswerTerms& terms, bool keeps)
+    : LiveAnswer(parts, spec.request, terms),
       serving_(parts.serving),
       metrics_(parts.metrics),
-      life_(exchange, parts, spec.request, spec.timeout_ns),
-      shape_(std::move(spec.shape)),
+      shape_(spec.shape),
       keep_alive_ms_(parts.options.keep_alive_ms),
       answer_bytes_max_(parts.options.answer_bytes_max),
       prompts_(spec.prompts.size()),
       generated_choices_(spec.request.generation.choices),
       choices_(prompts_ * generated_choices_),
       requests_(parts.serving, *this) {
-  start(std::move(spec.request), std::move(spec.prompts), spec.seed_given);
+  if (keeps) keep();
+  start(std::move(spec), terms);
   life_.begin(requests_.id(0), *this);
   const AnswerStatus& begun = life_.status();
   text_.emplace(shape_, begun.id, begun.created_unix, begun.service_class);
 }
 
+Completion::Completion(const ApiParts& parts, RequestId id, const RequestSpec& first, const AnswerBlob& blob)
+    : LiveAnswer(parts, first, blob.terms),
+      serving_(parts.serving),
+      metrics_(parts.metrics),
+      shape_(blob.shape),
+      keep_alive_ms_(parts.options.keep_alive_ms),
+      answer_bytes_max_(parts.options.answer_bytes_max),
+      prompts_(first.whole_parts),
+      generated_choices_(first.generation.choices),
+      choices_(prompts_ * generated_choices_),
+      adopted_ns_(monotonic_ns()),
+      requests_(parts.serving, *this) {
+  keep();
+  requests_.await(prompts_);
+  life_.begin(id, *this);
+  text_.emplace(shape_, id, life_.status().created_unix, life_.status().service_class);
+}
+
 // Each prompt as a request of its own. Equal prompts get different answers, unless the client names the seed:
 // then each gets what it would get alone.
-void Completion::start(RequestSpec request, std::vector<ipc::Prompt> prompts, bool seed_given) {
-  for (ipc::Prompt& prompt : prompts) {
+void Completion::start(CompletionSpec spec, const AnswerTerms& terms) {
+  RequestSpec& request = spec.request;
+  AnswerBlob blob{.terms = terms, .shape = std::move(spec.shape)};
+  blob.terms.created_unix = life_.status().created_unix;
+  blob.terms.started_ns = life_.status().started_ns;
+  request.whole_parts = static_cast<uint32_t>(prompts_);
+  for (const ipc::Prompt& prompt : spec.prompts) request.whole_prompt_bytes += prompt_bytes(prompt);
+  for (ipc::Prompt& prompt : spec.prompts) {
     RequestSpec one = request;
     one.prompt = std::move(prompt);
     one.prompt_bytes = prompt_bytes(one.prompt);
+    one.opaque = encode_blob(blob);
     requests_.start(std::move(one));
-    if (!seed_given) ++request.generation.seed;
+    ++blob.member;
+    if (!spec.seed_given) ++request.generation.seed;
   }
 }
 
@@ -59,17 +88,27 @@ Completion::~Completion() {
   life_.leave(status());
 }
 
+ResponseSink* Completion::adopt(RequestId id, const RequestSpec& spec, uint32_t member) {
+  const bool fits = spec.whole_parts == prompts_ && spec.generation.choices == generated_choices_;
+  return fits && !ended() ? requests_.adopt(member, id) : nullptr;
+}
+
+std::unique_ptr<Responder> Completion::reader(const std::shared_ptr<LiveAnswer>& self, Exchange& exchange,
+                                              ReadingStart start) {
+  if (!start.streams) return std::make_unique<WholeReader>(exchange, self);
+  auto shared = std::static_pointer_cast<Completion>(self);
+  return std::make_unique<StreamReader>(exchange, std::move(shared), start, keep_alive_ms_);
+}
+
+std::optional<Error> Completion::reason_not_to_stream() const {
+  if (shape_.choices == generated_choices_) return std::nullopt;
+  return Error{Code::kInvalidRequest, "'best_of' above n cannot be streamed"};
+}
+
 void Completion::on_accepted(size_t, const ipc::Accepted& event) {
   life_.count_accepted(event);
   if (shape_.reads_tool_calls) begin_reading_calls();
-  if (!all_accepted()) return;
-  life_.run();
-  last_event_ns_ = monotonic_ns();
-  if (!shape_.stream) return;
-  HttpResponse head{.content_type = "text/event-stream; charset=utf-8",
-                    .fields = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
-  life_.announce(head);
-  exchange_.start_stream(std::move(head));
+  if (requests_.accepted() == prompts_) note_accepted();
 }
 
 // How the model writes its calls is known at the latest when one of its runners has accepted the prompt.
@@ -85,29 +124,66 @@ void Completion::on_delta(size_t prompt, const ipc::Delta& event) {
   Choice& choice = choices_[prompt * generated_choices_ + event.choice];
   if (!event.echo) observe_delta(choice, static_cast<uint32_t>(event.tokens.size()));
   const size_t old_bytes = choice.held_bytes();
-  choice.take(event, shape_.chat, shape_.logprobs);
+  choice.take(event, shape_.chat, shape_.logprobs, is_kept());
   held_bytes_ += choice.held_bytes() - old_bytes;
   if (held_bytes_ > answer_bytes_max_) return give_up(too_large());
-  if (shape_.stream && !event.text.empty()) exchange_.wake();
+  if (!event.text.empty()) tell_news();
 }
 
-void Completion::release(Choice& choice) {
+// Some reader tells it piece by piece, whatever its client asked for.
+bool Completion::is_streamed() const {
+  return std::any_of(readers_.begin(), readers_.end(),
+                     [](const AnswerReader* reader) { return reader->told(0) != nullptr; });
+}
+
+void Completion::release(Choice& choice, const ChoicePoint& told) {
   held_bytes_ -= choice.held_bytes();
-  choice.release();
+  choice.release(told);
+  held_bytes_ += choice.held_bytes();
+}
+
+void Completion::release_told() {
+  if (is_kept() || !shape_.stream) return;
+  for (size_t i = 0; i < choices_.size(); ++i) {
+    ChoicePoint least = choices_[i].heard;
+    for (const AnswerReader* reader : readers_) {
+      const ChoicePoint* told = reader->told(i);
+      if (told == nullptr) return;
+      least.text_bytes = std::min(least.text_bytes, told->text_bytes);
+      least.calls = std::min(least.calls, told->calls);
+      least.logprobs = std::min(least.logprobs, told->logprobs);
+    }
+    release(choices_[i], least);
+  }
+}
+
+void Completion::stop_keeping() {
+  LiveAnswer::stop_keeping();
+  for (Choice& choice : choices_) {
+    held_bytes_ -= choice.held_bytes();
+    choice.forget_marks();
+    held_bytes_ += choice.held_bytes();
+  }
+  release_told();
+}
+
+size_t Completion::bytes() const {
+  constexpr size_t kRoughly = 4096;  // all that does not grow
+  return kRoughly + held_bytes_ + (response() ? response()->body.size() : 0);
 }
 
 // What was kept goes at once: a client that reads slowly could hold on to it for a long time yet.
 void Completion::give_up(Error error) {
   requests_.forget_all();
   for (Choice& choice : choices_) {
-    release(choice);
+    if (!is_kept()) release(choice, choice.heard);
     choice.finish.reset();
   }
   on_failed(error);
 }
 
 Error Completion::too_large() const {
-  if (shape_.stream && all_accepted()) {
+  if (shape_.stream && accepted() && !is_kept()) {
     return {Code::kSlowReader, fmt::format("more than {} bytes of the answer waited for the client to read "
                                            "them",
                                            answer_bytes_max_)};
@@ -118,6 +194,7 @@ Error Completion::too_large() const {
 }
 
 void Completion::observe_delta(Choice& choice, uint32_t tokens) {
+  if (life_.is_adopted()) return;  // whatever it was, it was not now
   const uint64_t now_ns = monotonic_ns();
   if (tokens != 0) life_.note_first_token();
   if (choice.last_token_ns == 0) {
@@ -148,25 +225,20 @@ void Completion::on_finished(size_t prompt, const ipc::Finished& event) {
   if (all_ended) {
     life_.finish(status());
   }
-  if (shape_.stream) {
-    exchange_.wake();
-  } else if (all_ended) {
-    respond_whole();
-  }
+  tell_news();
+  if (all_ended && !shape_.stream) respond_whole();
 }
 
 void Completion::on_refused(const Refusal& refusal) {
-  life_.refuse(refusal);
+  failure_ = refusal.error;
+  respond(life_.refuse(refusal));
 }
 
 void Completion::on_failed(const Error& error) {
+  failure_ = error;
   life_.fail(error, status());
-  if (all_accepted() && shape_.stream) {
-    failure_ = error;
-    exchange_.wake();
-    return;
-  }
-  life_.respond_failure(error, is_about_constraint(error) ? shape_.constraint_param : "");
+  if (accepted() && shape_.stream) return tell_news();
+  respond(life_.failure_response(error, is_about_constraint(error) ? shape_.constraint_param : ""));
 }
 
 AnswerStatus Completion::status() const {
@@ -174,7 +246,7 @@ AnswerStatus Completion::status() const {
   status.finish_reasons.clear();
   for (const Choice& choice : choices_) {
     status.finish_reasons.push_back(choice.finish);
-    if (prompts_ended_ != prompts_) status.usage.completion_tokens += choice.tokens;
+    if (prompts_ended_ != prompts_) status.usage.completion_tokens += choice.heard.tokens;
   }
   if (prompts_ended_ == prompts_) status.usage = ended_usage_;
   return status;
@@ -184,75 +256,15 @@ void Completion::cancel() {
   give_up({Code::kCancelled, "the request was cancelled by its client"});
 }
 
-bool Completion::produce(std::string& out) {
-  const size_t old_bytes = out.size();
-  // A line alone: OpenAI's Python client takes the empty line after a comment for the end of an event.
-  if (std::exchange(keep_alive_due_, false)) out += ": keep-alive\n";
-  if (!roles_told_ && shape_.chat) {
-    for (size_t i = 0; i < choices_.size(); ++i) {
-      append_id(out);
-      text_->append_role_event(out, i);
-    }
-  }
-  roles_told_ = true;
-  for (size_t i = 0; i < choices_.size(); ++i) produce_choice(out, i);
-  if (out.size() != old_bytes) last_event_ns_ = monotonic_ns();
-  if (failure_) {
-    out += "event: error\ndata: ";
-    append_error_json(out, *failure_, failure_details(*failure_, life_.status().service_class));
-    out += "\n\n";
-  } else if (life_.ended()) {
-    if (shape_.include_usage) text_->append_usage_event(out, life_.status().usage);
-    out += "data: [DONE]\n\n";
-  }
-  return life_.ended();
-}
-
-// All that came since the last time goes into one event.
-void Completion::produce_choice(std::string& out, size_t index) {
-  Choice& choice = choices_[index];
-  const bool finishes = choice.finish.has_value() && !choice.finish_told;
-  // Log probabilities of tokens without text wait for the next text, or for the end.
-  const bool has_text = !choice.text.empty() || (finishes && !choice.logprobs.empty());
-  if (has_text || !choice.calls.empty()) {
-    choice.tokens_told = choice.tokens;
-    if (has_text) {
-      append_id(out);
-      text_->append_text_event(out, index, choice.text, choice.logprobs);
-    }
-    if (!choice.calls.empty()) {
-      append_id(out);
-      text_->append_tool_calls_event(out, index, choice.calls, choice.calls_told);
-    }
-    release(choice);
-  }
-  if (!finishes) return;
-  choice.finish_told = true;
-  choice.tokens_told = choice.tokens;
-  append_id(out);
-  text_->append_finish_event(out, index, *choice.finish, choice.has_called());
-}
-
-// "id: <request>:<t0>.<t1>": from where a client that lost its connection would go on.
-void Completion::append_id(std::string& out) const {
-  out += "id: ";
-  append_hex16(out, life_.status().id);
-  char separator = ':';
-  for (const Choice& choice : choices_) {
-    out += separator;
-    append_number(out, uint64_t{choice.tokens_told});
-    separator = '.';
-  }
-  out += '\n';
+void Completion::append_usage_event(std::string& out) const {
+  text_->append_usage_event(out, life_.status().usage, life_.status().truncated_bytes);
 }
 
 void Completion::tick(uint64_t now_ns) {
-  if (life_.ended()) return;
+  if (ended()) return;
   if (auto overdue = life_.overdue(now_ns)) return give_up(std::move(*overdue));
-  const bool silent = now_ns >= last_event_ns_ + keep_alive_ms_ * kMillisecond_ns;
-  if (!all_accepted() || !shape_.stream || !silent) return;
-  keep_alive_due_ = true;
-  exchange_.wake();
+  if (adopted_ns_ == 0 || requests_.size() == prompts_ || now_ns < adopted_ns_ + kAdoptionMax_ns) return;
+  give_up(lost_part(requests_.size(), prompts_));
 }
 
 void Completion::respond_whole() {
@@ -269,14 +281,14 @@ void Completion::respond_whole() {
     }
     for (const size_t place : places) {
       Choice& choice = choices_[place];
-      text_->append_whole_choice(response.body, told++, choice.text, choice.calls, choice.logprobs,
-                                 choice.finish.value_or(ipc::FinishReason::kStop));
-      release(choice);
+      text_->append_whole_choice(response.body, told++, choice.text_from({}), choice.calls_from({}),
+                                 choice.logprobs(), choice.finish.value_or(ipc::FinishReason::kStop));
+      if (!is_kept() && !is_streamed()) release(choice, choice.heard);
     }
   }
-  text_->end_whole(response.body, life_.status().usage);
+  text_->end_whole(response.body, life_.status().usage, life_.status().truncated_bytes);
   life_.announce(response);
-  exchange_.respond(std::move(response));
+  respond(std::move(response));
 }
 
 }  // namespace deepserve::daemon

@@ -45,10 +45,6 @@ Parsed<CompletionSpec> parse_completion_request(const HttpRequest& request);
 // streaming, class, deadline, timeout, labels.
 void read_common_fields(Fields& fields, const HttpRequest& request, CompletionSpec& spec);
 
-// X-Deepserve-Resume is refused: no request outlives its connection yet. Idempotency-Key, which is for the
-// same, is accepted and has no effect: OpenAI's own libraries send it unasked.
-void refuse_resumption(Fields& fields, const HttpRequest& request);
-
 // X-Deepserve-Class, `priority`, `service_tier` and X-Deepserve-Deadline-Ms (see api.h). True when the body
 // names a service tier.
 bool read_service_class(Fields& fields, const HttpRequest& request, RequestSpec& spec);
@@ -61,6 +57,13 @@ void read_timeout(Fields& fields, const HttpRequest& request, std::optional<uint
 
 // X-Deepserve-Ticket, the body's hash, and whether a library says that it repeats itself.
 void read_retry(const HttpRequest& request, RequestSpec& spec);
+
+// X-Deepserve-Accept-Degraded: a list of what is agreed to (daemon/config/agreement.h), in place of what the
+// client's configuration says; empty: nothing is. False: it names something else.
+inline constexpr const char* kAgreementHeader = "x-deepserve-accept-degraded";
+bool read_agreement_header(const HttpRequest& request, std::optional<Agreement>& agreed);
+// That, and the body's `truncation`: auto or disabled.
+void read_agreement(Fields& fields, const HttpRequest& request, RequestSpec& spec);
 
 // OpenAI's word for a class: vip is priority, normal default, batch flex.
 std::string_view service_tier_name(ipc::Class service_class);

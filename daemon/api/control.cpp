@@ -7,7 +7,11 @@
 #include <utility>
 
 #include "daemon/api/control_rows.h"
+#include "daemon/api/drain_routes.h"
+#include "daemon/api/late_responder.h"
 #include "daemon/api/model_lookup.h"
+#include "daemon/api/model_orders.h"
+#include "daemon/api/trace_rows.h"
 #include "daemon/http/error_response.h"
 
 namespace deepserve::daemon {
@@ -40,7 +44,8 @@ std::optional<Row> find_row(std::vector<Row> rows, const auto& id) {
 Error no_runner(const Serving& serving, const std::string& id) {
   std::string names;
   for (const RunnerRow& row : serving.runners()) names += (names.empty() ? "" : ", ") + row.id;
-  return {Code::kNotFound, "there is no runner '" + id + "'; there is: " + names};
+  return {Code::kNotFound,
+          "there is no runner '" + id + "'; there " + (names.empty() ? "is none" : "are: " + names)};
 }
 
 // 0 for what is no request id.
@@ -54,36 +59,28 @@ Error no_request(const std::string& id) {
   return {Code::kNotFound, "there is no request '" + id + "' now"};
 }
 
-Nobody respond_runner(Exchange& exchange, const Serving& serving, const std::string& id) {
+HttpResponse runner_response(const Serving& serving, const std::string& id) {
   const auto row = find_row(serving.runners(), id);
-  if (!row) return respond_error(exchange, no_runner(serving, id));
-  return respond_json(exchange, [&](JsonWriter& json) { append_row(json, *row); });
+  if (!row) return error_response(no_runner(serving, id));
+  HttpResponse response;
+  JsonWriter json(response.body);
+  append_row(json, *row);
+  response.body += '\n';
+  return response;
 }
 
-// Waits until a runner has been restarted. What Serving calls may come after the client has gone.
-class RestartResponder final : public Responder {
- public:
-  RestartResponder(Exchange& exchange, Serving& serving, std::string id)
-      : exchange_(exchange), serving_(serving), id_(id) {
-    serving.restart_runner(id, [this, alive = std::weak_ptr<bool>(alive_)](Result<void> result) {
-      if (!alive.expired()) done(result);
-    });
-  }
+using RunnerOrder = void (Serving::*)(const std::string& id, std::function<void(Result<void>)> done);
 
- private:
-  void done(const Result<void>& result) {
-    if (result) {
-      respond_runner(exchange_, serving_, id_);
-    } else {
-      respond_error(exchange_, result.error());
-    }
-  }
-
-  Exchange& exchange_;
-  Serving& serving_;
-  const std::string id_;
-  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // shared with the callback only
-};
+// Waits until a runner has been restarted, or reset.
+std::unique_ptr<Responder> carry_out(Exchange& exchange, Serving& serving, const std::string& id,
+                                     RunnerOrder order) {
+  return std::make_unique<LateResponder>(
+      exchange,
+      [&serving, id](const Result<void>& result) {
+        return result ? runner_response(serving, id) : error_response(result.error());
+      },
+      [&](LateResponder::Done done) { (serving.*order)(id, std::move(done)); });
+}
 
 void append_status(JsonWriter& json, const Serving& serving, const ControlOptions& options) {
   const QueueCounts counts = serving.counts();
@@ -95,6 +92,7 @@ void append_status(JsonWriter& json, const Serving& serving, const ControlOption
       .member("uptime_s", static_cast<double>((monotonic_ns() - options.started_ns) / kMillisecond_ns) / 1000)
       .member("ready", serving.ready())
       .member("stopping", serving.stopping())
+      .member("draining", counts.draining)
       .member("runtime_dir", options.runtime_dir)
       .key("models");
   append_rows(json, serving.models());
@@ -107,6 +105,7 @@ void append_status(JsonWriter& json, const Serving& serving, const ControlOption
         .end_object();
   }
   json.end_object()
+      .member("brownout", counts.brownout)
       .key("requests")
       .begin_object()
       .member("running", counts.running)
@@ -118,16 +117,22 @@ void add_runner_routes(Router& router, Serving& serving) {
   router.add("GET", "/ctl/runners", [&serving](Exchange& exchange, const PathParameters&) {
     return respond_json(exchange, [&](JsonWriter& json) { append_rows(json, serving.runners()); });
   });
-  router.add("GET", "/ctl/runners/{id}", [&serving](Exchange& exchange, const PathParameters& parameters) {
-    return respond_runner(exchange, serving, parameters[0]);
-  });
-  router.add("POST", "/ctl/runners/{id}/restart",
+  router.add("GET", "/ctl/runners/{id}",
              [&serving](Exchange& exchange, const PathParameters& parameters) -> Nobody {
-               if (!find_row(serving.runners(), parameters[0])) {
-                 return respond_error(exchange, no_runner(serving, parameters[0]));
-               }
-               return std::make_unique<RestartResponder>(exchange, serving, parameters[0]);
+               exchange.respond(runner_response(serving, parameters[0]));
+               return nullptr;
              });
+  const auto add_order = [&router, &serving](const char* path, RunnerOrder order) {
+    router.add("POST", path,
+               [&serving, order](Exchange& exchange, const PathParameters& parameters) -> Nobody {
+                 if (!find_row(serving.runners(), parameters[0])) {
+                   return respond_error(exchange, no_runner(serving, parameters[0]));
+                 }
+                 return carry_out(exchange, serving, parameters[0], order);
+               });
+  };
+  add_order("/ctl/runners/{id}/restart", &Serving::restart_runner);
+  add_order("/ctl/runners/{id}/reset", &Serving::reset_runner);
 }
 
 void add_request_routes(Router& router, Serving& serving) {
@@ -138,6 +143,11 @@ void add_request_routes(Router& router, Serving& serving) {
     const auto row = find_row(serving.requests(), request_id_from(parameters[0]));
     if (!row) return respond_error(exchange, no_request(parameters[0]));
     return respond_json(exchange, [&](JsonWriter& json) { append_row(json, *row); });
+  });
+  router.add("GET", "/ctl/requests/{id}/trace", [&serving](Exchange& exchange, const PathParameters& ids) {
+    const auto trace = serving.trace(request_id_from(ids[0]));
+    if (!trace) return respond_error(exchange, no_request(ids[0]));
+    return respond_json(exchange, [&](JsonWriter& json) { append_row(json, *trace); });
   });
   router.add(
       "POST", "/ctl/requests/{id}/cancel", [&serving](Exchange& exchange, const PathParameters& parameters) {
@@ -190,8 +200,20 @@ void Control::add_routes(Router& router) {
       json.raw(options_.config_json ? options_.config_json() : "null").end_object();
     });
   });
+  for (const bool applies : {false, true}) {
+    router.add(applies ? "POST" : "GET", applies ? "/ctl/config/reload" : "/ctl/config/diff",
+               [this, applies](Exchange& exchange, const PathParameters&) {
+                 if (!options_.config_changes)
+                   return respond_error(exchange, {Code::kNotSupported, "no file"});
+                 const auto changes = options_.config_changes(applies);
+                 if (!changes) return respond_error(exchange, changes.error());
+                 return respond_json(exchange, [&](JsonWriter& json) { json.raw(*changes); });
+               });
+  }
   add_model_rows(router, serving_);
+  add_model_order_routes(router, serving_);
   add_runner_routes(router, serving_);
+  add_drain_routes(router, serving_);
   add_request_routes(router, serving_);
   add_queue_routes(router, serving_);
 }

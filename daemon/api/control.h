@@ -15,6 +15,8 @@ struct ControlOptions {
   std::string runtime_dir;
   std::string config_path;
   std::function<std::string()> config_json;  // the effective config as one JSON value
+  // What the file would change, as one JSON value; `applies`: and takes it over, whole or not at all.
+  std::function<Result<std::string>(bool applies)> config_changes = nullptr;
   uint64_t started_ns = monotonic_ns();
 };
 

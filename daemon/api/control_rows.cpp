@@ -43,6 +43,12 @@ void append_row(JsonWriter& json, const ModelRow& row) {
       .member("path", row.path)
       .member("generation", row.generation)
       .member("state", row.state)
+      .member("canary", row.canary)
+      .member("canary_percent", row.canary_percent)
+      .member("shadow", row.shadow)
+      .member("shadow_percent", row.shadow_percent)
+      .member("order", row.rollout)
+      .member("breaker", row.breaker)
       .member("runners", row.runners)
       .member("bytes", row.bytes);
   append_fact(json, "architecture", row.facts, &State::architecture);

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "daemon/admission/prompt_cut.h"
 #include "daemon/api/completion_spec.h"
 #include "daemon/api/embedding_spec.h"
 #include "daemon/api/json_fields.h"
@@ -40,7 +41,6 @@ Parsed<EmbeddingSpec> parse_embedding_request(const HttpRequest& request) {
   fields.read_integer("dimensions", 1, kDimensionsMax, spec.dimensions);
   read_encoding(fields, spec.base64);
   read_labels(fields);
-  refuse_resumption(fields, request);
   read_service_class(fields, request, spec.request);
   read_timeout(fields, request, spec.timeout_ns);
   fields.refuse_unsupported("truncate_prompt_tokens");

@@ -136,19 +136,14 @@ void read_common_fields(Fields& fields, const HttpRequest& request, CompletionSp
   if (generation.tokens_min > generation.tokens_max) fields.fail_at("min_tokens", "is more than max_tokens");
   read_stream(fields, spec.shape);
   read_labels(fields);
-  refuse_resumption(fields, request);
   spec.shape.tell_tier = read_service_class(fields, request, spec.request);
   read_timeout(fields, request, spec.timeout_ns);
+  read_agreement(fields, request, spec.request);
   for (const std::string_view name :
        {"use_beam_search", "length_penalty", "prompt_logprobs", "truncate_prompt_tokens", "allowed_token_ids",
         "bad_words", "logits_processors"}) {
     fields.refuse_unsupported(name);
   }
-}
-
-void refuse_resumption(Fields& fields, const HttpRequest& request) {
-  if (request.field("x-deepserve-resume") == nullptr) return;
-  fields.fail_at("X-Deepserve-Resume", "is not supported", Code::kNotSupported);
 }
 
 }  // namespace deepserve::daemon

@@ -28,18 +28,28 @@ std::optional<uint64_t> number_in(const std::string* text) {
 
 }  // namespace
 
+bool HeadJudge::may_return_key(const std::string& client, const std::string& key) const {
+  return monotonic_ns() < options_.return_until_ns && kept_.may_return_key(client, key);
+}
+
 std::optional<HttpResponse> HeadJudge::judge(const HttpRequest& head) const {
   const auto endpoint = endpoint_of(head);
   const auto* class_text = head.field("x-deepserve-class");
   const auto body_bytes = number_in(head.field("content-length"));
-  if (endpoint.empty() || class_text == nullptr || !body_bytes || *body_bytes == 0) return std::nullopt;
-  const auto service_class = ipc::class_from_name(*class_text);
+  if (endpoint.empty() || !body_bytes || *body_bytes == 0) return std::nullopt;
+  const bool class_named = class_text != nullptr;
+  const auto service_class =
+      class_named ? ipc::class_from_name(*class_text) : Result<ipc::Class>(ipc::Class::kNormal);
   const auto client = client_of(head, options_);
   const auto* deadline_text = head.field("x-deepserve-deadline-ms");
   const auto deadline_ms = number_in(deadline_text);
   const bool bad_deadline = deadline_text != nullptr && (!deadline_ms || !is_deadline(*deadline_ms));
   if (!service_class || !client || bad_deadline) return std::nullopt;
+  const auto* key = head.field("idempotency-key");
+  if (key != nullptr && (kept_.find_key(*client, *key) || may_return_key(*client, *key))) return std::nullopt;
   RequestSpec spec;
+  if (!read_agreement_header(head, spec.agreed)) return std::nullopt;
+  spec.class_named = class_named;
   spec.peer = head.peer;
   spec.client = *client;
   spec.endpoint = endpoint;

@@ -3,12 +3,12 @@
 
 namespace deepserve::daemon {
 
-void add_health_routes(Router& router, Serving& serving, Metrics& metrics, const HttpServer* server) {
+void add_health_routes(Router& router, const ApiParts& parts) {
   router.add("GET", "/healthz", [](Exchange& exchange, const PathParameters&) {
     exchange.respond({.content_type = "text/plain; charset=utf-8", .body = "ok\n"});
     return nullptr;
   });
-  router.add("GET", "/readyz", [&serving](Exchange& exchange, const PathParameters&) {
+  router.add("GET", "/readyz", [&serving = parts.serving](Exchange& exchange, const PathParameters&) {
     if (serving.ready()) {
       exchange.respond({.content_type = "text/plain; charset=utf-8", .body = "ready\n"});
     } else {
@@ -17,10 +17,12 @@ void add_health_routes(Router& router, Serving& serving, Metrics& metrics, const
     }
     return nullptr;
   });
-  router.add("GET", "/metrics", [&serving, &metrics, server](Exchange& exchange, const PathParameters&) {
+  router.add("GET", "/metrics", [parts](Exchange& exchange, const PathParameters&) {
+    const HttpServer* server = parts.options.server;
     const HttpCounters* counters = server == nullptr ? nullptr : &server->counters();
+    parts.metrics.set_kept(parts.kept.size(), parts.kept.bytes());
     exchange.respond({.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                      .body = metrics.render(serving, counters)});
+                      .body = parts.metrics.render(parts.serving, counters)});
     return nullptr;
   });
 }

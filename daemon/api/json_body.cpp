@@ -182,6 +182,9 @@ Parsed<json::object> parse_json_body(const HttpRequest& request, const JsonLimit
   if (type != nullptr && !is_json(*type)) {
     return tl::unexpected(body_error(Code::kUnsupportedMedia, "Content-Type must be application/json"));
   }
+  if (request.field("content-encoding") != nullptr) {
+    return tl::unexpected(body_error(Code::kUnsupportedMedia, "Content-Encoding is not supported"));
+  }
   if (const size_t at = find_invalid_utf8(request.body); at != std::string_view::npos) {
     return tl::unexpected(
         body_error(Code::kInvalidRequest, fmt::format("the body is not UTF-8 at byte {}", at)));

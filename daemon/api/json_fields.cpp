@@ -90,7 +90,9 @@ std::optional<int64_t> Fields::take_integer(std::string_view name, int64_t min, 
   if (field == nullptr) return std::nullopt;
   auto number = integer_in(*field, min, max);
   if (!number) {
-    const std::string given = field->is_number() ? json::serialize(*field) : std::string(kind_name(*field));
+    const std::string given = field->is_double()   ? fmt::format("{}", field->get_double())
+                              : field->is_number() ? json::serialize(*field)
+                                                   : std::string(kind_name(*field));
     fail_at(name, fmt::format("must be an integer from {} to {}, not {}", min, max, given));
   }
   return number;

@@ -10,9 +10,9 @@ Result<ModelRow> find_model(const Serving& serving, std::string_view name) {
   for (ModelRow& model : models) {
     const bool is_alias = std::find(model.aliases.begin(), model.aliases.end(), name) != model.aliases.end();
     if (name.empty() || model.name == name || is_alias) return std::move(model);
-    names += (names.empty() ? "" : ", ") + model.name;
+    if (!model.leaves) names += (names.empty() ? "" : ", ") + model.name;
   }
-  return fail(Code::kModelNotFound, "the model '{}' does not exist; there is: {}", name.substr(0, 200),
+  return fail(Code::kModelNotFound, "the model '{}' does not exist; there are: {}", name.substr(0, 200),
               names);
 }
 

@@ -32,6 +32,7 @@ void add_model_routes(Router& router, Serving& serving) {
     JsonWriter json(response.body);
     json.begin_object().member("object", "list").key("data").begin_list();
     for (const ModelRow& model : serving.models()) {
+      if (model.leaves) continue;
       append_model(json, model, model.name);
       for (const std::string& alias : model.aliases) append_model(json, model, alias);
     }
@@ -41,8 +42,9 @@ void add_model_routes(Router& router, Serving& serving) {
   });
   router.add("GET", "/v1/models/{name...}", [&serving](Exchange& exchange, const PathParameters& parameters) {
     const auto model = find_model(serving, parameters[0]);
-    if (!model) {
-      exchange.respond(error_response(model.error(), {.param = "model"}));
+    if (!model || model->leaves) {
+      const Error gone{Code::kModelNotFound, "the model goes: it takes no new requests"};
+      exchange.respond(error_response(model ? gone : model.error(), {.param = "model"}));
       return nullptr;
     }
     HttpResponse response;

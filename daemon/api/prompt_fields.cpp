@@ -55,12 +55,4 @@ void read_prompts(Fields& fields, std::string_view name, size_t prompts_max,
   }
 }
 
-uint64_t prompt_bytes(const ipc::Prompt& prompt) {
-  uint64_t bytes = prompt.text.size() + prompt.tokens.size() * sizeof(ipc::TokenId) + prompt.tools.size();
-  for (const auto& message : prompt.chat) {
-    bytes += message.content.size() + message.reasoning.size() + message.tool_calls.size();
-  }
-  return bytes;
-}
-
 }  // namespace deepserve::daemon

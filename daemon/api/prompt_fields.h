@@ -15,7 +15,4 @@ class Fields;
 void read_prompts(Fields& fields, std::string_view name, size_t prompts_max,
                   std::vector<ipc::Prompt>& prompts);
 
-// Of all text and tokens in it.
-uint64_t prompt_bytes(const ipc::Prompt& prompt);
-
 }  // namespace deepserve::daemon

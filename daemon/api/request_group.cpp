@@ -5,14 +5,24 @@
 namespace deepserve::daemon {
 
 RequestId RequestGroup::start(RequestSpec spec) {
+  if (!members_.empty()) spec.whole = members_.front()->id;
   Member& member = *members_.emplace_back(std::make_unique<Member>(*this, members_.size()));
+  ++present_;
   member.id = serving_.start(std::move(spec), member);
   return member.id;
 }
 
+ResponseSink* RequestGroup::adopt(size_t place, RequestId id) {
+  if (place >= members_.size() || members_[place]) return nullptr;
+  members_[place] = std::make_unique<Member>(*this, place);
+  members_[place]->id = id;
+  ++present_;
+  return members_[place].get();
+}
+
 void RequestGroup::forget_all() {
   for (const auto& member : members_) {
-    if (!std::exchange(member->ended, true)) serving_.forget(member->id);
+    if (member && !std::exchange(member->ended, true)) serving_.forget(member->id);
   }
 }
 

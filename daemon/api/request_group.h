@@ -18,7 +18,7 @@ class RequestGroup {
   // start further members and forget all of them.
   class Listener {
    public:
-    virtual void on_degraded(const std::string& how) = 0;  // of any of them
+    virtual void on_degraded(const Degraded& degraded) = 0;  // of any of them
     virtual void on_accepted(size_t member, const ipc::Accepted& event) = 0;
     virtual void on_delta(size_t member, const ipc::Delta& event) = 0;
     virtual void on_embedding(size_t member, const ipc::Embedding& event) = 0;
@@ -38,18 +38,24 @@ class RequestGroup {
   RequestGroup(const RequestGroup&) = delete;
   RequestGroup& operator=(const RequestGroup&) = delete;
 
-  // Starts one more; its place is the number of those before it.
+  // Starts one more; its place is the number of those before it. `spec` says how many there will be
+  // (whole_parts, whole_prompt_bytes).
   RequestId start(RequestSpec spec);
+  // Of a group that another dsd began: so many members are to come back, each to its own place. Null: there
+  // is no such place, or it is taken.
+  void await(size_t members) { members_.resize(members); }
+  ResponseSink* adopt(size_t place, RequestId id);
   void forget_all();
 
-  size_t size() const { return members_.size(); }
+  // Of those that there are.
+  size_t size() const { return present_; }
   RequestId id(size_t member) const { return members_[member]->id; }
   size_t accepted() const { return accepted_; }
 
  private:
   struct Member final : ResponseSink {
     Member(RequestGroup& of_group, size_t at) : group(of_group), place(at) {}
-    void on_degraded(const std::string& how) override { group.listener_.on_degraded(how); }
+    void on_degraded(const Degraded& degraded) override { group.listener_.on_degraded(degraded); }
     void on_accepted(const ipc::Accepted& event) override;
     void on_delta(const ipc::Delta& event) override { group.listener_.on_delta(place, event); }
     void on_embedding(const ipc::Embedding& event) override { group.listener_.on_embedding(place, event); }
@@ -66,6 +72,7 @@ class RequestGroup {
   Serving& serving_;
   Listener& listener_;
   std::vector<std::unique_ptr<Member>> members_;
+  size_t present_ = 0;
   size_t accepted_ = 0;
 };
 

@@ -1,27 +1,13 @@
 // /v1/requests/{id}: what has become of a client's own request, and its end before its time.
-#include <charconv>
-
 #include "daemon/api/client_identity.h"
 #include "daemon/api/json_writer.h"
+#include "daemon/api/request_id.h"
 #include "daemon/api/routes.h"
 #include "daemon/http/error_response.h"
 #include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
 namespace {
-
-// As X-Request-Id writes it, or as an answer's id; 0 for anything else.
-RequestId id_of(std::string_view text) {
-  for (const std::string_view prefix : {"chatcmpl-", "cmpl-"}) {
-    if (text.starts_with(prefix)) {
-      text.remove_prefix(prefix.size());
-      break;
-    }
-  }
-  RequestId id = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), id, 16);
-  return problem == std::errc() && end == text.data() + text.size() && text.size() == 16 ? id : 0;
-}
 
 // null for what has not happened yet.
 void append_milliseconds(JsonWriter& json, std::string_view name, uint64_t from_ns, uint64_t to_ns) {
@@ -33,13 +19,15 @@ void append_milliseconds(JsonWriter& json, std::string_view name, uint64_t from_
   }
 }
 
-void append_usage(JsonWriter& json, const ipc::Usage& usage) {
+void append_usage(JsonWriter& json, const ipc::Usage& usage, uint64_t truncated_bytes) {
   json.key("usage")
       .begin_object()
       .member("prompt_tokens", usage.prompt_tokens)
       .member("completion_tokens", usage.completion_tokens)
       .member("total_tokens", uint64_t{usage.prompt_tokens} + usage.completion_tokens);
-  json.key("prompt_tokens_details").begin_object().member("cached_tokens", usage.cached_tokens).end_object();
+  json.key("prompt_tokens_details").begin_object().member("cached_tokens", usage.cached_tokens);
+  if (truncated_bytes != 0) json.member("truncated_bytes", truncated_bytes);
+  json.end_object();
   json.key("completion_tokens_details")
       .begin_object()
       .member("accepted_prediction_tokens", usage.drafts_accepted)
@@ -57,7 +45,7 @@ void append_status(JsonWriter& json, const AnswerStatus& status, uint64_t now_ns
       .member("model", status.model)
       .member("class", ipc::class_name(status.service_class))
       .member("created", status.created_unix);
-  append_usage(json, status.usage);
+  append_usage(json, status.usage, status.truncated_bytes);
   json.key("finish_reasons").begin_list();
   for (const auto& reason : status.finish_reasons) {
     if (reason) {
@@ -97,7 +85,7 @@ std::unique_ptr<Responder> respond_status(Exchange& exchange, const ApiParts& pa
   const uint64_t now_ns = monotonic_ns();
   const auto client = client_of(exchange.request(), parts.options);
   if (!client) return respond_stranger(exchange, client.error());
-  const auto status = parts.log.find(id_of(id), *client, now_ns);
+  const auto status = parts.log.find(request_id_of(id), *client, now_ns);
   if (!status) return respond_not_found(exchange);
   HttpResponse response;
   JsonWriter json(response.body);
@@ -110,11 +98,11 @@ std::unique_ptr<Responder> respond_status(Exchange& exchange, const ApiParts& pa
 std::unique_ptr<Responder> cancel_request(Exchange& exchange, const ApiParts& parts, const std::string& id) {
   const auto client = client_of(exchange.request(), parts.options);
   if (!client) return respond_stranger(exchange, client.error());
-  if (auto* running = parts.log.find_running(id_of(id), *client)) {
+  if (auto* running = parts.log.find_running(request_id_of(id), *client)) {
     running->cancel();
     return respond_status(exchange, parts, id);
   }
-  const auto ended = parts.log.find(id_of(id), *client, monotonic_ns());
+  const auto ended = parts.log.find(request_id_of(id), *client, monotonic_ns());
   if (!ended) return respond_not_found(exchange);
   const Error error{Code::kConflict,
                     "the request has ended: " + std::string(answer_state_name(ended->state))};
@@ -134,12 +122,7 @@ void add_request_routes(Router& router, const ApiParts& parts) {
   router.add("POST", "/v1/requests/{id}/cancel", [parts](Exchange& exchange, const PathParameters& path) {
     return cancel_request(exchange, parts, path[0]);
   });
-  router.add("GET", "/v1/requests/{id}/events",
-             [](Exchange& exchange, const PathParameters&) -> std::unique_ptr<Responder> {
-               exchange.respond(error_response(
-                   {Code::kNotSupported, "/v1/requests/{id}/events, to resume a stream, is not supported"}));
-               return nullptr;
-             });
+  add_event_routes(router, parts);
 }
 
 }  // namespace deepserve::daemon

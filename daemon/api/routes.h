@@ -12,14 +12,17 @@ struct ApiParts {
   Serving& serving;
   Metrics& metrics;
   AnswerLog& log;
+  KeptAnswers& kept;
   const ApiOptions& options;
 };
 
 void add_completion_routes(Router& router, const ApiParts& parts);
 void add_embedding_routes(Router& router, const ApiParts& parts);
 void add_request_routes(Router& router, const ApiParts& parts);
+// GET /v1/requests/{id}/events: an answer that can be resumed, from Last-Event-ID on or from its start.
+void add_event_routes(Router& router, const ApiParts& parts);
 void add_model_routes(Router& router, Serving& serving);
 void add_tokenize_routes(Router& router, const ApiParts& parts);
-void add_health_routes(Router& router, Serving& serving, Metrics& metrics, const HttpServer* server);
+void add_health_routes(Router& router, const ApiParts& parts);
 
 }  // namespace deepserve::daemon

@@ -3,19 +3,21 @@
 #include <algorithm>
 
 namespace deepserve::daemon {
+namespace {
+
+// Itself, or somewhere below it.
+bool is_within(std::string_view cgroup, std::string_view parent) {
+  if (!cgroup.starts_with(parent)) return false;
+  return cgroup.size() == parent.size() || cgroup[parent.size()] == '/';
+}
+
+}  // namespace
 
 std::string ListenAddress::text() const {
   if (is_unix()) return "unix:" + unix_path;
   if (!is_tcp()) return "";
   const bool is_v6 = host.find(':') != std::string::npos;
   return is_v6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
-}
-
-const DeviceConfig* Config::find_device(std::string_view name) const {
-  for (const auto& device : devices) {
-    if (device.name == name) return &device;
-  }
-  return nullptr;
 }
 
 const ModelConfig* Config::find_model(std::string_view name) const {
@@ -33,6 +35,11 @@ std::string problems_text(const std::string& file, const ConfigProblems& problem
     text += fmt::format("{}:{}:{}: {}\n", file, problem.line, problem.column, problem.message);
   }
   return text;
+}
+
+bool Config::asks_cgroups() const {
+  return std::any_of(clients.begin(), clients.end(),
+                     [](const auto& client) { return !client.cgroup.empty(); });
 }
 
 const ClientConfig* find_client_by_key(const Config& config, std::string_view key) {
@@ -53,15 +60,17 @@ ClientMatch match_client(const Config& config, const Caller& caller) {
   }
   const auto is_caller = [&](const ClientConfig& client) {
     if (!caller.key_client.empty()) return client.name == caller.key_client;
-    const bool names_peers = client.uid || client.gid;
+    const bool names_peers = client.uid || client.gid || !client.cgroup.empty();
     const bool uid_fits = !client.uid || *client.uid == caller.uid;
     const bool gid_fits = !client.gid || *client.gid == caller.gid;
-    return caller.peer_known && names_peers && uid_fits && gid_fits;
+    const bool cgroup_fits = client.cgroup.empty() || is_within(caller.cgroup, client.cgroup);
+    return caller.peer_known && names_peers && uid_fits && gid_fits && cgroup_fits;
   };
   for (const auto& client : config.clients) {
     if (!is_caller(client)) continue;
     return {client.name,           client.class_ceiling,     client.weight,
-            client.concurrent_max, client.tokens_per_minute, client.trusted_proxy};
+            client.concurrent_max, client.tokens_per_minute, client.trusted_proxy,
+            client.agreement};
   }
   return {.name = anonymous};
 }

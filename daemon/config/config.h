@@ -1,5 +1,5 @@
-// The configuration of dsd (DESIGN 11): one TOML file, read once, validated as a whole, never changed
-// afterwards.
+// The configuration of dsd (DESIGN 11): one TOML file, read and validated as a whole; a reload puts another
+// one in its place.
 //
 // load_config reports every problem that it finds, each with its place in the file; a Config that exists is
 // valid: names are unique, references resolve, paths exist, relative names are made absolute.
@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/config/agreement.h"
 #include "daemon/config/api_key.h"
 #include "daemon/config/prefix_cache.h"
 #include "ipc/base/clock.h"
@@ -28,6 +29,7 @@ struct ListenAddress {
   std::string host;       // 127.0.0.1 or ::1
   uint16_t port = 0;
 
+  bool operator==(const ListenAddress&) const = default;
   bool is_unix() const { return !unix_path.empty(); }
   bool is_tcp() const { return !host.empty(); }
   std::string text() const;  // as the config writes it
@@ -49,7 +51,8 @@ struct SuperviseConfig {
   uint64_t window_ns = 60 * kSecond_ns;
   uint64_t hang_after_ns = 10 * kSecond_ns;  // a ready runner whose step counter stands still so long is hung
   uint64_t load_hang_after_ns =
-      60 * kSecond_ns;  // the same while it loads, judged by the bytes it has loaded
+      60 * kSecond_ns;                         // the same while it loads, judged by the bytes it has loaded
+  uint64_t orphan_limit_ns = 30 * kSecond_ns;  // so long a runner without a dsd waits for the next one
 };
 
 struct DeviceConfig {
@@ -57,19 +60,22 @@ struct DeviceConfig {
   std::string kind;                 // "cpu"
   std::vector<uint32_t> cores;      // never empty; all of the cpuset unless configured
   uint64_t memory_limit_bytes = 0;  // 0: none
+
+  bool operator==(const DeviceConfig&) const = default;
 };
 
 struct ModelConfig {
   std::string name;
   std::vector<std::string> aliases;
-  std::string path;  // absolute
-  std::vector<std::string> devices;
-  uint32_t tensor_parallel = 1;  // so many devices, in order, serve it together; divides their number
-  uint32_t context_tokens = 0;   // 0: the model's own
+  std::string path;                   // absolute
+  std::vector<DeviceConfig> devices;  // as they were when this was read: its runners have that of them too
+  uint32_t tensor_parallel = 1;       // so many devices, in order, serve it together; divides their number
+  uint32_t context_tokens = 0;        // 0: the model's own
   uint64_t kv_memory_bytes = uint64_t{1} << 30;
   std::string kv_type = "f16";  // what the KV cache stores its numbers as: "f32", "f16" or "q8"
   uint32_t sequences_max = 64;
   uint64_t step_target_ns = 25 * kMillisecond_ns;  // of prefill in a step in which others decode; 0: no limit
+  uint64_t step_max_ns = 100 * kMillisecond_ns;  // of a step of prefill alone, and of decodes beside vip work
   PrefixCache prefix_cache = PrefixCache::kShared;
   std::string chat_template;         // empty: what the file says
   std::string speculation = "auto";  // drafts tokens where that pays; "off"
@@ -77,6 +83,10 @@ struct ModelConfig {
   // does this text as the answer. Both empty: 503.
   std::vector<std::string> fallback;
   std::string fallback_reply;
+  // How long the generation before the one that serves stays loaded, for a rollback at once; 0: it ends when
+  // it is drained.
+  uint64_t keep_warm_ns = 60 * kSecond_ns;
+  uint64_t keep_alive_ns = 0;  // it is unloaded after so long without a request; 0: never
 };
 
 struct ClassConfig {
@@ -89,16 +99,19 @@ struct ClientConfig {
   std::string name;
   std::optional<uint32_t> uid;
   std::optional<uint32_t> gid;
+  std::string cgroup = {};          // "/user.slice/..."; also all below it; empty: any
   std::vector<KeyDigest> api_keys;  // SHA-256 of each; several while one takes the other's place
   ipc::Class class_ceiling = ipc::Class::kNormal;  // the highest it may ask for
   double weight = 1.0;
   uint32_t concurrent_max = 0;     // of its requests that wait or run; 0: no limit
   uint64_t tokens_per_minute = 0;  // of prompts and answers; 0: no limit
   bool trusted_proxy = false;      // it may name its end users: each is a client by itself then
+  Agreement agreement = {};        // of its requests that say nothing of it themselves
 };
 
 struct Config {
   std::string file;         // absolute
+  std::string text;         // what it was read from
   std::string runtime_dir;  // absolute
   std::string state_dir;    // absolute
   ServerConfig server;
@@ -109,7 +122,8 @@ struct Config {
   std::array<ClassConfig, kClasses> classes;
   std::vector<ClientConfig> clients;
 
-  const DeviceConfig* find_device(std::string_view name) const;
+  // Whether a client is known by its cgroup.
+  bool asks_cgroups() const;
   // By name or alias; an empty name is the default model. nullptr: there is none.
   const ModelConfig* find_model(std::string_view name) const;
 };
@@ -134,6 +148,10 @@ using ConfigProblems = std::vector<ConfigProblem>;
 tl::expected<Config, ConfigProblems> load_config(const std::string& file,
                                                  const ConfigSurroundings& surroundings);
 
+// The same for a text that is taken for that of `file`: relative paths lie beside it.
+tl::expected<Config, ConfigProblems> parse_config(const std::string& file, std::string text,
+                                                  const ConfigSurroundings& surroundings);
+
 // "FILE:LINE:COLUMN: message" for each, one a line.
 std::string problems_text(const std::string& file, const ConfigProblems& problems);
 // {"ok": bool, "path": ..., "errors": [{"line", "column", "message"}]}
@@ -152,6 +170,7 @@ struct ClientMatch {
   uint32_t concurrent_max = 0;     // 0: no limit
   uint64_t tokens_per_minute = 0;  // 0: no limit
   bool trusted_proxy = false;
+  Agreement agreement = {};
 };
 
 // What is known of who asks: the socket's peer, and the client whose API key came along.
@@ -159,12 +178,13 @@ struct Caller {
   bool peer_known = false;
   uint32_t uid = 0;
   uint32_t gid = 0;
-  std::string_view key_client;  // its configured name; empty: no key, or nobody's
+  std::string_view key_client;   // its configured name; empty: no key, or nobody's
+  std::string_view cgroup = {};  // of the peer's process; empty: not known
 };
 
-// The client whose key it is, else the first [[client]] whose uid and gid (those that it names) are the
-// peer's. With no [[client]] at all every local peer may use vip; with some, an unmatched peer's ceiling is
-// normal.
+// The client whose key it is, else the first [[client]] whose uid, gid and cgroup (those that it names) are
+// the peer's. With no [[client]] at all every local peer may use vip; with some, an unmatched peer's ceiling
+// is normal.
 ClientMatch match_client(const Config& config, const Caller& caller);
 
 }  // namespace deepserve::daemon

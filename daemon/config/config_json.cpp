@@ -1,4 +1,4 @@
-// The only file of config/ that knows JSON.
+// The configuration as JSON.
 #include <boost/json.hpp>
 
 #include "daemon/config/config.h"
@@ -16,6 +16,13 @@ json::array plain_array(const std::vector<Value>& values) {
   return array;
 }
 
+template <typename Item, typename ToJson>
+json::array array_of(const std::vector<Item>& items, ToJson to_json) {
+  json::array array;
+  for (const auto& item : items) array.push_back(to_json(item));
+  return array;
+}
+
 // 0 stands for the model's own, which nobody can write as a number.
 json::value context_json(uint32_t tokens) {
   return tokens == 0 ? json::value() : json::value(tokens);
@@ -25,13 +32,17 @@ json::object model_json(const ModelConfig& model) {
   return {{"name", model.name},
           {"aliases", plain_array(model.aliases)},
           {"path", model.path},
-          {"devices", plain_array(model.devices)},
+          {"devices",
+           array_of(model.devices, [](const DeviceConfig& device) { return json::value(device.name); })},
           {"tensor_parallel", model.tensor_parallel},
           {"context_tokens", context_json(model.context_tokens)},
           {"kv_memory", size_text(model.kv_memory_bytes)},
           {"kv_type", model.kv_type},
           {"sequences_max", model.sequences_max},
           {"step_target", duration_text(model.step_target_ns)},
+          {"step_max", duration_text(model.step_max_ns)},
+          {"keep_alive", duration_text(model.keep_alive_ns)},
+          {"keep_warm", duration_text(model.keep_warm_ns)},
           {"prefix_cache", prefix_cache_name(model.prefix_cache)},
           {"chat_template", model.chat_template},
           {"speculation", model.speculation},
@@ -40,29 +51,28 @@ json::object model_json(const ModelConfig& model) {
 }
 
 json::object device_json(const DeviceConfig& device) {
-  json::object object{{"name", device.name}, {"kind", device.kind}, {"cores", plain_array(device.cores)}};
-  if (device.memory_limit_bytes != 0) object["memory_limit"] = size_text(device.memory_limit_bytes);
-  return object;
+  const bool limited = device.memory_limit_bytes != 0;
+  return {{"name", device.name},
+          {"kind", device.kind},
+          {"cores", plain_array(device.cores)},
+          {"memory_limit", limited ? json::value(size_text(device.memory_limit_bytes)) : json::value()}};
 }
 
 json::object client_json(const ClientConfig& client) {
   json::object object{{"name", client.name}};
   if (client.uid) object["uid"] = *client.uid;
   if (client.gid) object["gid"] = *client.gid;
+  if (!client.cgroup.empty()) object["cgroup"] = client.cgroup;
   object["api_keys"] = client.api_keys.size();  // how many: their digests help nobody who reads this
   object["class"] = ipc::class_name(client.class_ceiling);
   object["weight"] = client.weight;
   object["max_concurrent"] = client.concurrent_max;
   object["tokens_per_minute"] = client.tokens_per_minute;
   object["trusted_proxy"] = client.trusted_proxy;
+  json::array& accepted = (object["accept_degraded"] = json::array()).as_array();
+  if (client.agreement.truncated_context) accepted.emplace_back(kTruncatedContext);
+  if (client.agreement.smaller_model) accepted.emplace_back(kSmallerModel);
   return object;
-}
-
-template <typename Item, typename ToJson>
-json::array array_of(const std::vector<Item>& items, ToJson to_json) {
-  json::array array;
-  for (const auto& item : items) array.push_back(to_json(item));
-  return array;
 }
 
 }  // namespace
@@ -83,7 +93,8 @@ std::string config_json(const Config& config) {
   const json::object supervise{{"deaths_max", config.supervise.deaths_max},
                                {"window", duration_text(config.supervise.window_ns)},
                                {"hang_after", duration_text(config.supervise.hang_after_ns)},
-                               {"load_hang_after", duration_text(config.supervise.load_hang_after_ns)}};
+                               {"load_hang_after", duration_text(config.supervise.load_hang_after_ns)},
+                               {"orphan_limit", duration_text(config.supervise.orphan_limit_ns)}};
   return json::serialize(json::object{{"server", server},
                                       {"observe", json::object{{"listen", config.observe.listen.text()}}},
                                       {"supervise", supervise},

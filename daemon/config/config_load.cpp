@@ -8,6 +8,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/config/toml_section.h"
+#include "daemon/config/units.h"
 #include "ipc/rank_group/group_memory.h"
 
 namespace deepserve::daemon {
@@ -59,6 +60,8 @@ class Loader {
   void read_classes(const toml::table& table);
   void read_api_keys(Section& section, const toml::node& node, ClientConfig& client);
   void read_client(Section section);
+  static void read_cgroup(Section& section, ClientConfig& client);
+  static void read_agreement(Section& section, ClientConfig& client);
   std::string read_name(Section& section, std::set<std::string>& taken, std::string_view kind);
   template <typename Read>
   void for_table(Section& root, std::string_view key, Read read);
@@ -216,6 +219,7 @@ void Loader::read_supervise(Section section) {
   section.read_duration("window", kSecond_ns, 24 * kHour_ns, out.window_ns);
   section.read_duration("hang_after", kSecond_ns, kHour_ns, out.hang_after_ns);
   section.read_duration("load_hang_after", kSecond_ns, kHour_ns, out.load_hang_after_ns);
+  section.read_duration("orphan_limit", 100 * kMillisecond_ns, kHour_ns, out.orphan_limit_ns);
   section.finish();
 }
 
@@ -268,10 +272,14 @@ void Loader::read_device(Section section) {
 }
 
 void Loader::read_model_devices(Section& section, const toml::node* node, ModelConfig& model) {
-  section.read_strings("devices", model.devices);
+  std::vector<std::string> names;
+  section.read_strings("devices", names);
   if (node == nullptr) return;
   std::set<std::string> seen;
-  for (const auto& device : model.devices) {
+  for (const auto& device : names) {
+    const auto known = std::find_if(config_.devices.begin(), config_.devices.end(),
+                                    [&device](const auto& one) { return one.name == device; });
+    if (known != config_.devices.end()) model.devices.push_back(*known);
     if (!device_names_.empty() && !device_names_.contains(device)) {
       section.problem(node, fmt::format("model.devices: there is no device '{}'; there are: {}", device,
                                         fmt::join(device_names_, ", ")));
@@ -284,10 +292,10 @@ void Loader::read_model_devices(Section& section, const toml::node* node, ModelC
     section.problem(node, "model.devices: the list is empty");
   const auto* parallel_node = section.take("tensor_parallel");
   section.read_integer("tensor_parallel", 1, ipc::kRanksMax, model.tensor_parallel);
-  if (parallel_node != nullptr && model.devices.size() % model.tensor_parallel != 0) {
+  if (parallel_node != nullptr && names.size() % model.tensor_parallel != 0) {
     section.problem(parallel_node,
                     fmt::format("model.tensor_parallel: {} devices cannot be parted into groups of {}",
-                                model.devices.size(), model.tensor_parallel));
+                                names.size(), model.tensor_parallel));
   }
 }
 
@@ -324,6 +332,14 @@ void Loader::read_model(Section section) {
   }
   section.read_integer("sequences_max", 1, 4096, model.sequences_max);
   section.read_duration("step_target", 0, 10 * kSecond_ns, model.step_target_ns);
+  section.read_duration("keep_alive", 0, 365 * 24 * 3600 * kSecond_ns, model.keep_alive_ns);
+  section.read_duration("keep_warm", 0, 24 * 3600 * kSecond_ns, model.keep_warm_ns);
+  const auto* step_max_node = section.take("step_max");
+  section.read_duration("step_max", kMillisecond_ns, 10 * kSecond_ns, model.step_max_ns);
+  if (2 * model.step_max_ns > config_.supervise.hang_after_ns) {
+    section.problem(step_max_node, fmt::format("model.step_max: {} is more than half of supervise.hang_after",
+                                               duration_text(model.step_max_ns)));
+  }
   read_prefix_cache(section, model);
   const auto* template_node = section.take("chat_template");
   section.read("chat_template", model.chat_template);
@@ -437,6 +453,29 @@ void Loader::read_api_keys(Section& section, const toml::node& node, ClientConfi
   }
 }
 
+void Loader::read_cgroup(Section& section, ClientConfig& client) {
+  const auto* node = section.take("cgroup");
+  section.read("cgroup", client.cgroup);
+  if (node == nullptr || !node->is_string()) return;
+  const auto& path = client.cgroup;
+  if (path.size() < 2 || path.front() != '/' || path.back() == '/') {
+    section.problem(node, fmt::format("client.cgroup: '{}' is no cgroup below the root: write it as "
+                                      "/proc/PID/cgroup does, \"/user.slice/user-1000.slice\"",
+                                      path));
+  }
+}
+
+void Loader::read_agreement(Section& section, ClientConfig& client) {
+  const auto* node = section.take("accept_degraded");
+  std::vector<std::string> words;
+  section.read_strings("accept_degraded", words);
+  for (const auto& word : words) {
+    if (agree(client.agreement, word)) continue;
+    section.problem(node,
+                    fmt::format("client.accept_degraded: '{}' is not known: {}", word, kAgreementWords));
+  }
+}
+
 void Loader::read_client(Section section) {
   ClientConfig client;
   client.name = read_name(section, client_names_, "client");
@@ -451,10 +490,13 @@ void Loader::read_client(Section section) {
     section.read_integer(key, 0, 0xffffffffu, id);
     *out = id;
   }
+  read_cgroup(section, client);
+  read_agreement(section, client);
   const auto* keys_node = section.take("api_key_sha256");
   if (keys_node != nullptr) read_api_keys(section, *keys_node, client);
-  if (!client.uid && !client.gid && keys_node == nullptr) {
-    section.problem(nullptr, "client: name a uid, a gid or an api_key_sha256 that it is known by");
+  if (!client.uid && !client.gid && client.cgroup.empty() && keys_node == nullptr) {
+    section.problem(nullptr,
+                    "client: name a uid, a gid or an api_key_sha256, or a cgroup, that it is known by");
   }
   std::string class_text;
   const auto* class_node = section.take("class");
@@ -491,13 +533,20 @@ tl::expected<Config, ConfigProblems> load_config(const std::string& file,
   std::ostringstream text;
   if (in) text << in.rdbuf();
   if (!in) return whole_file(fmt::format("'{}' cannot be read", file));
-  const auto parsed = toml::parse(text.view(), file);
+  return parse_config(file, std::move(text).str(), surroundings);
+}
+
+tl::expected<Config, ConfigProblems> parse_config(const std::string& file, std::string text,
+                                                  const ConfigSurroundings& surroundings) {
+  const auto parsed = toml::parse(text, file);
   if (!parsed) {
     const auto& begin = parsed.error().source().begin;
     return tl::unexpected(
         ConfigProblems{ConfigProblem{begin.line, begin.column, std::string(parsed.error().description())}});
   }
-  return Loader(file, surroundings).load(parsed.table());
+  auto config = Loader(file, surroundings).load(parsed.table());
+  if (config) config->text = std::move(text);
+  return config;
 }
 
 }  // namespace deepserve::daemon

@@ -67,7 +67,7 @@ Result<uint64_t> parse_size_bytes(std::string_view text) {
 }
 
 std::string duration_text(uint64_t duration_ns) {
-  return text_with_units(duration_ns, kDurationUnits);
+  return duration_ns == 0 ? "0s" : text_with_units(duration_ns, kDurationUnits);
 }
 std::string size_text(uint64_t bytes) {
   return text_with_units(bytes, kSizeUnits);

@@ -31,6 +31,7 @@ RequestProgress::RequestProgress(ipc::Work work, const ipc::Generation& generati
 Heard RequestProgress::on_accepted(const ipc::Accepted& event) {
   if (accepted_) return Heard::kRepeat;
   accepted_ = true;
+  note_news();
   prompt_tokens_ = event.prompt_tokens;
   cached_tokens_ = event.cached_tokens;
   return Heard::kNews;
@@ -53,11 +54,13 @@ Heard RequestProgress::on_delta(ipc::Delta& event) {
     if (repeated != 0 && repeated == event.text.size()) return Heard::kRepeat;
     event.text.erase(0, repeated);
     choice.text_told_bytes += event.text.size();
+    note_news();
     return Heard::kNews;
   }
   choice.text_told_bytes = choice.text_skip_bytes = 0;
   choice.tokens.insert(choice.tokens.end(), event.tokens.begin(), event.tokens.end());
   generated_tokens_ += static_cast<uint32_t>(event.tokens.size());
+  note_news();
   return Heard::kNews;
 }
 
@@ -67,7 +70,7 @@ bool RequestProgress::echo_is_whole(const Choice& choice) const {
 
 // A replay may cut the prompt into deltas elsewhere, so that only a part of one is news. Tokens and bytes are
 // counted apart: a long text comes in pieces, of which but one has the tokens.
-Heard RequestProgress::on_echo(Choice& choice, ipc::Delta& event) const {
+Heard RequestProgress::on_echo(Choice& choice, ipc::Delta& event) {
   Echoed& heard = choice.echo_heard;
   Echoed& told = choice.echo_told;
   const size_t end = size_t{event.index} + event.tokens.size();
@@ -89,6 +92,7 @@ Heard RequestProgress::on_echo(Choice& choice, ipc::Delta& event) const {
   erase_first(event.logprobs, tokens_old);
   event.text.erase(0, bytes_old);
   told = {std::max(told.tokens, heard.tokens), std::max(told.text_bytes, heard.text_bytes)};
+  note_news();
   return Heard::kNews;
 }
 
@@ -122,15 +126,22 @@ Heard RequestProgress::on_finished(ipc::Finished& event) {
   return Heard::kNews;
 }
 
-bool RequestProgress::on_runner_died(Blame blame) {
+bool RequestProgress::on_runner_died(Blame blame, bool alone) {
   ++replays_;
+  ++in_vain_;
+  alone_in_vain_ = alone ? alone_in_vain_ + 1 : 0;
   for (auto& choice : choices_) {
     choice.text_skip_bytes = choice.text_told_bytes;
     choice.echo_heard = {};
   }
   embedding_heard_ = false;
-  if (blame == Blame::kRunner) ++crashes_;
-  return crashes_ <= kCrashesMax && replays_ <= kReplaysMax;
+  bool kills = false;
+  if (blame == Blame::kRunner) {
+    kills = alone && is_suspect();
+    was_suspected_ = true;
+    suspected_at_ = generated_tokens_;
+  }
+  return !kills && alone_in_vain_ <= kReplaysMax;
 }
 
 std::vector<ipc::ResumedChoice> RequestProgress::resumed() const {

@@ -24,8 +24,9 @@ enum class Heard : uint8_t {
 
 class RequestProgress {
  public:
-  static constexpr uint32_t kCrashesMax = 1;   // of runners that it ran on; the next one ends it
-  static constexpr uint32_t kReplaysMax = 32;  // for whatever reason
+  static constexpr uint32_t kReplaysMax = 32;        // by itself, in a row, with nothing new in between
+  static constexpr uint32_t kInVainMax = 8;          // in a row; then it is tried by itself
+  static constexpr uint32_t kInnocentTokens = 1024;  // that a suspect tells until it is one no more
 
   RequestProgress(ipc::Work work, const ipc::Generation& generation);
 
@@ -38,8 +39,10 @@ class RequestProgress {
   // May set `last`, with the usage of the whole request, where this ends the last choice that was still open:
   // after a replay the runner's own idea of it counts choices that had ended before.
   Heard on_finished(ipc::Finished& event);
-  // False: it may not be tried again.
-  [[nodiscard]] bool on_runner_died(Blame blame);
+  // Where the runner is to blame, it becomes a suspect: from then on it is tried by itself
+  // (dispatch/suspect_trial.h). `alone`: that runner had no other request. False: it may not be tried again,
+  // since it was a suspect already and alone, or comes to nothing however often it is tried by itself.
+  [[nodiscard]] bool on_runner_died(Blame blame, bool alone);
 
   // For the submit of a replay; empty before the first token.
   std::vector<ipc::ResumedChoice> resumed() const;
@@ -48,6 +51,11 @@ class RequestProgress {
   uint32_t prompt_tokens() const { return prompt_tokens_; }
   uint32_t generated_tokens() const { return generated_tokens_; }
   uint32_t replays() const { return replays_; }
+  // Nobody is to blame, and yet whatever runner has it dies before it tells anything: an OOM killer that
+  // cannot be seen looks like this, and so do kills in quick succession.
+  bool is_in_vain() const { return in_vain_ > kInVainMax; }
+  // It may be why a runner died.
+  bool is_suspect() const { return was_suspected_ && generated_tokens_ - suspected_at_ < kInnocentTokens; }
 
  private:
   struct Echoed {
@@ -62,7 +70,8 @@ class RequestProgress {
     size_t text_skip_bytes = 0;  // of that, what the replay has still to repeat
     bool ended = false;
   };
-  Heard on_echo(Choice& choice, ipc::Delta& event) const;
+  void note_news() { in_vain_ = alone_in_vain_ = 0; }
+  Heard on_echo(Choice& choice, ipc::Delta& event);
   bool echo_is_whole(const Choice& choice) const;
 
   const ipc::Work work_;
@@ -75,8 +84,11 @@ class RequestProgress {
   uint32_t prompt_tokens_ = 0;
   uint32_t cached_tokens_ = 0;
   uint32_t generated_tokens_ = 0;
-  uint32_t crashes_ = 0;
+  bool was_suspected_ = false;
+  uint32_t suspected_at_ = 0;  // of the generated tokens
   uint32_t replays_ = 0;
+  uint32_t in_vain_ = 0;        // replays since the last news
+  uint32_t alone_in_vain_ = 0;  // of those, by itself
 };
 
 }  // namespace deepserve::daemon

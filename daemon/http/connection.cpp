@@ -18,16 +18,7 @@ namespace deepserve::daemon {
 namespace {
 
 constexpr size_t kBufferKept_bytes = 16 * 1024;  // an output buffer that may stay while a request runs
-
-Peer peer_of(int socket, bool is_unix) {
-  Peer peer;
-  ucred credentials{};
-  socklen_t size = sizeof credentials;
-  if (is_unix && ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0) {
-    peer = {.pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid, .known = true};
-  }
-  return peer;
-}
+constexpr int kFlushesAtOnce = 16;               // of pipelined requests, before it is others' turn
 
 // For the Date field; formatted once a second.
 std::string_view http_date() {
@@ -57,7 +48,8 @@ bool elapsed(uint64_t now_ns, uint64_t since_ns, uint64_t limit_ms) {
 
 }  // namespace
 
-Connection::Connection(HttpServer& server, Fd socket, const Router& router, const Gate& gate, bool is_unix)
+Connection::Connection(HttpServer& server, Fd socket, const Router& router, const Gate& gate, bool is_unix,
+                       Peer peer)
     : server_(server),
       router_(router),
       gate_(gate),
@@ -65,7 +57,7 @@ Connection::Connection(HttpServer& server, Fd socket, const Router& router, cons
       is_unix_(is_unix),
       since_ns_(monotonic_ns()),
       linger_bytes_max_(server.limits_.linger_bytes_max),
-      peer_(peer_of(socket_.get(), is_unix)) {
+      peer_(std::move(peer)) {
   poll_ = std::make_unique<Poll>(server.loop_, socket_.get(),
                                  [this](int readiness, int error) { on_ready(readiness, error); });
   update_watch();
@@ -77,6 +69,14 @@ Connection::~Connection() {
 
 void Connection::on_ready(int readiness, int error) {
   if (state_ == State::kClosed) return;
+  at_hand_ = true;
+  take_ready(readiness, error);
+  for (int i = 0; dirty_ && state_ != State::kClosed && i < kFlushesAtOnce; ++i) flush();
+  at_hand_ = false;
+  if (std::exchange(dirty_, false)) server_.mark_dirty(*this);
+}
+
+void Connection::take_ready(int readiness, int error) {
   if (error != 0) {
     peer_ended();
     if (state_ != State::kClosed) close();
@@ -156,7 +156,8 @@ void Connection::after_feed() {
     return reject({Code::kServerOverloaded, "too many request bodies are being received at once"});
   }
   if (!parser_->head_done()) return;
-  if (state_ == State::kHead && parser_->expects_continue() && body_bytes == 0) {
+  if (state_ == State::kHead && parser_->expects_continue() && body_bytes == 0 &&
+      !std::exchange(continue_told_, true)) {
     output_.bytes() += "HTTP/1.1 100 Continue\r\n\r\n";
     server_.mark_dirty(*this);
   }
@@ -190,7 +191,7 @@ void Connection::dispatch() {
   request_ = parser_->take();
   request_.peer = peer_;
   parser_.reset();
-  authorized_ = false;
+  authorized_ = continue_told_ = false;
   served_ = true;
   release_body();
   state_ = State::kRunning;
@@ -249,7 +250,9 @@ void Connection::start_stream(HttpResponse head) {
   // HTTP/1.0 knows no chunks: there the body ends with the connection.
   close_after_ = close_after_ || head.close || request_.http_1_0;
   write_head(head, false);
-  begun_ = streaming_ = true;
+  begun_ = true;
+  streaming_ = request_.method != "HEAD";
+  complete_ = !streaming_;
   server_.mark_dirty(*this);
 }
 
@@ -336,7 +339,7 @@ void Connection::finish_exchange() {
   state_ = State::kIdle;
   since_ns_ = monotonic_ns();
   half_closed_ = false;
-  take(std::exchange(input_, {}));
+  if (!server_.held_) take(std::exchange(input_, {}));
 }
 
 void Connection::begin_linger() {
@@ -402,13 +405,13 @@ void Connection::release_body() {
 
 void Connection::update_watch() {
   if (state_ == State::kClosed) return;
-  int wanted = kNone;
+  // The same from one request to the next: each change costs up to three system calls.
+  int wanted = kHungUp | kReadable;
   if (state_ == State::kRunning) {
-    if (!half_closed_) wanted |= kHungUp;
-    if (!half_closed_ && input_.size() < server_.limits_.pipelined_bytes_max) wanted |= kReadable;
-  } else {
-    wanted |= kReadable;
+    if (input_.size() >= server_.limits_.pipelined_bytes_max) wanted = kHungUp;
+    if (half_closed_) wanted = kNone;
   }
+  if (server_.held_) wanted &= ~kReadable;
   if (output_.unsent_bytes() != 0 && write_blocked_) wanted |= kWritable;
   if (wanted == watched_) return;
   watched_ = wanted;

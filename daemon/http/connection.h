@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 
+#include "daemon/http/handed_connection.h"
 #include "daemon/http/limits.h"
 #include "daemon/http/output_buffer.h"
 #include "daemon/http/request_parser.h"
@@ -30,10 +31,20 @@ struct Gate;
 class Connection final : public Exchange {
  public:
   // The router and the gate are borrowed.
-  Connection(HttpServer& server, Fd socket, const Router& router, const Gate& gate, bool is_unix);
+  Connection(HttpServer& server, Fd socket, const Router& router, const Gate& gate, bool is_unix, Peer peer);
   ~Connection();
 
-  // Writes what there is; one send. Called by the server before the loop sleeps, for each dirty connection.
+  // Goes on where another process has left off. Once, before anything else; writes and reads nothing yet.
+  void take_over(const HandedConnection& handed);
+  // Whether its answer, if it is at one, can go on in another process.
+  bool can_be_handed_over() const;
+  // All of it. What its responder has ready is taken first, however much is unsent.
+  HandedConnection hand_over();
+  // The server holds its reading, or does no more.
+  void on_held();
+
+  // Writes what there is; one send. Called by the server before the loop sleeps, for each dirty connection;
+  // an answer to what was just read goes out at once, without another turn of the loop.
   void flush();
   // Looks at the timeouts.
   void sweep(uint64_t now_ns);
@@ -53,8 +64,10 @@ class Connection final : public Exchange {
   enum class State : uint8_t { kIdle, kHead, kBody, kRunning, kLingering, kClosed };
 
   void on_ready(int readiness, int error);
+  void take_ready(int readiness, int error);
   void read();
   void take(std::string_view bytes);
+  void take_over_answer(const HandedConnection& handed);
   void after_feed();
   Result<void> admit_head();
   bool awaits_refused_body() const;
@@ -83,10 +96,12 @@ class Connection final : public Exchange {
   State state_ = State::kIdle;
   const bool is_unix_;
   bool dirty_ = false;
+  bool at_hand_ = false;      // it is flushed as soon as what it is ready for was taken
   bool half_closed_ = false;  // the client sends no more but reads on
   bool write_blocked_ = false;
-  bool authorized_ = false;  // the present request's head was looked at
-  bool served_ = false;      // a request has been let through
+  bool authorized_ = false;     // the present request's head was looked at
+  bool served_ = false;         // a request has been let through
+  bool continue_told_ = false;  // the client was asked for the present request's body
   // The present answer.
   bool begun_ = false;
   bool streaming_ = false;

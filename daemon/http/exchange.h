@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "daemon/http/message.h"
@@ -33,7 +34,8 @@ class Exchange {
 };
 
 // Answers one Exchange. Owned by the connection and destroyed once the answer has been sent, or as soon as
-// the client is gone (hang-up, reset, slow reader): the destructor is where a running request is forgotten.
+// the client is gone (hang-up, reset, slow reader): the destructor is where it lets go of what it tells of. A
+// running request is forgotten then, unless its answer outlives the connection (api/live_answer.h).
 class Responder {
  public:
   virtual ~Responder() = default;
@@ -45,6 +47,12 @@ class Responder {
   }
   // Every now and then (HttpLimits::sweep_ms).
   virtual void tick(uint64_t now_ns) { (void)now_ns; }
+  // For an upgrade in place (DESIGN 10): what another process needs to go on with this answer after what
+  // produce() has given so far; there it is passed to Router::resume. Nothing: this answer has to end first.
+  virtual std::optional<std::string> hand_over() const { return std::nullopt; }
+  // For the same, as long as nothing was begun for it: its request, which is asked again there. Null: it is
+  // not so.
+  virtual const HttpRequest* to_ask_again() const { return nullptr; }
 };
 
 }  // namespace deepserve::daemon

@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <cstddef>
 #include <cstring>
 
 namespace deepserve::daemon {
@@ -119,12 +120,36 @@ Result<uint16_t> bound_port(const Fd& socket) {
   return fail(Code::kIo, "the socket has no port");
 }
 
-Result<void> adopt_listener(const Fd& socket) {
+std::string bound_address(int socket) {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return {};
+  if (storage.ss_family == AF_UNIX) {
+    const auto& address = reinterpret_cast<const sockaddr_un&>(storage);
+    const size_t bytes = size - offsetof(sockaddr_un, sun_path);
+    return "unix:" + std::string(address.sun_path, ::strnlen(address.sun_path, bytes));
+  }
+  char host[INET6_ADDRSTRLEN] = {};
+  if (storage.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
+    ::inet_ntop(AF_INET, &v4.sin_addr, host, sizeof host);
+    return fmt::format("{}:{}", host, ntohs(v4.sin_port));
+  }
+  if (storage.ss_family != AF_INET6) return {};
+  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
+  ::inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof host);
+  return fmt::format("[{}]:{}", host, ntohs(v6.sin6_port));
+}
+
+bool is_listening(int socket) {
   int listening = 0;
   socklen_t size = sizeof listening;
-  if (::getsockopt(socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0)
-    return fail_errno("SO_ACCEPTCONN");
-  if (listening == 0) return fail(Code::kIo, "the inherited descriptor {} does not listen", socket.get());
+  return ::getsockopt(socket, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening != 0;
+}
+
+Result<void> adopt_listener(const Fd& socket) {
+  if (!is_listening(socket.get()))
+    return fail(Code::kIo, "the inherited descriptor {} does not listen", socket.get());
   const int flags = ::fcntl(socket.get(), F_GETFL);
   if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) != 0 ||
       ::fcntl(socket.get(), F_SETFD, FD_CLOEXEC) != 0) {

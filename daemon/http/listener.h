@@ -21,6 +21,12 @@ Result<Fd> bind_loopback(std::string_view address);
 
 // The port of a bound TCP socket.
 Result<uint16_t> bound_port(const Fd& socket);
+// Where a socket is bound, as the configuration writes it: "unix:/run/deepserve/api.sock", "127.0.0.1:8080",
+// "[::1]:8080". Empty: nowhere of these.
+std::string bound_address(int socket);
+
+// Whether a descriptor is a socket that listens.
+bool is_listening(int socket);
 
 // Prepares a socket that was inherited: non-blocking, close-on-exec. kIo when it does not listen.
 Result<void> adopt_listener(const Fd& socket);

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "daemon/http/limits.h"
@@ -31,6 +32,10 @@ class RequestParser {
   bool complete() const;
   bool expects_continue() const;  // the client waits for a 100 before it sends the body
   size_t body_bytes() const;      // received so far
+
+  // Bytes that lead another parser to where this one is: those received, but that the chunks of a body are
+  // one. Not of a complete request.
+  std::string replay() const;
 
   // The request so far, once its head is done.
   const HttpRequest& head() const;

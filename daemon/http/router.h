@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "daemon/http/exchange.h"
@@ -23,6 +24,14 @@ class Router {
   // the rest. A route for GET also answers HEAD.
   void add(std::string method, std::string_view pattern, Route route);
 
+  // Goes on with an answer that another process began, by what its Responder::hand_over said. Null when it
+  // cannot, or has answered at once. An answer whose head was written goes on without start_stream.
+  using Resume = std::function<std::unique_ptr<Responder>(Exchange& exchange, std::string_view what)>;
+  void set_resume(Resume resume) { resume_ = std::move(resume); }
+  std::unique_ptr<Responder> resume(Exchange& exchange, std::string_view what) const {
+    return resume_ ? resume_(exchange, what) : nullptr;
+  }
+
   // Answers by the route that matches, else with 404 not_found, or 405 with Allow.
   std::unique_ptr<Responder> dispatch(Exchange& exchange) const;
 
@@ -36,6 +45,7 @@ class Router {
                       PathParameters& parameters);
 
   std::vector<Entry> entries_;
+  Resume resume_;
 };
 
 }  // namespace deepserve::daemon

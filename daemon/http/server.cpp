@@ -6,12 +6,15 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "daemon/http/connection.h"
 #include "daemon/http/error_response.h"
 #include "daemon/http/listener.h"
+#include "daemon/http/peer.h"
+#include "ipc/base/check.h"
 #include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
@@ -35,16 +38,6 @@ void send_at_once(const Fd& socket) {
 
 }  // namespace
 
-struct HttpServer::Listener {
-  Fd socket;
-  const Router* router = nullptr;
-  size_t connections_max = 0;
-  size_t tcp_connections_max = 0;
-  bool is_unix = false;
-  const Gate* gate = nullptr;
-  std::unique_ptr<Poll> poll;
-};
-
 HttpServer::HttpServer(Loop& loop, HttpLimits limits)
     : loop_(loop), limits_(limits), scratch_(kScratch_bytes, '\0') {
   if (::getrandom(&request_ids_, sizeof request_ids_, 0) != sizeof request_ids_)
@@ -67,6 +60,7 @@ Result<void> HttpServer::listen(Fd socket, const Router& router, Audience audien
   Listener& made = *listener;
   made.socket = std::move(socket);
   made.router = &router;
+  made.audience = audience;
   made.gate = &gates_.emplace_back(Gate{std::move(authorize), std::move(judge)});
   made.connections_max =
       audience == Audience::kOperators ? limits_.operator_connections_max : limits_.connections_max;
@@ -111,14 +105,20 @@ void HttpServer::pause_accepting() {
 void HttpServer::add_connection(Fd socket, const Listener& listener) {
   ++counters_.connections_total;
   if (!listener.is_unix) send_at_once(socket);
+  auto peer = peer_of(socket.get(), listener.is_unix, asks_cgroups_);
+  insert(std::move(socket), listener, std::move(peer));
+}
+
+Connection& HttpServer::insert(Fd socket, const Listener& listener, Peer peer) {
   if (connections_.empty()) sweep_timer_->start(limits_.sweep_ms, limits_.sweep_ms);
   auto connection = std::make_unique<Connection>(*this, std::move(socket), *listener.router, *listener.gate,
-                                                 listener.is_unix);
+                                                 listener.is_unix, std::move(peer));
   Connection* key = connection.get();
   connections_.emplace(key, std::move(connection));
   ++open_[listener.router];
   if (!listener.is_unix) ++open_tcp_[listener.router];
   counters_.connections_open = connections_.size();
+  return *key;
 }
 
 // Somebody may be guessing keys: the log says so, but not so often that it can be filled with it.
@@ -148,6 +148,7 @@ void HttpServer::refuse(Fd socket) {
 void HttpServer::mark_dirty(Connection& connection) {
   if (connection.dirty_ || connection.state_ == Connection::State::kClosed) return;
   connection.dirty_ = true;
+  if (connection.at_hand_) return;
   dirty_.push_back(&connection);
   if (std::exchange(flush_deferred_, true)) return;
   loop_.defer([this, alive = alive_] {
@@ -197,6 +198,26 @@ void HttpServer::sweep() {
 void HttpServer::stop_accepting() {
   accept_timer_->stop();
   listeners_.clear();
+}
+
+void HttpServer::stop_listening(int socket) {
+  const auto found = std::find_if(listeners_.begin(), listeners_.end(),
+                                  [socket](const auto& one) { return one->socket.get() == socket; });
+  CHECK(found != listeners_.end());
+  const Gate* gate = (*found)->gate;
+  listeners_.erase(found);
+  std::vector<Connection*> its;
+  for (const auto& [key, connection] : connections_) {
+    if (&connection->gate_ == gate) its.push_back(key);
+  }
+  for (Connection* connection : its) connection->drain();
+}
+
+void HttpServer::limit_connections(size_t connections_max) {
+  limits_.connections_max = connections_max;
+  for (const auto& listener : listeners_) {
+    if (listener->audience == Audience::kClients) listener->connections_max = connections_max;
+  }
 }
 
 void HttpServer::begin_drain(std::function<void()> done) {

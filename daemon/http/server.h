@@ -15,11 +15,13 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "daemon/http/authorize.h"
+#include "daemon/http/handed_connection.h"
 #include "daemon/http/judge.h"
 #include "daemon/http/limits.h"
 #include "daemon/http/router.h"
@@ -68,21 +70,55 @@ class HttpServer {
                       Authorize authorize = {}, Judge judge = {});
   // Closes the listening sockets; connections go on.
   void stop_accepting();
+  // Closes one of listening(), which no longer is one of them. Of its connections the idle ones go, the
+  // others after the answer that they are at.
+  void stop_listening(int socket);
+  // How many clients may be connected from now on; who is, stays.
+  void limit_connections(size_t connections_max);
+  // From now on the cgroup of who connects is looked up too (peer.h).
+  void ask_cgroups() { asks_cgroups_ = true; }
   // Stops accepting, closes idle connections, and every other one after the answer that it is at. `done` is
   // called once, from the loop, when none is left.
   void begin_drain(std::function<void()> done);
   // Drops whatever is left, unsent bytes included.
   void close_all();
 
+  // For an upgrade in place (DESIGN 10), in this order: hold(); stays() from time to time; hand_over(). Held,
+  // it accepts and reads nothing; answers go on. Until release().
+  void hold();
+  void release();
+  // A request whose answer cannot go on in another process ("POST /tokenize"), or a connection that no
+  // listener there is like; empty: there is none.
+  std::string stays() const;
+  // Their sockets, in the order of listen().
+  std::vector<int> listening() const;
+  // Every connection as it is now, but those of stays(). They stay here as well: if nobody takes them over,
+  // release() goes on with them.
+  std::vector<HandedConnection> hand_over();
+  // Goes on with these, after listen() was called for all of their listeners. Owns their descriptors from
+  // here on. kInvalidRequest, and nothing is taken, for a listener that there is not or a descriptor that is
+  // no socket.
+  Result<void> take_over(const std::vector<HandedConnection>& handed);
+
   size_t connections() const { return connections_.size(); }
   const HttpCounters& counters() const { return counters_; }
 
  private:
   friend class Connection;
-  struct Listener;
+  struct Listener {
+    Fd socket;
+    const Router* router = nullptr;
+    Audience audience = Audience::kClients;
+    size_t connections_max = 0;
+    size_t tcp_connections_max = 0;
+    bool is_unix = false;
+    const Gate* gate = nullptr;
+    std::unique_ptr<Poll> poll;
+  };
 
   void accept_from(Listener& listener);
   void add_connection(Fd socket, const Listener& listener);
+  Connection& insert(Fd socket, const Listener& listener, Peer peer);
   void refuse(Fd socket);
   void count_unauthorized();
   void pause_accepting();
@@ -92,10 +128,11 @@ class HttpServer {
   void bury_dead();
   void sweep();
   void check_drained();
+  std::optional<uint32_t> listener_like(const Connection& connection) const;
   uint64_t next_request_id();
 
   Loop& loop_;
-  const HttpLimits limits_;
+  HttpLimits limits_;
   HttpCounters counters_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::deque<Gate> gates_;  // of all listeners there ever were: connections outlive theirs
@@ -108,6 +145,8 @@ class HttpServer {
   bool flush_deferred_ = false;
   bool burial_deferred_ = false;
   bool draining_ = false;
+  bool held_ = false;
+  bool asks_cgroups_ = false;
   std::function<void()> drained_;
   size_t bodies_bytes_ = 0;
   uint64_t request_ids_ = 0;

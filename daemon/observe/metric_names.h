@@ -15,13 +15,17 @@ namespace deepserve::daemon {
   X(kRequestsWaiting,    Gauge,     "num_requests_waiting",           "Requests in dsd's queue, by class") \
   X(kKvCacheUsage,       Gauge,     "kv_cache_usage_perc",            "Share of KV blocks in use") \
   X(kRunnerReady,        Gauge,     "runner_ready",                   "1 while the runner serves") \
+  X(kBrownoutLevel,      Gauge,     "brownout_level",                 "Step of the ladder; 0: none") \
+  X(kBreakerState,       Gauge,     "breaker_state",                  "0 closed, 1 half open, 2 open") \
+  X(kBreakerOpened,      Counter,   "breaker_opened_total",           "Times that a model's breaker opened") \
   X(kPromptTokens,       Counter,   "prompt_tokens_total",            "Tokens of accepted prompts") \
   X(kGenerationTokens,   Counter,   "generation_tokens_total",        "Tokens generated") \
   X(kRequestSuccess,     Counter,   "request_success_total",          "Choices that finished, by reason") \
   X(kRequestFailure,     Counter,   "request_failure_total",          "Requests failed, by error code") \
-  X(kAdmission,          Counter,   "admission_total",                "Requests accepted, refused, and why") \
+  X(kAdmission,          Counter,   "admission_total",                "Accepted, degraded, refused, why") \
   X(kClientAdmission,    Counter,   "client_admission_total",         "The same by client: 32, and other") \
   X(kDegraded,           Counter,   "degraded_answers_total",         "Answers not as asked for, and how") \
+  X(kTruncatedBytes,     Counter,   "truncated_prompt_bytes_total",   "Bytes of prompts that were left out") \
   X(kPreemptions,        Counter,   "num_preemptions_total",          "Sequences that lost their KV blocks") \
   X(kPrefixQueries,      Counter,   "prefix_cache_queries_total",     "Tokens looked up in the cache") \
   X(kPrefixHits,         Counter,   "prefix_cache_hits_total",        "Tokens found there") \
@@ -34,6 +38,8 @@ namespace deepserve::daemon {
   X(kQueueTime,          Histogram, "request_queue_time_seconds",     "From request to its acceptance") \
   X(kRetryAfterError,    Histogram, "retry_after_error_seconds",      "Waited by who came for his slot") \
   X(kPredictionError,    Histogram, "ttft_prediction_error_seconds",  "First token, less its predicted p90") \
+  X(kKeptAnswers,        Gauge,     "kept_answers",                   "Answers that can be resumed") \
+  X(kKeptAnswerBytes,    Gauge,     "kept_answer_bytes",              "What is kept of them, in memory") \
   X(kConnectionsOpen,    Gauge,     "http_connections_open",          "Client connections now") \
   X(kConnections,        Counter,   "http_connections_total",         "Client connections accepted") \
   X(kConnectionsRefused, Counter,   "http_connections_refused_total", "Connections beyond the cap") \

@@ -104,8 +104,6 @@ void LocalHistogram::observe(double value, uint64_t times) {
 
 Metrics::Metrics()
     : registry_(std::make_unique<Registry>()),
-      refused_(kClasses),
-      accepted_(kClasses),
       first_token_(kClasses, LocalHistogram(kFirstTokenBounds)),
       inter_token_(kInterTokenBounds),
       whole_(kLongBounds),
@@ -116,27 +114,29 @@ Metrics::Metrics()
 }
 Metrics::~Metrics() = default;
 
-Metrics::OfClient& Metrics::of_client(std::string_view client) {
-  const auto label = client_labels_.label(client);
-  const auto found = of_clients_.find(label);
-  return found != of_clients_.end() ? found->second : of_clients_[std::string(label)];
+void Metrics::count_admitted(std::string_view client, ipc::Class service_class, std::string_view outcome,
+                             std::string_view reason) {
+  ++admitted_[{std::string(client_labels_.label(client)), service_class, outcome, std::string(reason)}];
 }
 
-void Metrics::count_accepted(ipc::Class service_class, double queue_seconds, uint32_t prompt_tokens,
-                             std::string_view client) {
-  ++of_client(client).accepted;
-  ++accepted_[static_cast<size_t>(service_class)];
-  queued_.observe(queue_seconds);
-  prompt_tokens_ += prompt_tokens;
+void Metrics::count_accepted(const Acceptance& accepted) {
+  count_admitted(accepted.client, accepted.service_class, accepted.degraded ? "degraded" : "accepted", "");
+  queued_.observe(accepted.queue_seconds);
+  prompt_tokens_ += accepted.prompt_tokens;
 }
 
-void Metrics::count_degraded(std::string_view how) {
-  ++degraded_[std::string(how)];
+void Metrics::count_degraded(std::string_view how, uint64_t truncated_bytes) {
+  truncated_bytes_ += truncated_bytes;
+  constexpr std::string_view kBetween = ", ";
+  while (!how.empty()) {
+    const size_t end = std::min(how.find(kBetween), how.size());
+    ++degraded_[std::string(how.substr(0, end))];
+    how.remove_prefix(std::min(end + kBetween.size(), how.size()));
+  }
 }
 
 void Metrics::count_refused(ipc::Class service_class, std::string_view reason, std::string_view client) {
-  ++of_client(client).refused;
-  ++refused_[static_cast<size_t>(service_class)][std::string(reason)];
+  count_admitted(client, service_class, "refused", reason);
 }
 
 void Metrics::count_finished(ipc::FinishReason reason) {
@@ -168,23 +168,18 @@ void Metrics::flush_counters() {
   for (auto& [how, count] : degraded_) {
     registry_->add(MetricId::kDegraded, {{"how", how}}, std::exchange(count, 0));
   }
-  for (auto& [client, counts] : of_clients_) {
-    registry_->add(MetricId::kClientAdmission, {{"client", client}, {"outcome", "accepted"}},
-                   std::exchange(counts.accepted, 0));
-    registry_->add(MetricId::kClientAdmission, {{"client", client}, {"outcome", "refused"}},
-                   std::exchange(counts.refused, 0));
+  for (auto& [what, count] : admitted_) {
+    const prometheus::Labels labels = {{"class", std::string(ipc::class_name(what.service_class))},
+                                       {"outcome", std::string(what.outcome)},
+                                       {"reason", what.reason}};
+    auto of_client = labels;
+    of_client.emplace("client", what.client);
+    registry_->add(MetricId::kAdmission, labels, count);
+    registry_->add(MetricId::kClientAdmission, of_client, std::exchange(count, 0));
   }
+  registry_->add(MetricId::kTruncatedBytes, {}, std::exchange(truncated_bytes_, 0));
   for (auto& [reason, count] : restarts_) {
     registry_->add(MetricId::kRunnerRestarts, {{"reason", reason}}, std::exchange(count, 0));
-  }
-  for (size_t i = 0; i < kClasses; ++i) {
-    const std::string name(ipc::class_name(static_cast<ipc::Class>(i)));
-    registry_->add(MetricId::kAdmission, {{"class", name}, {"outcome", "accepted"}, {"reason", ""}},
-                   std::exchange(accepted_[i], 0));
-    for (auto& [reason, count] : refused_[i]) {
-      registry_->add(MetricId::kAdmission, {{"class", name}, {"outcome", "refused"}, {"reason", reason}},
-                     std::exchange(count, 0));
-    }
   }
 }
 
@@ -212,6 +207,12 @@ void Metrics::set_serving(const Serving& serving) {
     registry_->set(MetricId::kRequestsWaiting,
                    {{"class", std::string(ipc::class_name(static_cast<ipc::Class>(i)))}}, counts.waiting[i]);
   }
+  registry_->set(MetricId::kBrownoutLevel, {}, counts.brownout_level);
+  for (const ModelRow& row : serving.models()) {
+    const double state = row.breaker == "closed" ? 0 : row.breaker == "open" ? 2 : 1;
+    registry_->set(MetricId::kBreakerState, {{"model", row.name}}, state);
+    registry_->raise_to(MetricId::kBreakerOpened, {{"model", row.name}}, row.breaker_opened_total);
+  }
   registry_->drop_transient();
   for (const RunnerRow& row : serving.runners()) {
     const prometheus::Labels labels = {{"runner", row.id}};
@@ -234,6 +235,11 @@ void Metrics::set_serving(const Serving& serving) {
                    grown(row.gauges.draft_tokens_accepted_total, last.draft_tokens_accepted_total));
     last = row.gauges;
   }
+}
+
+void Metrics::set_kept(size_t answers, size_t bytes) {
+  registry_->set(MetricId::kKeptAnswers, {}, static_cast<double>(answers));
+  registry_->set(MetricId::kKeptAnswerBytes, {}, static_cast<double>(bytes));
 }
 
 void Metrics::set_http(const HttpCounters& http) {

@@ -3,6 +3,7 @@
 // Counting is cheap: plain numbers on the loop's thread, given to prometheus-cpp when somebody asks.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -40,11 +41,18 @@ class Metrics {
   Metrics& operator=(const Metrics&) = delete;
 
   // By the API, for each request.
-  void count_accepted(ipc::Class service_class, double queue_seconds, uint32_t prompt_tokens,
-                      std::string_view client);
+  struct Acceptance {
+    ipc::Class service_class = ipc::Class::kNormal;
+    std::string_view client;
+    double queue_seconds = 0;
+    uint32_t prompt_tokens = 0;
+    bool degraded = false;  // the answer will not be what was asked for
+  };
+  void count_accepted(const Acceptance& accepted);
   void count_refused(ipc::Class service_class, std::string_view reason, std::string_view client);
   void count_finished(ipc::FinishReason reason);  // one choice
-  void count_degraded(std::string_view how);      // an answer that is not what was asked for
+  // An answer that is not what was asked for. `how`: one or several, parted by ", ".
+  void count_degraded(std::string_view how, uint64_t truncated_bytes);
   // Of a request that came back for its slot: from its coming to its acceptance.
   void observe_retry_after_error(double seconds) { retry_after_error_.observe(seconds); }
   // The first token came so much later than nine of ten were predicted to; negative: earlier.
@@ -59,6 +67,9 @@ class Metrics {
   }
   void count_tokens(uint32_t tokens) { generation_tokens_ += tokens; }
 
+  // By the API, when somebody is to read them: the answers that outlive their connections.
+  void set_kept(size_t answers, size_t bytes);
+
   // By the supervisor, whenever a runner is started anew: "crash", "killed", "hung", "operator", ...
   void count_runner_restart(std::string_view reason);
 
@@ -67,28 +78,32 @@ class Metrics {
 
  private:
   struct Registry;
-  struct OfClient {
-    uint64_t accepted = 0;
-    uint64_t refused = 0;
+  // Whose, and what became of it: "accepted", "degraded" or "refused", and why.
+  struct Admitted {
+    std::string client;  // its label
+    ipc::Class service_class;
+    std::string_view outcome;
+    std::string reason;
+    auto operator<=>(const Admitted&) const = default;
   };
   void flush_counters();
   void flush_histograms();
-  OfClient& of_client(std::string_view client);
+  void count_admitted(std::string_view client, ipc::Class service_class, std::string_view outcome,
+                      std::string_view reason);
   void set_serving(const Serving& serving);
   void set_http(const HttpCounters& http);
 
   std::unique_ptr<Registry> registry_;
   uint64_t prompt_tokens_ = 0;
   uint64_t generation_tokens_ = 0;
-  std::map<std::string, uint64_t> finished_;              // by reason
-  std::map<std::string, uint64_t> failed_;                // by error code
-  std::map<std::string, uint64_t> restarts_;              // by reason
-  std::vector<std::map<std::string, uint64_t>> refused_;  // by class, then reason
-  std::vector<uint64_t> accepted_;                        // by class
-  std::map<std::string, uint64_t> degraded_;              // by how
+  std::map<std::string, uint64_t> finished_;  // by reason
+  std::map<std::string, uint64_t> failed_;    // by error code
+  std::map<std::string, uint64_t> restarts_;  // by reason
+  std::map<std::string, uint64_t> degraded_;  // by how
   ClientLabels client_labels_;
-  std::map<std::string, OfClient, std::less<>> of_clients_;  // by label
-  std::vector<LocalHistogram> first_token_;                  // by class
+  std::map<Admitted, uint64_t> admitted_;
+  uint64_t truncated_bytes_ = 0;
+  std::vector<LocalHistogram> first_token_;  // by class
   LocalHistogram inter_token_;
   LocalHistogram whole_;
   LocalHistogram queued_;

@@ -1,29 +1,37 @@
 #include "daemon/process/daemon.h"
 
-#include <grp.h>
 #include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <memory>
 
 #include "daemon/api/api.h"
 #include "daemon/api/control.h"
+#include "daemon/api/control_daemon.h"
+#include "daemon/config/config_diff.h"
+#include "daemon/config/cpuset.h"
 #include "daemon/http/listener.h"
 #include "daemon/http/router.h"
 #include "daemon/http/server.h"
 #include "daemon/loop/loop.h"
 #include "daemon/observe/metrics.h"
 #include "daemon/process/descriptors.h"
-#include "daemon/process/inherited_sockets.h"
 #include "daemon/process/runtime_dir.h"
 #include "daemon/process/service_manager.h"
+#include "daemon/process/sockets.h"
 #include "daemon/process/ticket_key.h"
+#include "daemon/serving/caller.h"
 #include "daemon/serving/service.h"
+#include "daemon/upgrade/roll_back.h"
+#include "daemon/upgrade/upgrade.h"
 #include "ipc/base/check.h"
+#include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
 namespace {
@@ -31,13 +39,6 @@ namespace {
 constexpr uint64_t kLastWords_ms =
     2'000;  // for the answers that are on their way when everything else has stopped
 constexpr uint64_t kStatus_ms = 5'000;
-
-// The listening sockets of both kinds, opened before anything else can go wrong.
-struct Sockets {
-  std::vector<Fd> api;
-  Fd control;
-  Fd observe;
-};
 
 // Request ids start at a random place, so that two lives of dsd do not speak of different requests by one
 // name.
@@ -60,55 +61,6 @@ void give_memory_back() {
   ::mallopt(M_TRIM_THRESHOLD, kThreshold_bytes);
 }
 
-// api.sock belongs to the group deepserve where that exists, so that its members may connect.
-void give_to_group(const std::string& path) {
-  const group* deepserve_group = ::getgrnam("deepserve");
-  if (deepserve_group == nullptr) return;
-  if (::chown(path.c_str(), static_cast<uid_t>(-1), deepserve_group->gr_gid) != 0) {
-    spdlog::warn("{} stays with our own group: chown failed", path);
-  }
-}
-
-Result<Sockets> open_sockets(const Config& config) {
-  Sockets sockets;
-  for (auto& inherited : take_inherited_sockets()) {
-    TRY(adopt_listener(inherited.socket));
-    if (inherited.name == "api") {
-      sockets.api.push_back(std::move(inherited.socket));
-    } else if (inherited.name == "ctl") {
-      sockets.control = std::move(inherited.socket);
-    } else {
-      return fail(Code::kInvalidConfig,
-                  "systemd passed a socket named '{}': only \"api\" and \"ctl\" are known", inherited.name);
-    }
-  }
-  // systemd passes Unix sockets alone; the addresses over TCP are ours in either case.
-  const bool unix_inherited = !sockets.api.empty();
-  for (const auto& address : config.server.listen) {
-    if (address.is_tcp()) {
-      TRY_ASSIGN(sockets.api.emplace_back(), bind_loopback(address.text()));
-    } else if (!unix_inherited) {
-      TRY_ASSIGN(sockets.api.emplace_back(), bind_unix(address.unix_path, 0660));
-      give_to_group(address.unix_path);
-    }
-  }
-  if (!sockets.control) {
-    TRY_ASSIGN(sockets.control, bind_unix(config.server.control.unix_path, 0600));
-  }
-  if (config.observe.listen.is_tcp()) {
-    // A port that somebody else has must not keep models from being served; /metrics is on api.sock as well.
-    auto socket = bind_loopback(config.observe.listen.text());
-    if (socket) {
-      sockets.observe = std::move(*socket);
-    } else {
-      spdlog::error("no /metrics over TCP: {}", socket.error().message);
-    }
-  } else if (config.observe.listen.is_unix()) {
-    TRY_ASSIGN(sockets.observe, bind_unix(config.observe.listen.unix_path, 0660));
-  }
-  return sockets;
-}
-
 // Whose key the request shows. Over a Unix socket the peer's uid is enough: a key that is nobody's is not
 // looked at, as OpenAI's libraries always send one. Over TCP nothing but a key tells who asks; the health
 // checks of load balancers know none.
@@ -123,45 +75,110 @@ Result<std::string> authorize_client(const Config& config, const HttpRequest& he
                           : "the API key is not one of this server's");
 }
 
+// How long the requests of an earlier dsd may take to come back with its runners.
+constexpr uint64_t kReturnMax_ns = 5 * kSecond_ns;
+
+// Kept answers that took so much give it back when the last of them goes, as the many that the runners of an
+// earlier dsd told again: the heap would keep it.
+constexpr size_t kTrimBytes = 1 << 20;
+
+// Whether an earlier dsd has left any, dead ones too.
+bool has_runners(const Config& config) {
+  std::error_code problem;
+  return std::filesystem::directory_iterator(rendezvous_dir(config.runtime_dir), problem) !=
+         std::filesystem::directory_iterator();
+}
+
+// What clients may hold of the descriptors that we are allowed.
+Result<HttpLimits> http_limits(const Config& config) {
+  size_t runners = 0;
+  for (const auto& model : config.models) runners += model.devices.size();
+  TRY_ASSIGN(const size_t limit, raise_descriptor_limit());
+  return fit_descriptors(HttpLimits{}, limit, config.server.listen.size(), runners);
+}
+
 class Daemon {
  public:
   Daemon(const Config& config, const DaemonOptions& options, const HttpLimits& limits,
-         const SecretKey& ticket_key)
+         const SecretKey& ticket_key, RuntimeDir runtime_dir)
       : config_(config),
-        service_(loop_, config,
+        ticket_key_(ticket_key),
+        runtime_dir_(std::move(runtime_dir)),
+        started_ns_(options.handed ? options.handed->started_ns : monotonic_ns()),
+        return_until_ns_(has_runners(config) ? monotonic_ns() + kReturnMax_ns : 0),
+        service_(loop_, config_,
                  {.runner_binary = options.runner_binary,
-                  .first_request = random_first_request(),
+                  .rendezvous_dir = rendezvous_dir(config.runtime_dir),
+                  .generations_file = config.runtime_dir + "/generations.json",
+                  .first_request = options.handed ? options.handed->next_request : random_first_request(),
                   .on_runner_restart =
                       [this](const std::string& reason) { metrics_.count_runner_restart(reason); },
+                  .adopt = [this](RequestId id, const RequestSpec& spec) { return api_.adopt(id, spec); },
                   .ticket_key = ticket_key,
                   .ticket_epoch = host_boot()}),
         server_(loop_, limits),
         api_(service_, metrics_, api_options()),
         control_(service_, control_options()),
+        upgrade_(loop_, options.arguments, upgrade_hooks()),
         terminate_(loop_, SIGTERM, [this] { on_signal(); }),
         interrupt_(loop_, SIGINT, [this] { on_signal(); }),
+        hang_up_(loop_, SIGHUP, [this] { (void)config_changes(true); }),
         watchdog_(loop_, [] { notify_watchdog(); }),
         status_(loop_, [this] { tell_status(); }),
-        last_words_(loop_, [this] { end(); }) {
+        last_words_(loop_, [this] { end(); }),
+        kept_(loop_, [this] { tick_kept(); }) {
+    kept_.start(Api::kTick_ms, Api::kTick_ms);
+    if (config_.asks_cgroups()) server_.ask_cgroups();
     api_.add_routes(api_routes_);
     control_.add_routes(control_routes_);
+    add_daemon_routes(control_routes_, {.reexec = [this](const std::string& binary,
+                                                         auto failed) { reexec(binary, std::move(failed)); },
+                                        .stop = [this] { loop_.defer([this] { stop(); }); }});
     api_.add_observe_routes(control_routes_);
     api_.add_observe_routes(observe_routes_);
   }
   // Before the API goes that its connections use.
   ~Daemon() { server_.close_all(); }
 
-  Result<void> listen(Sockets sockets) {
+  Result<void> listen(std::vector<ListeningSocket> sockets) {
     const auto authorize = [this](const HttpRequest& head, bool is_unix) {
       return authorize_client(config_, head, is_unix);
     };
-    for (auto& socket : sockets.api) {
-      TRY(server_.listen(std::move(socket), api_routes_, Audience::kClients, authorize, api_.judge()));
+    for (auto& [kind, socket, inherited] : sockets) {
+      listeners_.push_back({socket.get(), kind, inherited});
+      if (kind == ListenerKind::kApi) {
+        TRY(server_.listen(std::move(socket), api_routes_, Audience::kClients, authorize, api_.judge()));
+      } else {
+        const Router& routes = kind == ListenerKind::kControl ? control_routes_ : observe_routes_;
+        TRY(server_.listen(std::move(socket), routes, Audience::kOperators));
+      }
     }
-    TRY(server_.listen(std::move(sockets.control), control_routes_, Audience::kOperators));
-    if (sockets.observe) {
-      TRY(server_.listen(std::move(sockets.observe), observe_routes_, Audience::kOperators));
+    return {};
+  }
+
+  // Goes on where the program before this one left off. Neither reads nor writes: until run() that one can
+  // have everything back.
+  Result<void> take_over(const HandedState& handed, const std::string& rolled_back) {
+    const double pause_ms = static_cast<double>(monotonic_ns() - handed.begun_ns) / kMillisecond_ns;
+    resume_reexec(control_routes_, {handed.version, rolled_back, pause_ms});
+    std::vector<Service::RunnerPast> pasts;
+    for (const auto& runner : handed.runners) pasts.push_back({runner.id, runner.pids, runner.record});
+    service_.take_over(pasts);
+    if (!handed.bookings.empty()) TRY(service_.take_over_bookings(handed.bookings));
+    if (handed.answers) {
+      std::vector<ExpectedAnswer> expected;
+      for (const auto& one : *handed.answers) expected.push_back({one.request, one.client, one.key});
+      api_.expect(std::move(expected));
+      awaits_answers_ = false;
     }
+    service_.take_over(
+        Service::DrainedNames{handed.drained.host, handed.drained.models, handed.drained.runners});
+    service_.take_over(handed.requests);
+    TRY(server_.take_over(handed.connections));
+    if (!rolled_back.empty()) spdlog::error("upgrade: the new program did not take over: {}", rolled_back);
+    spdlog::info("dsd {} goes on for dsd {} with {} connection(s) and {} waiting request(s) after {:.1f} ms",
+                 DEEPSERVE_VERSION, handed.version, handed.connections.size(), handed.requests.size(),
+                 pause_ms);
     return {};
   }
 
@@ -173,6 +190,7 @@ class Daemon {
     notify_ready("Sockets open, models loading");
     spdlog::info("dsd {} serves {} model(s) in {}", DEEPSERVE_VERSION, config_.models.size(),
                  config_.runtime_dir);
+    roll_back::disarm();
     loop_.run();
     return exit_status_;
   }
@@ -180,13 +198,12 @@ class Daemon {
  private:
   ApiOptions api_options() {
     ApiOptions options;
-    options.client_name = [this](const Peer& peer) {
-      return match_client(config_, {peer.known, peer.uid, peer.gid, peer.key_client}).name;
-    };
+    options.client_name = [this](const Peer& peer) { return match_client(config_, caller_of(peer)).name; };
     options.is_trusted_proxy = [this](const Peer& peer) {
-      return match_client(config_, {peer.known, peer.uid, peer.gid, peer.key_client}).trusted_proxy;
+      return match_client(config_, caller_of(peer)).trusted_proxy;
     };
     options.server = &server_;
+    options.return_until_ns = return_until_ns_;
     options.request_timeout_ns = config_.server.request_timeout_ns;
     return options;
   }
@@ -195,7 +212,100 @@ class Daemon {
     options.runtime_dir = config_.runtime_dir;
     options.config_path = config_.file;
     options.config_json = [this] { return config_json(config_); };
+    options.config_changes = [this](bool applies) { return config_changes(applies); };
+    options.started_ns = started_ns_;
     return options;
+  }
+  // The file as it is now against what is in effect.
+  Result<std::string> config_changes(bool applies) {
+    const auto read = load_config(config_.file, {config_.runtime_dir, config_.state_dir, host_cpuset()});
+    if (!read) {
+      std::string text = problems_text(config_.file, read.error());
+      text.pop_back();  // the last line's end
+      if (applies) spdlog::error("config reload: nothing was changed: {}", text);
+      return fail(Code::kInvalidConfig, "nothing was changed: {}", text);
+    }
+    const auto changes = config_diff(config_, *read);
+    if (applies) {
+      if (const auto applied = apply(*read); !applied) {
+        const auto text = "nothing was changed: " + applied.error().message;
+        spdlog::error("config reload: {}", text);
+        return fail(applied.error().code, "{}", text);
+      }
+      spdlog::info("config reload: {} change(s) from {}", changes.size(), config_.file);
+    }
+    return changes_json(config_.file, changes);
+  }
+  // Whole, or not at all: what may fail comes first.
+  Result<void> apply(const Config& next) {
+    if (stopping_) return fail(Code::kShuttingDown, "the server is shutting down");
+    if (upgrade_.is_going_on()) return fail(Code::kConflict, "an upgrade is going on");
+    TRY(service_.check_models(next));
+    TRY_ASSIGN(const HttpLimits limits, http_limits(next));
+    TRY_ASSIGN(auto change, change_sockets(config_, next, listeners_));
+    TRY(listen(std::move(change.opened)));
+    for (const int socket : change.closed) stop_listening(socket);
+    config_ = next;
+    server_.limit_connections(limits.connections_max);
+    if (config_.asks_cgroups()) server_.ask_cgroups();
+    api_.set_request_timeout(config_.server.request_timeout_ns);
+    service_.reconfigure();
+    return {};
+  }
+  void stop_listening(int socket) {
+    spdlog::info("no longer listening on {}", bound_address(socket));
+    std::erase_if(listeners_, [socket](const auto& one) { return one.fd == socket; });
+    remove_socket_file(socket);
+    server_.stop_listening(socket);
+  }
+
+  UpgradeHooks upgrade_hooks() {
+    UpgradeHooks hooks;
+    hooks.state = [this] { return state(); };
+    hooks.stays = [this] {
+      auto stays = service_.stays();
+      return stays.empty() ? server_.stays() : stays;
+    };
+    hooks.hold = [this] { server_.hold(); };
+    hooks.release = [this] { server_.release(); };
+    hooks.leaving = [] { notify_reloading(); };
+    hooks.stayed = [this] {
+      notify_ready("Not upgraded");
+      tell_status();
+    };
+    return hooks;
+  }
+
+  HandedState state() {
+    HandedState state;
+    state.version = DEEPSERVE_VERSION;
+    state.config_text = config_.text;
+    state.lock_fd = runtime_dir_.lock_descriptor();
+    state.started_ns = started_ns_;
+    state.next_request = service_.next_request();
+    state.ticket_key = ticket_key_;
+    state.listeners = listeners_;
+    state.connections = server_.hand_over();
+    state.requests = service_.hand_over();
+    state.bookings = service_.bookings();
+    for (auto& past : service_.pasts()) {
+      state.runners.push_back({std::move(past.id), std::move(past.pids), std::move(past.record)});
+    }
+    auto drained = service_.drained();
+    state.drained = {drained.host, std::move(drained.models), std::move(drained.runners)};
+    if (auto expected = api_.expected_next()) {
+      auto& answers = state.answers.emplace();
+      for (auto& one : *expected) answers.push_back({one.id, std::move(one.client), std::move(one.key)});
+    }
+    return state;
+  }
+
+  void reexec(const std::string& binary, Upgrade::Failed failed) {
+    // Once the connection that asks can be handed over as well.
+    loop_.defer([this, binary, told = std::move(failed)] {
+      if (stopping_) return told({Code::kShuttingDown, "the server is shutting down"});
+      upgrade_.begin(binary, told);
+    });
   }
 
   void tell_status() {
@@ -206,13 +316,16 @@ class Daemon {
 
   // The first signal drains; the second ends at once.
   void on_signal() {
-    if (std::exchange(stopping_, true)) {
-      spdlog::warn("second signal: ending at once");
-      exit_status_ = 1;
-      service_.kill_runners();
-      loop_.stop();
-      return;
-    }
+    if (!stopping_) return stop();
+    spdlog::warn("second signal: ending at once");
+    exit_status_ = 1;
+    service_.kill_runners();
+    loop_.stop();
+  }
+
+  void stop() {
+    if (std::exchange(stopping_, true)) return;
+    upgrade_.give_up({Code::kShuttingDown, "the server is shutting down"});
     spdlog::info("stopping: running requests have {} s to end", config_.server.drain_limit_ns / kSecond_ns);
     notify_stopping();
     server_.begin_drain([this] {
@@ -227,6 +340,17 @@ class Daemon {
       });
     });
   }
+  void tick_kept() {
+    if (awaits_answers_ && !service_.may_hear_of_more()) {
+      awaits_answers_ = false;
+      api_.expect({});  // all that were to come back are here
+    }
+    kept_most_ = std::max(kept_most_, api_.kept().bytes());
+    api_.tick(monotonic_ns());
+    if (api_.kept().size() > 0 || kept_most_ < kTrimBytes) return;
+    kept_most_ = 0;
+    ::malloc_trim(0);
+  }
   void end_when_done() {
     if (runners_gone_ && connections_gone_) end();
   }
@@ -236,7 +360,11 @@ class Daemon {
     loop_.stop();
   }
 
-  const Config& config_;
+  Config config_;  // what a reload may change of it is changed in place
+  const SecretKey ticket_key_;
+  const RuntimeDir runtime_dir_;
+  const uint64_t started_ns_;
+  const uint64_t return_until_ns_;  // ApiOptions; looked up before our own runners are there
   Loop loop_;
   Metrics metrics_;
   Service service_;
@@ -244,21 +372,17 @@ class Daemon {
   HttpServer server_;
   Api api_;
   Control control_;
-  Signal terminate_, interrupt_;
-  Timer watchdog_, status_, last_words_;
+  Upgrade upgrade_;
+  std::vector<HandedListener> listeners_;  // the server's, in its order
+  Signal terminate_, interrupt_, hang_up_;
+  Timer watchdog_, status_, last_words_, kept_;
+  bool awaits_answers_ = return_until_ns_ != 0;  // of a dsd that died: it is not known which it had
+  size_t kept_most_ = 0;                         // bytes of kept answers, since the heap was trimmed
   bool stopping_ = false;
   bool connections_gone_ = false;
   bool runners_gone_ = false;
   int exit_status_ = 0;
 };
-
-// What clients may hold of the descriptors that we are allowed.
-Result<HttpLimits> http_limits(const Config& config) {
-  size_t runners = 0;
-  for (const auto& model : config.models) runners += model.devices.size();
-  TRY_ASSIGN(const size_t limit, raise_descriptor_limit());
-  return fit_descriptors(HttpLimits{}, limit, config.server.listen.size(), runners);
-}
 
 // Without a state directory that can be used, unless one was asked for, the key lives as long as dsd.
 Result<SecretKey> ticket_key_of(const Config& config, const DaemonOptions& options) {
@@ -275,15 +399,30 @@ Result<SecretKey> ticket_key_of(const Config& config, const DaemonOptions& optio
 }
 
 Result<int> start_and_run(const Config& config, const DaemonOptions& options) {
+  const HandedState* handed = options.handed ? &*options.handed : nullptr;
+  // Before anything is closed that the program before this one would want back.
+  const auto or_back = [](auto result) {
+    if (!result) roll_back::now(result.error().message);
+    return result;
+  };
   TRY_ASSIGN(const HttpLimits limits, http_limits(config));
   if (::access(options.runner_binary.c_str(), X_OK) != 0) {
     return fail_errno(fmt::format("the runner '{}' cannot be run", options.runner_binary));
   }
-  TRY_ASSIGN(const SecretKey ticket_key, ticket_key_of(config, options));
-  TRY_ASSIGN(const auto runtime_dir, RuntimeDir::claim(config.runtime_dir));
-  TRY_ASSIGN(auto sockets, open_sockets(config));
-  Daemon daemon(config, options, limits, ticket_key);
-  TRY(daemon.listen(std::move(sockets)));
+  SecretKey ticket_key = {};
+  if (handed != nullptr) {
+    ticket_key = handed->ticket_key;
+  } else {
+    TRY_ASSIGN(ticket_key, ticket_key_of(config, options));
+  }
+  TRY_ASSIGN(auto runtime_dir, handed != nullptr ? RuntimeDir::take_over(config.runtime_dir, handed->lock_fd)
+                                                 : RuntimeDir::claim(config.runtime_dir));
+  TRY(or_back(make_private_dir(rendezvous_dir(config.runtime_dir))));
+  TRY_ASSIGN(auto sockets,
+             or_back(handed != nullptr ? take_over_sockets(handed->listeners) : open_sockets(config)));
+  Daemon daemon(config, options, limits, ticket_key, std::move(runtime_dir));
+  TRY(or_back(daemon.listen(std::move(sockets))));
+  if (handed != nullptr) TRY(or_back(daemon.take_over(*handed, options.rolled_back)));
   return daemon.run();
 }
 

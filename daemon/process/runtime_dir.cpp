@@ -20,6 +20,10 @@ Result<void> make_private_dir(const std::string& path) {
   return {};
 }
 
+std::string rendezvous_dir(const std::string& runtime_dir) {
+  return runtime_dir + "/runners";
+}
+
 Result<RuntimeDir> RuntimeDir::claim(const std::string& path) {
   TRY(make_private_dir(path));
   const std::string lock_path = path + "/dsd.lock";
@@ -37,6 +41,18 @@ Result<RuntimeDir> RuntimeDir::claim(const std::string& path) {
     return fail_errno(fmt::format("cannot write '{}'", lock_path));
   }
   return RuntimeDir(std::move(lock));
+}
+
+Result<RuntimeDir> RuntimeDir::take_over(const std::string& path, int lock) {
+  const std::string lock_path = path + "/dsd.lock";
+  struct stat there {
+  }, here{};
+  if (::stat(lock_path.c_str(), &there) != 0) return fail_errno(fmt::format("cannot find '{}'", lock_path));
+  const bool same = ::fstat(lock, &here) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+  if (!same || ::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    return fail(Code::kIo, "descriptor {} is not the lock of '{}'", lock, path);
+  }
+  return RuntimeDir(Fd(lock));
 }
 
 }  // namespace deepserve::daemon

@@ -2,8 +2,13 @@
 
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
 
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
@@ -11,6 +16,8 @@
 namespace deepserve::daemon {
 namespace {
 
+constexpr uint64_t kEpochMax = (uint64_t{1} << ipc::kEpochBits) - 1;
+constexpr const char* kLoadNice = "10";                 // a tenth of what another one's session weighs
 constexpr uint64_t kProgressFresh_ns = 3 * kSecond_ns;  // idle runners turn at least once a second
 
 SupervisionLimits limits_of(const SuperviseConfig& config) {
@@ -23,12 +30,13 @@ SupervisionLimits limits_of(const SuperviseConfig& config) {
 }  // namespace
 
 RunnerLink::RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, DeviceGroup devices,
-                       std::string binary, RunnerOwner& owner)
+                       std::string id, Programs programs, RunnerOwner& owner)
     : loop_(loop),
       model_(model),
       devices_(std::move(devices)),
-      id_(runner_id(model, devices_)),
-      binary_(std::move(binary)),
+      id_(std::move(id)),
+      programs_(std::move(programs)),
+      orphan_limit_ns_(config.supervise.orphan_limit_ns),
       leave_limit_ns_(config.server.drain_limit_ns),
       owner_(owner),
       supervision_(limits_of(config.supervise)),
@@ -39,6 +47,18 @@ RunnerLink::RunnerLink(Loop& loop, const Config& config, const ModelConfig& mode
 RunnerLink::~RunnerLink() {
   kill_now();
   close_process();
+}
+
+void RunnerLink::reconfigure(const Config& config) {
+  orphan_limit_ns_ = config.supervise.orphan_limit_ns;
+  leave_limit_ns_ = config.server.drain_limit_ns;
+  supervision_.set_limits(limits_of(config.supervise));
+  watch_.set_limits(config.supervise.hang_after_ns, config.supervise.load_hang_after_ns);
+}
+
+bool RunnerLink::is_on(std::string_view device) const {
+  return std::any_of(devices_.begin(), devices_.end(),
+                     [device](const auto& one) { return one.name == device; });
 }
 
 void RunnerLink::start() {
@@ -118,36 +138,39 @@ void RunnerLink::answer_waiters() {
 }
 
 Result<void> RunnerLink::spawn() {
-  ++epoch_;
-  oom_watch_.reset(monotonic_ns());
+  epoch_ = epoch_ % kEpochMax + 1;
   TRY_ASSIGN(auto fds, ipc::create_lane(ipc::LaneSizes{.body_bytes = kLaneBytes}, epoch_));
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
     return fail_errno("cannot make a socket pair");
   supervisor_socket_.reset(ends[0]);
   const Fd runner_end(ends[1]);
-  const std::pair<int, int> inherited[] = {{fds.to_runner.get(), ipc::kLaneFdToRunner},
-                                           {fds.to_daemon.get(), ipc::kLaneFdToDaemon},
-                                           {fds.runner_wake.get(), ipc::kLaneFdRunnerWake},
-                                           {fds.daemon_wake.get(), ipc::kLaneFdDaemonWake},
-                                           {runner_end.get(), ipc::kSupervisorSocketFd}};
+  TRY_ASSIGN(const Fd rendezvous, make_rendezvous());
+  std::vector<std::pair<int, int>> inherited = {{fds.to_runner.get(), ipc::kLaneFdToRunner},
+                                                {fds.to_daemon.get(), ipc::kLaneFdToDaemon},
+                                                {fds.runner_wake.get(), ipc::kLaneFdRunnerWake},
+                                                {fds.daemon_wake.get(), ipc::kLaneFdDaemonWake},
+                                                {runner_end.get(), ipc::kSupervisorSocketFd}};
+  if (rendezvous) inherited.emplace_back(rendezvous.get(), ipc::kRendezvousFd);
   TRY(spawn_ranks(inherited));
-  TRY_ASSIGN(lane_, ipc::Lane::attach(std::move(fds), ipc::Side::kDaemon, epoch_));
-  started_ns_ = monotonic_ns();
-  watch_.reset();
-  wake_poll_ = std::make_unique<Poll>(loop_, lane_->wake_fd(), [this](int, int) {
-    lane_->disarm();
-    drain();
-  });
-  wake_poll_->watch(kReadable);
+  name_rendezvous();
+  TRY(begin_life(std::move(fds)));
   for (uint32_t rank = 0; rank < processes_.size(); ++rank) {
-    processes_[rank].death_poll = std::make_unique<Poll>(loop_, processes_[rank].child.pidfd(),
-                                                         [this, rank](int, int) { on_process_ended(rank); });
-    processes_[rank].death_poll->watch(kReadable);
     spdlog::info("runner {} started: pid {}, epoch {}{}", id_, pid_of(rank), epoch_,
                  processes_.size() == 1 ? "" : fmt::format(", rank {}", rank));
   }
   return {};
+}
+
+std::vector<std::string> RunnerLink::command_of(uint32_t rank) const {
+  auto command = runner_command(programs_.runner, id_, model_, devices_, rank, epoch_);
+  command.emplace_back("--orphan-limit-ns");
+  command.push_back(std::to_string(orphan_limit_ns_));
+  if (loads_behind_) {
+    command.emplace_back("--load-nice");
+    command.emplace_back(kLoadNice);
+  }
+  return command;
 }
 
 Result<void> RunnerLink::spawn_ranks(std::span<const std::pair<int, int>> lane_fds) {
@@ -162,8 +185,102 @@ Result<void> RunnerLink::spawn_ranks(std::span<const std::pair<int, int>> lane_f
   }
   for (uint32_t rank = 0; rank < ranks; ++rank) {
     const auto all = std::span<const std::pair<int, int>>(inherited);
-    TRY_ASSIGN(auto child, Child::spawn(runner_command(binary_, model_, devices_, rank, epoch_),
-                                        rank == 0 ? all : all.last(1)));
+    TRY_ASSIGN(auto child, Child::spawn(command_of(rank), rank == 0 ? all : all.last(1)));
+    processes_.push_back({std::move(child), nullptr});
+  }
+  return {};
+}
+
+// The processes are there: from here on their lane and their ends are watched.
+Result<void> RunnerLink::begin_life(ipc::LaneFds fds) {
+  TRY_ASSIGN(lane_, ipc::Lane::attach(std::move(fds), ipc::Side::kDaemon, epoch_));
+  started_ns_ = monotonic_ns();
+  oom_watch_.reset(started_ns_);
+  watch_.reset();
+  wake_poll_ = std::make_unique<Poll>(loop_, lane_->wake_fd(), [this](int, int) {
+    lane_->disarm();
+    drain();
+  });
+  wake_poll_->watch(kReadable);
+  for (uint32_t rank = 0; rank < processes_.size(); ++rank) {
+    processes_[rank].death_poll = std::make_unique<Poll>(loop_, processes_[rank].child.pidfd(),
+                                                         [this, rank](int, int) { on_process_ended(rank); });
+    processes_[rank].death_poll->watch(kReadable);
+  }
+  return {};
+}
+
+// Under a name of its own until its process has one: who dies in between leaves a file that nobody asks.
+Result<Fd> RunnerLink::make_rendezvous() {
+  if (programs_.rendezvous.empty()) return Fd();
+  rendezvous_ = fmt::format("{}/{}.{}.new", programs_.rendezvous, ::getpid(), static_cast<const void*>(this));
+  ::unlink(rendezvous_.c_str());
+  return ipc::listen_at_rendezvous(rendezvous_);
+}
+
+void RunnerLink::name_rendezvous() {
+  if (rendezvous_.empty()) return;
+  const auto process = ipc::process_identity(pid());
+  const auto path = process ? fmt::format("{}/{}", programs_.rendezvous, rendezvous_name(*process)) : "";
+  if (!process || std::rename(rendezvous_.c_str(), path.c_str()) != 0) {
+    spdlog::warn("runner {}: a next daemon will not find it: {}", id_, std::strerror(errno));
+    return;
+  }
+  rendezvous_ = path;
+}
+
+bool RunnerLink::wants(const RunnerCandidate& candidate) const {
+  return processes_.empty() && is_same_runner(candidate.hello.command, command_of(0));
+}
+
+Result<void> RunnerLink::adopt(RunnerCandidate candidate) {
+  CHECK(processes_.empty());
+  const uint64_t epoch_before = epoch_;
+  rendezvous_ = candidate.path;
+  const auto take = [&]() -> Result<void> {
+    TRY(adopt_ranks(candidate));
+    if (candidate.hello.epoch >= kEpochMax)
+      return fail(Code::kBadLane, "its epoch is {}, which none can follow", candidate.hello.epoch);
+    epoch_ = candidate.hello.epoch + 1;
+    TRY_ASSIGN(auto fds, ipc::create_lane(ipc::LaneSizes{.body_bytes = kLaneBytes}, epoch_));
+    TRY(ipc::send_lane(candidate.connection.get(), epoch_, fds));
+    return begin_life(std::move(fds));
+  };
+  if (auto taken = take(); !taken) {
+    kill_now();
+    for (Process& process : processes_) process.child.reap();  // at once where it is not ours
+    close_process();
+    epoch_ = epoch_before;
+    return taken;
+  }
+  adopted_ = true;
+  told_all_ = false;
+  started_ns_ = ipc::start_ns(candidate.hello.process);
+  supervisor_socket_ = std::move(candidate.connection);
+  step(RunnerEvent::kAdopt);
+  spdlog::info("runner {} adopted: pid {}, epoch {}", id_, pid(), epoch_);
+  return {};
+}
+
+// Those other than rank 0 stand in the group's memory; they live as long as that one.
+Result<void> RunnerLink::adopt_ranks(RunnerCandidate& candidate) {
+  const auto ranks = static_cast<uint32_t>(devices_.size());
+  deaths_.begin(ranks);
+  processes_.push_back({std::move(candidate.process), nullptr});
+  if (ranks == 1) return {};
+  if (!candidate.group) return fail(Code::kBadLane, "a runner of {} ranks came without their memory", ranks);
+  TRY_ASSIGN(group_, ipc::GroupMemory::map(candidate.group, 0));
+  if (group_->facts().ranks != ranks)
+    return fail(Code::kBadLane, "the group has {} ranks, not {}", group_->facts().ranks, ranks);
+  for (uint32_t rank = 1; rank < ranks; ++rank) {
+    const auto rank_pid = static_cast<pid_t>(group_->words(rank).pid.load(std::memory_order_acquire));
+    TRY_ASSIGN(const auto process, ipc::process_identity(rank_pid));
+    TRY_ASSIGN(auto child, Child::adopt(process));
+    // Their memory is writable by a runner, which may lie: none is ended for it that is no rank of ours.
+    TRY_ASSIGN(const auto running, ipc::command_line(rank_pid));
+    if (child.has_ended() || running.size() < kProgramWords ||
+        !is_same_runner(std::span(running).subspan(kProgramWords), command_of(rank)))
+      return fail(Code::kBadLane, "process {} is not rank {} of the group", rank_pid, rank);
     processes_.push_back({std::move(child), nullptr});
   }
   return {};
@@ -185,7 +302,9 @@ void RunnerLink::turn() {
 void RunnerLink::tick(uint64_t now_ns) {
   if (lane_ == nullptr) return;
   const bool serves = supervision_.status() == RunnerStatus::kReady;
-  const auto phase = serves ? ProgressWatch::Phase::kServing : ProgressWatch::Phase::kLoading;
+  // One that was taken over says at once what it is: it loads nothing until it has.
+  const bool is_due = serves || (adopted_ && supervision_.status() == RunnerStatus::kStarting);
+  const auto phase = is_due ? ProgressWatch::Phase::kServing : ProgressWatch::Phase::kLoading;
   const auto verdict = watch_.tick(now_ns, phase, lane_->progress());
   if (verdict.stepped) stepped_ns_ = now_ns;
   if (std::exchange(served_, false)) step(RunnerEvent::kServed);
@@ -258,17 +377,20 @@ void RunnerLink::handle_state(std::span<const std::byte> body) {
   switch (state->phase) {
     case ipc::RunnerPhase::kLoading:
     case ipc::RunnerPhase::kWarming:
+      warms_up_ = state->phase == ipc::RunnerPhase::kWarming;
       step(RunnerEvent::kLoading);
       break;
     case ipc::RunnerPhase::kReady: {
       facts_ = std::move(*state);
       stepped_ns_ = monotonic_ns();
       const bool was_ready = is_ready();
+      told_all_ = was_ready;
       leaving_since_ns_ = 0;
+      loads_behind_ = false;
       step(RunnerEvent::kReady);
       if (was_ready || !is_ready()) break;
-      spdlog::info("runner {} ready after {:.0f} ms: {} {}, {} tokens of context, {} sequences", id_,
-                   static_cast<double>(stepped_ns_ - started_ns_) * 1e-6, facts_->architecture,
+      spdlog::info("runner {} ready {:.0f} ms after its start: {} {}, {} tokens of context, {} sequences",
+                   id_, static_cast<double>(stepped_ns_ - started_ns_) * 1e-6, facts_->architecture,
                    facts_->weights_type, facts_->context_tokens, facts_->sequences_max);
       owner_.on_ready(*this);
       break;
@@ -301,6 +423,7 @@ void RunnerLink::on_process_ended(uint32_t rank) {
   if (rank == 0) drain_last_words();
   const auto status = process.child.reap();
   DeathFacts facts;
+  facts.status_known = status.known;
   facts.exited = status.exited;
   facts.exit_status = status.exit_status;
   facts.signal = status.signal;
@@ -352,6 +475,8 @@ void RunnerLink::close_process() {
   wake_poll_.reset();
   lane_.reset();
   supervisor_socket_.reset();
+  if (!rendezvous_.empty()) ::unlink(rendezvous_.c_str());
+  rendezvous_.clear();
   processes_.clear();
   group_.reset();
   unsent_.clear();
@@ -359,7 +484,9 @@ void RunnerLink::close_process() {
   reported_.reset();
   leaving_since_ns_ = 0;
   drained_ = false;
+  warms_up_ = false;
   served_ = false;
+  adopted_ = false;
   signalled_ = false;
   lied_ = false;
   if (drain_deferred_) {

@@ -15,10 +15,12 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/config/config.h"
 #include "daemon/loop/loop.h"
+#include "daemon/serving/adoption.h"
 #include "daemon/supervise/child.h"
 #include "daemon/supervise/oom_count.h"
 #include "daemon/supervise/progress_watch.h"
@@ -58,14 +60,30 @@ class RunnerLink {
   static constexpr size_t kBodyBytesMax = kLaneBytes / 4;  // of one message: the lane's own rule
   static constexpr size_t kMessagesPerTurn = 512;          // then other connections have their turn
 
-  // Everything named here must outlive the link. `binary`: the runner's program.
-  RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, DeviceGroup devices,
-             std::string binary, RunnerOwner& owner);
+  struct Programs {
+    std::string runner;  // the runner's program
+    std::string
+        rendezvous;  // the directory of the sockets where a next dsd finds the runners; empty: none does
+  };
+  // Everything named here must outlive the link. `id`: as runner_id says, or longer, where another runner has
+  // that name.
+  RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, DeviceGroup devices, std::string id,
+             Programs programs, RunnerOwner& owner);
   ~RunnerLink();
   RunnerLink(const RunnerLink&) = delete;
   RunnerLink& operator=(const RunnerLink&) = delete;
 
+  // The configuration's limits are others from now on; the process has orphan_limit from its start.
+  void reconfigure(const Config& config);
+  // What another dsd knew of it; before start().
+  void resume(const SupervisionRecord& record) { supervision_.resume(record); }
   void start();
+  // It loads beside one that serves, which goes first until it is ready for the first time. Before start().
+  void load_behind() { loads_behind_ = true; }
+  // Whether a runner of an earlier dsd is the one that this link would start.
+  bool wants(const RunnerCandidate& candidate) const;
+  // Takes it over instead of a start. On an error it is being ended, and the link is as before.
+  [[nodiscard]] Result<void> adopt(RunnerCandidate candidate);
   // `done` once a new process is ready, or none will be.
   void restart(std::function<void(Result<void>)> done);
   // Asks the process to exit; then as supervise/ says. stopped() becomes true.
@@ -78,6 +96,10 @@ class RunnerLink {
   // Every kTick_ms.
   void tick(uint64_t now_ns);
 
+  // What was sent is the process' to read from here on, even if dsd goes now.
+  void publish() {
+    if (lane_ != nullptr) lane_->flush();
+  }
   // False: the lane has no room; nothing was sent.
   [[nodiscard]] bool send(ipc::MessageType type, std::span<const std::byte> body);
   // For what must arrive: kept here while the lane has no room, dropped when the process dies.
@@ -87,7 +109,10 @@ class RunnerLink {
   const std::string& id() const { return id_; }
   const ModelConfig& model() const { return model_; }
   const DeviceGroup& devices() const { return devices_; }
+  bool is_on(std::string_view device) const;
   const Supervision& supervision() const { return supervision_; }
+  // See Supervision.
+  void absolve() { supervision_.absolve(); }
   bool is_ready() const { return supervision_.status() == RunnerStatus::kReady && !lied_ && !leaving(); }
   // It takes no new requests (it drains by itself, or it said that its model is of no use any more) and is
   // expected to end; it is ended when it has not within the drain limit.
@@ -96,6 +121,13 @@ class RunnerLink {
   // For rows and texts: the supervision's word, "draining" for one that leaves by itself.
   std::string_view state_name() const;
   bool stopped() const { return processes_.empty(); }
+  // Its process is one that an earlier dsd started.
+  bool was_adopted() const { return adopted_; }
+  // And has requests, of that dsd's time, of which it may not have told yet: until it says that it is ready
+  // once more.
+  bool tells_again() const { return adopted_ && !told_all_; }
+  // It has read its weights, and is not ready yet.
+  bool warms_up() const { return warms_up_ && !is_ready(); }
   bool has_room() const { return lane_ != nullptr && lane_->outbox_bytes() == 0 && unsent_.empty(); }
   // Ready and its step counter moved within the last three seconds.
   bool makes_progress(uint64_t now_ns) const;
@@ -111,8 +143,13 @@ class RunnerLink {
  private:
   void step(RunnerEvent event, const Death* death = nullptr);
   void act(RunnerActions actions);
+  std::vector<std::string> command_of(uint32_t rank) const;
   Result<void> spawn();
   Result<void> spawn_ranks(std::span<const std::pair<int, int>> lane_fds);
+  Result<void> adopt_ranks(RunnerCandidate& candidate);
+  Result<void> begin_life(ipc::LaneFds fds);
+  Result<Fd> make_rendezvous();
+  void name_rendezvous();
   void drain();
   void handle(ipc::MessageType type, std::span<const std::byte> body);
   void handle_state(std::span<const std::byte> body);
@@ -128,8 +165,9 @@ class RunnerLink {
   const ModelConfig& model_;
   const DeviceGroup devices_;  // of its ranks, in their order
   const std::string id_;
-  const std::string binary_;
-  const uint64_t leave_limit_ns_;
+  const Programs programs_;
+  uint64_t orphan_limit_ns_;
+  uint64_t leave_limit_ns_;
   RunnerOwner& owner_;
   Supervision supervision_;
   ProgressWatch watch_;
@@ -146,7 +184,8 @@ class RunnerLink {
   std::shared_ptr<ipc::GroupMemory> group_;  // what ranks without a lane write last; none for one rank
   RankDeaths deaths_;
   std::unique_ptr<ipc::Lane> lane_;
-  Fd supervisor_socket_;  // its hang-up tells the runner that dsd is gone
+  Fd supervisor_socket_;    // its hang-up tells the runner that dsd is gone
+  std::string rendezvous_;  // the file of the socket where the next dsd finds the runner; empty: none
   std::unique_ptr<Poll> wake_poll_;
   std::deque<std::pair<ipc::MessageType, std::vector<std::byte>>> unsent_;
   std::optional<ipc::RunnerState> facts_;
@@ -155,6 +194,10 @@ class RunnerLink {
   uint64_t started_ns_ = 0;
   uint64_t stepped_ns_ = 0;
   OomWatch oom_watch_{oom_kill_count};
+  bool loads_behind_ = false;
+  bool adopted_ = false;
+  bool told_all_ = false;
+  bool warms_up_ = false;
   bool served_ = false;  // a token came since the last tick: it works, beyond warming up and idle turns
   uint64_t leaving_since_ns_ = 0;  // 0: it does not
   bool drained_ = false;           // it said so

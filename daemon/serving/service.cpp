@@ -4,46 +4,32 @@
 
 #include <algorithm>
 
+#include "daemon/serving/caller.h"
+#include "daemon/serving/kept_request.h"
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
 namespace {
 
-AdmissionOptions admission_of(const Config& config, const ServiceOptions& options) {
+AdmissionOptions admission_of(const Config& config, const ServiceOptions& options, size_t models) {
   AdmissionOptions admission;
   for (size_t i = 0; i < kClasses; ++i) {
     const auto& of_class = config.classes[i];
     admission.classes[i] = {of_class.share, of_class.queue_max, of_class.deadline_ns};
   }
-  admission.models = static_cast<uint32_t>(config.models.size());
-  admission.runners = 0;
-  for (const auto& model : config.models) {
-    admission.runners += static_cast<uint32_t>(device_groups(config, model).size());
-  }
+  // Each has a line, and one for its canary.
+  admission.models = 2 * static_cast<uint32_t>(models);
   admission.bytes_max = Service::kWaitingBytesMax;
+  // A step to which nobody agreed would only hold up the next one.
+  for (const auto& client : config.clients) {
+    admission.brownout.truncate = admission.brownout.truncate || client.agreement.truncated_context;
+    admission.brownout.substitute = admission.brownout.substitute || client.agreement.smaller_model;
+  }
   admission.ticket_key = options.ticket_key;
   admission.ticket_epoch = options.ticket_epoch;
   admission.first_booking = options.first_request;
   return admission;
-}
-
-// Of the submit that is sent to a runner: never less than what Submit::encode makes of it.
-uint64_t submit_bytes(const RequestSpec& spec) {
-  constexpr uint64_t kFields = 256;  // all numbers, and the length of each list
-  constexpr uint64_t kLength = 8;    // of each string
-  const auto& prompt = spec.prompt;
-  uint64_t bytes = kFields + spec.client.size() + prompt.text.size() + prompt.tools.size() +
-                   prompt.template_options.size() + spec.generation.constraint.text.size();
-  bytes += prompt.tokens.size() * sizeof(ipc::TokenId);
-  for (const auto& message : prompt.chat) {
-    bytes += 6 * kLength + message.role.size() + message.content.size() + message.name.size() +
-             message.reasoning.size() + message.tool_calls.size() + message.tool_call_id.size();
-  }
-  for (const auto& stop : spec.generation.stop) bytes += kLength + stop.size();
-  bytes += spec.generation.stop_tokens.size() * sizeof(ipc::TokenId);
-  bytes += spec.generation.logit_bias.size() * (sizeof(ipc::TokenId) + sizeof(float));
-  return bytes;
 }
 
 }  // namespace
@@ -53,8 +39,8 @@ Service::Service(Loop& loop, const Config& config, ServiceOptions options)
       config_(config),
       options_(std::move(options)),
       started_unix_(static_cast<uint64_t>(unix_seconds())),
-      admission_(admission_of(config, options_)),
-      fallbacks_(fallbacks_of(config)),
+      admission_(admission_of(config, options_, 0)),
+      fallbacks_({}),
       next_id_(options_.first_request),
       deadline_timer_(loop, [this] { timer_deadline_ns_ = 0; }),
       tick_timer_(loop, [this] { tick(); }),
@@ -64,36 +50,49 @@ Service::Service(Loop& loop, const Config& config, ServiceOptions options)
                   }),
       prepare_(loop, [this] { turn(); }) {
   CHECK(next_id_ != 0);
-  for (uint32_t model = 0; model < config.models.size(); ++model) {
-    for (DeviceGroup& devices : device_groups(config, config.models[model])) {
-      auto& runner = *runners_.emplace_back(std::make_unique<Runner>());
-      runner.model = model;
-      runner.index = static_cast<uint32_t>(runners_.size() - 1);
-      runner.link = std::make_unique<RunnerLink>(loop, config, config.models[model], std::move(devices),
-                                                 options_.runner_binary, static_cast<RunnerOwner&>(*this));
-    }
-  }
-  for (auto& runner : runners_) runner->link->start();
+  begin_generations();
+  begin_runners();
   tick_timer_.start(RunnerLink::kTick_ms, RunnerLink::kTick_ms);
 }
 
 Service::~Service() = default;
+
+AdmissionOptions Service::admission_options() const {
+  return admission_of(config_, options_, served_.size());
+}
+
+// By name or alias; empty: the default one. Nothing: none that is configured.
+std::optional<uint32_t> Service::find_model(std::string_view name) const {
+  const auto* found = config_.find_model(name);
+  return found == nullptr ? std::nullopt : known_model(found->name);
+}
+
+// By name, also one that goes or is gone.
+std::optional<uint32_t> Service::known_model(std::string_view name) const {
+  for (uint32_t model = 0; model < served_.size(); ++model) {
+    if (served_[model]->config.name == name) return model;
+  }
+  return std::nullopt;
+}
 
 std::optional<Refusal> Service::reason_to_refuse(const RequestSpec& spec) const {
   const auto refuse = [&spec](Error error, uint64_t retry_after_ms, std::string reason) {
     return Refusal{std::move(error), retry_after_ms, std::move(reason), spec.service_class};
   };
   if (stopping_) return shutting_down(spec.service_class);
-  const auto* model = config_.find_model(spec.model);
-  if (model == nullptr) {
+  const auto found = find_model(spec.model);
+  if (!found) {
     std::vector<std::string> names;
     for (const auto& one : config_.models) names.push_back(one.name);
     return refuse({Code::kModelNotFound,
                    fmt::format("there is no model '{}'; there are: {}", spec.model, fmt::join(names, ", "))},
                   0, "");
   }
-  const auto index = static_cast<uint32_t>(model - config_.models.data());
-  if (!model_may_serve(index)) return refuse({Code::kModelFailed, model_trouble(index)}, 0, "");
+  const uint32_t index = *found;
+  if (auto refusal = drained_refusal(index, spec.service_class)) return refusal;
+  if (!model_may_serve(index)) {
+    return refuse(model_trouble(index), retry_after_ms(index), "");
+  }
   if (const uint64_t bytes = submit_bytes(spec); bytes > RunnerLink::kBodyBytesMax) {
     return refuse({Code::kPayloadTooLarge,
                    fmt::format("the request takes {} bytes on its way to a runner, which takes {} at most",
@@ -108,7 +107,7 @@ Arrived Service::arrival_of(const Record& record, const ClientMatch& client, uin
   const bool generates = spec.work == ipc::Work::kGenerate;
   Arrived arrived;
   arrived.request = record.id;
-  arrived.model = record.model;
+  arrived.model = record.line;
   arrived.service_class = spec.service_class;
   arrived.client = spec.client;
   arrived.client_weight = client.weight;
@@ -123,7 +122,21 @@ Arrived Service::arrival_of(const Record& record, const ClientMatch& client, uin
   arrived.body_bytes = spec.body_bytes;
   arrived.ticket = spec.ticket;
   arrived.is_retry = spec.is_retry;
+  if (generates && served_[record.model]->config.prefix_cache != PrefixCache::kOff) {
+    arrived.prefix = prefix_of(spec.prompt, salt_of(record));
+  }
+  if (spec.whole_parts > 1) {
+    arrived.whole = spec.whole != 0 ? spec.whole : record.id;
+    arrived.whole_parts = spec.whole_parts;
+    arrived.whole_prompt_bytes = spec.whole_prompt_bytes;
+  }
   return arrived;
+}
+
+// Whose prompts may share what a runner has computed of it.
+ipc::PrefixSalt Service::salt_of(const Record& record) const {
+  const bool shares = served_[record.model]->config.prefix_cache != PrefixCache::kPerClient;
+  return shares ? ipc::PrefixSalt() : prefix_salt_of(record.spec.client);
 }
 
 std::string Service::refusal_text(const Refuse& refused, const Record& record) const {
@@ -131,7 +144,7 @@ std::string Service::refusal_text(const Refuse& refused, const Record& record) c
     case RefusalReason::kQueueFull:
       return fmt::format("the queue of class {} is full ({} wait, {} bytes of all classes)",
                          class_name(refused.service_class),
-                         admission_.waiting(refused.service_class, record.model), admission_.waiting_bytes());
+                         admission_.waiting(refused.service_class, record.line), admission_.waiting_bytes());
     case RefusalReason::kClientRequests:
       return fmt::format("client {} has as many requests at once as it may", record.spec.client);
     case RefusalReason::kClientTokens:
@@ -141,7 +154,7 @@ std::string Service::refusal_text(const Refuse& refused, const Record& record) c
     case RefusalReason::kBrownout:
       return fmt::format("class {} is not served at present", class_name(refused.service_class));
     case RefusalReason::kBreakerOpen:
-      return fmt::format("model '{}' has failed too often of late", config_.models[record.model].name);
+      return fmt::format("model '{}' has failed too often of late", served_[record.model]->config.name);
     default:
       break;
   }
@@ -165,32 +178,42 @@ Refusal Service::refusal_of(const Refuse& refused, const Record& record) const {
   return refusal;
 }
 
+Agreement Service::agreement_of(const RequestSpec& spec, const ClientMatch& client) {
+  Agreement agreed = spec.agreed.value_or(client.agreement);
+  agreed.truncated_context = spec.truncates.value_or(agreed.truncated_context);
+  return agreed;
+}
+
 RequestId Service::start(RequestSpec spec, ResponseSink& sink) {
+  while (records_.contains(next_id_)) ++next_id_;  // an adopted one has it
   const RequestId id = next_id_++;
-  const auto match =
-      match_client(config_, {spec.peer.known, spec.peer.uid, spec.peer.gid, spec.peer.key_client});
+  const auto match = match_client(config_, caller_of(spec.peer));
+  const Agreement agreed = agreement_of(spec, match);
   spec.service_class = std::max(spec.service_class, match.class_ceiling);  // a higher class is a lower number
   if (spec.client.empty()) spec.client = match.name;
   Fallback fallback;
-  if (fall_back(id, spec, sink, fallback)) return id;
+  if (fall_back(id, spec, agreed, sink, fallback)) return id;
   if (auto refusal = reason_to_refuse(spec)) {
     if (fallback.is_probe) {
-      const auto* model = config_.find_model(spec.model);
-      fallbacks_.breaker(static_cast<uint32_t>(model - config_.models.data())).probe_lost(monotonic_ns());
+      fallbacks_.breaker(find_model(spec.model).value()).probe_lost(monotonic_ns());
     }
     refuse_later(id, sink, std::move(*refusal));
     return id;
   }
   const uint64_t now_ns = monotonic_ns();
   const auto& class_config = config_.classes[static_cast<size_t>(spec.service_class)];
-  const auto model = static_cast<uint32_t>(config_.find_model(spec.model) - config_.models.data());
+  const uint32_t model = find_model(spec.model).value();
   const uint64_t deadline_ns = spec.deadline_ns != 0 ? spec.deadline_ns : now_ns + class_config.deadline_ns;
   const RequestProgress progress(spec.work, spec.generation);
-  const uint64_t bytes = submit_bytes(spec);
-  auto record = std::make_unique<Record>(Record{id, std::move(spec), model, now_ns, deadline_ns, &sink,
-                                                RequestState::kQueued, nullptr, progress, true, false, "",
-                                                std::move(fallback)});
-  const auto arrived = arrival_of(*record, match, bytes);
+  auto record = std::make_unique<Record>(Record{id, std::move(spec), model, live_line(model), now_ns,
+                                                deadline_ns, &sink, RequestState::kQueued, nullptr, progress,
+                                                true, false, "", std::move(fallback)});
+  demand(model);
+  record->line = line_of(model, record->spec);
+  record->tried = served_[model]->rollout.canary_number();
+  begin_trace(*record);
+  if (agreed.truncated_context) truncate(*record, match);
+  const auto arrived = arrival_of(*record, match, submit_bytes(record->spec));
   records_.emplace(id, std::move(record));
   tell(arrived);
   act();
@@ -226,12 +249,16 @@ void Service::fail_later(RequestId id, ResponseSink& sink, Error error) {
 // refusal.
 void Service::end_refused(Record& record, Refusal refusal) {
   if (record.progress.accepted()) return end_failed(record, std::move(refusal.error));
+  note(record, TraceKind::kRefused, 0,
+       refusal.reason.empty() ? std::string(error_row(refusal.error.code).name) : refusal.reason);
   if (record.sink != nullptr) refuse_later(record.id, *record.sink, std::move(refusal));
   erase(record);
 }
 
 void Service::end_failed(Record& record, Error error) {
   record.model_failed = error.code == Code::kRunnerLost;
+  note(record, TraceKind::kFailed, record.progress.generated_tokens(),
+       std::string(error_row(error.code).name));
   if (record.sink != nullptr) fail_later(record.id, *record.sink, std::move(error));
   erase(record, EndKind::kFailed);
 }
@@ -240,6 +267,7 @@ void Service::end_failed(Record& record, Error error) {
 // answer.
 void Service::let_go(Record& record) {
   const auto cell = request_cell(record.state, RequestEvent::kLetGo);
+  note(record, TraceKind::kLetGo, record.progress.generated_tokens());
   record.state = cell.next;
   record.sink = nullptr;
   if (cell.rule == RequestRule::kDrop) return erase(record);
@@ -251,7 +279,12 @@ void Service::erase(Record& record, EndKind how) {
   const Ended ended{record.id, how, record.progress.generated_tokens()};
   const bool in_admission = record.in_admission;
   judge_model(record, how);
+  end_trace(record, how);
+  judge_canary(record, how);
+  served_[record.model]->used_ns = monotonic_ns();
+  served_[record.model]->paused = true;
   leave_runner(record);
+  if (how == EndKind::kFinished && is_mirrored(record)) mirror(record);
   records_.erase(ended.request);
   if (in_admission) tell(ended);
 }
@@ -287,11 +320,11 @@ uint64_t Service::query(const std::string& model_name, ipc::Query query, QueryDo
   if (auto refusal = reason_to_refuse(spec)) return later(nullptr, std::move(refusal->error));
   if (queries_.size() >= kQueriesMax)
     return later(nullptr, {Code::kServerOverloaded, "too many questions wait"});
-  const auto model = static_cast<uint32_t>(config_.find_model(model_name) - config_.models.data());
+  const uint32_t model = find_model(model_name).value();
   const auto body = query.encode();
   const RunnerLink* full = nullptr;
   for (auto& runner : runners_) {
-    if (runner->model != model || !runner->link->is_ready()) continue;
+    if (runner->model != model || !runner->routed || !runner->link->is_ready()) continue;
     if (body.size() > runner->link->body_bytes_max()) {
       return later(nullptr, {Code::kPayloadTooLarge, fmt::format("the question is larger than {} bytes",
                                                                  runner->link->body_bytes_max())});
@@ -305,7 +338,7 @@ uint64_t Service::query(const std::string& model_name, ipc::Query query, QueryDo
     return later(nullptr, {Code::kServerOverloaded,
                            fmt::format("runner {} has no room for another question", full->id())});
   }
-  return later(nullptr, {Code::kModelNotReady, model_trouble(model)});
+  return later(nullptr, {Code::kModelNotReady, model_trouble(model).message});
 }
 
 void Service::restart_runner(const std::string& id, std::function<void(Result<void>)> done) {

@@ -1,6 +1,10 @@
 // What runners say about requests. A runner is not trusted: false ends it.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
+#include "daemon/serving/caller.h"
+#include "daemon/serving/kept_request.h"
 #include "daemon/serving/service.h"
 #include "ipc/base/clock.h"
 
@@ -14,13 +18,18 @@ Service::Record* Service::find(const Runner& runner, RequestId id) {
 
 // What admission learns from what is news.
 void Service::tell_admission(Record& record, const ipc::Accepted& event) {
+  note(record, TraceKind::kAccepted, event.prompt_tokens);
+  record.cached_tokens = event.cached_tokens;
   tell(Accepted{record.id, event.prompt_tokens, event.cached_tokens});
 }
 
 void Service::tell_admission(Record& record, const ipc::Delta& event) {
   if (event.echo || event.tokens.empty()) return;
   auto count = static_cast<uint32_t>(event.tokens.size());
+  record.last_ns = monotonic_ns();
+  if (record.first_ns == 0) record.first_ns = record.last_ns;
   if (!std::exchange(record.first_told, true)) {
+    note(record, TraceKind::kFirstToken, record.progress.generated_tokens());
     tell(FirstToken{record.id});
     --count;
   }
@@ -45,7 +54,7 @@ bool Service::on_progress(Runner& runner, std::span<const std::byte> body, Reque
   if (cell.rule != RequestRule::kTell) return true;
   const Heard heard = (record->progress.*hear)(*event);
   if (heard == Heard::kNews) {
-    if (kind == RequestEvent::kAccept && !record->fallback.degraded.empty()) {
+    if (kind == RequestEvent::kAccept && !record->fallback.degraded.how.empty()) {
       record->sink->on_degraded(record->fallback.degraded);
     }
     tell_admission(*record, *event);
@@ -68,6 +77,8 @@ bool Service::on_message(RunnerLink& link, ipc::MessageType type, std::span<cons
                                         &ResponseSink::on_accepted);
     case ipc::MessageType::kFinished:
       return on_finished(runner, body);
+    case ipc::MessageType::kAdopted:
+      return on_adopted(runner, body);
     case ipc::MessageType::kFailed:
       return on_failed(runner, body);
     case ipc::MessageType::kAnswer:
@@ -75,6 +86,40 @@ bool Service::on_message(RunnerLink& link, ipc::MessageType type, std::span<cons
     default:
       return false;
   }
+}
+
+// A request of an earlier dsd, which its runner has: what was told of it follows.
+bool Service::on_adopted(Runner& runner, std::span<const std::byte> body) {
+  auto submit = ipc::Submit::decode(body);
+  if (!submit || !runner.link->was_adopted()) return false;
+  const RequestId id = submit->request;
+  if (find(runner, id) != nullptr) return false;
+  auto kept = decode_kept(std::move(*submit));
+  if (!kept || records_.contains(id)) {
+    spdlog::warn("runner {} (pid {}): request {:016x} is not taken over: {}", runner.link->id(),
+                 runner.link->pid(), id, kept ? "another runner has it" : kept.error().message);
+    runner.link->send_surely(ipc::MessageType::kCancel, ipc::Cancel{id}.encode());
+    return true;
+  }
+  const auto match = match_client(config_, caller_of(kept->spec.peer));
+  const RequestProgress progress(kept->spec.work, kept->spec.generation);
+  const uint64_t arrived_ns = std::min(kept->arrived_ns, monotonic_ns());
+  Fallback fallback;
+  fallback.degraded = std::move(kept->degraded);
+  const uint64_t deadline_ns = kept->deadline_ns;
+  auto& record = *records_
+                      .emplace(id, std::make_unique<Record>(
+                                       Record{id, std::move(kept->spec), runner.model, runner.line,
+                                              arrived_ns, deadline_ns, nullptr, RequestState::kDispatched,
+                                              &runner, progress, true, false, "", std::move(fallback)}))
+                      .first->second;
+  runner.requests.insert(id);
+  begin_trace(record);
+  note(record, TraceKind::kAdopted);
+  tell(Adopted{arrival_of(record, match, 0), runner.index});
+  record.sink = options_.adopt ? options_.adopt(id, record.spec) : nullptr;
+  if (record.sink == nullptr) let_go(record);
+  return true;
 }
 
 bool Service::on_finished(Runner& runner, std::span<const std::byte> body) {
@@ -128,11 +173,15 @@ bool Service::on_failed(Runner& runner, std::span<const std::byte> body) {
     // Only the runner shuts down, not we: another one, or the next one, serves the request.
     acknowledge(runner, event->request);
     runner.link->expect_end();
-    replay_or_lose(*record, Blame::kNobody);
+    replay_or_lose(*record, Blame::kNobody, false, "its runner shuts down");
     return true;
   }
   auto* sink = record->sink;
   record->model_failed = error_row(event->code).http_status >= 500;
+  if (cell.rule == RequestRule::kTell) {
+    note(*record, TraceKind::kFailed, record->progress.generated_tokens(),
+         std::string(error_row(event->code).name));
+  }
   complete(*record, true, cell.rule == RequestRule::kTell ? EndKind::kFailed : EndKind::kCancelled);
   if (cell.rule == RequestRule::kTell) sink->on_failed({event->code, told_text(runner, event->message)});
   return true;
@@ -140,7 +189,7 @@ bool Service::on_failed(Runner& runner, std::span<const std::byte> body) {
 
 // Clients learn the model file's name and not where this host keeps it.
 std::string Service::told_text(const Runner& runner, const std::string& text) const {
-  const std::string& path = config_.models[runner.model].path;
+  const std::string& path = runner.link->model().path;
   const std::string directory = path.substr(0, path.rfind('/') + 1);
   if (directory.size() <= 1) return text;
   std::string told;

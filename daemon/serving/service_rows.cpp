@@ -20,23 +20,44 @@ std::string model_state(bool any_ready, bool any_may) {
 
 std::vector<ModelRow> Service::models() const {
   std::vector<ModelRow> rows;
-  for (uint32_t index = 0; index < config_.models.size(); ++index) {
-    const auto& model = config_.models[index];
-    auto& row = rows.emplace_back();
-    row.name = model.name;
-    row.aliases = model.aliases;
-    row.path = model.path;
-    row.created_unix = started_unix_;
-    for (const auto& runner : runners_) {
-      if (runner->model != index) continue;
-      row.runners.push_back(runner->link->id());
-      if (!runner->link->is_ready() || row.facts) continue;
-      row.facts = runner->link->facts();
-      row.bytes = row.facts->weight_bytes;
-    }
-    row.state = model_state(row.facts.has_value(), model_may_serve(index));
+  for (const auto& model : config_.models) rows.push_back(row_of_model(find_model(model.name).value()));
+  for (uint32_t model = 0; model < served_.size(); ++model) {
+    const bool is_gone = served_[model]->rollout.absent() && served_[model]->rollout.settled();
+    if (!served_[model]->configured && !is_gone) rows.push_back(row_of_model(model));
   }
   return rows;
+}
+
+ModelRow Service::row_of_model(uint32_t model) const {
+  const auto& served = *served_[model];
+  const auto& rollout = served.rollout;
+  const auto* serves = rollout.find(rollout.routed());
+  ModelRow row;
+  row.name = served.config.name;
+  row.aliases = served.config.aliases;
+  row.path = serves == nullptr ? served.config.path : serves->path;
+  row.generation = rollout.routed();
+  row.canary_percent = rollout.canary_percent();
+  row.shadow_percent = rollout.shadow_percent();
+  (row.shadow_percent > 0 ? row.shadow : row.canary) = rollout.canary_number();
+  row.rollout = served.order;
+  row.created_unix = started_unix_;
+  for (const auto& runner : runners_) {
+    if (runner->model != model) continue;
+    row.runners.push_back(runner->link->id());
+    const bool serves_live = runner->routed && runner->line == live_line(model);
+    if (!runner->link->is_ready() || !serves_live || row.facts) continue;
+    row.facts = runner->link->facts();
+    row.bytes = row.facts->weight_bytes;
+  }
+  const auto& breaker = fallbacks_.breaker(model);
+  row.breaker = breaker_state_name(breaker.last_state());
+  row.breaker_opened_total = breaker.opened_total();
+  row.state = rollout.absent() ? "unloaded" : model_state(row.facts.has_value(), model_may_serve(model));
+  if (row.state == "ready" && !drains_.takes(model)) row.state = "draining";
+  row.leaves = !served.configured;
+  if (row.leaves) row.state = "leaving";
+  return row;
 }
 
 std::vector<RunnerRow> Service::runners() const {
@@ -50,9 +71,11 @@ std::vector<RunnerRow> Service::runners() const {
     row.pid = link.pid();
     row.device = devices_text(link.devices());
     for (uint32_t rank = 0; rank < link.devices().size(); ++rank)
-      row.ranks.push_back({rank, link.pid_of(rank), link.devices()[rank]->name});
+      row.ranks.push_back({rank, link.pid_of(rank), link.devices()[rank].name});
     row.model = link.model().name;
+    row.generation = runner->generation;
     row.state = link.state_name();
+    if (row.state == "ready" && drains_.runner(row.id)) row.state = "draining";
     row.restarts = supervision.restarts();
     row.uptime_s = link.pid() < 0 ? 0.0 : seconds_since(link.started_ns(), now_ns);
     row.last_error = supervision.last_error();
@@ -72,7 +95,7 @@ RequestRow Service::row_of(const Record& record, uint64_t now_ns) const {
   row.client = record.spec.client;
   row.peer = record.spec.peer;
   row.service_class = record.spec.service_class;
-  row.model = config_.models[record.model].name;
+  row.model = served_[record.model]->config.name;
   if (record.runner != nullptr) row.runner = record.runner->link->id();
   row.endpoint = record.spec.endpoint;
   row.age_s = seconds_since(record.started_ns, now_ns);
@@ -133,14 +156,17 @@ QueueCounts Service::counts() const {
   QueueCounts counts;
   for (size_t i = 0; i < kClasses; ++i) counts.waiting[i] = admission_.waiting(static_cast<ipc::Class>(i));
   for (const auto& runner : runners_) counts.running += static_cast<uint32_t>(runner->requests.size());
+  counts.brownout_level = static_cast<uint32_t>(admission_.brownout());
+  counts.brownout = brownout_level_name(admission_.brownout());
+  counts.draining = drains_.host();
   return counts;
 }
 
 bool Service::ready() const {
   const uint64_t now_ns = monotonic_ns();
-  return !stopping_ && std::any_of(runners_.begin(), runners_.end(), [now_ns](const auto& runner) {
-    return runner->link->makes_progress(now_ns);
-  });
+  return !stopping_ && !drains_.host() &&
+         std::any_of(runners_.begin(), runners_.end(),
+                     [now_ns](const auto& runner) { return runner->link->makes_progress(now_ns); });
 }
 
 }  // namespace deepserve::daemon

@@ -3,11 +3,23 @@
 
 #include <algorithm>
 
+#include "daemon/serving/kept_request.h"
 #include "daemon/serving/service.h"
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
+
+bool Service::takes(const Runner& runner) const {
+  return runner.routed && runner.link->is_ready() && !drains_.runner(runner.link->id());
+}
+
+Service::Runner& Service::runner_at(uint32_t index) {
+  for (auto& runner : runners_) {
+    if (runner->index == index) return *runner;
+  }
+  CHECK(false);
+}
 
 Service::Runner& Service::runner_of(const RunnerLink& link) {
   for (auto& runner : runners_) {
@@ -16,15 +28,55 @@ Service::Runner& Service::runner_of(const RunnerLink& link) {
   CHECK(false);
 }
 
+// Those of an earlier dsd are taken over where they are what the configuration asks for; then the others
+// start.
+void Service::begin_runners() {
+  const auto start_others = [this] {
+    for (auto& runner : runners_) {
+      if (stopping_ || !runner->link->stopped()) continue;
+      if (is_wanted(*runner)) {
+        runner->link->start();
+      } else {
+        runner->ending = true;
+      }
+    }
+    forget_what_is_gone();
+    (void)keep_generations();
+  };
+  begun_ = true;
+  if (options_.rendezvous_dir.empty()) return start_others();
+  adoption_ = std::make_unique<Adoption>(
+      loop_, options_.rendezvous_dir, config_.supervise.hang_after_ns,
+      [this](RunnerCandidate candidate) { consider(std::move(candidate)); }, start_others);
+}
+
+void Service::consider(RunnerCandidate candidate) {
+  const auto wanting = std::find_if(runners_.begin(), runners_.end(), [&candidate](const auto& runner) {
+    return runner->link->wants(candidate);
+  });
+  if (wanting == runners_.end()) {
+    return adoption_->end(std::move(candidate.process), candidate.path,
+                          "no model and device of the configuration is what it serves");
+  }
+  const pid_t pid = candidate.process.pid();
+  const auto adopted = (*wanting)->link->adopt(std::move(candidate));
+  if (!adopted) {
+    spdlog::error("runner {} (pid {}) could not be adopted and is ended: {}", (*wanting)->link->id(), pid,
+                  adopted.error().message);
+  }
+}
+
 // Before the loop sleeps: what is due is done, what was sent is published, and the lanes are armed.
 void Service::turn() {
   for (auto& runner : runners_) {
-    if (runner->taking != runner->link->is_ready()) tell_runner(*runner);
+    if (runner->taking != takes(*runner)) tell_runner(*runner);
   }
+  look_at_generations();
   if (const uint64_t next_ns = admission_.next_ns(); next_ns != 0 && next_ns <= monotonic_ns()) tell(Tick{});
   act();
   for (auto& runner : runners_) runner->link->turn();
   arrange_deadline_timer();
+  answer_drains();
   check_stopped();
 }
 
@@ -43,19 +95,27 @@ void Service::tick() {
     runner->link->tick(now_ns);
     tell_runner(*runner);
   }
+  reap_strays();
+  for (uint32_t model = 0; model < served_.size(); ++model) fallbacks_.breaker(model).state(now_ns);
+  look_at_demand();
   tell(Tick{});
 }
 
 // Whether it takes requests, and how fast it is.
 void Service::tell_runner(Runner& runner) {
   const auto& link = *runner.link;
-  if (runner.taking != link.is_ready()) {
-    runner.taking = link.is_ready();
+  if (runner.taking != takes(runner)) {
+    runner.taking = takes(runner);
     if (!runner.taking) return tell(RunnerDown{runner.index});
     const auto& facts = *link.facts();
-    const RunnerCapacity capacity{facts.sequences_max, facts.kv_blocks, facts.kv_block_tokens,
-                                  facts.context_tokens};
-    tell(RunnerUp{runner.index, runner.model, capacity});
+    const auto& model = link.model();
+    const RunnerCapacity capacity{facts.sequences_max,
+                                  facts.kv_blocks,
+                                  facts.kv_block_tokens,
+                                  facts.context_tokens,
+                                  static_cast<double>(model.step_target_ns) * 1e-9,
+                                  static_cast<double>(model.step_max_ns) * 1e-9};
+    tell(RunnerUp{runner.index, runner.line, capacity});
   }
   if (runner.taking) tell(RunnerTold{runner.index, link.gauges(), link.has_room()});
 }
@@ -80,31 +140,34 @@ void Service::act() {
   }
 }
 
-void Service::dispatch(const Dispatch& chosen) {
-  const auto found = records_.find(chosen.request);
-  if (found == records_.end()) return;
-  auto& record = *found->second;
-  auto& runner = *runners_[chosen.runner];
-  if (record.spec.work == ipc::Work::kGenerate && chosen.tokens_max < record.spec.generation.tokens_max) {
-    auto& generation = record.spec.generation;
-    generation.tokens_max = chosen.tokens_max;
-    generation.tokens_min = std::min(generation.tokens_min, chosen.tokens_max);
-    auto& degraded = record.fallback.degraded;
-    degraded += degraded.empty() ? "cap_tokens" : ", cap_tokens";
-  }
+// What its runner gets and keeps of it.
+ipc::Submit Service::submit_of(const Record& record) const {
   ipc::Submit submit;
   submit.request = record.id;
   submit.work = record.spec.work;
-  submit.service_class = chosen.raised ? ipc::Class::kNormal : record.spec.service_class;
+  submit.service_class = record.spec.service_class;
   submit.deadline_ns = record.deadline_ns;
   submit.prompt = record.spec.prompt;
   submit.generation = record.spec.generation;
   submit.resumed = record.progress.resumed();
-  const auto* client = reinterpret_cast<const std::byte*>(record.spec.client.data());
-  submit.opaque.assign(client, client + record.spec.client.size());
-  if (config_.models[record.model].prefix_cache == PrefixCache::kPerClient) {
-    submit.prefix_salt = prefix_salt_of(record.spec.client);
+  submit.opaque = encode_kept(record.spec, record.started_ns, record.fallback.degraded);
+  submit.prefix_salt = salt_of(record);
+  return submit;
+}
+
+void Service::dispatch(const Dispatch& chosen) {
+  const auto found = records_.find(chosen.request);
+  if (found == records_.end()) return;
+  auto& record = *found->second;
+  auto& runner = runner_at(chosen.runner);
+  if (record.spec.work == ipc::Work::kGenerate && chosen.tokens_max < record.spec.generation.tokens_max) {
+    auto& generation = record.spec.generation;
+    generation.tokens_max = chosen.tokens_max;
+    generation.tokens_min = std::min(generation.tokens_min, chosen.tokens_max);
+    add_degraded(record.fallback.degraded, "cap_tokens");
   }
+  ipc::Submit submit = submit_of(record);
+  if (chosen.raised) submit.service_class = ipc::Class::kNormal;
   const auto body = submit.encode();
   if (body.size() > runner.link->body_bytes_max()) {
     // start() has checked it: only what was generated since can have made it so large.
@@ -118,7 +181,8 @@ void Service::dispatch(const Dispatch& chosen) {
     // It goes back ahead of all that wait, until a lane has room.
     tell_runner(runner);
     if (runner.taking) tell(RunnerTold{runner.index, runner.link->gauges(), false});
-    return tell(Returned{record.id, record.progress.accepted()});
+    note(record, TraceKind::kReturned);
+    return tell(Returned{record.id, record.progress.accepted(), false});
   }
   const auto cell = request_cell(record.state, RequestEvent::kDispatch);
   CHECK(cell.rule == RequestRule::kGo);
@@ -126,6 +190,7 @@ void Service::dispatch(const Dispatch& chosen) {
   record.runner = &runner;
   record.first_told = false;
   runner.requests.insert(record.id);
+  note(record, TraceKind::kDispatched, record.progress.generated_tokens());
   if (!runner.link->has_room()) tell_runner(runner);
 }
 
@@ -151,8 +216,13 @@ void Service::on_died(RunnerLink& link, Blame blame) {
   auto& runner = runner_of(link);
   tell_runner(runner);
   std::vector<RequestId> ids(runner.requests.begin(), runner.requests.end());
-  std::sort(ids.begin(), ids.end());  // the oldest first
-  for (const RequestId id : ids) replay_or_lose(*records_.at(id), blame);
+  // The one that was on trial first, then the oldest.
+  std::sort(ids.begin(), ids.end(), [this](RequestId a, RequestId b) {
+    return std::pair(!admission_.was_tried(a), a) < std::pair(!admission_.was_tried(b), b);
+  });
+  const bool alone = ids.size() == 1;
+  const std::string why = link.supervision().last_error();
+  for (const RequestId id : ids) replay_or_lose(*records_.at(id), blame, alone, why);
   std::vector<uint64_t> questions;
   for (const auto& [id, pending] : queries_) {
     if (pending.runner == &runner) questions.push_back(id);
@@ -164,11 +234,17 @@ void Service::on_died(RunnerLink& link, Blame blame) {
         pending.mapped().done(fail(Code::kRunnerLost, "the runner died before it answered"));
     });
   }
-  if (!model_may_serve(runner.model)) lose_model(runner.model);
+  // While an order is carried out it is looked at first (turn()): what fails may have its place taken.
+  if (!served_[runner.model]->rollout.busy() && !model_may_serve(runner.model)) {
+    lose_line(runner.model);
+  }
 }
 
-void Service::replay_or_lose(Record& record, Blame blame) {
-  const bool again = record.progress.on_runner_died(blame);
+void Service::replay_or_lose(Record& record, Blame blame, bool alone, const std::string& why) {
+  note(record, TraceKind::kRunnerDied, record.progress.generated_tokens(), why);
+  if (record.is_copy) return end_failed(record, {Code::kRunnerLost, why});
+  const bool again = record.progress.on_runner_died(blame, alone);
+  if (!again && blame == Blame::kRunner) record.runner->link->absolve();
   const auto cell = request_cell(record.state, again ? RequestEvent::kRunnerDied : RequestEvent::kRunnerLost);
   leave_runner(record);
   record.state = cell.next;
@@ -180,38 +256,58 @@ void Service::replay_or_lose(Record& record, Blame blame) {
   CHECK(cell.rule == RequestRule::kRequeue);
   record.trouble.clear();
   // What was accepted is never shed; what was not may still get its 503.
-  tell(Returned{record.id, record.progress.accepted()});
+  const bool suspect = blame == Blame::kRunner || record.progress.is_in_vain();
+  tell(Returned{record.id, record.progress.accepted(), suspect});
+  if (record.line == canary_line(record.model) && served_[record.model]->rollout.canary_number() == 0) {
+    // The canary that it was with is no more: the live one serves it.
+    record.line = live_line(record.model);
+    tell(Rerouted{record.id, record.line});
+  }
 }
 
 // No runner of this model is left or will come by itself.
-void Service::lose_model(uint32_t model) {
-  for (const RequestId id : admission_.waiting_for(model)) {
+void Service::lose_line(uint32_t model) {
+  Error trouble = model_trouble(model);
+  if (retry_after_ms(model) != 0) trouble.code = Code::kModelFailed;  // for those for whom it was tried
+  for (const RequestId id : admission_.waiting_for(live_line(model))) {
     auto& record = *records_.at(id);
     const auto service_class = record.spec.service_class;
     if (record.progress.accepted()) {
-      end_failed(record, {Code::kRunnerLost, model_trouble(model)});
+      end_failed(record, {Code::kRunnerLost, trouble.message});
     } else {
-      end_refused(record, {{Code::kModelFailed, model_trouble(model)}, 0, "", service_class});
+      end_refused(record, {trouble, 0, "", service_class});
     }
   }
 }
 
 bool Service::model_may_serve(uint32_t model) const {
+  if (adoption_ != nullptr && !adoption_->over()) return true;
+  // In the middle of a swap there may be none; it comes, or the order ends.
+  if (served_[model]->rollout.busy() && served_[model]->rollout.routed() != 0) return true;
+  if (served_[model]->rollout.routed() == 0 && served_[model]->on_demand) return retry_after_ms(model) == 0;
   return std::any_of(runners_.begin(), runners_.end(), [model](const auto& runner) {
-    return runner->model == model && runner->link->supervision().may_become_ready();
+    return runner->model == model && runner->routed && runner->link->supervision().may_become_ready();
   });
 }
 
-std::string Service::model_trouble(uint32_t model) const {
-  std::string text = fmt::format("no runner of model '{}' is ready", config_.models[model].name);
+// Why nobody serves it. kModelNotReady: that is to be so, or for a while; kModelFailed: an operator is
+// needed.
+Error Service::model_trouble(uint32_t model) const {
+  const auto& served = *served_[model];
+  if (retry_after_ms(model) != 0) return {Code::kModelNotReady, served.failure};
+  if (served.rollout.routed() == 0) {
+    const auto code = served.failure.empty() ? Code::kModelNotReady : Code::kModelFailed;
+    return {code, fmt::format("model '{}' is unloaded", served_[model]->config.name)};
+  }
+  std::string text = fmt::format("no runner of model '{}' is ready", served_[model]->config.name);
   for (const auto& runner : runners_) {
-    if (runner->model != model) continue;
+    if (runner->model != model || !runner->routed) continue;
     const auto& supervision = runner->link->supervision();
     text += fmt::format("; {} is {}", runner->link->id(), runner->link->state_name());
     if (supervision.last_error().empty()) continue;
     text += fmt::format(": {}", told_text(*runner, supervision.last_error()));
   }
-  return text;
+  return {Code::kModelFailed, text};
 }
 
 Refusal Service::shutting_down(ipc::Class service_class) const {
@@ -224,8 +320,9 @@ Refusal Service::shutting_down(ipc::Class service_class) const {
 void Service::begin_stop(uint64_t limit_ns, std::function<void()> drained) {
   stopping_ = true;
   drained_ = std::move(drained);
-  for (uint32_t model = 0; model < config_.models.size(); ++model) {
-    for (const RequestId id : admission_.waiting_for(model)) {
+  for (uint32_t model = 0; model < served_.size(); ++model) forget_copies(model);
+  for (uint32_t line = 0; line < 2 * served_.size(); ++line) {
+    for (const RequestId id : admission_.waiting_for(line)) {
       auto& record = *records_.at(id);
       if (record.progress.accepted()) continue;  // it runs: it may end
       end_refused(record, shutting_down(record.spec.service_class));
@@ -237,6 +334,7 @@ void Service::begin_stop(uint64_t limit_ns, std::function<void()> drained) {
 void Service::stop_runners(std::function<void()> done) {
   stopping_ = true;
   runners_stopping_ = true;
+  forget_generations();
   stopped_ = std::move(done);
   std::vector<RequestId> ids;
   for (const auto& [id, record] : records_) ids.push_back(id);
@@ -244,10 +342,13 @@ void Service::stop_runners(std::function<void()> done) {
     auto& record = *records_.at(id);
     end_refused(record, shutting_down(record.spec.service_class));
   }
+  if (adoption_ != nullptr) adoption_->end_all();
   for (auto& runner : runners_) runner->link->stop();
 }
 
 void Service::kill_runners() {
+  forget_generations();
+  if (adoption_ != nullptr) adoption_->end_all();
   for (auto& runner : runners_) runner->link->kill_now();
 }
 

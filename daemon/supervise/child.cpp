@@ -142,6 +142,18 @@ Result<Child> Child::spawn(const std::vector<std::string>& arguments,
   return child;
 }
 
+Result<Child> Child::adopt(const ipc::ProcessIdentity& process) {
+  const auto pid = static_cast<pid_t>(process.pid);
+  Child child(pid, Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))));
+  if (!child.pidfd_) return fail(Code::kNotFound, "there is no process {}", process.pid);
+  // Only now does the number stay what it is.
+  TRY_ASSIGN(const auto now, ipc::process_identity(pid));
+  if (child.has_ended()) child.reap();  // where it is ours, nobody else would
+  if (now != process || child.has_ended())
+    return fail(Code::kNotFound, "process {} is not the one that it was", process.pid);
+  return child;
+}
+
 bool Child::has_ended() const {
   pollfd entry{pidfd_.get(), POLLIN, 0};
   return ::poll(&entry, 1, 0) > 0;
@@ -158,7 +170,9 @@ ChildStatus Child::reap() {
   do result = ::waitid(kPidfdId, static_cast<id_t>(pidfd_.get()), &info, WEXITED);
   while (result != 0 && errno == EINTR);
   ChildStatus status;
-  status.exited = result == 0 && info.si_code == CLD_EXITED;
+  status.known = result == 0;
+  if (!status.known) return status;
+  status.exited = info.si_code == CLD_EXITED;
   (status.exited ? status.exit_status : status.signal) = info.si_status;
   return status;
 }

@@ -1,4 +1,5 @@
 // One child process, started by our own code and known by its pidfd: no libuv, no shell, nothing left open.
+// Or a process that an earlier dsd started: the same but for its exit status, which only a parent hears.
 #pragma once
 
 #include <sys/types.h>
@@ -10,10 +11,12 @@
 
 #include "ipc/base/fd.h"
 #include "ipc/base/result.h"
+#include "ipc/lane/process_identity.h"
 
 namespace deepserve::daemon {
 
 struct ChildStatus {
+  bool known = true;    // false: it was not our child, nobody tells us how it ended
   bool exited = false;  // else: ended by `signal`
   int exit_status = 0;
   int signal = 0;
@@ -28,13 +31,16 @@ class Child {
   static Result<Child> spawn(const std::vector<std::string>& arguments,
                              std::span<const std::pair<int, int>> inherited);
 
+  // The process that is this one and no later one of its number. kNotFound: it is gone.
+  static Result<Child> adopt(const ipc::ProcessIdentity& process);
+
   pid_t pid() const { return pid_; }
   // Readable once the process has ended.
   int pidfd() const { return pidfd_.get(); }
   bool has_ended() const;
   // Nothing when it has ended already.
   void signal(int number) const;
-  // Takes the exit status; the pidfd must be readable.
+  // Takes the exit status, where we are its parent; the pidfd must be readable.
   ChildStatus reap();
 
  private:

@@ -31,14 +31,15 @@ bool is_permanent(Code code) {
 }  // namespace
 
 Death classify_death(const DeathFacts& facts) {
-  const std::string how = facts.exited ? fmt::format("exited with status {}", facts.exit_status)
-                                       : fmt::format("was ended by {}", signal_name(facts.signal));
+  const std::string how = !facts.status_known ? "ended"
+                          : facts.exited      ? fmt::format("exited with status {}", facts.exit_status)
+                                              : fmt::format("was ended by {}", signal_name(facts.signal));
   if (facts.reported) {
     const bool permanent = !facts.was_ready && is_permanent(facts.reported->code);
     return {Blame::kRunner, permanent, facts.was_ready ? "exit" : "refused",
             printable(facts.reported->message)};
   }
-  if (facts.drained && facts.exited && facts.exit_status == 0) {
+  if (facts.drained && (!facts.status_known || (facts.exited && facts.exit_status == 0))) {
     return {Blame::kNobody, false, "drained", "drained and exited"};
   }
   if (facts.signalled_by_us) return {Blame::kNobody, false, "operator", how + " on dsd's signal"};
@@ -46,9 +47,10 @@ Death classify_death(const DeathFacts& facts) {
   if (facts.cause.kind != 0) {
     return {Blame::kRunner, false, "crash", cause.empty() ? how : fmt::format("{}: {}", how, cause)};
   }
-  if (!facts.exited && facts.signal == SIGKILL) {
+  if (!facts.status_known || (!facts.exited && facts.signal == SIGKILL)) {
     if (facts.out_of_memory) return {Blame::kRunner, false, "oom", "was killed by the kernel: out of memory"};
-    return {Blame::kNobody, false, "killed", "was killed from outside (SIGKILL)"};
+    return {Blame::kNobody, false, "killed",
+            facts.status_known ? "was killed from outside (SIGKILL)" : "ended without a word, as if killed"};
   }
   return {Blame::kRunner, false, facts.exited ? "exit" : "crash", how};
 }

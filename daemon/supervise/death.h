@@ -13,7 +13,8 @@ namespace deepserve::daemon {
 
 // All that is known of one death.
 struct DeathFacts {
-  bool exited = false;  // else: ended by `signal`
+  bool status_known = true;  // false: it was an earlier dsd's child, the next three say nothing
+  bool exited = false;       // else: ended by `signal`
   int exit_status = 0;
   int signal = 0;
   bool was_ready = false;  // it had loaded its model and served
@@ -33,7 +34,8 @@ struct Death {
 
 // What cannot be loaded now cannot be loaded in half a second either; but what was served once is loaded
 // anew: a model file that was touched or replaced may be good. An outside SIGKILL (no cause in the lane, not
-// sent by us, nothing counted by the OOM killer) blames nobody.
+// sent by us, nothing counted by the OOM killer) blames nobody; nor does an end of which nobody tells us how
+// it was and that left no cause.
 Death classify_death(const DeathFacts& facts);
 
 }  // namespace deepserve::daemon

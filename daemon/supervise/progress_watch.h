@@ -17,6 +17,11 @@ class ProgressWatch {
   ProgressWatch(uint64_t tick_ns, uint64_t hang_after_ns, uint64_t load_hang_after_ns)
       : tick_ns_(tick_ns), hang_after_ns_(hang_after_ns), load_hang_after_ns_(load_hang_after_ns) {}
 
+  // From the next tick on.
+  void set_limits(uint64_t hang_after_ns, uint64_t load_hang_after_ns) {
+    hang_after_ns_ = hang_after_ns;
+    load_hang_after_ns_ = load_hang_after_ns;
+  }
   // A new process: nothing is known of it.
   void reset() { *this = ProgressWatch(tick_ns_, hang_after_ns_, load_hang_after_ns_); }
 

@@ -17,31 +17,31 @@ using Row = std::array<RunnerRule, kEvents>;
 // clang-format off
 constexpr std::array<Row, kStatuses> kTable = {{
     // kStart     kLoading            kReady           kServed      kStoodStill
-    // kLied      kDied               kTimer           kRestart     kStop
+    // kLied      kDied               kTimer           kRestart     kStop              kAdopt
     // stopped
     {{R::kSpawn,  R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
-      R::kIgnore, R::kIgnore,         R::kIgnore,      R::kSpawn,        R::kIgnore}},
+      R::kIgnore, R::kIgnore,         R::kIgnore,      R::kSpawn,        R::kIgnore, R::kTakeOver}},
     // starting
     {{R::kIgnore, R::kBecomeLoading,  R::kBecomeReady, R::kIgnore,       R::kEndHung,
-      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop}},
+      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop, R::kIgnore}},
     // loading
     {{R::kIgnore, R::kBecomeLoading,  R::kBecomeReady, R::kIgnore,       R::kEndHung,
-      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop}},
+      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop, R::kIgnore}},
     // ready
     {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kForgive,      R::kEndHung,
-      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop}},
+      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop, R::kIgnore}},
     // draining
     {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
-      R::kKill,   R::kBury,           R::kKill,        R::kRestartWanted, R::kStopWanted}},
+      R::kKill,   R::kBury,           R::kKill,        R::kRestartWanted, R::kStopWanted, R::kIgnore}},
     // hung
     {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
-      R::kKill,   R::kBury,           R::kKill,        R::kRestartWanted, R::kStopWanted}},
+      R::kKill,   R::kBury,           R::kKill,        R::kRestartWanted, R::kStopWanted, R::kIgnore}},
     // backoff
     {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
-      R::kIgnore, R::kIgnore,         R::kSpawn,       R::kSpawn,        R::kBecomeStopped}},
+      R::kIgnore, R::kIgnore,         R::kSpawn,       R::kSpawn,        R::kBecomeStopped, R::kIgnore}},
     // failed
     {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
-      R::kIgnore, R::kIgnore,         R::kIgnore,      R::kSpawn,        R::kBecomeStopped}},
+      R::kIgnore, R::kIgnore,         R::kIgnore,      R::kSpawn,        R::kBecomeStopped, R::kIgnore}},
 }};
 // clang-format on
 static_assert(kTable.size() == kStatuses && kTable[0].size() == kEvents);
@@ -110,6 +110,9 @@ RunnerActions Supervision::step(RunnerEvent event, uint64_t now_ns, const Death*
       status_ = RunnerStatus::kStopped;
       timer_at_ns_ = 0;
       return {};
+    case R::kTakeOver:
+      begin();
+      return {};
     case R::kCount:
       break;
   }
@@ -118,13 +121,18 @@ RunnerActions Supervision::step(RunnerEvent event, uint64_t now_ns, const Death*
 
 RunnerActions Supervision::spawn() {
   if (started_) ++restarts_;
+  begin();
+  return {0, true};
+}
+
+// A process is there that has not said anything yet.
+void Supervision::begin() {
   started_ = true;
   status_ = RunnerStatus::kStarting;
   timer_at_ns_ = 0;
   restart_wanted_ = false;
   terminated_ = false;
   hang_text_.clear();
-  return {0, true};
 }
 
 RunnerActions Supervision::end(RunnerStatus status, int signal, uint64_t now_ns) {
@@ -139,6 +147,34 @@ RunnerActions Supervision::back_off(uint64_t delay_ns, uint64_t now_ns) {
   status_ = RunnerStatus::kBackoff;
   timer_at_ns_ = now_ns + delay_ns;
   return {};
+}
+
+SupervisionRecord Supervision::record() const {
+  SupervisionRecord record;
+  record.restarts = restarts_;
+  record.unready_kills = unready_kills_;
+  record.failed = status_ == RunnerStatus::kFailed;
+  record.backoff_ns = backoff_ns_;
+  record.timer_at_ns = status_ == RunnerStatus::kBackoff ? timer_at_ns_ : 0;
+  record.deaths.assign(deaths_.begin(), deaths_.end());
+  record.last_error = last_error_;
+  record.last_reason = last_reason_;
+  return record;
+}
+
+void Supervision::resume(const SupervisionRecord& record) {
+  CHECK(!started_ && status_ == RunnerStatus::kStopped);
+  started_ = true;
+  restarts_ = record.restarts;
+  unready_kills_ = record.unready_kills;
+  backoff_ns_ = std::min(record.backoff_ns, limits_.backoff_max_ns);
+  deaths_.assign(record.deaths.begin(), record.deaths.end());
+  last_error_ = record.last_error;
+  last_reason_ = record.last_reason;
+  if (record.failed) status_ = RunnerStatus::kFailed;
+  if (record.failed || record.timer_at_ns == 0) return;
+  status_ = RunnerStatus::kBackoff;
+  timer_at_ns_ = record.timer_at_ns;
 }
 
 RunnerActions Supervision::bury(const Death& death, uint64_t now_ns) {

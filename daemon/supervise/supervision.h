@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "daemon/supervise/death.h"
+#include "daemon/supervise/supervision_record.h"
 
 namespace deepserve::daemon {
 
@@ -35,6 +36,7 @@ enum class RunnerEvent : uint8_t {
   kTimer,       // timer_at_ns() has come
   kRestart,     // an operator's wish
   kStop,        // dsd ends
+  kAdopt,       // a process of an earlier dsd is taken over: it will say what it is
   kCount
 };
 
@@ -53,6 +55,7 @@ enum class RunnerRule : uint8_t {
   kRestartWanted,  // it is ending already: restart afterwards, unless dsd ends
   kBury,           // decide what comes after a death
   kBecomeStopped,
+  kTakeOver,  // as after a spawn, of a process that is there
   kCount
 };
 
@@ -81,6 +84,15 @@ class Supervision {
   // `death` belongs to kDied and to nothing else.
   RunnerActions step(RunnerEvent event, uint64_t now_ns, const Death* death = nullptr);
 
+  // For deaths from now on.
+  void set_limits(const SupervisionLimits& limits) { limits_ = limits; }
+
+  // A request was found that kills whoever runs it: the deaths so far were its doing and count no more.
+  void absolve() {
+    deaths_.clear();
+    backoff_ns_ = 0;
+  }
+
   RunnerStatus status() const { return status_; }
   // When kTimer is due; 0: never.
   uint64_t timer_at_ns() const { return timer_at_ns_; }
@@ -90,16 +102,20 @@ class Supervision {
   // How the last death counts for the requests that ran there, and for the metrics.
   Blame last_blame() const { return last_blame_; }
   const std::string& last_reason() const { return last_reason_; }
+  // What the next dsd is to remember, and what this one does of the last. Before the first event.
+  SupervisionRecord record() const;
+  void resume(const SupervisionRecord& record);
   // A process will be, or is being, started without anybody's doing.
   bool may_become_ready() const;
 
  private:
   RunnerActions bury(const Death& death, uint64_t now_ns);
   RunnerActions spawn();
+  void begin();
   RunnerActions end(RunnerStatus status, int signal, uint64_t now_ns);
   RunnerActions back_off(uint64_t delay_ns, uint64_t now_ns);
 
-  const SupervisionLimits limits_;
+  SupervisionLimits limits_;
   RunnerStatus status_ = RunnerStatus::kStopped;
   uint64_t timer_at_ns_ = 0;
   uint64_t backoff_ns_ = 0;      // before the next restart after a blamed death; 0: at once

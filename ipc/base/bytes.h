@@ -76,6 +76,8 @@ class ByteReader {
     return ok_ ? count : 0;
   }
 
+  // What was read cannot be: everything from here on fails.
+  void refuse() { ok_ = false; }
   bool ok() const { return ok_; }
   // True when everything was read and nothing was missing.
   bool done() const { return ok_ && bytes_.empty(); }

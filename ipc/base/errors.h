@@ -49,7 +49,9 @@ enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
   X(kUnreachable,         "daemon_unreachable",      503, 3, true,  kError)         \
   X(kModelFailed,         "model_failed",            500, 1, false, kWarning)       \
   X(kInvalidApiKey,       "invalid_api_key",         401, 1, false, kInfo)          \
-  X(kRateLimited,         "rate_limited",            429, 4, true,  kInfo)
+  X(kRateLimited,         "rate_limited",            429, 4, true,  kInfo)          \
+  X(kGone,                "gone",                    410, 5, false, kDebug)         \
+  X(kKeyReused,           "idempotency_key_reused",  422, 1, false, kDebug)
 // clang-format on
 
 enum class Code : uint16_t {

@@ -1,7 +1,6 @@
 #include "ipc/lane/lane_side.h"
 
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
@@ -41,7 +40,7 @@ Result<std::unique_ptr<LaneSide>> LaneSide::attach_side(LaneFds fds, Side side, 
     return fail(Code::kBadLane, "the lane's two directions are of epochs {} and {}", to_runner->facts().epoch,
                 to_daemon->facts().epoch);
   }
-  TRY_ASSIGN(const ProcessIdentity self, process_identity(::getpid()));
+  TRY_ASSIGN(const ProcessIdentity self, own_identity());
   const bool is_runner = side == Side::kRunner;
   if (is_runner) std::swap(to_runner, to_daemon);  // from here on: to_runner is what this side writes
   auto& own_wake = is_runner ? fds.runner_wake : fds.daemon_wake;

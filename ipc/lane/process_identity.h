@@ -4,6 +4,8 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "ipc/base/result.h"
 
@@ -18,5 +20,15 @@ struct ProcessIdentity {
 
 // Of the process that has `pid` now. kNotFound when there is none.
 Result<ProcessIdentity> process_identity(pid_t pid);
+
+// What the process was started with, its program first. kNotFound when there is none.
+Result<std::vector<std::string>> command_line(pid_t pid);
+
+// When it started, to a clock tick, on CLOCK_MONOTONIC; 0 where the host has slept since for longer than
+// that clock counts.
+uint64_t start_ns(const ProcessIdentity& process);
+
+// Of this process; read once, so that a sandbox may close /proc afterwards.
+Result<ProcessIdentity> own_identity();
 
 }  // namespace deepserve::ipc

@@ -31,6 +31,9 @@ enum class MessageType : uint16_t {
   kState = 68,
   kAnswer = 69,
   kEmbedding = 70,
+  // To a dsd that adopted the runner: a request that it has from an earlier one. The body is the Submit as it
+  // was sent; what was told of it follows from its first event on, resumed tokens included, then what is new.
+  kAdopted = 71,
 };
 
 using RequestId = uint64_t;  // given by dsd, never used twice in its life; 0 is no request

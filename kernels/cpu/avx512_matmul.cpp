@@ -3,8 +3,8 @@
 //
 // The order of every part's sum: columns in chunks of kChunkColumns; inside a chunk 16 lanes, column i into
 // lane i % 16, columns ascending, one FMA each; the lanes joined by the fixed tree of join_lanes; the chunks'
-// sums added ascending. No tile shape changes it. Chunks keep a tile's weights in the first-level cache and a
-// strip's inputs in the second.
+// sums added ascending. No tile shape changes it. Chunks keep a tile's inputs in the first-level cache and a
+// strip's weights in the second.
 #include "kernels/cpu/avx512_matmul.h"
 
 #include "kernels/cpu/avx2_math.h"
@@ -22,8 +22,6 @@ constexpr int kTileTokens = 6;  // 24 sums, 6 inputs and a weight fill the 32 re
 constexpr size_t kChunkColumns = 1024;
 constexpr size_t kRegisterTokensMax = 32;  // whose inputs stay in the caches without strips
 constexpr size_t kAheadBytes = 2048;       // what is asked for ahead of a stream of weights
-constexpr size_t kStripTokens = 120;
-constexpr size_t kStripRows = 128;
 
 struct F32 {
   static constexpr size_t kBytes = 4;
@@ -203,20 +201,20 @@ inline void write_scattered(const MatmulArguments& a, const ScatteredRows& rows,
 }
 
 // totals[t] = the four rows' sums over columns [first, end).
-template <typename Format, int kTokens>
+template <typename Format, int kTokens, bool kAhead>
 inline void part_sums(const FourRows& weights, const float* inputs, size_t stride, size_t first, size_t end,
                       Ahead ahead, __m128 totals[kTokens]) {
-  chunk_sums<Format, kTokens, true>(weights, inputs, stride, first, smaller(first + kChunkColumns, end),
-                                    ahead, totals);
+  chunk_sums<Format, kTokens, kAhead>(weights, inputs, stride, first, smaller(first + kChunkColumns, end),
+                                      ahead, totals);
   for (size_t begin = first + kChunkColumns; begin < end; begin += kChunkColumns) {
     __m128 sums[kTokens];
-    chunk_sums<Format, kTokens, true>(weights, inputs, stride, begin, smaller(begin + kChunkColumns, end),
-                                      ahead, sums);
+    chunk_sums<Format, kTokens, kAhead>(weights, inputs, stride, begin, smaller(begin + kChunkColumns, end),
+                                        ahead, sums);
     UNROLLED for (int t = 0; t < kTokens; ++t) totals[t] = _mm_add_ps(totals[t], sums[t]);
   }
 }
 
-template <typename Format, int kTokens>
+template <typename Format, int kTokens, bool kAhead>
 inline void register_tile(const MatmulArguments& a, const ScatteredRows& rows, size_t token, Ahead ahead) {
   FourRows weights;
   for (size_t r = 0; r < kTileRows; ++r)
@@ -224,12 +222,12 @@ inline void register_tile(const MatmulArguments& a, const ScatteredRows& rows, s
   const float* inputs = a.inputs + token * a.input_stride;
   __m128 totals[kTokens];
   if (a.parts.count == 0) {
-    part_sums<Format, kTokens>(weights, inputs, a.input_stride, 0, a.weights.columns, ahead, totals);
+    part_sums<Format, kTokens, kAhead>(weights, inputs, a.input_stride, 0, a.weights.columns, ahead, totals);
   } else {
     PartSums<Adder, kTokens> joined;
     for (size_t part = 0; part < a.parts.count; ++part) {
-      part_sums<Format, kTokens>(weights, inputs, a.input_stride, begin_of(a.parts, part), a.parts.ends[part],
-                                 ahead, totals);
+      part_sums<Format, kTokens, kAhead>(weights, inputs, a.input_stride, begin_of(a.parts, part),
+                                         a.parts.ends[part], ahead, totals);
       joined.join(a.parts, part, totals);
     }
   }
@@ -239,18 +237,19 @@ inline void register_tile(const MatmulArguments& a, const ScatteredRows& rows, s
 
 // Few tokens: reading the weights is what takes the time. A tile's rows lie a
 // quarter of the range apart: four long streams, of which at most one at a time waits at a page's border,
-// reach the memory's bandwidth; four neighbouring rows, one short stream, two thirds of it.
-template <typename Format>
+// reach the memory's bandwidth; four neighbouring rows, one short stream, three quarters of it. With one
+// token the CPU sees the streams coming by itself, and is slower told of them. With more they come too slowly
+// for that (kAhead): one tile of tokens asks for what comes next in its rows; several, during which the
+// streams stand still, for a part each of the rows that follow, so that the memory works all the time.
+template <typename Format, bool kAhead>
 void matmul_in_registers(const MatmulArguments& a) {
   const size_t quarter = (a.row_end - a.row_begin) / kTileRows;
-  // One tile of tokens asks for what comes next in its rows; several for a part each of the rows that follow,
-  // so that the memory works all the time.
   const size_t tiles = (a.tokens + kTileTokens - 1) / kTileTokens;
   const size_t step = (32 * Format::kBytes + tiles - 1) / tiles;
   const auto tile = [&](const ScatteredRows& rows) {
     Ahead ahead = {tiles == 1 ? kAheadBytes : a.weights.row_bytes, step};
     for_token_tiles(0, a.tokens, [&]<int kTokens>(size_t token) {
-      register_tile<Format, kTokens>(a, rows, token, ahead);
+      register_tile<Format, kTokens, kAhead>(a, rows, token, ahead);
       ahead.offset += a.weights.columns / 32 * step;
     });
   };
@@ -271,6 +270,9 @@ void matmul_in_registers(const MatmulArguments& a) {
 template <typename Format>
 struct WeightsInPlace {
   using Weights = Format;
+  static constexpr bool kDecodes = false;
+  static constexpr size_t kStripRows = 512 / Format::kBytes;  // 512 KiB of weights at a time
+  static constexpr size_t kStripTokens = 132;
   FourRows rows(const Matrix& matrix, size_t row, size_t count, size_t begin, size_t) {
     return rows_at(matrix.data + row * matrix.row_bytes + begin * Format::kBytes, matrix.row_bytes, count);
   }
@@ -279,6 +281,8 @@ struct WeightsInPlace {
 // The same, decoded, from the block's first column on.
 struct WeightsInPanel {
   using Weights = F32;
+  static constexpr bool kDecodes = true;
+  static constexpr size_t kStripRows = 128, kStripTokens = 120;
   static constexpr size_t kStride = kChunkColumns + 256;  // the largest block
   alignas(64) float panel[kTileRows * kStride];
 
@@ -295,8 +299,15 @@ struct WeightsInPanel {
 };
 
 // What a strip has summed: [rows / 4][tokens], of the current part and of those that wait.
+template <typename Source>
 struct StripSums {
-  __m128 sums[kWaitingPartsMax + 1][kStripRows / kTileRows][kStripTokens];
+  __m128 sums[kWaitingPartsMax + 1][Source::kStripRows / kTileRows][Source::kStripTokens];
+};
+
+// A tile among a strip's.
+struct Place {
+  size_t tile;   // of rows
+  size_t token;  // its first
 };
 
 // One chunk of a part: its columns, and where its sums go.
@@ -308,48 +319,65 @@ struct Chunk {
   bool is_last;   // of the last part
 };
 
-// Rows [row, row + count) of a strip of tokens.
-template <typename Weights>
+// Rows [row, row + count) of a chunk for kTokens tokens, `at` the place of both among the strip's.
+template <typename Source, int kTokens>
 inline void strip_tile(const MatmulArguments& a, const Chunk& chunk, const FourRows& rows, size_t row,
-                       size_t count, Range tokens, size_t strip_row, StripSums& strip) {
-  const size_t size = chunk.end - chunk.begin, index = (row - strip_row) / kTileRows;
-  for_token_tiles(
-      tokens.begin, tokens.end, [&]<int kTokens>(size_t token) __attribute__((always_inline)) {
-        __m128 sums[kTokens];
-        chunk_sums<Weights, kTokens, false>(rows, a.inputs + token * a.input_stride + chunk.begin,
-                                            a.input_stride, 0, size, {}, sums);
-        UNROLLED for (size_t t = 0; t < kTokens; ++t) {
-          const size_t at = token - tokens.begin + t;
-          size_t depth = chunk.depth;
-          if (!chunk.is_first) sums[t] = _mm_add_ps(strip.sums[depth][index][at], sums[t]);
-          for (; depth != chunk.depth - chunk.joins; --depth)
-            sums[t] = _mm_add_ps(strip.sums[depth - 1][index][at], sums[t]);
-          if (chunk.is_last)
-            write_outputs(a, row, count, token + t, sums[t]);
-          else
-            strip.sums[depth][index][at] = sums[t];
-        }
-      });
+                       size_t count, size_t token, Place at, StripSums<Source>& strip) {
+  __m128 sums[kTokens];
+  chunk_sums<typename Source::Weights, kTokens, false>(rows, a.inputs + token * a.input_stride + chunk.begin,
+                                                       a.input_stride, 0, chunk.end - chunk.begin, {}, sums);
+  UNROLLED for (size_t t = 0; t < kTokens; ++t) {
+    size_t depth = chunk.depth;
+    if (!chunk.is_first) sums[t] = _mm_add_ps(strip.sums[depth][at.tile][at.token + t], sums[t]);
+    for (; depth != chunk.depth - chunk.joins; --depth)
+      sums[t] = _mm_add_ps(strip.sums[depth - 1][at.tile][at.token + t], sums[t]);
+    if (chunk.is_last)
+      write_outputs(a, row, count, token + t, sums[t]);
+    else
+      strip.sums[depth][at.tile][at.token + t] = sums[t];
+  }
 }
 
-// Many tokens, or weights that registers cannot decode: a strip of tokens goes over chunks of columns, four
-// rows at a time, and its inputs stay in the second-level cache meanwhile.
+// A strip's rows and tokens over one chunk. What is dear to load again is the outer loop's: inputs, twice as
+// wide as weights and of more tokens than a tile has rows, stay in the first-level cache while weights go by;
+// weights that are decoded into a panel are decoded once.
+template <typename Source>
+inline void strip_chunk(const MatmulArguments& a, const Chunk& chunk, Range strip_rows, Range tokens,
+                        Source& source, StripSums<Source>& strip) {
+  const auto tile = [&]<int kTokens>(const FourRows& rows, size_t row, size_t token) {
+    const Place at = {(row - strip_rows.begin) / kTileRows, token - tokens.begin};
+    strip_tile<Source, kTokens>(a, chunk, rows, row, smaller(kTileRows, strip_rows.end - row), token, at,
+                                strip);
+  };
+  const auto rows_from = [&](size_t row) {
+    return source.rows(a.weights, row, smaller(kTileRows, strip_rows.end - row), chunk.begin, chunk.end);
+  };
+  if constexpr (Source::kDecodes) {
+    for (size_t row = strip_rows.begin; row < strip_rows.end; row += kTileRows) {
+      const FourRows rows = rows_from(row);
+      for_token_tiles(tokens.begin, tokens.end, [&]<int kTokens>(size_t token) {
+        tile.template operator()<kTokens>(rows, row, token);
+      });
+    }
+  } else {
+    for_token_tiles(tokens.begin, tokens.end, [&]<int kTokens>(size_t token) {
+      for (size_t row = strip_rows.begin; row < strip_rows.end; row += kTileRows)
+        tile.template operator()<kTokens>(rows_from(row), row, token);
+    });
+  }
+}
+
+// Many tokens, or weights that registers cannot decode: strips of rows and tokens go over chunks of columns.
 template <typename Source>
 void matmul_in_strips(const MatmulArguments& a) {
   Source source;
-  StripSums sums;
+  StripSums<Source> sums;
   const ColumnParts parts = written_out(a.parts, a.weights.columns);
-  const auto chunk_of_rows = [&](const Chunk& chunk, size_t strip_row, const Range& tokens) {
-    const size_t row_end = smaller(strip_row + kStripRows, a.row_end);
-    for (size_t row = strip_row; row < row_end; row += kTileRows) {
-      const size_t count = smaller(kTileRows, row_end - row);
-      const FourRows rows = source.rows(a.weights, row, count, chunk.begin, chunk.end);
-      strip_tile<typename Source::Weights>(a, chunk, rows, row, count, tokens, strip_row, sums);
-    }
-  };
-  for (size_t strip_row = a.row_begin; strip_row < a.row_end; strip_row += kStripRows) {
-    for (size_t token = 0; token < a.tokens; token += kStripTokens) {
-      const Range tokens = {token, smaller(token + kStripTokens, a.tokens)};
+  const size_t strips = (a.tokens + Source::kStripTokens - 1) / Source::kStripTokens;
+  for (size_t row = a.row_begin; row < a.row_end; row += Source::kStripRows) {
+    const Range rows = {row, smaller(row + Source::kStripRows, a.row_end)};
+    for (size_t strip = 0; strip < strips; ++strip) {
+      const Range tokens = {strip * a.tokens / strips, (strip + 1) * a.tokens / strips};
       size_t depth = 0;
       for (size_t part = 0; part < parts.count; ++part) {
         const size_t first = begin_of(parts, part), part_end = parts.ends[part];
@@ -357,9 +385,9 @@ void matmul_in_strips(const MatmulArguments& a) {
         for (size_t begin = first; begin < part_end; begin += kChunkColumns) {
           const size_t end = smaller(begin + kChunkColumns, part_end);
           const bool ends = end == part_end;
-          chunk_of_rows(
-              {begin, end, begin == first, depth, ends ? joins : 0, ends && part + 1 == parts.count},
-              strip_row, tokens);
+          const Chunk chunk = {
+              begin, end, begin == first, depth, ends ? joins : 0, ends && part + 1 == parts.count};
+          strip_chunk(a, chunk, rows, tokens, source, sums);
         }
         depth = depth + 1 - joins;
       }
@@ -369,7 +397,8 @@ void matmul_in_strips(const MatmulArguments& a) {
 
 template <typename Format>
 void matmul_in_place(const MatmulArguments& a) {
-  if (a.tokens <= kRegisterTokensMax) return matmul_in_registers<Format>(a);
+  if (a.tokens == 1) return matmul_in_registers<Format, false>(a);
+  if (a.tokens <= kRegisterTokensMax) return matmul_in_registers<Format, true>(a);
   matmul_in_strips<WeightsInPlace<Format>>(a);
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -88,6 +89,16 @@ struct BackendOptions {
   // Called with what was read of the files so far, then with all of it and what was packed so far; may be
   // empty.
   std::function<void(uint64_t bytes_loaded)> on_bytes_loaded;
+  // Runs what reads and packs the weights, to its end, on whatever thread; empty: on the caller's.
+  std::function<void(const std::function<void()>& work)> aside;
+
+  template <typename Work>
+  auto run_aside(const Work& work) const {
+    if (!aside) return work();
+    std::optional<decltype(work())> result;
+    aside([&] { result.emplace(work()); });
+    return std::move(*result);
+  }
 };
 
 }  // namespace deepserve::runner

@@ -146,7 +146,8 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendO
   uint64_t kv_bytes = options.kv_bytes * shard.config.kv_heads / model.config.kv_heads;
   if (options.kv_bytes != 0) kv_bytes = std::max<uint64_t>(kv_bytes, 1);  // 0 has a meaning of its own
   TRY_ASSIGN(KvCache cache, KvCache::make(shard.config, options.kv_type, kv_bytes));
-  TRY_ASSIGN(PackedWeights packed, pack(shard.weights, model.files, cache, options));
+  TRY_ASSIGN(PackedWeights packed,
+             options.run_aside([&] { return pack(shard.weights, model.files, cache, options); }));
   TRY(model.files.verify_unchanged());
   CpuShard whole{std::move(model.files), model.content_hash, std::move(shard), std::move(packed)};
   return std::make_unique<CpuBackend>(std::move(whole), *kernels, std::move(cache), options);

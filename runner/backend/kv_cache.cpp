@@ -1,12 +1,20 @@
 #include "runner/backend/kv_cache.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 namespace deepserve::runner {
+namespace {
+
+uint64_t host_memory_bytes() {
+  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
 
 Result<KvCache> KvCache::make(const ModelConfig& config, kernels::KvType type, uint64_t size_bytes) {
   KvCache cache;
@@ -26,6 +34,11 @@ Result<KvCache> KvCache::make(const ModelConfig& config, kernels::KvType type, u
                 kernels::kBlockTokens, block_bytes);
   }
   cache.mapped_bytes_ = cache.blocks_ * block_bytes;
+  // The kernel would grant it, and end this process, or another, once it is used.
+  if (const uint64_t host = host_memory_bytes(); cache.mapped_bytes_ > host) {
+    return fail(Code::kOutOfMemory, "a KV cache of {} bytes is more than this host's memory of {} bytes",
+                cache.mapped_bytes_, host);
+  }
   void* address = mmap(nullptr, cache.mapped_bytes_, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) {

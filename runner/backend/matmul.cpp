@@ -13,6 +13,12 @@ using kernels::PackedMatmulArguments;
 
 constexpr size_t kUnitRows = 32;      // what a thread takes at the least: two groups of a packed matrix
 constexpr size_t kTokenPartMin = 24;  // tokens that share what is unpacked of a packed matrix
+// With many tokens a thread takes so many rows of a matrix that is not packed, which then stay in its caches,
+// for so many tokens at the least: more than kernels take few at a time. Fewer rows where threads would have
+// fewer such blocks each than are needed to end together.
+constexpr size_t kWideRows = 256;
+constexpr size_t kWideTokens = 36;
+constexpr size_t kWideBlocksMin = 16;
 constexpr size_t kRoundingChunk = 4;  // tokens
 static_assert(kUnitRows % kRowsOfGroup == 0 && kLogitsChunk % kUnitRows == 0);
 // Chunks of the vocabulary that are made before any of them is outlined, times the tokens: 64 KiB of logits.
@@ -45,6 +51,8 @@ void Matmul::round_for(std::span<const MatmulJob> jobs, const float* inputs, siz
 void Matmul::multiply(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens,
                       const MatmulOptions& options) {
   if (!options.is_rounded) round_for(jobs, inputs, tokens);
+  if (tokens >= kWideTokens && std::none_of(jobs.begin(), jobs.end(), is_packed))
+    return multiply_wide(jobs, inputs, tokens, options.accumulate);
   size_t units = 0;
   for (const MatmulJob& job : jobs) units += units_of(job);
   const size_t parts = token_parts(units, tokens);
@@ -59,6 +67,32 @@ void Matmul::multiply(std::span<const MatmulJob> jobs, const float* inputs, size
       const Range rows{unit * kUnitRows, std::min((unit + count) * kUnitRows, job->weights->rows)};
       const Range part_tokens{part * tokens / parts, (part + 1) * tokens / parts};
       multiply_rows(*job, rows, inputs, part_tokens, options.accumulate);
+    }
+  });
+}
+
+// Parts of the tokens follow one another, then comes the next block of rows: who goes on, keeps its weights.
+void Matmul::multiply_wide(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens,
+                           bool accumulate) {
+  const size_t parts = tokens / kWideTokens;
+  size_t block_rows = 2 * kWideRows, blocks = 0;
+  const auto blocks_of = [&](const MatmulJob& job) {
+    return (job.weights->rows + block_rows - 1) / block_rows;
+  };
+  do {
+    block_rows /= 2;
+    blocks = 0;
+    for (const MatmulJob& job : jobs) blocks += blocks_of(job);
+  } while (block_rows > kUnitRows && blocks * parts < kWideBlocksMin * threads_.threads());
+  threads_.parallel_ranges(blocks * parts, 1, [&](size_t begin, size_t end) {
+    while (begin < end) {
+      const MatmulJob* job = jobs.data();
+      size_t block = begin / parts;
+      while (block >= blocks_of(*job)) block -= blocks_of(*job++);
+      const size_t part = begin % parts, count = std::min(end - begin, parts - part);
+      begin += count;
+      const Range rows{block * block_rows, std::min((block + 1) * block_rows, job->weights->rows)};
+      multiply_rows(*job, rows, inputs, {part * tokens / parts, (part + count) * tokens / parts}, accumulate);
     }
   });
 }

@@ -57,6 +57,7 @@ class Matmul {
 
  private:
   void round_for(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens);
+  void multiply_wide(std::span<const MatmulJob> jobs, const float* inputs, size_t tokens, bool accumulate);
   size_t token_parts(size_t units, size_t tokens) const;
   void multiply_rows(const MatmulJob& job, const Range& rows, const float* inputs, const Range& tokens,
                      bool accumulate) const;

@@ -5,7 +5,8 @@
 
 #include "ipc/base/clock.h"
 #include "runner/bench/report.h"
-#include "runner/kv_type_option.h"
+#include "runner/engine_options.h"
+#include "runner/forked_ranks.h"
 #include "runner/lane/process_share.h"
 #include "runner/model/loaded_model.h"
 
@@ -16,7 +17,8 @@ constexpr uint32_t kCountMax = 1u << 16;
 
 struct Arguments {
   std::string model;
-  uint32_t threads = usable_cores();
+  uint32_t threads = 0;  // 0: what the usable cores leave each rank
+  uint32_t ranks = 1;
   std::string isa;
   uint64_t kv_bytes = 512ull << 20;
   kernels::KvType kv_type = kernels::KvType::kF16;
@@ -45,6 +47,15 @@ Result<Measurement> measure_decode(const Arguments& arguments, uint32_t batch, S
   return measurement;
 }
 
+// Of a rank's even part of what all of them have together.
+Result<MachineLimits> measure_share(const Arguments& arguments, const BackendInfo& backend) {
+  const uint64_t step_bytes = backend.work.bytes(decode_shape(1, arguments.context_tokens));
+  TRY_ASSIGN(auto limits,
+             measure_limits(backend.isa, arguments.threads * arguments.ranks, step_bytes * arguments.ranks));
+  limits.divide_by(arguments.ranks);
+  return limits;
+}
+
 Result<BenchReport> measure(const Arguments& arguments) {
   const uint64_t begin_ns = monotonic_ns();
   BackendOptions options;
@@ -53,14 +64,15 @@ Result<BenchReport> measure(const Arguments& arguments) {
   options.threads = arguments.threads;
   options.isa = arguments.isa;
   options.batch_tokens_max = std::max(arguments.prompt_tokens, std::ranges::max(arguments.batches));
+  TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, options));
+  options.collective = ranks->collective();
   TRY_ASSIGN(const LoadedModel model, load_model(arguments.model, options));
   BenchReport report;
   report.model = arguments.model;
   report.backend = model.backend->info();
   report.context_tokens = arguments.context_tokens;
   report.load_seconds = static_cast<double>(monotonic_ns() - begin_ns) / 1e9;
-  const uint64_t step_bytes = report.backend.work.bytes(decode_shape(1, arguments.context_tokens));
-  TRY_ASSIGN(report.limits, measure_limits(report.backend.isa, arguments.threads, step_bytes));
+  TRY_ASSIGN(report.limits, measure_share(arguments, report.backend));
   StepTimer timer(*model.backend);
   if (arguments.prompt_tokens != 0) {
     TRY_ASSIGN(auto measurement, measure_prefill(arguments, timer));
@@ -71,7 +83,7 @@ Result<BenchReport> measure(const Arguments& arguments) {
     TRY_ASSIGN(auto measurement, measure_decode(arguments, batch, timer));
     report.measurements.push_back(std::move(measurement));
   }
-  TRY_ASSIGN(const auto limits_after, measure_limits(report.backend.isa, arguments.threads, step_bytes));
+  TRY_ASSIGN(const auto limits_after, measure_share(arguments, report.backend));
   report.limits.raise_to(limits_after);
   return report;
 }
@@ -94,8 +106,11 @@ Result<int> run_bench(std::vector<std::string> words) {
       ->check(CLI::Range(1u, kCountMax));
   app.add_option("--repeats", arguments.repeats, "Of each measurement: median, least and most are told (5)")
       ->check(CLI::Range(1u, kCountMax));
-  app.add_option("--threads", arguments.threads, "Threads to compute with (all usable cores)")
+  app.add_option("--threads", arguments.threads, "Threads of each process (all usable cores together)")
       ->check(CLI::Range(1u, 1024u));
+  app.add_option("--tensor-parallel", arguments.ranks,
+                 "Processes to spread the model over (1); GB/s, Gop/s and limits are then those of one")
+      ->check(CLI::Range(1u, ipc::kRanksMax));
   app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
   add_kv_type_option(app, arguments.kv_type);
   app.add_option("--isa", arguments.isa, "As of `generate`; the best this CPU has when not given");
@@ -107,6 +122,7 @@ Result<int> run_bench(std::vector<std::string> words) {
     if (error.get_exit_code() == 0) return app.exit(error);
     return fail(Code::kUsage, "bench: {}", error.what());
   }
+  if (arguments.threads == 0) arguments.threads = std::max(1u, usable_cores() / arguments.ranks);
   TRY_ASSIGN(const BenchReport report, measure(arguments));
   if (arguments.json)
     print_json(report);

@@ -14,8 +14,10 @@ namespace {
 
 using kernels::Arithmetic;
 
-constexpr uint64_t kPiece_bytes = 4096;          // threads' parts are multiples of it
-constexpr uint64_t kBufferMax_bytes = 1u << 29;  // far beyond any cache, and soon filled
+constexpr uint64_t kPiece_bytes = 4096;  // that is read of one of several streams at a time
+constexpr uint64_t kStreamsMax = 4;
+constexpr uint64_t kPartUnit_bytes = kStreamsMax * kPiece_bytes;  // threads' parts are multiples of it
+constexpr uint64_t kBufferMax_bytes = 1u << 29;                   // far beyond any cache, and soon filled
 constexpr uint64_t kBufferMin_bytes = 1u << 20;
 constexpr uint64_t kMeasure_ns = 20 * kMillisecond_ns;  // of one run at the least
 constexpr int kRuns = 8;
@@ -57,21 +59,36 @@ ArithmeticPeak measure_peak(const kernels::PeakLoop& loop, kernels::ThreadPool& 
   return {loop.arithmetic, loop.instruction, operations / seconds};
 }
 
+// Reads a thread's part once: from its begin to its end, or a piece each of streams that lie equally far
+// apart, as the kernels read matrices. Which is faster depends on the host.
+void read_once(const kernels::Peaks& peaks, const std::byte* part, uint64_t part_bytes, uint64_t streams) {
+  const uint64_t stream_bytes = part_bytes / streams;
+  const uint64_t piece_bytes = streams == 1 ? part_bytes : kPiece_bytes;
+  for (uint64_t at = 0; at < stream_bytes; at += piece_bytes) {
+    for (uint64_t stream = 0; stream < streams; ++stream) {
+      [[maybe_unused]] const volatile uint64_t sum =
+          peaks.read(part + stream * stream_bytes + at, piece_bytes);
+    }
+  }
+}
+
 Result<void> measure_reads(const kernels::Peaks& peaks, kernels::ThreadPool& pool, MachineLimits& limits) {
-  const uint64_t part_bytes = limits.buffer_bytes / pool.threads() / kPiece_bytes * kPiece_bytes;
+  const uint64_t part_bytes = limits.buffer_bytes / pool.threads() / kPartUnit_bytes * kPartUnit_bytes;
   limits.buffer_bytes = part_bytes * pool.threads();
   const std::unique_ptr<std::byte, Free> buffer(
       static_cast<std::byte*>(std::aligned_alloc(kPiece_bytes, limits.buffer_bytes)));
   if (!buffer) return fail(Code::kOutOfMemory, "no {} bytes to measure reads with", limits.buffer_bytes);
   std::memset(buffer.get(), 1, limits.buffer_bytes);
-  const auto read_part = [&](size_t part, uint64_t turns) {
-    for (uint64_t turn = 0; turn < turns; ++turn) {
-      [[maybe_unused]] const volatile uint64_t sum = peaks.read(buffer.get() + part * part_bytes, part_bytes);
-    }
-  };
-  const uint64_t turns = turns_for([&](uint64_t count) { read_part(0, count); });
-  const double seconds = fastest_seconds(pool, [&](size_t part) { read_part(part, turns); });
-  limits.read_bytes_per_second = static_cast<double>(limits.buffer_bytes * turns) / seconds;
+  for (const uint64_t streams : {uint64_t{1}, kStreamsMax}) {
+    const auto read_part = [&](size_t part, uint64_t turns) {
+      for (uint64_t turn = 0; turn < turns; ++turn)
+        read_once(peaks, buffer.get() + part * part_bytes, part_bytes, streams);
+    };
+    const uint64_t turns = turns_for([&](uint64_t count) { read_part(0, count); });
+    const double seconds = fastest_seconds(pool, [&](size_t part) { read_part(part, turns); });
+    limits.read_bytes_per_second =
+        std::max(limits.read_bytes_per_second, static_cast<double>(limits.buffer_bytes * turns) / seconds);
+  }
   return {};
 }
 
@@ -105,6 +122,13 @@ void MachineLimits::raise_to(const MachineLimits& other) {
   }
 }
 
+void MachineLimits::divide_by(uint32_t shares) {
+  threads /= shares;
+  buffer_bytes /= shares;
+  read_bytes_per_second /= shares;
+  for (ArithmeticPeak& peak : peaks) peak.operations_per_second /= shares;
+}
+
 Result<MachineLimits> measure_limits(std::string_view isa, uint32_t threads, uint64_t read_bytes) {
   const kernels::Peaks* peaks = kernels::find_peaks(isa);
   if (peaks == nullptr) return fail(Code::kNotSupported, "no peaks are known for \"{}\"", isa);
@@ -112,7 +136,7 @@ Result<MachineLimits> measure_limits(std::string_view isa, uint32_t threads, uin
   MachineLimits limits;
   limits.threads = pool.threads();
   limits.buffer_bytes =
-      std::max(std::clamp(read_bytes, kBufferMin_bytes, kBufferMax_bytes), pool.threads() * kPiece_bytes);
+      std::max(std::clamp(read_bytes, kBufferMin_bytes, kBufferMax_bytes), pool.threads() * kPartUnit_bytes);
   TRY(measure_reads(*peaks, pool, limits));
   for (const kernels::PeakLoop& loop : peaks->loops) limits.peaks.push_back(measure_peak(loop, pool));
   return limits;

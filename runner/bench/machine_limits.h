@@ -21,8 +21,8 @@ struct ArithmeticPeak {
 
 struct MachineLimits {
   uint32_t threads = 0;
-  uint64_t buffer_bytes = 0;  // over which the reads went
-  double read_bytes_per_second = 0;
+  uint64_t buffer_bytes = 0;         // over which the reads went
+  double read_bytes_per_second = 0;  // of one stream a thread, or of several, whichever is faster
   std::vector<ArithmeticPeak> peaks;
 
   // For weights of `type`: that of 8-bit integers for quantised ones and of bfloat16 for BF16, where the
@@ -32,6 +32,8 @@ struct MachineLimits {
 
   // Each limit becomes the higher of both. `other`: of the same instruction set and threads.
   void raise_to(const MachineLimits& other);
+  // What one of `shares` has while all are busy.
+  void divide_by(uint32_t shares);
 
  private:
   const ArithmeticPeak& peak(kernels::Arithmetic arithmetic) const;

@@ -196,6 +196,7 @@ void BatchingEngine::resume(Sequence& sequence, std::span<const TokenId> tokens)
     if (auto taken = sequence.take(token); !taken) return fail_request(*sequence.request, taken.error());
     ++sequence.request->completion_tokens;
     const auto reason = append(sequence, token);
+    teller_.resumed(sequence, text_);
     if (!reason) continue;
     accept(*sequence.request);
     end_choice(sequence, *reason);

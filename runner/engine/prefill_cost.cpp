@@ -22,6 +22,10 @@ uint32_t PrefillPrice::affordable(double cost, uint32_t position, uint32_t token
 }
 
 void PrefillCost::add(uint32_t tokens, double pairs, double seconds) {
+  if (measured()) {
+    const double known = seconds_ / (tokens_ + growth_ * pairs_) * (tokens + growth_ * pairs);
+    seconds = outliers_.add(seconds / known) * known;
+  }
   tokens_ = tokens_ * keep_ + tokens;
   pairs_ = pairs_ * keep_ + pairs;
   seconds_ = seconds_ * keep_ + seconds;
@@ -41,12 +45,14 @@ void PrefillCost::fit_growth() {
   if (variance < kSpreadMin * kSpreadMin) return;
   const double slope = (products_ / weight_ - mean * costs_ / weight_) / variance;
   const double at_zero = costs_ / weight_ - slope * mean;
-  if (at_zero > 0) growth_ = std::clamp(slope / at_zero, 0.0, kGrowthMax);
+  if (at_zero <= 0) return;
+  growth_ = std::clamp(slope / at_zero, 0.0, kGrowthMax);
+  growth_known_ = true;
 }
 
-PrefillPrice PrefillCost::price() const {
-  const double token = seconds_ / (tokens_ + growth_ * pairs_);
-  return {token, token * growth_};
+PrefillPrice PrefillCost::price(double growth) const {
+  const double token = seconds_ / (tokens_ + growth * pairs_);
+  return {token, token * growth};
 }
 
 }  // namespace deepserve::runner

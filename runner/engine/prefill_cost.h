@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "runner/engine/outlier_filter.h"
+
 namespace deepserve::runner {
 
 // In seconds, or in tokens where nothing is known of time: token 1, pair 0.
@@ -25,7 +27,7 @@ struct PrefillPrice {
 
 // Follows the price from step to step: what a token costs over the last few steps, and over the last fifty
 // how that grows with its position. Chunks count by their tokens, so that a small one, whose share of the
-// step's fixed cost is large, says little.
+// step's fixed cost is large, says little. A step that took longer for once is no news.
 class PrefillCost {
  public:
   // `keep`: how much of what is known of the price outlives a step; 0.8: about the last five steps count.
@@ -35,7 +37,12 @@ class PrefillCost {
   void add(uint32_t tokens, double pairs, double seconds);
 
   bool measured() const { return tokens_ > 0; }
-  PrefillPrice price() const;
+  PrefillPrice price() const { return price(growth_); }
+  // With a token's growth by position learnt elsewhere.
+  PrefillPrice price(double growth) const;
+  // By which part of its price a token gets dearer with each position, once chunks at many were measured.
+  bool growth_known() const { return growth_known_; }
+  double growth() const { return growth_; }
   // Over the last few steps, wherever in their prompts they were.
   double tokens_per_second() const { return seconds_ > 0 ? tokens_ / seconds_ : 0; }
 
@@ -43,6 +50,7 @@ class PrefillCost {
   void fit_growth();
 
   double keep_;
+  OutlierFilter outliers_;  // of measured / known
   // Sums that forget: over few steps...
   double tokens_ = 0;
   double pairs_ = 0;
@@ -53,7 +61,8 @@ class PrefillCost {
   double positions_squared_ = 0;
   double costs_ = 0;
   double products_ = 0;
-  double growth_ = 0;  // by which part a token gets dearer with each position
+  bool growth_known_ = false;
+  double growth_ = 0;
 };
 
 }  // namespace deepserve::runner

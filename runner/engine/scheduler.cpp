@@ -132,8 +132,10 @@ std::span<const BlockId> Scheduler::find(const Sequence& candidate) {
   return found_;
 }
 
-// Work of the lowest class that has waited for so long, all times together, counts as normal from now on.
+// Work of the lowest class that has waited for so long, all times together, counts as normal from now on. It
+// goes before all normal work that came later, and so only a part of what there is may.
 void Scheduler::promote_starved() {
+  if (promotion_debt_ > 0) return;
   for (size_t i = waiting_.size(); i > 0; --i) {
     Sequence& sequence = *waiting_[i - 1];
     if (sequence.priority.service_class != ipc::Class::kBatch) return;  // the rest is of higher classes
@@ -141,7 +143,8 @@ void Scheduler::promote_starved() {
     waiting_.erase(waiting_.begin() + static_cast<ptrdiff_t>(i - 1));
     sequence.priority.service_class = ipc::Class::kNormal;
     insert_by_priority(waiting_, sequence);
-    return;  // one a step is enough, and its place may be any
+    promotion_debt_ = kStarvedPart * sequence.pending();
+    return;
   }
 }
 
@@ -227,6 +230,22 @@ bool Scheduler::takes_turns(const Sequence& candidate) const {
   });
 }
 
+// Were all of them preempted: also the blocks that only they share.
+uint32_t Scheduler::blocks_freed_by(std::span<Sequence* const> victims) {
+  held_blocks_.clear();
+  for (const Sequence* victim : victims) {
+    held_blocks_.insert(held_blocks_.end(), victim->blocks.begin(), victim->blocks.end());
+  }
+  std::ranges::sort(held_blocks_);
+  uint32_t freed = 0;
+  for (auto first = held_blocks_.begin(); first != held_blocks_.end();) {
+    const auto next = std::find_if(first, held_blocks_.end(), [&](BlockId block) { return block != *first; });
+    freed += static_cast<uint32_t>(next - first) == pool_.references(*first) ? 1 : 0;
+    first = next;
+  }
+  return freed;
+}
+
 bool Scheduler::make_room(const Sequence& candidate) {
   const auto found = find(candidate);
   const auto in_use = [&](const auto& stays) {
@@ -237,15 +256,10 @@ bool Scheduler::make_room(const Sequence& candidate) {
     return fits(candidate, used, running(), pool_.available());
   };
   if (fits_now()) return true;
-  // Whom it may preempt comes last. At least so much would be freed: a block that only they share is not
-  // counted.
+  // Whom it may preempt comes last.
   const auto stay_end = std::ranges::find_if(
       running_, [&](const Sequence* sequence) { return may_preempt(candidate, *sequence); });
-  uint32_t freed = 0;
-  for (auto place = stay_end; place != running_.end(); ++place) {
-    freed += static_cast<uint32_t>(std::ranges::count_if(
-        (*place)->blocks, [this](BlockId block) { return pool_.references(block) == 1; }));
-  }
+  const uint32_t freed = blocks_freed_by({stay_end, running_.end()});
   const uint32_t stay_used = in_use([&](BlockId block) {
     const auto holds = [block](const Sequence* sequence) {
       return std::ranges::find(sequence->blocks, block) != sequence->blocks.end();

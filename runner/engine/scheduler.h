@@ -7,12 +7,16 @@
 // it waits to be recomputed. (3) Prefills get what the step's budget leaves, as chunks.
 //
 // Classes: while a prefill of a higher class runs, lower classes do not decode, so that it is as fast as on
-// an idle host; who was passed over for kPassedOverMax steps goes along in the next. Batch work that has
-// waited for kStarved steps counts as normal; against vip traffic that takes all there is nothing is done:
-// its share is dsd's to limit (DESIGN 7). Within a class a step's prefill goes to the shortest, but at least
-// half of it to the first in priority: a long prompt neither holds up short ones nor is held up by them. One
-// that waits for blocks may be passed by smaller ones for kPassedByMax steps. After kPatience steps, twice as
-// many each time that it was preempted, it preempts second and further choices of other requests.
+// an idle host, and gets their part of the step; who was passed over for kPassedOverMax steps goes along in
+// the next. Beside vip work lower
+// classes decode only as far as the step's decodes stay under StepBudget's limit, those first who did so the
+// longest ago; where not even one fits, one goes along that was passed over for so long. Batch work that has
+// waited for kStarved steps counts as normal, but of all tokens not more than one in kStarvedPart gets in
+// so; against vip traffic that takes all there is nothing is done: its share is dsd's to limit (DESIGN 7).
+// Within a class a step's prefill goes to the shortest, but at least half of it to the first in priority: a
+// long prompt neither holds up short ones nor is held up by them. One that waits for blocks may be passed by
+// smaller ones for kPassedByMax steps. After kPatience steps, twice as many each time that it was preempted,
+// it preempts second and further choices of other requests.
 //
 // Blocks: a sequence is admitted where its tokens fit, and room for it and all that run to grow. That room is
 // a block each, doubles whenever blocks run out, up to all that they may generate, and shrinks as sequences
@@ -65,6 +69,7 @@ class Scheduler {
   static constexpr uint64_t kPassedByMax = 64;
   static constexpr uint64_t kPatience = 32;
   static constexpr uint64_t kStarved = 1024;
+  static constexpr uint64_t kStarvedPart = 8;
 
   Scheduler(const SchedulerLimits& limits, uint32_t blocks, uint32_t block_tokens);
 
@@ -117,6 +122,7 @@ class Scheduler {
   void admit(const PrefillLimits& limits);
   void seat(Sequence& candidate);
   bool make_room(const Sequence& candidate);
+  uint32_t blocks_freed_by(std::span<Sequence* const> victims);
   bool fits(const Sequence& candidate, uint32_t in_use, uint32_t running, uint32_t available) const;
   uint32_t growth_of(const Sequence& sequence) const;
   bool waited_long(const Sequence& candidate) const;
@@ -132,7 +138,8 @@ class Scheduler {
   // step_plan.cpp
   PrefillLimits limits_of(const StepBudget& budget) const;
   bool gets_prefill(const Sequence& candidate, const PrefillLimits& limits) const;
-  bool is_held(const Sequence& sequence, ipc::Class prefilling) const;
+  bool passed_over_for_long(const Sequence& sequence) const;
+  void choose_decodes(const StepBudget& budget);
   void take_decodes(const StepBudget& budget, StepPlan& plan);
   void take_prefills(const PrefillLimits& limits, StepPlan& plan);
   static void give(Prefill& prefill, double cost_max, Share& share);
@@ -142,11 +149,14 @@ class Scheduler {
   std::vector<Sequence*> running_;  // both by priority, the first first
   std::vector<Sequence*> waiting_;
   std::vector<Prefill> prefills_;  // of the plan in the making
+  std::vector<Sequence*> lower_;   // the same: beside vip work, lower classes that may decode
   std::vector<BlockId> found_;
   mutable std::vector<uint32_t> counted_;  // check_accounting's
   uint64_t step_ = 0;
+  uint64_t promotion_debt_ = 0;  // tokens to be planned before batch work is promoted again
   uint32_t growth_bits_ = 0;
   uint64_t ends_ = 0;
+  std::vector<BlockId> held_blocks_;  // blocks_freed_by's
   uint64_t preemptions_ = 0;
   uint64_t prefix_queries_ = 0;
   uint64_t prefix_hits_ = 0;

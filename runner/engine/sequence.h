@@ -51,6 +51,7 @@ struct Sequence {
   uint64_t last_step = 0;
   uint64_t waiting_since = 0;
   uint64_t steps_waited = 0;  // before that
+  bool sits_out = false;      // of the step in the making
   uint32_t preemptions = 0;
   uint32_t tokens_final = std::numeric_limits<uint32_t>::max();  // it never has more
   ipc::PrefixSalt salt;        // computed blocks are shared only among sequences of equal salt

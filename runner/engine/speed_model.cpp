@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 
 namespace deepserve::runner {
 namespace {
@@ -14,7 +15,10 @@ constexpr uint32_t kStepsPerFit = 8;
 constexpr uint32_t kNextToNothing = 2;    // tokens of prefill
 constexpr double kPrefillShareMax = 0.2;  // of the time of a step that tells what decoding takes
 constexpr double kBiasStep = 1.25;        // a step that took longer for once is no news
-constexpr double kBiasWeight = 0.1;
+constexpr double kBiasWeight = 0.2;
+constexpr uint64_t kStepsUnsure = 16;  // the first steps are taken as they come
+constexpr size_t kJitterRank = 1;      // the second largest of the last 128 excesses
+constexpr uint64_t kExcessesPerJitter = 16;
 constexpr double kBesideKeep = 0.95;
 constexpr double kPrefillShareMin = 0.1;  // of a step's time, whatever its decodes seem to take
 
@@ -50,12 +54,21 @@ double SpeedModel::decode_seconds(uint32_t decodes, uint64_t context_tokens) con
 
 PrefillPrice SpeedModel::prefill_price(bool beside_decodes) const {
   const PrefillCost& wanted = beside_decodes ? beside_ : alone_;
-  return wanted.measured() ? wanted.price() : recent_.price();
+  if (!wanted.measured()) return recent_.price();
+  // Beside decodes a chunk's time is the difference of two larger ones: how it grows is seen better without.
+  if (beside_decodes && alone_.growth_known()) return wanted.price(alone_.growth());
+  return wanted.price();
 }
 
 void SpeedModel::add(const StepMeasure& step) {
   beside_tokens_ *= kBesideKeep;
-  if (step.prefill_tokens == 0) return add_decode(step);
+  if (step.prefill_tokens == 0) {
+    steps_beside_ = 0;
+    const double expected = decode_seconds(step.decodes, step.context_tokens);
+    if (decode_steps_ >= kStepsUnsure) add_jitter(step.seconds - expected);
+    return add_decode(step);
+  }
+  if (step.decodes > 0) ++steps_beside_;
   const bool few = step.prefill_tokens < kPrefillTokensMin;
   if (step.decodes == 0) {
     if (few) return;
@@ -82,18 +95,31 @@ void SpeedModel::add(const StepMeasure& step) {
   add_decode(decoding);
 }
 
+void SpeedModel::add_jitter(double excess_seconds) {
+  excesses_[excess_count_++ % kExcesses] = static_cast<float>(excess_seconds);
+  if (excess_count_ < kExcesses || excess_count_ % kExcessesPerJitter != 0) return;
+  auto sorted = excesses_;
+  std::ranges::nth_element(sorted, sorted.begin() + kJitterRank, std::ranges::greater());
+  jitter_ = std::max(0.0, static_cast<double>(sorted[kJitterRank]));
+}
+
 void SpeedModel::add_decode(const StepMeasure& step) {
+  double seconds = step.seconds;
+  if (const double known = decode_seconds(step.decodes, step.context_tokens); known > 0) {
+    const double usual = outliers_.add(seconds / known) * known;
+    if (decode_steps_ >= kStepsUnsure) seconds = usual;
+  }
   const std::array<double, 3> terms = {1.0, step.decodes / kSequenceScale,
                                        static_cast<double>(step.context_tokens) / kContextScale};
   for (size_t row = 0; row < 3; ++row) {
     for (size_t column = 0; column < 3; ++column) {
       products_[row][column] = products_[row][column] * kForget + terms[row] * terms[column];
     }
-    targets_[row] = targets_[row] * kForget + terms[row] * step.seconds;
+    targets_[row] = targets_[row] * kForget + terms[row] * seconds;
   }
   const double fitted_seconds = fitted(step.decodes, step.context_tokens);
   if (fitted_seconds > 0) {
-    const double bias = step.seconds / fitted_seconds;
+    const double bias = seconds / fitted_seconds;
     decode_bias_ +=
         kBiasWeight * (std::clamp(bias, decode_bias_ / kBiasStep, decode_bias_ * kBiasStep) - decode_bias_);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "runner/engine/prefill_cost.h"
@@ -43,10 +44,16 @@ class SpeedModel {
   const StepTimes& step_times() const { return times_; }
   // Of a step without prefill, near those that were measured last; 0 until measured.
   double decode_seconds(uint32_t decodes, uint64_t context_tokens) const;
+  // By how much about one in a hundred of the recent steps without prefill took longer than that; 0 until
+  // known.
+  double decode_jitter_seconds() const { return jitter_; }
+  // Steps in a row whose decodes had prefill beside them: what decoding takes is known from before those.
+  uint32_t steps_beside() const { return steps_beside_; }
 
  private:
   double fitted(uint32_t decodes, uint64_t context_tokens) const;
   void add_decode(const StepMeasure& step);
+  void add_jitter(double excess_seconds);
   void fit();
 
   PrefillCost alone_{0.8};
@@ -59,6 +66,12 @@ class SpeedModel {
   std::array<double, 3> targets_{};
   uint64_t decode_steps_ = 0;
   double decode_bias_ = 1;  // measured / fitted, of the last steps
+  OutlierFilter outliers_;  // of that
+  uint32_t steps_beside_ = 0;
+  static constexpr size_t kExcesses = 128;
+  std::array<float, kExcesses> excesses_{};  // in seconds, of the last decode steps
+  uint64_t excess_count_ = 0;
+  double jitter_ = 0;
 };
 
 }  // namespace deepserve::runner

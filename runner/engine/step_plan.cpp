@@ -33,11 +33,14 @@ void Scheduler::plan(const StepBudget& budget, StepPlan& plan) {
   const PrefillLimits limits = limits_of(budget);
   admit(limits);
   take_decodes(budget, plan);
-  take_prefills(limits, plan);
+  const bool decodes_only = limits.stale && plan.decodes > 0;
+  if (!decodes_only) take_prefills(limits, plan);
   for (const auto& chunk : plan.chunks) chunk.sequence->last_step = step_;
+  promotion_debt_ -= std::min<uint64_t>(promotion_debt_, plan.decodes + plan.prefill_tokens);
 }
 
-// Those who decode in the class of the first prefill or above are not to be held up by it.
+// Those who decode in the class of the first prefill or above are not to be held up by it; it has the time of
+// those below that it keeps from decoding.
 PrefillLimits Scheduler::limits_of(const StepBudget& budget) const {
   auto first_class = ipc::Class::kCount;
   uint32_t prefilling = 0;
@@ -54,14 +57,28 @@ PrefillLimits Scheduler::limits_of(const StepBudget& budget) const {
     --seats;
     ++prefilling;
   }
-  uint32_t decodes = 0;
-  uint64_t context_tokens = 0;
+  struct Decodes {
+    uint32_t count = 0;
+    uint64_t context_tokens = 0;
+    void add(const Sequence& sequence) {
+      ++count;
+      context_tokens += sequence.size();
+    }
+  };
+  Decodes beside, going_along, all;
   for (const Sequence* sequence : running_) {
-    if (prefills(sequence) || sequence->priority.service_class > first_class) continue;
-    ++decodes;
-    context_tokens += sequence->size();
+    if (prefills(sequence)) continue;
+    const bool lower = sequence->priority.service_class > first_class;
+    if (!lower) beside.add(*sequence);
+    if (!lower || passed_over_for_long(*sequence)) going_along.add(*sequence);
+    all.add(*sequence);
   }
-  return budget.prefill(decodes, context_tokens, prefilling);
+  const double freed_seconds =
+      budget.freed_seconds(all.count, all.context_tokens, going_along.count, going_along.context_tokens);
+  PrefillLimits limits = budget.prefill(beside.count, beside.context_tokens, prefilling, freed_seconds);
+  // Who has waited so far gets in before anything is measured.
+  if (first_class == ipc::Class::kVip && !waiting_.empty()) limits.stale = false;
+  return limits;
 }
 
 // Whether running prefills leave some of a step's to `candidate`: all of higher classes and the shorter ones
@@ -92,25 +109,51 @@ bool Scheduler::gets_prefill(const Sequence& candidate, const PrefillLimits& lim
   return cost < limits.cost && tokens < limits_.step_tokens_max && chunks < limits.tokens_max;
 }
 
-bool Scheduler::is_held(const Sequence& sequence, ipc::Class prefilling) const {
-  return sequence.priority.service_class > prefilling && step_ - sequence.last_step <= kPassedOverMax;
+bool Scheduler::passed_over_for_long(const Sequence& sequence) const {
+  return step_ - sequence.last_step > kPassedOverMax;
+}
+
+// Who could decode and does not: lower classes beside a prefill, and beside vip work those for whom the step
+// has no time.
+void Scheduler::choose_decodes(const StepBudget& budget) {
+  lower_.clear();
+  if (running_.empty()) return;
+  const bool beside_vip = running_.front()->priority.service_class == ipc::Class::kVip;
+  auto prefilling = ipc::Class::kCount;
+  uint32_t decodes = 0;
+  uint64_t context_tokens = 0;
+  for (Sequence* sequence : running_) {  // the highest class comes first
+    const auto service_class = sequence->priority.service_class;
+    if (prefills(sequence)) {
+      prefilling = std::min(prefilling, service_class);
+      continue;
+    }
+    sequence->sits_out = service_class > prefilling && !passed_over_for_long(*sequence);
+    if (sequence->sits_out) continue;
+    if (beside_vip && service_class != ipc::Class::kVip) {
+      lower_.push_back(sequence);
+      continue;
+    }
+    ++decodes;
+    context_tokens += sequence->size();
+  }
+  std::ranges::sort(lower_, {}, [](const Sequence* s) { return std::tuple(s->last_step, s->priority); });
+  bool first = true;
+  for (Sequence* sequence : lower_) {
+    const bool in_time = !budget.too_long(decodes + 1, context_tokens + sequence->size());
+    sequence->sits_out = !in_time && !(first && passed_over_for_long(*sequence));
+    first = false;
+    if (sequence->sits_out) continue;
+    ++decodes;
+    context_tokens += sequence->size();
+  }
 }
 
 void Scheduler::take_decodes(const StepBudget& budget, StepPlan& plan) {
-  auto prefilling = ipc::Class::kCount;
-  for (const Sequence* sequence : running_) {  // the highest class comes first
-    if (!prefills(sequence)) continue;
-    prefilling = sequence->priority.service_class;
-    break;
-  }
+  choose_decodes(budget);
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
-    if (prefills(&sequence) || is_held(sequence, prefilling)) continue;
-    const bool beside_vip = running_.front()->priority.service_class == ipc::Class::kVip;
-    if (beside_vip && is_held(sequence, ipc::Class::kVip) &&
-        budget.too_long(plan.decodes + 1, plan.context_tokens + sequence.size())) {
-      continue;
-    }
+    if (prefills(&sequence) || sequence.sits_out) continue;
     if (!extend(sequence, plan)) break;  // it was the last in priority, and is gone
     plan.chunks.push_back({&sequence, 1});
     ++plan.decodes;

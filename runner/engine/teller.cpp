@@ -44,6 +44,16 @@ void Teller::token(const Sequence& sequence, std::string_view text, const Logits
   sink_.delta(delta_);
 }
 
+void Teller::resumed(const Sequence& sequence, std::string_view text) {
+  begin(*sequence.request, false);
+  delta_.choice = sequence.priority.choice;
+  delta_.index = sequence.continuation.tokens() - 1;
+  delta_.tokens.push_back(sequence.tokens.back());
+  delta_.text = text;
+  delta_.logprobs.clear();  // they are not known here
+  sink_.resumed(delta_);
+}
+
 Result<void> Teller::echo(Sequence& leader, uint32_t end, const LogitsRows& rows) {
   Request& request = *leader.request;
   PromptEcho& echo = *request.echo;

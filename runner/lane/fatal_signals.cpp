@@ -127,6 +127,10 @@ void report_fatal_signals_to(ipc::Lane& lane, uint64_t memory_limit_bytes) {
   handle_fatal_signals(memory_limit_bytes);
 }
 
+void redirect_fatal_signals_to(ipc::Lane& lane) {
+  dying_lane.store(&lane);
+}
+
 void report_fatal_signals_to(const ipc::GroupMemory& group, uint32_t rank, uint64_t memory_limit_bytes) {
   dying_rank = rank;
   dying_group.store(&group);

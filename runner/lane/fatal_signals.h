@@ -15,6 +15,9 @@ namespace deepserve::runner {
 // so is a thread that has no room for its stack. `lane` must live as long as the process. Call once.
 void report_fatal_signals_to(ipc::Lane& lane, uint64_t memory_limit_bytes);
 
+// Another lane takes the place of that one, which may go then.
+void redirect_fatal_signals_to(ipc::Lane& lane);
+
 // The same for a rank that has no lane: as the failure of `rank` in `group` (kBadModelFile where the model
 // file changed, kInternal for a signal).
 void report_fatal_signals_to(const ipc::GroupMemory& group, uint32_t rank, uint64_t memory_limit_bytes);

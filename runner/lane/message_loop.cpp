@@ -1,10 +1,10 @@
 #include "runner/lane/message_loop.h"
 
-#include <poll.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "ipc/base/clock.h"
 #include "runner/engine/prompt.h"
@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint64_t kSpin_ns = 50 * kMicrosecond_ns;
 constexpr uint64_t kIdleTurn_ns = 250 * kMillisecond_ns;
+constexpr uint64_t kHoldTurn_ns = 5 * kMillisecond_ns;
 constexpr uint64_t kDrain_ns = 5 * kMillisecond_ns;
 constexpr uint64_t kWork_ns = 5 * kMillisecond_ns;
 constexpr size_t kMessagesPerDrain = 16;
@@ -23,33 +24,90 @@ constexpr size_t kBacklogMax = 4096;  // beyond it nothing is read either: each 
 
 }  // namespace
 
-bool hung_up(int socket_fd) {
-  if (socket_fd < 0) return false;
-  pollfd entry{socket_fd, POLLRDHUP, 0};
-  return poll(&entry, 1, 0) > 0 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
-}
-
 Result<LoopEnd> MessageLoop::run() {
   while (true) {
-    lane_.count_step();
-    if (hung_up(supervisor_fd_)) return LoopEnd::kSupervisorGone;
+    lane().count_step();
+    if (const auto end = look_at_daemon()) return *end;
     if (terminate_ != 0) begin_drain();
     sink_.retry();
-    if (sink_.backlog() < kBacklogMax) {
+    end_telling_again();
+    if (link_.attached() && sink_.backlog() < kBacklogMax) {
       TRY(drain_lane());
       if (exit_) return LoopEnd::kToldToExit;
-      do_staged_work();
     }
-    if (!sink_.blocked()) TRY(engine_.step());
+    if (sink_.backlog() < kBacklogMax) do_staged_work();
+    const bool holds = link_.expects_daemon();
+    if (!sink_.blocked() && !holds) TRY(engine_.step());
+    for (const ipc::RequestId request : sink_.take_abandoned()) cancel(request);
     if (state_.phase == ipc::RunnerPhase::kDraining && told_all()) {
       state_.phase = ipc::RunnerPhase::kDrained;
       sink_.state(state_);
     }
-    lane_.publish_gauges(engine_.gauges());
+    lane().publish_gauges(engine_.gauges());
     sink_.flush();
-    if (terminate_ != 0 && state_.phase == ipc::RunnerPhase::kDrained && told_all()) return LoopEnd::kDrained;
-    if (idle() || sink_.blocked()) lane_.wait(kSpin_ns, kIdleTurn_ns, supervisor_fd_);
+    if (state_.phase == ipc::RunnerPhase::kDrained && told_all()) {
+      if (terminate_ != 0) return LoopEnd::kDrained;
+      if (drains_as_orphan_) return LoopEnd::kSupervisorGone;
+    }
+    const bool has_history = sink_.tells_history() && !sink_.lane_is_full();
+    if ((idle() && !has_history) || sink_.blocked() || holds)
+      link_.wait(kSpin_ns, holds ? kHoldTurn_ns : kIdleTurn_ns);
   }
+}
+
+std::optional<LoopEnd> MessageLoop::look_at_daemon() {
+  switch (link_.look()) {
+    case DaemonLink::Change::kLost:
+      take_last_words();
+      if (exit_) return LoopEnd::kToldToExit;
+      if (!link_.may_be_adopted()) return LoopEnd::kSupervisorGone;
+      spdlog::warn("the daemon has gone; {} request(s) go on", sink_.log().size());
+      sink_.detach();
+      break;
+    case DaemonLink::Change::kAdopted:
+      begin_with_new_daemon();
+      break;
+    case DaemonLink::Change::kNone:
+      break;
+  }
+  sink_.forget_old(monotonic_ns());
+  if (link_.detached_ns() > orphan_limit_ns_ && state_.phase == ipc::RunnerPhase::kReady) {
+    spdlog::warn("no daemon has come for {:.1f} s", static_cast<double>(link_.detached_ns()) * 1e-9);
+    drains_as_orphan_ = true;
+    begin_drain();
+  }
+  return std::nullopt;
+}
+
+// What a daemon had published when it died counts, until it makes no sense.
+void MessageLoop::take_last_words() {
+  bool sound = true;
+  const auto handler = [&](ipc::MessageType type, std::span<const std::byte> body) {
+    if (sound && !take(type, body)) sound = false;
+  };
+  while (sound) {
+    const auto handled = lane().drain(kMessagesPerDrain, handler);
+    if (!handled || *handled == 0) return;
+  }
+}
+
+// It hears what this runner is, and then of every request from its beginning on.
+void MessageLoop::begin_with_new_daemon() {
+  if (std::exchange(drains_as_orphan_, false) && terminate_ == 0) state_.phase = ipc::RunnerPhase::kReady;
+  spdlog::info("adopted by a new daemon, epoch {}; {} request(s) are told again", lane().epoch(),
+               sink_.log().size());
+  sink_.attach(lane());
+  lane().publish_gauges(engine_.gauges());
+  sink_.state(ready_);
+  if (state_.phase != ready_.phase) sink_.state(state_);
+  tells_again_ = true;
+}
+
+// Ready once more: that was all. One that drains says nothing, and is waited for a while.
+void MessageLoop::end_telling_again() {
+  if (!tells_again_ || !link_.attached() || sink_.blocked() || sink_.tells_history()) return;
+  tells_again_ = false;
+  if (state_.phase == ipc::RunnerPhase::kReady) sink_.state(state_);
 }
 
 // Reads on past work that waits for its turn, so that a cancel is heard within a step.
@@ -63,7 +121,7 @@ Result<void> MessageLoop::drain_lane() {
   size_t handled = kMessagesPerDrain;
   while (!error && handled == kMessagesPerDrain && monotonic_ns() < end_ns && staged_.size() < kStagedMax &&
          staged_bytes_ < kStagedBytesMax) {
-    TRY_ASSIGN(handled, lane_.drain(kMessagesPerDrain, handler));
+    TRY_ASSIGN(handled, lane().drain(kMessagesPerDrain, handler));
   }
   if (error) return tl::unexpected<Error>(std::move(*error));
   return {};
@@ -71,18 +129,16 @@ Result<void> MessageLoop::drain_lane() {
 
 Result<void> MessageLoop::take(ipc::MessageType type, std::span<const std::byte> body) {
   switch (type) {
-    case ipc::MessageType::kSubmit: {
-      TRY_ASSIGN(auto message, ipc::Submit::decode(body));
-      stage(std::move(message), body.size());
-      return {};
-    }
+    case ipc::MessageType::kSubmit:
+      return take_submit(body);
     case ipc::MessageType::kCancel: {
       TRY_ASSIGN(const auto message, ipc::Cancel::decode(body));
       cancel(message.request);
       return {};
     }
     case ipc::MessageType::kAcknowledge: {
-      TRY(ipc::Acknowledge::decode(body));  // nothing is kept beyond a request's end yet
+      TRY_ASSIGN(const auto message, ipc::Acknowledge::decode(body));
+      sink_.acknowledge(message.request, monotonic_ns());
       return {};
     }
     case ipc::MessageType::kControl: {
@@ -102,6 +158,13 @@ Result<void> MessageLoop::take(ipc::MessageType type, std::span<const std::byte>
       return fail(Code::kBadLane, "message type {} does not go from the daemon to a runner",
                   static_cast<unsigned>(type));
   }
+}
+
+// Kept from here on; one that is here already is nobody's second.
+Result<void> MessageLoop::take_submit(std::span<const std::byte> body) {
+  TRY_ASSIGN(auto message, ipc::Submit::decode(body));
+  if (sink_.begin(message, body)) stage(std::move(message), body.size());
+  return {};
 }
 
 void MessageLoop::stage(Work work, size_t bytes) {

@@ -7,6 +7,7 @@
 #include "ipc/base/log.h"
 #include "runner/backend/rank_group.h"
 #include "runner/lane/fatal_signals.h"
+#include "runner/lane/load_priority.h"
 #include "runner/lane/process_share.h"
 #include "runner/lane/sandbox.h"
 #include "runner/lane/server.h"
@@ -18,6 +19,7 @@ namespace {
 
 Result<void> follow(const ServeOptions& options, std::shared_ptr<ipc::GroupMemory> memory) {
   TRY(take_share(options));
+  LoadPriority priority(options.load_nice);
   TRY_ASSIGN(const auto collective, SharedCollective::join(std::move(memory), {.rank = options.rank}));
   const auto readable = paths_of_model(options.model);
   if (!readable) {
@@ -28,19 +30,22 @@ Result<void> follow(const ServeOptions& options, std::shared_ptr<ipc::GroupMemor
                options.model.string(), enter_sandbox(*readable));
   BackendOptions backend = backend_options_of(options);
   backend.collective = collective.get();
+  backend.aside = [&priority](const auto& work) { priority.aside(work); };
   TRY_ASSIGN(const LoadedModel model, load_model(options.model, backend));
+  priority.end();
   spdlog::info("rank {} of {} is loaded", options.rank, options.ranks);
   return follow_rank_0(*model.backend, *collective);
 }
 
 }  // namespace
 
-Result<std::shared_ptr<ipc::GroupMemory>> map_inherited_group(const ServeOptions& options) {
+Result<std::shared_ptr<ipc::GroupMemory>> map_inherited_group(const ServeOptions& options, Fd& descriptor) {
   if (fcntl(ipc::kRankGroupFd, F_SETFD, FD_CLOEXEC) != 0) {
     return fail(Code::kBadLane, "descriptor {} is not open: ranks are started by dsd, which hands them it",
                 ipc::kRankGroupFd);
   }
-  TRY_ASSIGN(auto memory, ipc::GroupMemory::map(Fd(ipc::kRankGroupFd), options.epoch));
+  descriptor.reset(ipc::kRankGroupFd);
+  TRY_ASSIGN(auto memory, ipc::GroupMemory::map(descriptor, options.epoch));
   if (memory->facts().ranks != options.ranks) {
     return fail(Code::kBadLane, "the group's memory is for {} ranks, not {}", memory->facts().ranks,
                 options.ranks);
@@ -51,7 +56,8 @@ Result<std::shared_ptr<ipc::GroupMemory>> map_inherited_group(const ServeOptions
 int serve_rank(const ServeOptions& options) {
   init_log(fmt::format("ds-runner {} rank {}", options.name, options.rank), LogLevel::kInfo);
   for (const int number : {SIGTERM, SIGINT, SIGPIPE}) signal(number, SIG_IGN);
-  auto memory = map_inherited_group(options);
+  Fd descriptor;
+  auto memory = map_inherited_group(options, descriptor);
   if (!memory) {
     spdlog::error("{}", memory.error().message);
     return kExitFailed;

@@ -9,9 +9,9 @@
 
 namespace deepserve::runner {
 
-// Joins the group whose memory dsd left at descriptor ipc::kRankGroupFd; its generation is the lane's epoch.
-// Before the sandbox: it lets no process see another's beginnings.
-Result<std::shared_ptr<ipc::GroupMemory>> map_inherited_group(const ServeOptions& options);
+// Joins the group whose memory dsd left at `descriptor`, ipc::kRankGroupFd; its generation is the epoch of
+// the lane that rank 0 began with. Before the sandbox: it lets no process see another's beginnings.
+Result<std::shared_ptr<ipc::GroupMemory>> map_inherited_group(const ServeOptions& options, Fd& descriptor);
 
 // A rank other than 0, from the descriptor that it inherits to its exit status (server.h). It has no lane: it
 // computes what rank 0 tells it, and ends when rank 0 ends or says so. Why it fails stands in the group's

@@ -67,8 +67,6 @@ constexpr uint32_t kForbidden[] = {
     SYS_connect,
     SYS_bind,
     SYS_listen,
-    SYS_accept,
-    SYS_accept4,
     SYS_execve,
     SYS_execveat,
     SYS_fork,

@@ -1,5 +1,5 @@
-// Gives up what a runner does not need before it opens a model: model files and prompts are hostile (DESIGN
-// 10).
+// Gives up what a runner does not need before it opens a model: model files and prompts are hostile
+// (DESIGN 10).
 #pragma once
 
 #include <filesystem>
@@ -11,10 +11,10 @@ namespace deepserve::runner {
 // Irrevocable, for this thread and those it starts from here on:
 // - PR_SET_NO_NEW_PRIVS;
 // - Landlock, where the kernel has it: the file system is closed, apart from reading `readable` and what is
-// beneath;
-// - seccomp, on x86-64: no new sockets, no other programs or processes, no tracing, no mounts, no kernel
-// modules,
-//   keys, BPF, io_uring or user namespaces. Threads, memory and the descriptors that are open go on working.
+//   beneath;
+// - seccomp, on x86-64: no new sockets (on the one that it listens at connections are accepted), no other
+//   programs or processes, no tracing, no mounts, no kernel modules, keys, BPF, io_uring or user namespaces.
+//   Threads, memory and the descriptors that are open go on working.
 // What the kernel lacks is left out; the result says what holds, for the log: "no_new_privs, landlock,
 // seccomp".
 std::string enter_sandbox(std::span<const std::filesystem::path> readable);

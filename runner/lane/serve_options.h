@@ -21,11 +21,15 @@ struct ServeOptions {
   kernels::KvType kv_type = kernels::KvType::kF16;  // what the KV cache stores its numbers as
   uint32_t sequences_max = 64;
   uint64_t step_target_ns = 25'000'000;  // of prefill in a step in which others decode; 0: no limit
+  uint64_t step_max_ns = 100'000'000;    // of a step without decodes, or beside vip work
   bool prefix_cache = true;
   bool speculation = true;  // drafts tokens where that pays
   uint64_t epoch = 0;       // of the lane, and of the rank group; 0: any
   uint32_t rank = 0;        // of `ranks` processes that the model is spread over; rank 0 has the lane
   uint32_t ranks = 1;
+  uint64_t orphan_limit_ns = 30'000'000'000;  // without a dsd for so long it drains and ends
+  int load_nice = 0;                          // until it is ready; 0: others do not go first
+  std::vector<std::string> command;           // the words that these options were made of
   std::optional<uint64_t> memory_limit_bytes;
   std::string chat_template;  // a family by name; empty: what the model's file says
   std::string isa;            // "scalar", "avx2", "avx512"; empty: the best there is

@@ -3,15 +3,19 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cmath>
 #include <csignal>
 
 #include "ipc/base/clock.h"
 #include "ipc/base/log.h"
+#include "runner/lane/daemon_link.h"
 #include "runner/lane/fatal_signals.h"
 #include "runner/lane/lane_sink.h"
+#include "runner/lane/load_priority.h"
 #include "runner/lane/message_loop.h"
 #include "runner/lane/process_share.h"
 #include "runner/lane/rank_server.h"
@@ -24,17 +28,19 @@ namespace {
 
 // A step spends about so long on prefill (DESIGN 7), so that a cancel, a new request or a sign of life never
 // waits for longer.
-constexpr double kStepSecondsMax = 0.1;
 constexpr uint32_t kStepTokensMax = 512;
 
 volatile std::sig_atomic_t terminate = 0;
 volatile std::sig_atomic_t loading = 1;
+// What ends the main loop's sleep: the lane's eventfd, another one with each lane.
+std::atomic<int> wake_fd = ipc::kLaneFdRunnerWake;
+static_assert(std::atomic<int>::is_always_lock_free);
 
 void on_terminate(int) noexcept {
   if (loading != 0) _exit(kExitCutShort);  // nothing was taken on yet: nothing is to be drained
   terminate = 1;
   const uint64_t one = 1;
-  [[maybe_unused]] const auto written = write(ipc::kLaneFdRunnerWake, &one, sizeof one);
+  [[maybe_unused]] const auto written = write(wake_fd.load(), &one, sizeof one);
 }
 
 void handle_termination() {
@@ -66,6 +72,40 @@ Result<std::unique_ptr<ipc::Lane>> attach_inherited_lane(uint64_t epoch) {
                            ipc::Side::kRunner, epoch);
 }
 
+// None where dsd has left none: such a runner ends with its dsd.
+Fd inherited_rendezvous() {
+  int listens = 0;
+  socklen_t size = sizeof listens;
+  const bool is_socket =
+      getsockopt(ipc::kRendezvousFd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0;
+  if (!is_socket || fcntl(ipc::kRendezvousFd, F_SETFD, FD_CLOEXEC) != 0) return {};
+  return Fd(ipc::kRendezvousFd);
+}
+
+// The runner's tie to dsd and what it says through it.
+struct Connection {
+  DaemonLink& link;
+  LaneSink& sink;
+
+  void tell_phase(ipc::RunnerPhase phase) const {
+    ipc::RunnerState state;
+    state.phase = phase;
+    sink.state(state);
+    sink.flush();
+  }
+  // While the model loads: dsd may go and another one come.
+  void look() const {
+    const auto change = link.look();
+    if (change == DaemonLink::Change::kLost) {
+      if (!link.may_be_adopted()) _exit(kExitSupervisorGone);
+      sink.detach();
+    } else if (change == DaemonLink::Change::kAdopted) {
+      sink.attach(link.lane());
+      tell_phase(ipc::RunnerPhase::kLoading);
+    }
+  }
+};
+
 struct ServedModel {
   LoadedModel loaded;
   std::unique_ptr<Tokenizer> tokenizer;
@@ -78,18 +118,20 @@ Result<ChatTemplate> choose_chat_template(const std::string& name, const Vocabul
   return ChatTemplate::of_family(family, vocabulary);
 }
 
-Result<ServedModel> load(const ServeOptions& options, ipc::Lane& lane, Collective* collective) {
+Result<ServedModel> load(const ServeOptions& options, const LoadPriority& priority, const Connection& daemon,
+                         Collective* collective) {
   if (options.kind == "cuda")
     return fail(Code::kNotSupported, "kind = \"cuda\": this ds-runner was built without CUDA");
   if (options.kind != "cpu")
     return fail(Code::kInvalidConfig, "kind = \"{}\": there is \"cpu\" and \"cuda\"", options.kind);
   BackendOptions backend_options = backend_options_of(options);
   backend_options.collective = collective;
-  backend_options.on_bytes_loaded = [&lane](uint64_t bytes) {
-    lane.set_bytes_loaded(bytes);
-    lane.count_step();
-    if (hung_up(ipc::kSupervisorSocketFd)) _exit(kExitSupervisorGone);
+  backend_options.on_bytes_loaded = [&daemon](uint64_t bytes) {
+    daemon.link.lane().set_bytes_loaded(bytes);
+    daemon.link.lane().count_step();
+    daemon.look();
   };
+  backend_options.aside = [&priority](const auto& work) { priority.aside(work); };
   ServedModel model;
   TRY_ASSIGN(model.loaded, load_model(options.model, backend_options));
   if (!model.loaded.vocabulary) return tl::unexpected<Error>(model.loaded.vocabulary_error);
@@ -139,17 +181,13 @@ ipc::RunnerState describe(const ServedModel& model, const ServeOptions& options,
   return state;
 }
 
-Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneSink& sink) {
-  const auto tell_phase = [&](ipc::RunnerPhase phase) {
-    ipc::RunnerState state;
-    state.phase = phase;
-    sink.state(state);
-    lane.flush();
-  };
-  tell_phase(ipc::RunnerPhase::kLoading);
+Result<LoopEnd> load_and_run(const ServeOptions& options, const Connection& daemon,
+                             std::shared_ptr<ipc::GroupMemory> group) {
+  LaneSink& sink = daemon.sink;
+  LoadPriority priority(options.load_nice);
+  daemon.tell_phase(ipc::RunnerPhase::kLoading);
   std::unique_ptr<SharedCollective> collective;  // outlives the backend
-  if (options.ranks > 1) {
-    TRY_ASSIGN(auto group, map_inherited_group(options));
+  if (group != nullptr) {
     TRY_ASSIGN(collective, SharedCollective::join(std::move(group), {.rank = 0}));
   }
   TRY_ASSIGN(const auto readable, paths_of_model(options.model));
@@ -158,9 +196,9 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
       spdlog::info("{} needs {} to be readable", options.model.string(), path.string());
   }
   spdlog::info("loading {}; sandbox: {}", options.model.string(), enter_sandbox(readable));
-  TRY_ASSIGN(ServedModel model, load(options, lane, collective.get()));
-  tell_phase(ipc::RunnerPhase::kWarming);
-  lane.count_step();
+  TRY_ASSIGN(ServedModel model, load(options, priority, daemon, collective.get()));
+  daemon.tell_phase(ipc::RunnerPhase::kWarming);
+  daemon.link.lane().count_step();
   if (auto warm = warm_up(*model.loaded.backend, *model.tokenizer); !warm) {
     return tl::unexpected<Error>(of_file(options.model, std::move(warm.error())));
   }
@@ -169,7 +207,7 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
   engine_options.context_tokens = options.context_tokens;
   engine_options.sequences_max = options.sequences_max;
   engine_options.step_tokens_max = kStepTokensMax;
-  engine_options.step_seconds_max = kStepSecondsMax;
+  engine_options.step_seconds_max = static_cast<double>(options.step_max_ns) / kSecond_ns;
   engine_options.step_target_seconds = static_cast<double>(options.step_target_ns) / kSecond_ns;
   engine_options.prefix_cache = options.prefix_cache;
   engine_options.speculation = options.speculation ? Speculation::kAuto : Speculation::kOff;
@@ -188,29 +226,40 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, ipc::Lane& lane, LaneS
   if (kv_tokens < ready.context_tokens) {
     spdlog::warn("kv_memory holds {} tokens, less than one context of {}", kv_tokens, ready.context_tokens);
   }
+  priority.end();
   loading = 0;
   sink.state(ready);
-  lane.publish_gauges(engine->gauges());
-  lane.flush();
+  daemon.link.lane().publish_gauges(engine->gauges());
+  sink.flush();
   spdlog::info("ready: {} {} {}, {} bytes, {} KV blocks of {} tokens, chat template {}, {}",
                options.model.string(), ready.architecture, ready.weights_type, ready.weight_bytes,
                ready.kv_blocks, ready.kv_block_tokens, ready.chat_template, ready.numerics_id);
-  MessageLoop loop(lane, sink, *engine, *model.tokenizer, model.chat, ready, ipc::kSupervisorSocketFd,
+  MessageLoop loop(daemon.link, sink, *engine, *model.tokenizer, model.chat, ready, options.orphan_limit_ns,
                    terminate);
   return loop.run();
 }
 
-void tell_failure(ipc::Lane& lane, LaneSink& sink, const Error& error) {
+void tell_failure(const Connection& daemon, const Error& error) {
   spdlog::error("{}", error.message);
   ipc::RunnerState state;
   state.phase = ipc::RunnerPhase::kFailed;
   state.code = error.code;
   state.message = error.message;
-  sink.retry();
-  sink.state(state);
-  lane.flush();
+  daemon.sink.retry();
+  daemon.sink.state(state);
+  daemon.sink.flush();
   // A model that was good when it was loaded can only have been changed since.
-  record_reported_error(lane, error, loading == 0 && error.code == Code::kBadModelFile);
+  record_reported_error(daemon.link.lane(), error, loading == 0 && error.code == Code::kBadModelFile);
+}
+
+// What the next dsd is to hear of this process, while /proc can be read, and the group that it gets along.
+Result<void> introduce(const ServeOptions& options, DaemonLinkOptions& link,
+                       std::shared_ptr<ipc::GroupMemory>& group) {
+  TRY_ASSIGN(link.process, ipc::own_identity());
+  if (options.ranks > 1) {
+    TRY_ASSIGN(group, map_inherited_group(options, link.group));
+  }
+  return {};
 }
 
 }  // namespace
@@ -229,20 +278,29 @@ int serve(const ServeOptions& options) {
   if (options.rank != 0) return serve_rank(options);
   init_log(fmt::format("ds-runner {}", options.name), LogLevel::kInfo);
   handle_termination();
-  const auto prepared = take_share(options);
+  Result<void> prepared = take_share(options);
   auto lane = attach_inherited_lane(options.epoch);
   if (!lane) {
     spdlog::error("{}", lane.error().message);
     return kExitFailed;
   }
+  DaemonLinkOptions link_options{.command = options.command, .rendezvous = inherited_rendezvous()};
+  link_options.on_lane = [](ipc::Lane& next) {
+    redirect_fatal_signals_to(next);
+    wake_fd = next.wake_fd();
+  };
+  report_fatal_signals_to(**lane, options.memory_limit_bytes.value_or(0));
+  LaneSink sink(**lane);
+  std::shared_ptr<ipc::GroupMemory> group;
+  if (prepared) prepared = introduce(options, link_options, group);
   // Outlives this function: a fatal signal may need it until the very end.
-  static ipc::Lane& attached = *lane->release();
-  report_fatal_signals_to(attached, options.memory_limit_bytes.value_or(0));
-  LaneSink sink(attached);
-  const auto end =
-      prepared ? load_and_run(options, attached, sink) : Result<LoopEnd>(tl::unexpected(prepared.error()));
+  static DaemonLink& link =
+      *new DaemonLink(std::move(*lane), ipc::kSupervisorSocketFd, std::move(link_options));
+  const Connection daemon{link, sink};
+  const auto end = prepared ? load_and_run(options, daemon, std::move(group))
+                            : Result<LoopEnd>(tl::unexpected(prepared.error()));
   if (!end) {
-    tell_failure(attached, sink, with_memory_limit(end.error(), options));
+    tell_failure(daemon, with_memory_limit(end.error(), options));
     return kExitFailed;
   }
   if (*end == LoopEnd::kSupervisorGone) {

@@ -9,7 +9,7 @@ namespace deepserve::runner {
 // How `ds-runner serve` ends. dsd also reads the cause from the lane (Lane::death_cause).
 inline constexpr int kExitDone = 0;            // told to (control exit), or drained after SIGTERM
 inline constexpr int kExitFailed = 1;          // an error that it reported: model, memory, device, lane
-inline constexpr int kExitSupervisorGone = 3;  // dsd has gone
+inline constexpr int kExitSupervisorGone = 3;  // dsd has gone, and no other one came in time
 inline constexpr int kExitCutShort = 4;        // SIGTERM before it was ready: a load that was not finished
 
 // Serves one lane (its descriptors at the numbers in ipc/lane/lane.h) until the process is to end; the result

@@ -19,9 +19,11 @@ Result<OpenedModel> open_model(const std::filesystem::path& path) {
 }
 
 Result<uint64_t> read_all_weights(const OpenedModel& model, const BackendOptions& options) {
-  return read_weights(
-      model.files, model.tensors,
-      {.seed = model.config_hash, .threads = options.threads, .on_bytes = options.on_bytes_loaded});
+  return options.run_aside([&] {
+    return read_weights(
+        model.files, model.tensors,
+        {.seed = model.config_hash, .threads = options.threads, .on_bytes = options.on_bytes_loaded});
+  });
 }
 
 // What rank 0 tells the others once it has looked at every weight.

@@ -277,11 +277,112 @@ def api_seeds():
     return seeds
 
 
+def ticket_seeds():
+    # Who comes, what becomes of the ticket, when; then the text, or what is added to the good one's bytes.
+    def seed(who=0, how=0, later_ms=3000, rest=b""):
+        return struct.pack("<BBI", who, how, later_ms) + rest
+
+    return {"good": seed(), "early": seed(later_ms=1000), "a_bit_early": seed(later_ms=2800),
+            "at_the_end_of_its_grace": seed(later_ms=8000), "late": seed(later_ms=8001),
+            "years_later": seed(later_ms=0xffffffff), "other_client": seed(who=1), "other_model": seed(who=2),
+            "other_class": seed(who=4), "other_body": seed(who=8), "longer_body": seed(who=16),
+            "other_key": seed(how=4), "other_boot": seed(how=8), "cut": seed(how=2, rest=b"\0" * 40),
+            "one_letter": seed(rest=b"\0" * 50 + b"\1"), "version": seed(rest=b"\1"),
+            "signature": seed(rest=b"\0" * 95 + b"\1"), "random": seed(how=1, rest=bytes(range(96))),
+            "letters": seed(how=1, rest=b"A" * 96), "padding": seed(how=1, rest=b"A" * 94 + b"=="),
+            "too_long": seed(how=1, rest=b"A" * 97), "one_byte": seed(how=1, rest=b"x")}
+
+
+def words(value):
+    data = value.encode() if isinstance(value, str) else value
+    return struct.pack("<I", len(data)) + data
+
+
+def resume_seeds():
+    # How much is there; then what is handed over.
+    one = "0000000000000001"
+    places = [f"whole {one}", f"stream {one}", f"stream {one}:-.-", f"resume {one}:1.1", f"stream {one}:3.1",
+              f"stream {one}:3+1.3+1f", f"resume {one}:3+1f.3+1f", f"stream {one}:3+1f.3+1f:u",
+              f"resume {one}:0.0", f"stream {one}:2.e1", f"resume {one}:1c1.-",
+              f"resume {one}:1+18446744073709551615.3", "stream 0000000000000002:1", "x"]
+    return {f"{place.replace(' ', '_').replace(':', '_')}_at_{stage}": bytes([stage]) + place.encode()
+            for place in places for stage in (0, 4, 9)}
+
+
+def answer_blob(embeds=0, key="", version=1, readable_from=1):
+    terms = (b"\1" + words(key) + struct.pack("<I", 32) + bytes(32) + struct.pack("<QqQ", 2**64 - 1, 5, 9))
+    shape = bytes([1, 1, 1, 0, 0]) + struct.pack("<HB", 2, 0) + words("") + words("tiny") + words("f")
+    return (struct.pack("<HH", version, readable_from) + terms + struct.pack("<IB", 0, embeds) + shape
+            + struct.pack("<IB", 0, 0))
+
+
+def peer():
+    return struct.pack("<qIIB", 7, 1000, 1000, 1) + words("") + words("/")
+
+
+def kept_request_seeds():
+    def kept(blob, parts=1, version=1, magic=0x51534453):
+        return (struct.pack("<IHH", magic, version, 1) + peer() + words("web") + words("chat") + b"\1"
+                + words("tiny") + struct.pack("<Q", 4) + words("")
+                + struct.pack("<QQBQIQ", 1, 2, 0, 0, parts, 4) + words(blob)
+                + struct.pack("<Q", 3) + words("") + struct.pack("<Q", 0))
+
+    good = answer_blob()
+    return {"completion": kept(good), "embedding": kept(answer_blob(embeds=1)),
+            "key": kept(answer_blob(key="k")), "parts": kept(good, parts=3),
+            "many_parts": kept(good, parts=4096), "no_parts": kept(good, parts=0),
+            "later_blob": kept(answer_blob(version=2) + b"more"),
+            "other_blob": kept(answer_blob(readable_from=9)), "cut_blob": kept(good[:-1]),
+            "no_blob": kept(b""), "later": kept(good, version=2) + b"more",
+            "strange": kept(good, magic=7), "cut": kept(good)[:-1]}
+
+
+def handed_state_seeds():
+    def record(section, body):
+        return struct.pack("<II", section, len(body)) + body
+
+    def connection(fd, phase, answer=b""):
+        return record(3, struct.pack("<iIB", fd, 0, phase) + peer() + bytes(3)
+                      + struct.pack("<5Q", 1, 2, 3, 0, 9) + words("GET /") + words("HTTP/1.1 200 OK")
+                      + struct.pack("<Q", 1) + words("POST")
+                      + words("/v1/completions") + bytes([0, 1, 1, 0, 0]) + words(answer))
+
+    booking = struct.pack("<QIBdQ", 1, 0, 1, 2.0, 1003 * 10**9)
+    calendar = struct.pack("<QI6dIQII", 2, 6, *[0.5] * 6, 1, 1002 * 10**9, 3, 1) + booking
+    desk = (calendar + struct.pack("<QIQQI", 1000 * 10**9, 1, 1007 * 10**9, 9, 1)
+            + struct.pack("<QQQIBBQ", 1, 11, 77, 0, 1, 0, 900))
+    daemon = record(1, words("1.0") + words("[server]") + struct.pack("<iQQQ", 5, 1, 2, 3) + bytes(32))
+    runner = record(5, words("tiny@cpu0") + struct.pack("<Iq", 1, 99)
+                    + struct.pack("<IIBQQIQ", 1, 0, 0, 2, 3, 1, 4) + words("error") + words("crash"))
+    drains = record(6, b"\1" + struct.pack("<I", 1) + words("tiny") + struct.pack("<I", 0))
+    answers = record(7, struct.pack("<IQ", 1, 7) + words("web") + words("key"))
+    bookings = record(8, words(desk))
+    whole = (daemon + record(2, struct.pack("<iB", 6, 0)) + connection(7, 0)
+             + connection(8, 1, b"stream 0000000000000001:5") + record(4, words(b"request")) + runner + drains
+             + answers + bookings)
+    return {"daemon": daemon, "whole": whole, "later": whole + record(1000, bytes(8)),
+            "bookings": daemon + bookings, "twice": daemon + daemon,
+            "same_descriptor": daemon + connection(5, 0), "cut": whole[:-1],
+            "no_daemon": answers, "bad_phase": daemon + connection(7, 9)}
+
+
+def rendezvous_seeds():
+    def hello(command, magic=0x4C485344, major=3):
+        return (struct.pack("<IHHQQQI", magic, major, 1, 5, 4711, 99, len(command))
+                + b"".join(words(word) for word in command))
+
+    good = hello(["--model", "tiny", "--threads", "2"])
+    return {"hello": good, "no_words": hello([]), "other_abi": hello([], major=9),
+            "strange": hello([], magic=1), "cut": good[:-1], "long": good + b"more"}
+
+
 def main():
     for target, seeds in {"gguf": gguf_seeds(), "safetensors": safetensors_seeds(),
                           "config_json": config_seeds(), "tokenizer_json": tokenizer_seeds(),
                           "chat_template": template_seeds(), "grammar": grammar_seeds(),
-                          "api_request": api_seeds()}.items():
+                          "api_request": api_seeds(), "ticket": ticket_seeds(),
+                          "resume": resume_seeds(), "kept_request": kept_request_seeds(),
+                          "handed_state": handed_state_seeds(), "rendezvous": rendezvous_seeds()}.items():
         folder = SEEDS / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "daemon/admission/breaker.h"
 #include "tests/sim/fairness.h"
 #include "tests/sim/figures.h"
 
@@ -66,6 +67,12 @@ TEST(AdmissionCore, TicketsAreWorthWhatTheySay) {
   EXPECT_LE(quantile(tally.ticket_errors, 0.9), 1.5);
 }
 
+TEST(AdmissionCore, BatchIsToldAboutWhatItHasToWaitBehindNormalWork) {
+  const Tally tally = at(10, 600);
+  const auto& batch = tally.classes[kBatch];
+  EXPECT_GE(static_cast<double>(batch.covered), 0.83 * static_cast<double>(batch.predicted));
+}
+
 TEST(AdmissionCore, BatchKeepsItsShareBesideTwiceTheLoad) {
   const Tally tally = at(2);
   EXPECT_GE(tally.classes[kBatch].work, 0.045 * tally.total().work);
@@ -81,7 +88,15 @@ TEST(AdmissionCore, BatchIsNotStarvedByARunnerThatAlwaysPrefillsNormalWork) {
 
 TEST(AdmissionCore, ClientsWhoAllWantMoreAreServedByTheirWeights) {
   auto run = usual_options(options_of(), 10);
-  run.demand = backlogged_demand(25);
+  run.demand = backlogged_demand(25, {0, 0, 1});
+  const auto result = simulate(run);
+  EXPECT_GE(jain_index(service_by_client(run, result, 30, run.seconds)), 0.96);
+  EXPECT_LE(vtc_drift(run, result, 30), 1);
+}
+
+TEST(AdmissionCore, ClientsWhoAllComeBackAsToldAreServedByTheirWeights) {
+  auto run = usual_options(options_of(), 10);
+  run.demand = backlogged_demand(25, {1, 0, 4});
   const auto result = simulate(run);
   EXPECT_GE(jain_index(service_by_client(run, result, 30, run.seconds)), 0.96);
   EXPECT_LE(vtc_drift(run, result, 30), 1);
@@ -106,6 +121,78 @@ TEST(AdmissionCore, ServesAGpuLikeItServesACpu) {
   EXPECT_EQ(loaded.classes[kVip].full(), loaded.classes[kVip].asks);
   EXPECT_LE(loaded.wasted(), 0.02);
   EXPECT_GE(loaded.goodput(), 0.7);
+}
+
+TEST(AdmissionCore, AClockThatLeapsOrGoesBackEndsNothingTwiceAndIsSoonForgotten) {
+  auto run = usual_options(options_of(), 10);
+  const Tally steady = tally_of(run, 2);
+  run.jumps = {{60, 600}, {100, -300}, {101, -300}, {140, -0.5}, {180, 30}, {220, -86'400}, {260, 0.4}};
+  run.jumps.front().by_seconds += 100'000;  // so that the others do not go below zero
+  const Tally jumpy = tally_of(run, 2);
+  EXPECT_GE(jumpy.classes[kVip].success(), 0.98);
+  EXPECT_GE(jumpy.goodput(), 0.93 * steady.goodput());
+  EXPECT_LE(jumpy.wasted(), 0.02);
+}
+
+TEST(AdmissionCore, NobodyGainsPriorityFromAClockThatJumps) {
+  auto run = usual_options(options_of(), 10);
+  run.demand = backlogged_demand(25, {0, 0, 1});
+  run.jumps = {{60, 900}, {120, -600}, {200, 45}};
+  const auto result = simulate(run);
+  EXPECT_GE(jain_index(service_by_client(run, result, 30, run.seconds)), 0.96);
+  EXPECT_LE(vtc_drift(run, result, 30), 1);
+}
+
+TEST(AdmissionCore, AModelThatFailsIsLeftAloneUntilAProbeFindsItWellAgain) {
+  constexpr double kFrom = 60;
+  constexpr double kFor = 40;
+  auto run = usual_options(options_of(180), 0.7);
+  run.demand.retries = {0, 0, 1};
+  run.faults = {{kFrom, 0, FaultKind::kFails, kFor}};
+  const auto result = simulate(run);
+  uint64_t failed = 0;
+  uint64_t kept_away = 0;
+  for (const auto& attempt : result.attempts) {
+    const double ended = static_cast<double>(attempt.ended_ns) * 1e-9;
+    if (attempt.state == AttemptState::kFailed) ++failed;
+    if (attempt.reason != daemon::RefusalReason::kBreakerOpen) continue;
+    ++kept_away;
+    EXPECT_GT(ended, kFrom);
+    EXPECT_LT(ended, kFrom + kFor + 15);  // the last probe that fails, 5 s, and one that ends well
+  }
+  // Five in a row, those that ran beside them, and a probe each 5 s.
+  EXPECT_GE(failed, daemon::Breaker::kFailuresMax);
+  EXPECT_LE(failed, daemon::Breaker::kFailuresMax + 8 + kFor / 5);
+  EXPECT_GT(kept_away, 5u);
+}
+
+TEST(AdmissionCore, AHogIsHeldToItsTokensAMinuteAndTheOthersDoNotNotice) {
+  auto run = usual_options(options_of(), 3);
+  run.demand = limited_demand(3);
+  const auto result = simulate(run);
+  const uint32_t hog = static_cast<uint32_t>(run.demand.streams[0].clients.size()) - 1;
+  uint64_t tokens = 0;
+  uint64_t denied = 0;
+  uint64_t asks = 0;
+  uint64_t full = 0;
+  for (const auto& attempt : result.attempts) {
+    if (attempt.arrived_ns == 0) continue;
+    const auto& ask = result.asks[attempt.ask];
+    if (ask.client == hog) {
+      tokens += attempt.prefilled + attempt.generated;
+      denied += attempt.reason == daemon::RefusalReason::kClientTokens;
+    } else {
+      EXPECT_NE(attempt.reason, daemon::RefusalReason::kClientTokens);
+      ++asks;
+      full += ask.outcome == AskOutcome::kFull;
+    }
+  }
+  const double minutes = run.seconds / 60;
+  EXPECT_GT(denied, 100u);
+  // A bucket and what flows in, and what the last one takes beyond.
+  EXPECT_LE(static_cast<double>(tokens), (minutes + 1) * kHogTokensPerMinute + 3'000);
+  EXPECT_GE(static_cast<double>(tokens), 0.7 * minutes * kHogTokensPerMinute);
+  EXPECT_GE(full, 0.97 * static_cast<double>(asks));
 }
 
 }  // namespace

@@ -35,7 +35,13 @@ Demand hog_demand(double load) {
   return demand;
 }
 
-Demand backlogged_demand(double load) {
+Demand limited_demand(double load) {
+  Demand demand = hog_demand(load);
+  demand.streams[0].clients.back().rules.tokens_per_minute = kHogTokensPerMinute;
+  return demand;
+}
+
+Demand backlogged_demand(double load, const RetryHabits& retries) {
   Demand demand;
   demand.streams = {{ipc::Class::kNormal, 1, true, ArrivalKind::kPoisson, normal_lengths(), {}}};
   auto& named = demand.streams[0].clients;
@@ -43,7 +49,7 @@ Demand backlogged_demand(double load) {
     named.push_back({fmt::format("client{}", named.size()), 1, weight});
   }
   demand.loads = {{0, load}};
-  demand.retries = {0, 0, 1};
+  demand.retries = retries;
   return demand;
 }
 

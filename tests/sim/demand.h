@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/admission/client_limits.h"
 #include "ipc/base/clock.h"
 #include "ipc/wire/messages.h"
 #include "tests/sim/lengths.h"
@@ -16,9 +17,10 @@ namespace deepserve::sim {
 
 struct SimClient {
   std::string name;
-  double share = 1;   // of its stream's arrivals, relative to the other clients'
-  double weight = 1;  // what the configuration grants it
-  bool liar = false;  // asks for as many tokens as the model has context, whatever it needs
+  double share = 1;                // of its stream's arrivals, relative to the other clients'
+  double weight = 1;               // what the configuration grants it
+  daemon::ClientRules rules = {};  // its own limits
+  bool liar = false;               // asks for as many tokens as the model has context, whatever it needs
 };
 
 enum class ArrivalKind : uint8_t { kPoisson, kBursty };  // bursty: gamma with a coefficient of variation of 4
@@ -73,8 +75,11 @@ enum class Mix : uint8_t { kVipFixed, kProportional };
 Demand usual_demand(Mix mix, ArrivalKind arrivals, double load);
 // One client has 90 % of the arrivals, nine small ones the rest. One class; nobody comes back.
 Demand hog_demand(double load);
-// Five clients of weights 1, 1, 2, 2 and 4, each with a fifth of the arrivals. One class; nobody comes back.
-Demand backlogged_demand(double load);
+// As hog_demand; the hog may have kHogTokensPerMinute.
+Demand limited_demand(double load);
+inline constexpr uint64_t kHogTokensPerMinute = 6'000;
+// Five clients of weights 1, 1, 2, 2 and 4, each with a fifth of the arrivals. One class.
+Demand backlogged_demand(double load, const RetryHabits& retries);
 // As usual_demand, but every second normal client lies about max_tokens.
 Demand liar_demand(double load);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "tests/sim/fairness.h"
 
@@ -80,19 +81,34 @@ double settle_seconds(const FigureOptions& options) {
   return settled;
 }
 
-void add_fairness(const FigureOptions& options, std::vector<Figure>& list) {
+// The worst of all seeds: Jain's index, and the drift of service over the VTC bound.
+std::pair<double, double> fairness_of(const FigureOptions& options, const RetryHabits& retries) {
   auto run = usual_options(options, 10);
-  run.demand = backlogged_demand(kBackloggedLoad);
+  run.demand = backlogged_demand(kBackloggedLoad, retries);
   double jain = 1;
   double drift = 0;
+  for (uint32_t i = 0; i < options.seeds; ++i, ++run.seed) {
+    const auto result = simulate(run);
+    jain = std::min(jain, jain_index(service_by_client(run, result, 30, run.seconds)));
+    drift = std::max(drift, vtc_drift(run, result, 30));
+  }
+  return {jain, drift};
+}
+
+void add_fairness(const FigureOptions& options, std::vector<Figure>& list) {
+  const RetryHabits nobody_returns{0, 0, 1};
+  const RetryHabits all_obey{1, 0, 4};
+  for (const auto& [retries, what] : {std::pair{nobody_returns, "no retries"}, {all_obey, "all obey"}}) {
+    const auto [jain, drift] = fairness_of(options, retries);
+    list.push_back(at_least(
+        fmt::format("Jain index, weights 1 1 2 2 4, all backlogged, {}, worst seed", what), jain, 0.98));
+    list.push_back(at_most(fmt::format("service drift over the VTC bound, {}, worst seed", what), drift, 1));
+  }
   auto hogged = usual_options(options, 5);
   hogged.demand = hog_demand(5);
   hogged.policy = options.policy;
   double small = 1;
-  for (uint32_t i = 0; i < options.seeds; ++i, ++run.seed, ++hogged.seed) {
-    const auto result = simulate(run);
-    jain = std::min(jain, jain_index(service_by_client(run, result, 30, run.seconds)));
-    drift = std::max(drift, vtc_drift(run, result, 30));
+  for (uint32_t i = 0; i < options.seeds; ++i, ++hogged.seed) {
     uint64_t asks = 0;
     uint64_t full = 0;
     for (const auto& ask : simulate(hogged).asks) {
@@ -102,8 +118,6 @@ void add_fairness(const FigureOptions& options, std::vector<Figure>& list) {
     }
     small = std::min(small, static_cast<double>(full) / static_cast<double>(std::max<uint64_t>(1, asks)));
   }
-  list.push_back(at_least("Jain index, weights 1 1 2 2 4, all backlogged, worst seed", jain, 0.98));
-  list.push_back(at_most("service drift over the VTC bound, worst seed", drift, 1));
   list.push_back({"small clients beside a hog of 90 % at 5x: success, worst seed",
                   fmt::format("{:.3f}", small), "", true});
 }
@@ -152,14 +166,51 @@ void add_trouble(const FigureOptions& options, const Tally& at_2, std::vector<Fi
                   fmt::format("{:.3f}", lied.goodput() / at_2.goodput()), "", true});
   run = usual_options(options, 0.7);
   for (double at = 60; at < run.seconds; at += 60) {
-    run.faults.push_back({at, 0, false, 1});
-    run.faults.push_back({at + 30, 0, true, 2});
+    run.faults.push_back({at, 0, FaultKind::kDies, 1});
+    run.faults.push_back({at + 30, 0, FaultKind::kDrains, 2});
   }
   const Tally broken = tally_of(run, options.seeds);
   list.push_back(
       {fmt::format("success at 0.7x, its runner dying (1 s) and reloading (2 s) every minute; vip {:.3f}",
                    broken.classes[kVip].success()),
        fmt::format("{:.3f}", broken.success()), "", true});
+}
+
+// A hog that has a limit of its own, and a model that fails for a while.
+void add_limits(const FigureOptions& options, std::vector<Figure>& list) {
+  auto run = usual_options(options, 3);
+  run.demand = limited_demand(3);
+  const auto limited = simulate(run);
+  const size_t hog = run.demand.streams[0].clients.size() - 1;
+  uint64_t asks = 0;
+  uint64_t full = 0;
+  uint64_t tokens = 0;
+  for (size_t i = 1; i < limited.attempts.size(); ++i) {
+    const auto& attempt = limited.attempts[i];
+    if (limited.asks[attempt.ask].client == hog) tokens += attempt.prefilled + attempt.generated;
+  }
+  for (const auto& ask : limited.asks) {
+    if (ask.client == hog) continue;
+    ++asks;
+    if (ask.outcome == AskOutcome::kFull) ++full;
+  }
+  const double allowed = run.seconds / 60 * static_cast<double>(kHogTokensPerMinute);
+  list.push_back(
+      {fmt::format("small clients beside a limited hog at 3x: success; it had {:.2f} of its tokens",
+                   static_cast<double>(tokens) / allowed),
+       fmt::format("{:.3f}", static_cast<double>(full) / static_cast<double>(std::max(asks, uint64_t{1}))),
+       "", true});
+  run = usual_options(options, 0.7);
+  run.faults = {{60, 0, FaultKind::kFails, 40}};
+  uint64_t failed = 0;
+  uint64_t kept_away = 0;
+  for (const auto& attempt : simulate(run).attempts) {
+    if (attempt.state == AttemptState::kFailed) ++failed;
+    if (attempt.reason == daemon::RefusalReason::kBreakerOpen) ++kept_away;
+  }
+  list.push_back(
+      {fmt::format("answers that failed in 40 s in which the model does ({} were kept away)", kept_away),
+       fmt::format("{}", failed), "", true});
 }
 
 }  // namespace
@@ -205,6 +256,7 @@ std::vector<Figure> figures(const FigureOptions& options) {
   list.push_back(
       at_least("batch's part of the work at 2x", at_2.classes[kBatch].work / at_2.total().work, 0.045));
   add_trouble(options, at_2, list);
+  add_limits(options, list);
   return list;
 }
 

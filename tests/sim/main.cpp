@@ -20,6 +20,7 @@ using namespace deepserve::sim;
 struct Arguments {
   FigureOptions options;
   std::string shape = "cpu";
+  double step_max_seconds = 0;  // 0: the shape's
   std::string mix = "fixed";
   std::string arrivals = "poisson";
   std::string capacity_policy = "deepserve";
@@ -42,7 +43,9 @@ void describe(CLI::App& app, Arguments& arguments) {
   app.add_option("--seeds", arguments.options.seeds, "runs of each point")->check(CLI::Range(1, 1000));
   app.add_option("--seconds", arguments.options.seconds, "simulated, of each run")
       ->check(CLI::Range(60.0, 1e6));
-  app.add_option("--shape", arguments.shape, "of the device")->check(CLI::IsMember({"cpu", "gpu"}));
+  app.add_option("--shape", arguments.shape, "of the device")->check(CLI::IsMember({"cpu", "core", "gpu"}));
+  app.add_option("--step-max", arguments.step_max_seconds, "the longest step beside vip work, in seconds")
+      ->check(CLI::Range(0.005, 10.0));
   app.add_option("--mix", arguments.mix, "vip fixed at 0.3 of the capacity, or growing with the load")
       ->check(CLI::IsMember({"fixed", "proportional"}));
   app.add_option("--arrivals", arguments.arrivals, "bursty: gamma, CV 4")
@@ -109,7 +112,9 @@ int main(int argc, char** argv) {
   describe(app, arguments);
   CLI11_PARSE(app, argc, argv);
   auto& options = arguments.options;
+  if (arguments.shape == "core") options.shape = kCoreShape;
   if (arguments.shape == "gpu") options.shape = kGpuShape;
+  if (arguments.step_max_seconds > 0) options.shape.step_seconds_max = arguments.step_max_seconds;
   if (arguments.mix == "proportional") options.mix = Mix::kProportional;
   if (arguments.arrivals == "bursty") options.arrivals = ArrivalKind::kBursty;
   options.capacity = arguments.capacity;

@@ -9,8 +9,9 @@
 namespace deepserve::sim {
 namespace {
 
-constexpr double kDecodeShare = 0.82;  // this and the next within what runner/engine/step_budget.h takes
-constexpr double kDecodeShareMin = 0.8;
+// What runner/engine's StepBudget comes to where prefill costs beside decodes what it costs alone.
+constexpr double kDecodeShare = 1 / (2.1 - 1);
+constexpr double kTargetMargin = 0.02;
 constexpr double kFirstShare = 0.5;
 constexpr uint32_t kTriesMax = 8;
 constexpr uint32_t kGrowthBitsMax = 12;
@@ -59,6 +60,7 @@ bool RunnerModel::cancel(uint64_t attempt) {
 }
 
 void RunnerModel::promote_starved() {
+  if (promotion_debt_ > 0) return;
   for (size_t i = waiting_.size(); i > 0; --i) {
     const Sequence& last = *waiting_[i - 1];
     if (last.work.service_class != ipc::Class::kBatch) return;
@@ -66,12 +68,14 @@ void RunnerModel::promote_starved() {
     auto sequence = std::move(waiting_[i - 1]);
     waiting_.erase(waiting_.begin() + static_cast<ptrdiff_t>(i - 1));
     sequence->work.service_class = ipc::Class::kNormal;
+    promotion_debt_ = kStarvedPart * sequence->pending();
     insert(waiting_, std::move(sequence));
     return;
   }
 }
 
-// What a step may take of prefill, beside those who decode in the class of the first prefill or above.
+// What a step may take of prefill, beside those who decode in the class of the first prefill or above: it has
+// the time of those below that sit out for it as well.
 double RunnerModel::prefill_seconds_max() const {
   auto first_class = ipc::Class::kCount;
   uint32_t prefilling = 0;
@@ -85,18 +89,26 @@ double RunnerModel::prefill_seconds_max() const {
                                    shape_.sequences_max - static_cast<uint32_t>(running_.size()));
   uint32_t decodes = 0;
   uint64_t context = 0;
+  uint32_t going_along = 0;
+  uint64_t along_context = 0;
+  uint32_t all = 0;
+  uint64_t all_context = 0;
   for (const auto& sequence : running_) {
-    if (sequence->work.service_class > first_class) break;
     if (sequence->pending() > 1) continue;
-    ++decodes;
-    context += sequence->size();
+    const bool lower = sequence->work.service_class > first_class;
+    const uint32_t size = sequence->size();
+    if (!lower) ++decodes, context += size;
+    if (!lower || step_ - sequence->last_step > kPassedOverMax) ++going_along, along_context += size;
+    ++all, all_context += size;
   }
   if (decodes == 0) return shape_.step_seconds_max;
   const double decoding = shape_.decode_seconds(decodes, context);
   const double crowd = std::max(1.0, static_cast<double>(prefilling) / decodes);
-  const double limit =
-      std::max(std::min(shape_.step_target_seconds, shape_.step_seconds_max), kDecodeShareMin * decoding);
-  return std::min(kDecodeShare * crowd * decoding, limit);
+  const double limit = std::max(std::min(shape_.step_target_seconds, shape_.step_seconds_max),
+                                (kDecodeShare - kTargetMargin) * decoding);
+  const double freed = std::min(shape_.decode_seconds(all, all_context), shape_.step_seconds_max) -
+                       shape_.decode_seconds(going_along, along_context);
+  return std::min(kDecodeShare * crowd * decoding, limit) + std::max(0.0, freed);
 }
 
 bool RunnerModel::gets_prefill(const Sequence& candidate, double seconds_max) const {
@@ -202,24 +214,46 @@ bool RunnerModel::extend(Sequence& sequence) {
   return true;
 }
 
-void RunnerModel::take_decodes() {
-  auto prefilling = ipc::Class::kCount;
-  for (const auto& sequence : running_) {
-    if (sequence->pending() > 1) {
-      prefilling = sequence->work.service_class;
-      break;
-    }
-  }
+// Scheduler::choose_decodes.
+void RunnerModel::choose_decodes() {
+  lower_.clear();
   const bool beside_vip = !running_.empty() && running_.front()->work.service_class == ipc::Class::kVip;
-  for (size_t i = 0; i < running_.size(); ++i) {
-    Sequence& sequence = *running_[i];
-    if (sequence.pending() > 1) continue;
-    const bool lately = step_ - sequence.last_step <= kPassedOverMax;
-    if (lately && sequence.work.service_class > prefilling) continue;
-    if (lately && beside_vip && sequence.work.service_class > ipc::Class::kVip &&
-        shape_.decode_seconds(decodes_ + 1, context_ + sequence.size()) > shape_.step_seconds_max) {
+  auto prefilling = ipc::Class::kCount;
+  uint32_t decodes = 0;
+  uint64_t context = 0;
+  const auto add = [&](const Sequence& sequence) {
+    ++decodes;
+    context += sequence.size();
+  };
+  for (const auto& sequence : running_) {
+    const auto service_class = sequence->work.service_class;
+    if (sequence->pending() > 1) {
+      prefilling = std::min(prefilling, service_class);
       continue;
     }
+    sequence->sits_out = service_class > prefilling && step_ - sequence->last_step <= kPassedOverMax;
+    if (sequence->sits_out) continue;
+    if (beside_vip && service_class != ipc::Class::kVip)
+      lower_.push_back(sequence.get());
+    else
+      add(*sequence);
+  }
+  std::ranges::sort(lower_, {}, [](const Sequence* s) {
+    return std::tuple(s->last_step, s->work.service_class, s->order);
+  });
+  for (Sequence* sequence : lower_) {
+    const double seconds = shape_.decode_seconds(decodes + 1, context + sequence->size());
+    const bool due = sequence == lower_.front() && step_ - sequence->last_step > kPassedOverMax;
+    sequence->sits_out = seconds > shape_.step_seconds_max && !due;
+    if (!sequence->sits_out) add(*sequence);
+  }
+}
+
+void RunnerModel::take_decodes() {
+  choose_decodes();
+  for (size_t i = 0; i < running_.size(); ++i) {
+    Sequence& sequence = *running_[i];
+    if (sequence.pending() > 1 || sequence.sits_out) continue;
     if (!extend(sequence)) break;
     sequence.chunk = 1;
     ++decodes_;
@@ -258,6 +292,7 @@ double RunnerModel::take_prefills(double seconds_max) {
   uint64_t taken = 0;
   for (const Sequence* sequence : prefills_) taken += sequence->chunk;
   if (taken == 0 && decodes_ == 0) taken = prefills_.front()->chunk = 1;
+  promotion_debt_ -= std::min(promotion_debt_, taken);
   return static_cast<double>(taken) / shape_.prefill_tokens_per_second;
 }
 
@@ -270,6 +305,7 @@ double RunnerModel::begin_step() {
   const double seconds_max = prefill_seconds_max();
   admit(seconds_max);
   take_decodes();
+  promotion_debt_ -= std::min<uint64_t>(promotion_debt_, decodes_);
   const double prefilling = take_prefills(seconds_max);
   for (const auto& sequence : running_) {
     if (sequence->chunk > 0) sequence->last_step = step_;

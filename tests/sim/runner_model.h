@@ -4,10 +4,10 @@
 // A step: waiting sequences are admitted by class, then in the order of their coming, while there are seats,
 // blocks and prefill for them; a higher class preempts lower ones. While a higher class prefills, lower ones
 // do not decode, but for the step after kPassedOverMax; beside vip work the decode batch stays under
-// step_max. Where a decoding sequence finds no block, the last in priority is preempted and recomputed.
-// Prefill takes what step_budget.h allows beside decodes, shortest first, half of it to the first. The
-// device's true constants stand in for the speeds that an engine learns. Not modelled: prefix reuse, drafts,
-// several choices of a request.
+// step_max, the others taking turns. Where a decoding sequence finds no block, the last in priority is
+// preempted and recomputed. Prefill takes what step_budget.h allows beside decodes, shortest first, half of
+// it to the first. The device's true constants stand in for the speeds that an engine learns. Not modelled:
+// prefix reuse, drafts, several choices of a request.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +45,7 @@ class RunnerModel {
   static constexpr uint64_t kPassedOverMax = 8;
   static constexpr uint64_t kPassedByMax = 64;
   static constexpr uint64_t kStarved = 1'024;
+  static constexpr uint64_t kStarvedPart = 8;
 
   RunnerModel(const RunnerShape& shape, uint64_t seed, uint32_t index);
 
@@ -83,6 +84,7 @@ class RunnerModel {
     uint64_t prefilled = 0;
     uint32_t preemptions = 0;
     bool told_accepted = false;
+    bool sits_out = false;
 
     uint32_t size() const { return work.prompt_tokens + work.generated; }
     uint32_t pending() const { return size() - computed; }
@@ -102,6 +104,7 @@ class RunnerModel {
   void admit(double seconds_max);
   void preempt_last();
   bool extend(Sequence& sequence);
+  void choose_decodes();
   void take_decodes();
   double take_prefills(double seconds_max);
   void give(Sequence& sequence, double share, double& seconds, uint32_t& tokens);
@@ -111,8 +114,10 @@ class RunnerModel {
   Line running_;  // both by priority
   Line waiting_;
   std::vector<Sequence*> prefills_;
+  std::vector<Sequence*> lower_;
   uint32_t blocks_free_;
   uint64_t step_ = 0;
+  uint64_t promotion_debt_ = 0;
   uint64_t orders_ = 0;
   uint64_t ends_ = 0;
   uint32_t growth_bits_ = 0;

@@ -89,7 +89,10 @@ TEST(Simulator, RunnersThatDieOrReloadLoseNobody) {
     auto options = usual_options(short_options(policy), 0.7);
     options.runners = 2;
     options.demand.retries = {0, 0, 1};
-    options.faults = {{10, 0, false, 2}, {20, 1, true, 3}, {30, 0, false, 1}, {30, 1, false, 1}};
+    options.faults = {{10, 0, FaultKind::kDies, 2},
+                      {20, 1, FaultKind::kDrains, 3},
+                      {30, 0, FaultKind::kDies, 1},
+                      {30, 1, FaultKind::kDies, 1}};
     const auto result = simulate(options);
     uint64_t returned = 0;
     for (const auto& attempt : result.attempts) {

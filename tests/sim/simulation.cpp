@@ -8,6 +8,7 @@
 #include <utility>
 #include <variant>
 
+#include "daemon/admission/forward_clock.h"
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
 #include "tests/sim/arrivals.h"
@@ -41,12 +42,12 @@ class Simulation : private Truth {
   SimulationResult run();
 
  private:
-  enum class What : uint8_t { kArrival, kRetry, kStepEnd, kFault, kBack, kTick };
+  enum class What : uint8_t { kArrival, kRetry, kStepEnd, kFault, kBack, kTick, kJump };
   struct Event {
     uint64_t at_ns;
     uint64_t order;
     What what;
-    uint32_t index;  // stream, ask, runner or fault
+    uint32_t index;  // stream, ask, runner, fault or jump
     uint64_t life;   // of the runner
     bool operator>(const Event& other) const {
       return at_ns != other.at_ns ? at_ns > other.at_ns : order > other.order;
@@ -59,6 +60,7 @@ class Simulation : private Truth {
     bool drains = false;
     double away_seconds = 0;
     uint64_t life = 0;
+    uint64_t fails_until_ns = 0;
     uint64_t idle_since_ns = kNever;  // while somebody waits
   };
   struct Ticket {
@@ -71,6 +73,11 @@ class Simulation : private Truth {
   uint32_t output_tokens(ipc::RequestId id) const override { return ask_of(id).output_tokens; }
   const Ask& ask_of(ipc::RequestId id) const { return result_.asks[result_.attempts[id].ask]; }
 
+  // What the policy's clock shows, and the time that has passed if going back counts as standing still.
+  uint64_t clock_ns() const { return now_ns_ + static_cast<uint64_t>(clock_ahead_ns_); }
+  uint64_t passed_ns() const { return now_ns_ + leapt_ns_; }
+  uint64_t stood_still_ns() const { return went_back_ ? daemon::ForwardClock::kStandsStill_ns : 0; }
+  void jump(const ClockJump& jump);
   void post(uint64_t at_ns, What what, uint32_t index, uint64_t life = 0);
   void handle(const Event& event);
   template <typename T>
@@ -84,6 +91,7 @@ class Simulation : private Truth {
   void tell_gauges(uint32_t index);
   void tell_of(const RunnerEvent& event);
   void finish(ipc::RequestId id, Attempt& attempt);
+  void fail(ipc::RequestId id, Attempt& attempt);
   void break_runner(const Fault& fault);
   void bring_up(uint32_t index);
   void plan_tick();
@@ -102,6 +110,10 @@ class Simulation : private Truth {
   daemon::AdmissionActions actions_;
   std::vector<RunnerEvent> told_;
   uint64_t now_ns_ = 0;
+  int64_t clock_ahead_ns_ = 0;  // of the policy's clock
+  uint64_t leapt_ns_ = 0;       // of that, what it leapt ahead
+  bool went_back_ = false;
+  bool jumps_ = false;  // this instant
   uint64_t orders_ = 0;
   uint64_t tick_ns_ = kNever;
   uint64_t waiting_ = 0;
@@ -130,7 +142,7 @@ void Simulation::post(uint64_t at_ns, What what, uint32_t index, uint64_t life) 
 
 template <typename T>
 void Simulation::tell(const T& event) {
-  policy_->step(event, now_ns_, actions_);
+  policy_->step(event, clock_ns(), actions_);
   act();
 }
 
@@ -148,7 +160,8 @@ void Simulation::send(const daemon::Dispatch& action) {
   Runner& runner = runners_.at(action.runner);
   CHECK(attempt.state == AttemptState::kWaits);
   CHECK(runner.up && !runner.drains);
-  CHECK(!policy_->keeps_promises() || attempt.returned || now_ns_ < attempt.deadline_ns);
+  CHECK(!policy_->keeps_promises() || attempt.returned ||
+        passed_ns() < attempt.clock_deadline_ns + stood_still_ns());
   const Ask& ask = ask_of(action.request);
   attempt.state = AttemptState::kSent;
   attempt.runner = action.runner;
@@ -167,8 +180,9 @@ void Simulation::send(const daemon::Dispatch& action) {
 void Simulation::refuse(const daemon::Refuse& action) {
   Attempt& attempt = result_.attempts.at(action.request);
   CHECK(attempt.state == AttemptState::kWaits);
+  const uint64_t late_ns = kLateRefusal_ns + stood_still_ns();
   CHECK(!policy_->keeps_promises() || attempt.first_token_ns == 0);  // never shed once it started
-  CHECK(!policy_->keeps_promises() || now_ns_ <= attempt.deadline_ns + kLateRefusal_ns);
+  CHECK(!policy_->keeps_promises() || jumps_ || passed_ns() <= attempt.clock_deadline_ns + late_ns);
   CHECK(action.booked == !action.ticket.empty());
   Ask& ask = result_.asks[attempt.ask];
   attempt.state = AttemptState::kRefused;
@@ -179,7 +193,9 @@ void Simulation::refuse(const daemon::Refuse& action) {
   attempt.refused_until_ns = now_ns_ + action.retry_after_ms * 1'000'000;
   --waiting_;
   --unstarted_[index_of(attempt.service_class)];
-  refused_[index_of(attempt.service_class)].push_back(action.request);
+  if (action.code == Code::kServerOverloaded) {
+    refused_[index_of(attempt.service_class)].push_back(action.request);
+  }
   hash(action.request * 2 + 1);
   Ticket& ticket = tickets_[attempt.ask];
   ticket = {};
@@ -205,6 +221,7 @@ void Simulation::arrive(uint32_t index) {
   attempt.service_class = stream.service_class;
   attempt.arrived_ns = now_ns_;
   attempt.deadline_ns = now_ns_ + kDeadlines_ns[static_cast<size_t>(stream.service_class)];
+  attempt.clock_deadline_ns = passed_ns() + kDeadlines_ns[static_cast<size_t>(stream.service_class)];
   attempt.promised_ns = tickets_[index].promised_ns;
   attempt.promised_wait_seconds = tickets_[index].wait_seconds;
   ++ask.tries;
@@ -220,7 +237,8 @@ void Simulation::arrive(uint32_t index) {
   event.bytes = ask.prompt_bytes + 500;
   event.body_hash = mixed(options_.seed ^ index);
   event.ticket = tickets_[index].text;
-  policy_->step(event, now_ns_, actions_);
+  event.rules = client.rules;
+  policy_->step(event, clock_ns(), actions_);
   if (const uint64_t predicted_ns = policy_->predicted_ttft_ns(id); predicted_ns != 0) {
     result_.attempts[id].predicted_ns = predicted_ns;
   }
@@ -268,6 +286,7 @@ void Simulation::tell_of(const RunnerEvent& event) {
     attempt.accepted = true;
     return tell(daemon::Accepted{event.attempt, event.prompt_tokens, 0});
   }
+  if (now_ns_ < runners_[attempt.runner].fails_until_ns) return fail(event.attempt, attempt);
   const bool first = attempt.first_token_ns == 0;
   attempt.generated = event.generated;
   if (first) {
@@ -300,11 +319,26 @@ void Simulation::finish(ipc::RequestId id, Attempt& attempt) {
   }
 }
 
+void Simulation::fail(ipc::RequestId id, Attempt& attempt) {
+  CHECK(attempt.state == AttemptState::kRuns);
+  runners_[attempt.runner].model.cancel(id);
+  if (attempt.first_token_ns == 0) --unstarted_[index_of(attempt.service_class)];
+  attempt.state = AttemptState::kFailed;
+  attempt.ended_ns = now_ns_;
+  result_.asks[attempt.ask].outcome = AskOutcome::kFailed;
+  hash(id ^ ~now_ns_);
+  tell(daemon::Ended{id, daemon::EndKind::kFailed, attempt.generated});
+}
+
 void Simulation::break_runner(const Fault& fault) {
   Runner& runner = runners_.at(fault.runner);
   if (!runner.up || runner.drains) return;
+  if (fault.kind == FaultKind::kFails) {
+    runner.fails_until_ns = now_ns_ + ns_of(fault.away_seconds);
+    return;
+  }
   runner.away_seconds = fault.away_seconds;
-  if (fault.drains && runner.model.has_work()) {
+  if (fault.kind == FaultKind::kDrains && runner.model.has_work()) {
     runner.drains = true;
     return tell(daemon::RunnerDown{fault.runner});
   }
@@ -324,11 +358,24 @@ void Simulation::break_runner(const Fault& fault) {
   }
 }
 
+void Simulation::jump(const ClockJump& jump) {
+  const auto by_ns = std::llround(jump.by_seconds * 1e9);
+  CHECK(static_cast<int64_t>(now_ns_) + clock_ahead_ns_ + by_ns > 0);
+  clock_ahead_ns_ += by_ns;
+  if (by_ns > 0) leapt_ns_ += static_cast<uint64_t>(by_ns);
+  if (by_ns < 0) went_back_ = true;
+  jumps_ = true;
+  tell(daemon::Tick{});
+  jumps_ = false;
+}
+
 void Simulation::bring_up(uint32_t index) {
   runners_[index].up = true;
   daemon::RunnerUp event;
   event.runner = index;
-  event.capacity = {options_.shape.sequences_max, options_.shape.kv_blocks, options_.shape.block_tokens, 0};
+  event.capacity = {options_.shape.sequences_max,       options_.shape.kv_blocks,
+                    options_.shape.block_tokens,        0,
+                    options_.shape.step_target_seconds, options_.shape.step_seconds_max};
   tell(event);
   tell_gauges(index);
 }
@@ -349,6 +396,8 @@ void Simulation::handle(const Event& event) {
       return;
     case What::kFault:
       return break_runner(options_.faults[event.index]);
+    case What::kJump:
+      return jump(options_.jumps[event.index]);
     case What::kBack:
       return bring_up(event.index);
     case What::kTick:
@@ -362,8 +411,9 @@ void Simulation::plan_tick() {
   uint64_t at_ns = kNever;
   const bool busy = waiting_ > 0 || std::ranges::any_of(runners_, [](const Runner& r) { return r.steps; });
   if (busy) at_ns = tick_ns_ == kNever ? now_ns_ + daemon::Tick::kInterval_ns : tick_ns_;
-  if (const uint64_t wanted = policy_->next_ns(); wanted != 0) {
-    at_ns = std::min(at_ns, std::max(wanted, now_ns_ + 1));
+  if (const uint64_t clock_ns = policy_->next_ns(); clock_ns != 0) {
+    const int64_t wanted = static_cast<int64_t>(clock_ns) - clock_ahead_ns_;
+    at_ns = std::min(at_ns, std::max(static_cast<uint64_t>(std::max<int64_t>(wanted, 0)), now_ns_ + 1));
   }
   if (at_ns == tick_ns_ || at_ns == kNever) return;
   tick_ns_ = at_ns;
@@ -417,6 +467,9 @@ SimulationResult Simulation::run() {
   }
   for (uint32_t i = 0; i < options_.faults.size(); ++i) {
     post(ns_of(options_.faults[i].at_seconds), What::kFault, i);
+  }
+  for (uint32_t i = 0; i < options_.jumps.size(); ++i) {
+    post(ns_of(options_.jumps[i].at_seconds), What::kJump, i);
   }
   const double drain_seconds = policy_->keeps_promises() ? kDrainSeconds : kBaselineDrainSeconds;
   const uint64_t end_ns = ns_of(options_.seconds + drain_seconds);

@@ -19,13 +19,21 @@
 
 namespace deepserve::sim {
 
-// A runner's process dies, or it drains for a reload; after `away_seconds` from then on (or from the end of
-// its last request on) it is back.
+// A runner's process dies, or it drains for a reload, and is back after `away_seconds` from then on (or from
+// the end of its last request on); or it stays and for so long fails all that it has with their next token.
+enum class FaultKind : uint8_t { kDies, kDrains, kFails };
 struct Fault {
   double at_seconds = 0;
   uint32_t runner = 0;
-  bool drains = false;
+  FaultKind kind = FaultKind::kDies;
   double away_seconds = 2;
+};
+
+// From then on what the policy hears of time is so much more, or less, than it was: its clock leaps or goes
+// back.
+struct ClockJump {
+  double at_seconds = 0;
+  double by_seconds = 0;
 };
 
 struct SimulationOptions {
@@ -37,6 +45,7 @@ struct SimulationOptions {
   uint64_t seed = 1;
   std::string_view policy = "deepserve";
   std::vector<Fault> faults;
+  std::vector<ClockJump> jumps;
 };
 
 enum class RetryHabit : uint8_t { kObeys, kIgnores, kGivesUp };
@@ -48,6 +57,7 @@ enum class AskOutcome : uint8_t {
   kLate,      // its first token came too late
   kSlow,      // its tokens came too slowly
   kRefused,   // and it did not come back any more
+  kFailed,    // by its runner
   kCount,
 };
 
@@ -64,7 +74,7 @@ struct Ask {
   uint64_t first_ns = 0;
 };
 
-enum class AttemptState : uint8_t { kWaits, kSent, kRuns, kRefused, kFinished };
+enum class AttemptState : uint8_t { kWaits, kSent, kRuns, kRefused, kFinished, kFailed };
 
 struct Attempt {
   uint32_t ask = 0;
@@ -76,8 +86,9 @@ struct Attempt {
   uint32_t generated = 0;
   uint64_t prefilled = 0;  // tokens, of all runners that had it
   uint64_t arrived_ns = 0;
-  uint64_t deadline_ns = 0;  // an instant
-  uint64_t sent_ns = 0;      // first
+  uint64_t deadline_ns = 0;        // an instant
+  uint64_t clock_deadline_ns = 0;  // the same by the policy's clock, going back taken for standing still
+  uint64_t sent_ns = 0;            // first
   uint64_t first_token_ns = 0;
   uint64_t ended_ns = 0;
   uint64_t predicted_ns = 0;         // TTFT

@@ -9,7 +9,7 @@
 namespace deepserve::sim {
 namespace {
 
-constexpr std::array kOutcomes = {"open", "full", "degraded", "late", "slow", "refused"};
+constexpr std::array kOutcomes = {"open", "full", "degraded", "late", "slow", "refused", "failed"};
 static_assert(kOutcomes.size() == static_cast<size_t>(AskOutcome::kCount));
 constexpr size_t kClasses = static_cast<size_t>(ipc::Class::kCount);
 

@@ -8,7 +8,7 @@ import socket
 import unittest
 
 import harness
-from harness import Answer, Dsd, greedy
+from harness import MANY, Answer, Dsd, greedy
 
 KEY, OTHER_KEY = "a-key-for-tests", "a-second-key"
 
@@ -70,10 +70,10 @@ class ApiKeys(unittest.TestCase):
 
     def test_the_key_decides_who_the_client_is_and_what_class_it_may_use(self):
         vip = {"X-Deepserve-Class": "vip"}
-        local = self.running_row(lambda: self.dsd.stream(greedy(tokens=800), headers=vip))
+        local = self.running_row(lambda: self.dsd.stream(greedy(tokens=900, n=MANY), headers=vip))
         self.assertEqual((local["client"], local["class"]), ("local", "vip"))
         with_key = {**vip, "Authorization": f"Bearer {KEY}"}
-        web = self.running_row(lambda: self.dsd.stream(greedy(tokens=800), headers=with_key))
+        web = self.running_row(lambda: self.dsd.stream(greedy(tokens=900, n=MANY), headers=with_key))
         self.assertEqual((web["client"], web["class"]), ("web", "normal"))
 
     def test_an_unknown_key_over_the_unix_socket_is_not_looked_at(self):

@@ -57,7 +57,7 @@ class Descriptors(unittest.TestCase):
         self.assertLess(self.open_descriptors(dsd), descriptors)
         for death in range(1, 3):
             pid = dsd.runner_row()["pid"]
-            os.kill(pid, signal.SIGKILL)
+            harness.send(pid, signal.SIGKILL)
             harness.wait_for(lambda: dsd.runner_row()["state"] == "ready" and dsd.runner_row()["pid"] != pid,
                              "the next runner")
             self.assertEqual(dsd.runner_row()["restarts"], death)

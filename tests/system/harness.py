@@ -4,16 +4,21 @@ Every wait here is for an event and has a bound; the bounds are generous because
 """
 
 import argparse
+import collections
 import contextlib
+import fcntl
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 
@@ -44,6 +49,12 @@ def program(name):
     return os.path.join(programs, name)
 
 
+def dsctl(dsd, *words, options=("--json",), bound_s=120):
+    """What a dsctl has said and how it ended, whatever that was; it may wait for a model to be loaded."""
+    return subprocess.run([program("dsctl"), "--runtime-dir", dsd.runtime_dir, *options, *words],
+                          capture_output=True, text=True, timeout=bound_s, check=False)
+
+
 def tiny_model():
     """The embedded model; DEEPSERVE_TEST_MODEL names another while that is being made."""
     path = os.environ.get("DEEPSERVE_TEST_MODEL") or os.path.join(source, "etc", "models", "tiny.gguf")
@@ -63,6 +74,35 @@ def wait_for(condition, what, bound_s=BOUND_S):
         if time.monotonic() > limit:
             raise AssertionError(f"waited {bound_s} s in vain for {what}")
         time.sleep(0.005)
+
+
+def send(pid, number):
+    """A signal to one process: a runner that has none at the moment shows -1, which would be everybody."""
+    if pid <= 0:
+        raise AssertionError(f"there is no process {pid} to be sent signal {number}")
+    os.kill(pid, number)
+
+
+def wait_until_read(sock):
+    """Until the peer of a Unix socket has read all that was sent: its queue tells."""
+    def unread():
+        return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+    wait_for(lambda: unread() == 0, "the peer to read")
+
+
+def is_gone(pid):
+    """Orphans of a container without an init stay as zombies: they have ended all the same."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def rendezvous_name(pid):
+    """Of the socket where a next dsd finds this runner: its pid and when it started."""
+    with open(f"/proc/{pid}/stat") as file:
+        return f"{pid}-{file.read().rsplit(')', 1)[1].split()[19]}.sock"
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -85,6 +125,17 @@ class Answer:
     @property
     def json(self):
         return json.loads(self.text)
+
+
+def ask_at(path, method, endpoint, body=None, headers=None):
+    connection = UnixConnection(path)
+    try:
+        data = json.dumps(body) if body is not None else None
+        all_headers = {"Content-Type": "application/json", **(headers or {})}
+        connection.request(method, endpoint, data, all_headers)
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
 
 
 class Stream:
@@ -127,12 +178,143 @@ class Stream:
     def text(self):
         return "".join(self.texts())
 
+    def begin(self):
+        """Reads the first event; choices() reads the others."""
+        self.rest = self.events()
+        self.first = next(self.rest)
+        return self
+
+    def choices(self):
+        """Reads to the end: the text of each choice."""
+        texts = collections.defaultdict(str)
+        for event in [self.first, *self.rest]:
+            for choice in event.get("choices", []):
+                texts[choice["index"]] += choice["text"]
+        return [texts[index] for index in range(len(texts))]
+
     def close(self):
         # The response holds the socket too: only shutting it down is a hang-up at once.
         with contextlib.suppress(OSError, AttributeError):
             self.connection.sock.shutdown(socket.SHUT_RDWR)
         self.response.close()
         self.connection.close()
+
+
+def tokens_told(event_id):
+    """The tokens of each choice that an SSE id says were told; -1: not even the role."""
+    counts = []
+    for choice in event_id.split(":")[1].split("."):
+        digits = re.match(r"e?(\d+)", choice)
+        counts.append(-1 if digits is None else 0 if choice.startswith("e") else int(digits.group(1)))
+    return counts
+
+
+def lines_of(response):
+    """The lines of a chunked body; http.client takes a connection that is lost for the body's end."""
+    rest = b""
+    while True:
+        head = response.fp.readline()
+        size = int(head, 16) if head.endswith(b"\n") else 0
+        chunk = response.fp.read(size + 2)
+        if len(chunk) < size + 2:
+            raise ConnectionResetError("the body was cut off")
+        if size == 0:
+            return
+        *lines, rest = (rest + chunk[:-2]).split(b"\n")
+        yield from lines
+
+
+class FollowedStream:
+    """A stream that its client follows to the end over as many connections as that takes.
+
+    `cut` is asked before each line is taken whether the connection is to be dropped there. The server may end
+    or refuse one only where `may_break` says so: `breaks` counts the answers that it broke off, and any other
+    one fails the test. After a lost connection the rest is fetched with Last-Event-ID; an event that did not
+    come whole does not count.
+    """
+
+    def __init__(self, path, body, endpoint="/v1/completions", headers=None, cut=lambda: False,
+                 bound_s=BOUND_S, may_break=lambda: False):
+        self.path, self.endpoint, self.body, self.headers = path, endpoint, body, headers or {}
+        self.cut, self.bound_s, self.may_break = cut, bound_s, may_break
+        self.breaks = 0
+        self.texts, self.roles, self.finishes, self.ids = {}, {}, {}, []
+        self.usages, self.connections, self.done = 0, 0, False
+        self.request_id, self.last_id, self.error, self.status = None, "", None, None
+
+    def follow(self):
+        limit = time.monotonic() + self.bound_s
+        while not self.done and self.error is None:
+            if time.monotonic() > limit:
+                raise AssertionError(f"request {self.request_id} did not end within {self.bound_s} s")
+            connections = self.connections
+            try:
+                self.read_one_connection()
+            except (OSError, http.client.HTTPException) as error:
+                if self.request_id is None or not self.may_break():
+                    raise AssertionError(f"{self.request_id} lost its connection: {error!r}") from error
+                self.breaks += self.connections - connections  # one that was refused broke nothing off
+            if not self.done and self.error is None:
+                time.sleep(0.002)
+        return self
+
+    def ask(self, connection):
+        if self.request_id is None:
+            connection.request("POST", self.endpoint, json.dumps({**self.body, "stream": True}),
+                               {"Content-Type": "application/json", **self.headers})
+        else:
+            last = {"Last-Event-ID": self.last_id} if self.last_id else {}
+            connection.request("GET", f"/v1/requests/{self.request_id}/events", headers=last)
+
+    def read_one_connection(self):
+        with contextlib.closing(UnixConnection(self.path)) as connection:
+            self.ask(connection)
+            with contextlib.closing(connection.getresponse()) as response:
+                self.connections += 1
+                self.status = response.status
+                if response.status != 200:
+                    self.error = json.loads(response.read())["error"]
+                    return
+                self.request_id = response.getheader("X-Request-Id")
+                self.read_events(response)
+                with contextlib.suppress(OSError, AttributeError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def read_events(self, response):
+        event = {}
+        for line in lines_of(response):
+            if self.cut():
+                return
+            line = line.decode().rstrip("\r")
+            if line:
+                name, _, value = line.partition(": ")
+                event[name] = value
+            elif event:
+                self.take(event)
+                event = {}
+            if self.done or self.error is not None:
+                return
+        raise AssertionError(f"request {self.request_id}: its body ended as if the answer were whole")
+
+    def take(self, event):
+        self.last_id = event.get("id", self.last_id)
+        if "id" in event:
+            self.ids.append(event["id"])
+        if event.get("event") == "error":
+            self.error = json.loads(event["data"])["error"]
+        elif event.get("data") == "[DONE]":
+            self.done = True
+        elif "data" in event:
+            self.take_chunk(json.loads(event["data"]))
+
+    def take_chunk(self, chunk):
+        self.usages += chunk.get("usage") is not None
+        for choice in chunk["choices"]:
+            index, delta = choice["index"], choice.get("delta", {})
+            text = choice["text"] if "text" in choice else delta.get("content") or ""
+            self.texts[index] = self.texts.get(index, "") + text
+            self.roles[index] = self.roles.get(index, 0) + ("role" in delta)
+            self.finishes[index] = self.finishes.get(index, 0) + (choice["finish_reason"] is not None)
 
 
 DEVICE = '[[device]]\nname = "cpu0"\nkind = "cpu"\n'
@@ -154,6 +336,7 @@ class Dsd:
         self.runtime_dir = os.path.join(self.directory, "run")
         self.api_path = os.path.join(self.runtime_dir, "api.sock")
         self.control_path = os.path.join(self.runtime_dir, "ctl.sock")
+        self.rendezvous_dir = os.path.join(self.runtime_dir, "runners")
         self.log_path = os.path.join(self.directory, "log")
         with open(self.config_path, "w") as file:
             file.write(config)
@@ -192,27 +375,31 @@ class Dsd:
             # A runner that a test has stopped would not hear of the end.
             with contextlib.suppress(OSError, ValueError):
                 for row in self.runners():
-                    os.kill(row["pid"], signal.SIGCONT)
+                    if row["pid"] > 0:
+                        send(row["pid"], signal.SIGCONT)
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        self.end_orphans()
         if kind is not None and kind is not unittest.SkipTest:
             print(f"--- log of dsd ---\n{self.log()}--- end ---", file=sys.stderr)
         if self.owns_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
 
+    def end_orphans(self):
+        """Runners that a dsd which was killed has left, and nobody came for."""
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.rendezvous_dir):
+                pid = int(name.split("-")[0]) if name.split("-")[0].isdigit() else 0
+                with contextlib.suppress(OSError):
+                    if pid and rendezvous_name(pid) == name:
+                        os.kill(pid, signal.SIGKILL)
+
     def ask(self, path, method, endpoint, body=None, headers=None):
-        connection = UnixConnection(path)
-        try:
-            data = json.dumps(body) if body is not None else None
-            all_headers = {"Content-Type": "application/json", **(headers or {})}
-            connection.request(method, endpoint, data, all_headers)
-            return Answer(connection.getresponse())
-        finally:
-            connection.close()
+        return ask_at(path, method, endpoint, body, headers)
 
     def api(self, method, endpoint, body=None, headers=None):
         return self.ask(self.api_path, method, endpoint, body, headers)
@@ -239,9 +426,20 @@ class Dsd:
         return wait_for(lambda: (lambda row: row if row["state"] == state else None)(self.runner_row(index)),
                         f"runner {index} to be {state}", bound_s)
 
+    def finished_s(self, request):
+        """When it ended, on the clock that all requests share: threads hear of ends in any order."""
+        trace = self.control("GET", f"/ctl/requests/{request}/trace").json
+        last = trace["events"][-1]
+        if last["event"] != "finished":
+            raise AssertionError(f"request {request} has not finished: {last}")
+        return trace["arrived_s"] + last["at_s"]
+
     def wait_idle(self, bound_s=BOUND_S):
         """No request left, here or in a runner."""
         wait_for(lambda: not self.requests(), "the request list to empty", bound_s)
+
+
+MANY = 8  # choices: the built-in model ends one answer before a busy machine lets a test act in its middle
 
 
 def greedy(prompt="Once upon a time", tokens=200, **more):

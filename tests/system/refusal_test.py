@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 import unittest
@@ -23,7 +22,7 @@ class Held(unittest.TestCase):
                                          '[class.normal]\nqueue_max = 1\ndeadline = "10m"\n' + self.config))
         self.dsd.wait_ready()
         self.answers = []
-        os.kill(self.dsd.runner_row()["pid"], signal.SIGSTOP)
+        harness.send(self.dsd.runner_row()["pid"], signal.SIGSTOP)
 
     def ask_in_background(self, prompt="Once", headers=None):
         before = len(self.dsd.requests())
@@ -35,15 +34,19 @@ class Held(unittest.TestCase):
         return thread
 
     def resume(self):
-        os.kill(self.dsd.runner_row()["pid"], signal.SIGCONT)
+        harness.send(self.dsd.runner_row()["pid"], signal.SIGCONT)
 
     def dsctl(self, *words):
-        command = [harness.program("dsctl"), "--runtime-dir", self.dsd.runtime_dir, "--json", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)
+        return json.loads(harness.dsctl(self.dsd, *words).stdout)
 
 
 class Refusals(Held):
+    def come_back(self, body, refused):
+        """As it was told: Retry-After is what is under test, so that it is waited for."""
+        time.sleep(int(refused.headers["retry-after"]) if refused.json["error"]["booked"] else 0)
+        ticket = {"X-Deepserve-Ticket": refused.headers.get("x-deepserve-ticket", "none")}
+        return self.dsd.api("POST", "/v1/completions", body, ticket)
+
     def test_a_refusal_says_when_and_its_ticket_is_served_then(self):
         threads = [self.ask_in_background(), self.ask_in_background()]
         body = greedy("Come back later", tokens=4)
@@ -57,15 +60,39 @@ class Refusals(Held):
         self.resume()
         for thread in threads:
             thread.join(harness.BOUND_S)
-        time.sleep(int(refused.headers["retry-after"]) if error["booked"] else 0)
-        ticket = {"X-Deepserve-Ticket": refused.headers.get("x-deepserve-ticket", "none")}
-        self.assertEqual(self.dsd.api("POST", "/v1/completions", body, ticket).status, 200)
+        self.assertEqual(self.come_back(body, refused).status, 200)
+
+    def test_one_ticket_is_for_all_prompts_of_a_request(self):
+        threads = [self.ask_in_background(), self.ask_in_background()]
+        body = greedy(["One", "Two"], tokens=4)
+        refused = self.dsd.api("POST", "/v1/completions", body)
+        self.assertEqual(refused.status, 503)
+        self.resume()
+        for thread in threads:
+            thread.join(harness.BOUND_S)
+        answer = self.come_back(body, refused)
+        self.assertEqual(answer.status, 200, answer.text)
+        self.assertEqual(len(answer.json["choices"]), 2)
 
     def test_a_bad_ticket_helps_nobody_and_hurts_nobody(self):
         self.resume()
         for ticket in ("x", "A" * 96, "A" * 5_000):
             answer = self.dsd.api("POST", "/v1/completions", greedy(tokens=2), {"X-Deepserve-Ticket": ticket})
             self.assertEqual(answer.status, 200)
+
+    def test_nonsense_is_refused_by_name_and_gains_no_priority(self):
+        self.resume()
+        for name, value in (("X-Deepserve-Class", "royal"), ("X-Deepserve-Class", "VIP"),
+                            ("X-Deepserve-Class", ""), ("X-Deepserve-Deadline-Ms", "0"),
+                            ("X-Deepserve-Deadline-Ms", "-1"), ("X-Deepserve-Deadline-Ms", "86400001"),
+                            ("X-Deepserve-Deadline-Ms", "18446744073709551617"),
+                            ("X-Deepserve-Accept-Degraded", "anything")):
+            answer = self.dsd.api("POST", "/v1/completions", greedy(tokens=2), {name: value})
+            self.assertEqual((answer.status, answer.json["error"]["param"]), (400, name), value)
+        for field, value in (("priority", "royal"), ("priority", 1e30), ("service_tier", "gold"),
+                             ("truncation", "maybe")):
+            answer = self.dsd.api("POST", "/v1/completions", greedy(tokens=2, **{field: value}))
+            self.assertEqual((answer.status, answer.json["error"]["param"]), (400, field), value)
 
     def test_dsctl_shows_what_waits_and_why_and_who_asked(self):
         self.ask_in_background()
@@ -98,6 +125,19 @@ class Clients(Held):
         self.assertGreaterEqual(int(refused.headers["retry-after"]), 1)
         self.ask_in_background(headers={"X-Deepserve-Client": "bob"})
         self.assertEqual({row["client"] for row in self.dsctl("client", "ls")}, {"proxy#alice", "proxy#bob"})
+        self.resume()
+
+
+class Ceilings(Held):
+    config = f'[[client]]\nname = "me"\nuid = {os.getuid()}\nclass = "normal"\n'
+
+    def test_who_asks_for_more_than_his_class_gets_his_class(self):
+        self.ask_in_background()
+        self.ask_in_background()
+        for headers, body in (({"X-Deepserve-Class": "vip"}, {}), ({}, {"priority": "vip"}),
+                              ({}, {"priority": -(1 << 62)}), ({}, {"service_tier": "priority"})):
+            refused = self.dsd.api("POST", "/v1/completions", greedy(tokens=4, **body), headers)
+            self.assertEqual((refused.status, refused.json["error"]["class"]), (503, "normal"))
         self.resume()
 
 

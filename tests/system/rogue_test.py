@@ -7,7 +7,8 @@ import harness
 from harness import Dsd
 
 LIES = ["gap", "choice", "unaccepted", "finished_unaccepted", "accepted_twice", "garbage",
-        "unknown_type", "our_own_type", "echo_unasked", "embedding_unasked", "logprob_infinite"]
+        "unknown_type", "our_own_type", "adopted_unasked",
+        "echo_unasked", "embedding_unasked", "logprob_infinite"]
 
 EMBEDDING_LIES = ["embedding_wide", "embedding_no_number", "embedding_missing", "embedding_twice",
                   "embedding_with_tokens"]
@@ -99,14 +100,58 @@ class Rogue(unittest.TestCase):
 
     def test_a_runner_that_dies_without_having_served_is_not_forgiven(self):
         dsd = self.start("short_lived")
-        row = dsd.wait_state("backoff", index=1)
-        self.assertEqual(row["restarts"], 1)
+        row = dsd.wait_state("backoff", index=1)  # one that is forgiven never gets there
+        self.assertGreaterEqual(row["restarts"], 1)  # more where the first of its pauses was over unseen
 
     def test_a_runner_that_never_says_a_word_is_hung(self):
         dsd = self.start("silent", 'load_hang_after = "1s"\ndeaths_max = 1')
         row = dsd.wait_state("failed", index=1)
         self.assertIn("hung", row["last_error"])
         self.assertEqual(self.ask(dsd, "good").status, 200)
+
+
+class Poison(unittest.TestCase):
+    """What kills its runner is found among those that run beside it, and it alone fails (DESIGN 6.4)."""
+
+    def serve(self, poisons, streams=8):
+        config = harness.DEVICE
+        dsd = Dsd(config, runner=harness.program("rogue_runner"), start=False)
+        path = os.path.join(dsd.directory, "poisoned.gguf")
+        with open(path, "w") as model:
+            model.write("the rogue runner reads only the name\n")
+        with open(dsd.config_path, "a") as file:
+            file.write(harness.model_toml("poisoned", path))
+        dsd.start()
+        self.enterContext(dsd)
+        dsd.wait_ready()
+        prompts = ["poison" if i in poisons else "go" for i in range(streams)]
+        opened = [dsd.stream({"prompt": prompt, "max_tokens": 200}) for prompt in prompts]
+        return dsd, [(stream, stream.text()) for stream in opened]
+
+    def expect_that_only_these_fail(self, poisons):
+        dsd, ended = self.serve(poisons)
+        for i, (stream, text) in enumerate(ended):
+            if i in poisons:
+                self.assertEqual(stream.error["code"], "runner_lost")
+                self.assertFalse(stream.done)
+            else:
+                self.assertIsNone(stream.error)
+                self.assertEqual((text, stream.done), ("x" * 200, True))
+        dsd.wait_idle()
+        return dsd.wait_state("ready")
+
+    def test_one_among_others_fails_after_three_deaths_at_most(self):
+        for place in (0, 3, 7):
+            with self.subTest(place):
+                self.assertLessEqual(self.expect_that_only_these_fail({place})["restarts"], 3)
+
+    def test_two_are_found_before_the_runner_is_given_up(self):
+        self.assertLessEqual(self.expect_that_only_these_fail({2, 5})["restarts"], 6)
+
+    def test_one_by_itself_is_tried_twice(self):
+        dsd, ended = self.serve({0}, streams=1)
+        self.assertEqual(ended[0][0].error["code"], "runner_lost")
+        self.assertEqual(dsd.wait_state("ready")["restarts"], 2)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 import unittest
 
 import harness
-from harness import Dsd, greedy
+from harness import MANY, Dsd, greedy
 
 
 class Serving(unittest.TestCase):
@@ -53,8 +53,7 @@ class Serving(unittest.TestCase):
         self.assertEqual(text["prompt"], "A blue bird.")
 
     def test_a_running_request_is_seen_with_its_peer(self):
-        stream = self.dsd.stream(greedy(tokens=900))
-        next(stream.texts())
+        stream = self.dsd.stream(greedy(tokens=900, n=MANY)).begin()
         rows = [row for row in self.dsd.requests() if row["state"] == "streaming"]
         stream.close()
         self.assertEqual(len(rows), 1, rows)
@@ -64,14 +63,11 @@ class Serving(unittest.TestCase):
         self.dsd.wait_idle()
 
     def test_an_operator_cancels_a_request(self):
-        stream = self.dsd.stream(greedy(tokens=900))
-        texts = stream.texts()
-        next(texts)
+        stream = self.dsd.stream(greedy(tokens=900, n=MANY)).begin()
         row = self.dsd.requests()[0]
         cancelled = self.dsd.control("POST", f"/ctl/requests/{row['id']}/cancel")
         self.assertEqual(cancelled.status, 200, cancelled.text)
-        for _ in texts:
-            pass
+        stream.choices()
         self.assertEqual(stream.error["code"], "request_cancelled")
         self.assertFalse(stream.done)
         self.dsd.wait_idle()

@@ -1,11 +1,10 @@
 """Runners that die, hang or are restarted by an operator."""
 
-import os
 import signal
 import unittest
 
 import harness
-from harness import Dsd, greedy
+from harness import MANY, Dsd, greedy
 
 
 def config(supervise):
@@ -21,7 +20,7 @@ class Supervision(unittest.TestCase):
     def kill_ready_runner(self, dsd, number):
         """Signals the runner once it is ready; the pid that is gone."""
         row = dsd.wait_state("ready")
-        os.kill(row["pid"], number)
+        harness.send(row["pid"], number)
         harness.wait_for(lambda: dsd.runner_row()["pid"] != row["pid"], "the runner's end")
 
     def test_too_many_crashes_end_in_failed_and_an_operator_brings_it_back(self):
@@ -52,14 +51,11 @@ class Supervision(unittest.TestCase):
     def test_a_hung_runner_is_ended_and_its_stream_goes_on(self):
         dsd = self.start('hang_after = "1s"')
         expected = dsd.api("POST", "/v1/completions", greedy(tokens=600)).json["choices"][0]["text"]
-        stream = dsd.stream(greedy(tokens=600))
-        texts = stream.texts()
-        text = next(texts)
         stopped = dsd.runner_row()["pid"]
-        os.kill(stopped, signal.SIGSTOP)
+        stream = dsd.stream(greedy(tokens=600, n=MANY)).begin()
+        harness.send(stopped, signal.SIGSTOP)
         dsd.wait_state("hung")
-        text += "".join(texts)
-        self.assertEqual(text, expected)
+        self.assertEqual(stream.choices(), [expected] * MANY)
         self.assertTrue(stream.done)
         row = dsd.wait_state("ready")
         self.assertNotEqual(row["pid"], stopped)
@@ -68,26 +64,23 @@ class Supervision(unittest.TestCase):
     def test_an_operator_restarts_a_runner_under_a_running_stream(self):
         dsd = self.start()
         expected = dsd.api("POST", "/v1/completions", greedy(tokens=600)).json["choices"][0]["text"]
-        stream = dsd.stream(greedy(tokens=600))
-        texts = stream.texts()
-        text = next(texts)
         old = dsd.runner_row()["pid"]
+        stream = dsd.stream(greedy(tokens=600, n=MANY)).begin()
         restarted = dsd.control("POST", "/ctl/runners/tiny@cpu0/restart")
         self.assertEqual(restarted.status, 200, restarted.text)
         self.assertNotEqual(restarted.json["pid"], old)
-        self.assertEqual(text + "".join(texts), expected)
+        self.assertEqual(stream.choices(), [expected] * MANY)
 
     def test_a_runner_that_is_told_to_end_by_others_ends_its_streams_and_takes_no_more(self):
         dsd = self.start("deaths_max = 1")
         expected = dsd.api("POST", "/v1/completions", greedy(tokens=900)).json["choices"][0]["text"]
-        stream = dsd.stream(greedy(tokens=900))
-        texts = stream.texts()
-        text = next(texts)
-        os.kill(dsd.runner_row()["pid"], signal.SIGTERM)
+        pid = dsd.runner_row()["pid"]
+        stream = dsd.stream(greedy(tokens=900, n=MANY)).begin()
+        harness.send(pid, signal.SIGTERM)
         # Sent before dsd can know, and served by the next one; as batch, whose deadline a slow build meets.
         patient = {**greedy(tokens=4), "priority": "batch"}
         self.assertEqual(dsd.api("POST", "/v1/completions", patient).status, 200)
-        self.assertEqual(text + "".join(texts), expected)
+        self.assertEqual(stream.choices(), [expected] * MANY)
         self.assertIsNone(stream.error)
         row = dsd.wait_state("ready")
         self.assertEqual((row["restarts"], row["last_error"]), (1, "drained and exited"))

@@ -6,7 +6,7 @@ import subprocess
 import unittest
 
 import harness
-from harness import Dsd, greedy
+from harness import MANY, Dsd, greedy
 
 
 def devices(count):
@@ -51,8 +51,7 @@ class TensorParallel(unittest.TestCase):
         self.assertEqual(row["ranks"][0]["pid"], row["pid"])
         self.assertTrue(all(lives(rank["pid"]) for rank in row["ranks"]))
         self.assertIn("-r2-", row["numerics_id"])
-        shown = subprocess.run([harness.program("dsctl"), "--runtime-dir", dsd.runtime_dir, "runner", "show",
-                                "tiny@cpu0+cpu1"], capture_output=True, text=True, check=True).stdout
+        shown = harness.dsctl(dsd, "runner", "show", "tiny@cpu0+cpu1", options=()).stdout
         for rank in row["ranks"]:
             self.assertIn(str(rank["pid"]), shown)
         # Rank 1 has the memory of its group, and neither the lane nor dsd's socket.
@@ -89,14 +88,13 @@ class TensorParallel(unittest.TestCase):
     def lose_rank_while_streaming(self, rank):
         dsd = self.start()
         expected = self.complete(dsd, tokens=600)
-        stream = dsd.stream(greedy(tokens=600))
-        texts = stream.texts()
-        text = next(texts)
         old = self.pids(dsd)
-        os.kill(old[rank], signal.SIGKILL)
-        text += "".join(texts)
-        self.assertTrue(stream.done, stream.error)
-        self.assertEqual(text, expected)
+        stream = dsd.stream(greedy(tokens=600, n=MANY)).begin()
+        harness.send(old[rank], signal.SIGKILL)
+        choices = stream.choices()
+        self.assertIsNone(stream.error, dsd.runners())
+        self.assertEqual(choices, [expected] * MANY)
+        self.assertTrue(stream.done)
         row = dsd.wait_state("ready")
         self.assertEqual(row["restarts"], 1)
         self.assertEqual(row["last_error"], f"rank {rank} of 2: was killed from outside (SIGKILL)")
@@ -113,7 +111,7 @@ class TensorParallel(unittest.TestCase):
         dsd = self.start(supervise="deaths_max = 2")
         for i in range(8):
             old = dsd.wait_state("ready")
-            os.kill(old["ranks"][i % 2]["pid"], signal.SIGKILL)
+            harness.send(old["ranks"][i % 2]["pid"], signal.SIGKILL)
             harness.wait_for(lambda: dsd.runner_row()["restarts"] == i + 1, "the restart")
         dsd.wait_state("ready")
         self.assertEqual(self.complete(dsd, tokens=5), self.complete(dsd, tokens=5))
@@ -121,14 +119,16 @@ class TensorParallel(unittest.TestCase):
     def test_a_stopped_rank_1_is_a_hung_group_and_its_stream_goes_on(self):
         dsd = self.start(supervise='hang_after = "3s"')  # a busy host may hold up two ranks for one
         expected = self.complete(dsd, tokens=600)
-        stream = dsd.stream(greedy(tokens=600))
-        texts = stream.texts()
-        text = next(texts)
         old = self.pids(dsd)
-        os.kill(old[1], signal.SIGSTOP)
-        text += "".join(texts)
+        stream = dsd.stream(greedy(tokens=600, n=32))  # more than is said before the stop
+        texts = [""] * 32
+        for number, event in enumerate(stream.events()):
+            if number == 0:
+                harness.send(old[1], signal.SIGSTOP)
+            for choice in event["choices"]:
+                texts[choice["index"]] += choice["text"]
         self.assertTrue(stream.done, stream.error)
-        self.assertEqual(text, expected)
+        self.assertEqual(texts, [expected] * 32)
         dsd.wait_state("ready")
         self.assertFalse([pid for pid in old if lives(pid)])
 
@@ -143,8 +143,21 @@ class TensorParallel(unittest.TestCase):
         self.assertEqual(dsd.process.wait(harness.BOUND_S), 0)
         self.assertFalse([pid for pid in new if lives(pid)])
 
-    def test_the_end_of_dsd_is_the_end_of_all_ranks(self):
+    def test_after_a_kill_of_dsd_the_next_one_has_all_ranks_and_ends_them(self):
         dsd = self.start()
+        old = self.pids(dsd)
+        dsd.process.kill()
+        dsd.process.wait()
+        dsd.start()
+        dsd.wait_ready()
+        self.assertEqual(self.pids(dsd), old)
+        self.assertEqual(dsd.runner_row()["restarts"], 0)
+        dsd.process.send_signal(signal.SIGTERM)
+        self.assertEqual(dsd.process.wait(harness.BOUND_S), 0)
+        self.assertFalse([pid for pid in old if lives(pid)])
+
+    def test_ranks_that_no_dsd_comes_for_end_together(self):
+        dsd = self.start(supervise='orphan_limit = "300ms"')
         old = self.pids(dsd)
         dsd.process.kill()
         dsd.process.wait()
@@ -163,7 +176,7 @@ class TensorParallel(unittest.TestCase):
         command.stdout.read(20)
         with open(f"/proc/{command.pid}/task/{command.pid}/children") as file:
             other, = file.read().split()
-        os.kill(int(other), signal.SIGKILL)
+        harness.send(int(other), signal.SIGKILL)
         _, errors = command.communicate(timeout=harness.BOUND_S)
         self.assertNotEqual(command.returncode, 0)
         self.assertRegex(errors, rf"rank 1 of 2 \(pid {other}\) has died")

@@ -1,7 +1,8 @@
 // A runner that misbehaves, for the system tests: how is said by the name of its "model" file, e.g. gap.gguf.
 // It answers a submit of "good.gguf" with one token and an end. "leaves", "changed" and "always_changed" play
-// a runner that ends after it has accepted (and serves in its next life); any other name breaks one rule of
-// the lane.
+// a runner that ends after it has accepted (and serves in its next life); "poisoned" serves several at once,
+// a token each turn, and dies of a prompt with the word poison at its third; any other name breaks one rule
+// of the lane.
 #include <poll.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "ipc/base/clock.h"
 #include "ipc/lane/lane.h"
@@ -31,16 +33,17 @@ class RogueRunner {
     RunnerState state;
     state.phase = RunnerPhase::kReady;
     state.architecture = state.weights_type = state.numerics_id = "rogue";
-    state.context_tokens = 64;
-    state.sequences_max = 4;
+    state.context_tokens = is_poisoned() ? 1024 : 64;
+    state.sequences_max = is_poisoned() ? 16 : 4;
     send(MessageType::kState, state.encode());
     for (int turn = 0; !exiting_; ++turn) {
       if (manner_ == "short_lived" && turn == kShortLife) return 3;
       const auto drained = lane_->drain(64, [this](MessageType type, auto body) { handle(type, body); });
       if (!drained) return 1;
+      serve_all();
       lane_->count_step();
       lane_->flush();
-      lane_->wait(0, 100 * kMillisecond_ns, kSupervisorSocketFd);
+      lane_->wait(0, (serving_.empty() ? 100 : 1) * kMillisecond_ns, kSupervisorSocketFd);
       pollfd supervisor{kSupervisorSocketFd, POLLIN, 0};
       if (::poll(&supervisor, 1, 0) > 0) return 1;
     }
@@ -48,6 +51,34 @@ class RogueRunner {
   }
 
  private:
+  struct Served {
+    RequestId request = 0;
+    uint32_t index = 0;
+    uint32_t tokens_max = 0;
+    bool poison = false;
+  };
+  bool is_poisoned() const { return manner_ == "poisoned"; }
+
+  void serve(const Submit& submit) {
+    Served served{submit.request, 0, submit.generation.tokens_max, false};
+    served.poison = submit.prompt.text.find("poison") != std::string::npos;
+    if (!submit.resumed.empty()) served.index = static_cast<uint32_t>(submit.resumed[0].tokens.size());
+    serving_.push_back(served);
+    send(MessageType::kAccepted, Accepted{submit.request, 1, 0}.encode());
+  }
+
+  void serve_all() {
+    for (Served& served : serving_) {
+      if (served.poison && served.index == 2) {
+        lane_->flush();
+        ::_exit(3);
+      }
+      delta(served.request, 0, served.index++);
+      if (served.index == served.tokens_max) finished(served.request);
+    }
+    std::erase_if(serving_, [](const Served& served) { return served.index == served.tokens_max; });
+  }
+
   void send(MessageType type, const std::vector<std::byte>& body) { lane_->send(type, body); }
 
   void handle(MessageType type, std::span<const std::byte> body) {
@@ -66,6 +97,11 @@ class RogueRunner {
     event.text.assign(1, 'x');
     if (manner_ == "logprob_infinite") event.logprobs = {{{7, std::numeric_limits<float>::infinity(), "x"}}};
     send(MessageType::kDelta, event.encode());
+  }
+  // Says that an earlier dsd gave it another one like it.
+  void adopted(Submit submit, RequestId request) {
+    submit.request = request;
+    send(MessageType::kAdopted, submit.encode());
   }
   void finished(RequestId request) {
     Finished event;
@@ -111,9 +147,11 @@ class RogueRunner {
 
   void misbehave(const Submit& submit) {
     const RequestId request = submit.request;
+    if (is_poisoned()) return serve(submit);
     if (manner_ == "exit") ::_exit(3);
     if (manner_ == "unknown_type") send(static_cast<MessageType>(999), {});
     if (manner_ == "our_own_type") send(MessageType::kSubmit, submit.encode());
+    if (manner_ == "adopted_unasked") return adopted(submit, request + 1);
     if (manner_ == "garbage") send(MessageType::kDelta, std::vector<std::byte>(5, std::byte{0xff}));
     if (manner_ == "unaccepted") return delta(request, 0, 0);
     if (manner_ == "finished_unaccepted") return finished(request);
@@ -142,6 +180,7 @@ class RogueRunner {
   std::unique_ptr<Lane> lane_;
   const std::string manner_;
   const bool first_life_;
+  std::vector<Served> serving_;
   bool exiting_ = false;
 };
 

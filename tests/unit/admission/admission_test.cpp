@@ -97,6 +97,34 @@ TEST(Admission, ExpiredDeadlineIsShedNotPromoted) {
   EXPECT_GE(host.refused()[0].retry_after_ms, 1u);
 }
 
+TEST(Admission, WhatWaitedInAnEarlierLifeWaitsInItsOrderUntilItsDeadline) {
+  AdmissionOptions options;
+  options.classes[static_cast<size_t>(Class::kNormal)].waiting_max = 3;
+  Admission admission(options);
+  AdmissionActions actions;
+  for (ipc::RequestId id = 1; id <= 4; ++id) {
+    auto arrived = arrival(id);
+    arrived.deadline_ns = kNow_ns + (id == 2 ? 1 : 10) * kSecond_ns;
+    arrived.rules.concurrent_max = 1;  // a client of one at a time had all of these taken
+    admission.step(TakenOver{arrived}, kNow_ns, actions);
+  }
+  ASSERT_EQ(actions.size(), 1u);  // there is no room for the fourth
+  EXPECT_EQ(std::get<Refuse>(actions[0]).reason, RefusalReason::kQueueFull);
+  actions.clear();
+  RunnerUp up;
+  up.capacity.sequences_max = 1;
+  const uint64_t later_ns = kNow_ns + 2 * kSecond_ns;
+  admission.step(Tick{}, later_ns, actions);
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(std::get<Refuse>(actions[0]).request, 2u);
+  actions.clear();
+  admission.step(up, later_ns, actions);
+  admission.step(Ended{1, EndKind::kFinished, 1}, later_ns, actions);
+  ASSERT_EQ(actions.size(), 2u);
+  EXPECT_EQ(std::get<Dispatch>(actions[0]).request, 1u);
+  EXPECT_EQ(std::get<Dispatch>(actions[1]).request, 3u);
+}
+
 TEST(Admission, WhatARunnerLeftGoesFirstAndIsNotShedOnceItWasAccepted) {
   Host host(1);
   host.tell(arrival(1));
@@ -269,6 +297,44 @@ TEST(Admission, ADeadlineThatNobodyNamedIsWithinReachOfAnIdleHostAndANamedOneIsK
   EXPECT_TRUE(host.refused()[0].ticket.empty());  // no time would help
 }
 
+TEST(Admission, ADeadlineThatNoIdleHostMeetsIsRefusedAsSuchAtAnyLoad) {
+  Host host(1);
+  host.measured();
+  auto hasty = arrival(1000);  // 120 tokens: more than a tenth of a second
+  hasty.deadline_ns = kNow_ns + 100 * kMillisecond_ns;
+  const auto is_refused_for_good = [&host, &hasty] {
+    ++hasty.request;
+    host.tell(hasty);
+    ASSERT_EQ(host.refused().size(), 1u);
+    EXPECT_EQ(host.refused()[0].reason, RefusalReason::kDeadline);
+    EXPECT_FALSE(host.refused()[0].booked);
+  };
+  is_refused_for_good();
+  for (ipc::RequestId id = 1; id < 10; ++id) host.tell(arrival(id));
+  is_refused_for_good();
+  for (ipc::RequestId id = 10; id < 300; ++id) host.tell(arrival(id));
+  is_refused_for_good();
+}
+
+TEST(Admission, HorizonIsTheReasonOnceTheCalendarIsFullAndNotBefore) {
+  Host host(1);
+  host.measured();
+  uint64_t last_ms = 0;
+  for (ipc::RequestId id = 1; id < 2000; ++id) {
+    host.tell(arrival(id));
+    if (host.refused().empty()) continue;
+    const auto refusal = host.refused()[0];
+    EXPECT_EQ(refusal.reason == RefusalReason::kDeadline, refusal.booked);
+    if (!refusal.booked) {
+      EXPECT_EQ(refusal.reason, RefusalReason::kHorizon);
+      EXPECT_GT(last_ms, 55'000u);
+      return;
+    }
+    last_ms = refusal.retry_after_ms;
+  }
+  FAIL() << "the calendar never was full";
+}
+
 TEST(Admission, TimeThatGoesBackwardsStandsStill) {
   Host host(1);
   host.tell(arrival(1));
@@ -276,6 +342,22 @@ TEST(Admission, TimeThatGoesBackwardsStandsStill) {
   EXPECT_TRUE(host.admission.waits(2));
   host.tell(Tick{}, kNow_ns + 4 * kSecond_ns);
   EXPECT_TRUE(host.admission.waits(2));
+}
+
+TEST(Admission, AClockThatWasSetBackIsFollowedFromWhereTimeStood) {
+  Host host(1);
+  host.tell(arrival(1));
+  host.tell(arrival(2));
+  const uint64_t expires_ns = host.admission.next_ns();
+  host.tell(Tick{}, kNow_ns / 2);
+  for (uint64_t passed_ns = 0; passed_ns < 2 * kSecond_ns; passed_ns += kSecond_ns / 10) {
+    host.tell(Tick{}, kNow_ns / 2 + passed_ns);
+  }
+  const uint64_t then_ns = host.admission.next_ns();
+  EXPECT_LT(then_ns, expires_ns) << "by the clock as it is now";
+  EXPECT_TRUE(host.admission.waits(2));
+  host.tell(Tick{}, then_ns);
+  EXPECT_FALSE(host.admission.waits(2));
 }
 
 TEST(Admission, HugeAndPastDeadlinesGainNothing) {

@@ -41,6 +41,39 @@ TEST(BookingDesk, ARefusedRequestLearnsWhenToComeAndIsOnTimeThen) {
   EXPECT_EQ(desk.redeem(kAsked, offer.ticket, at(10)).outcome, Outcome::kOnTime);
 }
 
+// Seconds of work that `client` gets booked within the horizon, who asks until there is no slot left for it.
+double booked_by(BookingDesk& desk, Claimant client, double weight, uint64_t& body) {
+  client.weight = weight;
+  double booked_s = 0;
+  for (;; booked_s += 0.5) {
+    client.body_hash = ++body;
+    if (!desk.offer(client, 0.5, {0, 1}, body, {}, kStart_ns).booked) return booked_s;
+  }
+}
+
+TEST(BookingDesk, ClientsBookByTheirWeightsWhoeverAsksMore) {
+  auto desk = made_desk();
+  uint64_t body = 0;
+  Claimant hog{"hog", 0, ipc::Class::kNormal, 0, 900}, heavy{"heavy", 0, ipc::Class::kNormal, 0, 900};
+  heavy.weight = 3;
+  heavy.body_hash = ++body;
+  ASSERT_TRUE(desk.offer(heavy, 0.5, {0, 1}, 1, {}, kStart_ns).booked) << "both want something";
+  EXPECT_NEAR(booked_by(desk, hog, 1, body), 15, 1) << "a quarter of the minute";
+  EXPECT_NEAR(booked_by(desk, heavy, 3, body), 45, 1.5) << "what the hog has left, in between";
+}
+
+TEST(BookingDesk, AClientAloneHasTheWholeHorizonAndAnEarlierOneHoldsNobodyUpForLong) {
+  auto desk = made_desk();
+  uint64_t body = 0;
+  EXPECT_NEAR(booked_by(desk, kAsked, 1, body), 60, 1);
+  Claimant late{"late", 0, ipc::Class::kNormal, ++body, 900};
+  EXPECT_FALSE(desk.offer(late, 0.5, {0, 1}, 1, {}, kStart_ns).booked);
+  EXPECT_TRUE(desk.offer(late, 0.5, {0, 1}, 1, {}, at(8)).booked) << "once the first slots are over";
+  Claimant first = kAsked;
+  first.body_hash = ++body;
+  EXPECT_FALSE(desk.offer(first, 0.5, {0, 1}, 1, {}, at(9)).booked) << "it has far more than its half";
+}
+
 TEST(BookingDesk, ATicketIsGoodOnce) {
   auto desk = made_desk();
   const auto offer = desk.offer(kAsked, 1.0, kBusy, 1, {}, kStart_ns);
@@ -181,6 +214,90 @@ TEST(BookingDesk, AMissedBookingLeavesNothingBehind) {
   desk.tick(at(16));
   EXPECT_EQ(desk.calendar().open(), 0u);
   EXPECT_EQ(desk.redeem(kAsked, "", at(16)).outcome, Outcome::kNone);
+}
+
+// As an upgrade in place does it.
+std::vector<std::byte> encoded(const BookingDesk& desk) {
+  std::vector<std::byte> bytes;
+  ByteWriter out(bytes);
+  desk.encode(out);
+  return bytes;
+}
+bool take_over(BookingDesk& desk, std::span<const std::byte> bytes, uint64_t now_ns) {
+  ByteReader in(bytes);
+  desk.take_over(in, now_ns);
+  return in.ok();
+}
+
+TEST(BookingDesk, TheNextOneKeepsWhatWasPromisedAndWhatIsUsedUp) {
+  auto before = made_desk();
+  const Claimant unknown = headers_of(900);
+  const auto used = before.offer(kAsked, 1.0, kBusy, 1, {}, kStart_ns);
+  ASSERT_EQ(before.redeem(kAsked, used.ticket, at(10)).outcome, Outcome::kOnTime);
+  const auto by_ticket = before.offer(with_body(1), 1.0, kBusy, 2, {}, at(10));
+  const auto by_body = before.offer(with_body(2), 1.0, kBusy, 3, {}, at(10));
+  const auto by_head = before.offer(unknown, 1.0, kBusy, 4, {}, at(10));
+  auto after = made_desk();
+  ASSERT_TRUE(take_over(after, encoded(before), at(10)));
+  EXPECT_EQ(encoded(after).size(), encoded(before).size());
+  EXPECT_EQ(after.redeem(kAsked, used.ticket, at(10.1)).outcome, Outcome::kReplayed);
+  EXPECT_EQ(after.calendar().open(), 3u);
+  EXPECT_TRUE(after.may_be_due(unknown, by_ticket.instant_ns));
+  EXPECT_EQ(after.redeem(with_body(1), by_ticket.ticket, by_ticket.instant_ns).outcome, Outcome::kOnTime);
+  EXPECT_EQ(after.redeem(with_body(2), "", by_body.instant_ns).outcome, Outcome::kOnTime);
+  EXPECT_EQ(after.redeem(unknown, "", by_head.instant_ns).outcome, Outcome::kOnTime);
+  EXPECT_EQ(after.calendar().open(), 0u);
+}
+
+// Of two bookings of one serial, one would be refused for what the other has used up.
+TEST(BookingDesk, TheNextOneGivesNoSerialTwice) {
+  auto before = made_desk();
+  std::set<BookingSerial> serials;
+  for (uint64_t i = 1; i <= 20; ++i)
+    serials.insert(before.offer(with_body(i), 0.1, kBusy, i, {}, kStart_ns).serial);
+  auto after = made_desk(7);
+  ASSERT_TRUE(take_over(after, encoded(before), kStart_ns));
+  for (uint64_t i = 21; i <= 40; ++i)
+    serials.insert(after.offer(with_body(i), 0.1, kBusy, i, {}, kStart_ns).serial);
+  EXPECT_EQ(serials.size(), 40u);
+}
+
+TEST(BookingDesk, WhatItLearntOfClaimsGoesOn) {
+  auto before = made_desk();
+  for (uint64_t i = 1; i <= 40; ++i) before.offer(with_body(i), 0.1, kBusy, i, {}, kStart_ns);
+  for (int second = 0; second < 40; ++second) before.tick(at(second));
+  const double learnt = before.calendar().claim_rate(0, ipc::Class::kNormal);
+  ASSERT_LT(learnt, 0.5);
+  auto after = made_desk();
+  ASSERT_TRUE(take_over(after, encoded(before), at(40)));
+  EXPECT_EQ(after.calendar().claim_rate(0, ipc::Class::kNormal), learnt);
+}
+
+TEST(BookingDesk, BookingsOfAnotherTimeOrThatCannotBeAreNotTakenOver) {
+  auto before = made_desk();
+  before.offer(kAsked, 1.0, kBusy, 1, {}, kStart_ns);
+  const auto bytes = encoded(before);
+  for (const double seconds : {-100.0, 100.0}) {
+    auto after = made_desk();
+    EXPECT_TRUE(take_over(after, bytes, at(seconds)));
+    EXPECT_EQ(after.calendar().open(), 0u);
+  }
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    auto after = made_desk();
+    EXPECT_FALSE(take_over(after, std::span(bytes.data(), size), kStart_ns)) << size;
+  }
+  // Whatever one byte says: it is read within its bounds and the desk works on.
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    for (const int flip : {1, 0x80, 0xff}) {
+      auto changed = bytes;
+      changed[i] ^= static_cast<std::byte>(flip);
+      auto after = made_desk();
+      take_over(after, changed, kStart_ns);
+      after.offer(with_body(2), 1.0, kBusy, 2, {}, kStart_ns);
+      after.tick(at(200));
+      EXPECT_EQ(after.calendar().open(), 0u);
+    }
+  }
 }
 
 TEST(BookingDesk, EveryOutcomeHasAName) {

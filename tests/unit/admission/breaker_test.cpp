@@ -86,6 +86,16 @@ TEST(Breaker, WhatBeganBeforeItOpenedSaysNothing) {
   EXPECT_EQ(breaker.state(at(5)), State::kHalfOpen);
 }
 
+TEST(Breaker, AnotherGenerationBeginsWithItClosed) {
+  Breaker breaker = opened();
+  ASSERT_EQ(breaker.ask(at(5)), Passage::kIsProbe);
+  breaker.renew();
+  EXPECT_EQ(breaker.ask(at(5)), Passage::kPasses);
+  breaker.failed(true, at(6));  // of the probe that went to the one before
+  EXPECT_EQ(breaker.ask(at(6)), Passage::kPasses);
+  EXPECT_EQ(breaker.opened_total(), 1u);
+}
+
 TEST(Breaker, SaysWhenABlockedRequestMayPass) {
   Breaker breaker;
   EXPECT_EQ(breaker.passes_in_ms(at(0)), 0u);

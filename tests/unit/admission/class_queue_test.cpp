@@ -89,6 +89,18 @@ TEST(ClassQueue, RefusesWhenItsClassIsFullWhileOthersHaveRoom) {
   EXPECT_EQ(queue.waiting_total(), 3u);
 }
 
+TEST(ClassQueue, WhoComesForHisSlotHasAPlaceThatFreshOnesCannotTake) {
+  ClassQueue queue({{{0.70, 2}, {0.25, 4000}, {0.05, 4000}}}, 1, kBytesMax);
+  ASSERT_TRUE(queue.push(request(1, Class::kVip)));
+  ASSERT_TRUE(queue.push(request(2, Class::kVip)));
+  auto booked = request(3, Class::kVip);
+  booked.booked = true;
+  EXPECT_TRUE(queue.push(booked));
+  EXPECT_FALSE(queue.push(request(4, Class::kVip)));
+  EXPECT_EQ(take(queue), 3u);
+  EXPECT_FALSE(queue.push(request(5, Class::kVip)));
+}
+
 TEST(ClassQueue, ExpiredDeadlinesAreTakenOutInOrderAndOthersStay) {
   ClassQueue queue(kLimits, 1, kBytesMax);
   ASSERT_TRUE(queue.push(request(1, Class::kNormal, "a", 300)));

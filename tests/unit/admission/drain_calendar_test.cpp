@@ -119,7 +119,21 @@ TEST(DrainCalendar, ClaimsRestoreTheRate) {
     ASSERT_EQ(calendar.claim(one.serial, at(100.1)), Claim::kOnTime);
   }
   EXPECT_LT(before, 0.5);
+  calendar.expire(at(106));
   EXPECT_GT(calendar.claim_rate(0, kNormal), 0.95);
+}
+
+TEST(DrainCalendar, AClaimCountsWhenTheMissesOfItsTimeDo) {
+  DrainCalendar calendar(1);
+  miss(calendar, 20, kStart_ns - 100 * kSecond_ns);
+  const auto claimed = calendar.book(0, kNormal, 0.001, kIdle, kStart_ns).value();
+  ASSERT_TRUE(calendar.book(0, kNormal, 0.001, kIdle, kStart_ns));
+  const double before = calendar.claim_rate(0, kNormal);
+  ASSERT_EQ(calendar.claim(claimed.serial, at(0.1)), Claim::kOnTime);
+  EXPECT_EQ(calendar.claim_rate(0, kNormal), before);
+  calendar.expire(at(5.5));
+  EXPECT_LT(std::abs(calendar.claim_rate(0, kNormal) - before), 1.0 / 32);  // one came, one did not
+  EXPECT_NE(calendar.claim_rate(0, kNormal), before);
 }
 
 TEST(DrainCalendar, FreshWorkIsHeldAgainstWhatIsPromisedUntilThenAlone) {

@@ -23,13 +23,19 @@ RequestLoad decoding(Class service_class, uint32_t prompt = 100, uint32_t expect
   return one;
 }
 
+// Prefill beside one decode, and beside two: each step has so many times what prefill alone takes.
+constexpr double kBesideOne = 1 + 0.020 / (0.020 / 1.1);
+constexpr double kBesideTwo = 1 + 0.030 / ((1 / 1.1 - 0.02) * 0.030);
+// Where two prefill beside one: they fill the step up to step_target, 25 ms.
+constexpr double kTwoBesideOne = 1 + 0.020 / 0.025;
+
 // Prefills 1000 tokens a second; a step takes 10 ms and 10 ms a sequence.
 RunnerBook runner(uint32_t sequences_max, uint32_t kv_blocks = 0) {
   RunnerBook book;
   RunnerUp up;
   up.capacity.sequences_max = sequences_max;
   up.capacity.kv_blocks = kv_blocks;
-  book.up(up, 0.1);
+  book.up(up);
   RunnerTold told;
   told.gauges.prefill_tokens_per_second = 1000;
   told.gauges.step_fixed_seconds = 0.01;
@@ -104,8 +110,23 @@ TEST(RunnerBook, AVipStartIsNotHeldUpByLowerPrefills) {
   book.add(normal, 0);
   const double step_s = 0.5 * 0.02;
   EXPECT_NEAR(book.start_seconds(load(Class::kVip, 100), 0), 0.1 + step_s, 1e-9);
-  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 2000), 0), 3.0 + step_s, 1e-9);
-  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 2000), kSecond_ns / 2), 2.5 + step_s, 1e-9);
+  // The first one decodes beside it, once it has started.
+  const double stretch = (1 + kBesideOne) / 2;
+  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 2000), 0), 3.0 * stretch + step_s, 1e-9);
+  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 2000), kSecond_ns / 2), 2.5 * stretch + step_s, 1e-9);
+}
+
+TEST(RunnerBook, WhatLowerPrefillsGotDoneBeforeVipsCameIsNotTheVips) {
+  auto book = runner(64);
+  const auto normal = load(Class::kNormal, 1000);
+  book.add(normal, 0);
+  const auto vips = {load(Class::kVip, 100), load(Class::kVip, 90)};
+  for (const auto& one : vips) book.add(one, kSecond_ns / 2);
+  const double start_s = book.start_seconds(load(Class::kVip, 110), kSecond_ns / 2);
+  EXPECT_GT(start_s, 0.3) << "the two before it and its own prompt";
+  EXPECT_NEAR(book.start_seconds(load(Class::kVip, 110), kSecond_ns / 2 + kSecond_ns / 10), start_s * 2 / 3,
+              0.1 * start_s)
+      << "a tenth of a second later a third of it is done";
 }
 
 TEST(RunnerBook, PrefillsOfLowerClassesKeepNobodyFromARunner) {
@@ -123,7 +144,7 @@ TEST(RunnerBook, ALongerPrefillCostsAShortOneItsOwnTimeAgainAndAShorterOneAllOfI
   book.add(document, 0);
   const double step_s = 0.5 * book.service_time().step_seconds(1, 0);
   EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 100), 0), step_s + 2 * alone_s, 1e-9);
-  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 3000), 0), step_s + 2.0 + 3.0, 1e-9);
+  EXPECT_NEAR(book.start_seconds(load(Class::kNormal, 3000), 0), step_s + 5.0 * (1 + kBesideOne) / 2, 1e-9);
 }
 
 TEST(RunnerBook, PrefillBesideDecodesGetsOnAtLessThanHalfItsPace) {
@@ -132,12 +153,72 @@ TEST(RunnerBook, PrefillBesideDecodesGetsOnAtLessThanHalfItsPace) {
   book.add(first, 0);
   const auto wanted = load(Class::kNormal, 2000);
   const double steps_alone_s = 0.5 * book.service_time().step_seconds(1, 0);
-  EXPECT_NEAR(book.start_seconds(wanted, kSecond_ns / 2), steps_alone_s + 2.5, 1e-9);
+  EXPECT_NEAR(book.start_seconds(wanted, kSecond_ns / 2), steps_alone_s + 2.5 * (1 + kBesideOne) / 2, 1e-9);
   const auto other = decoding(Class::kNormal, 100);
   book.add(other, 0);
   const double step_s = 0.5 * book.service_time().step_seconds(2, book.context_tokens());
   const double left_s = 3.0 - 0.5 / RunnerBook::kBesideDecodes;
-  EXPECT_NEAR(book.start_seconds(wanted, kSecond_ns / 2), step_s + RunnerBook::kBesideDecodes * left_s, 1e-9);
+  const double stretch = (kTwoBesideOne + kBesideTwo) / 2;
+  EXPECT_NEAR(book.start_seconds(wanted, kSecond_ns / 2), step_s + stretch * left_s, 1e-9);
+}
+
+TEST(RunnerBook, AVipBesideAnotherHasTheTimeOfTheLowerOnesThatSitOutForIt) {
+  auto book = runner(64);
+  const auto vip = decoding(Class::kVip);
+  book.add(vip, 0);
+  const double beside_vip_s = book.start_seconds(load(Class::kVip), 0);
+  const auto normal = decoding(Class::kNormal);
+  for (int i = 0; i < 3; ++i) book.add(normal, 0);
+  // Of a step of 50 ms the other vip takes 20.
+  const double step_s = 0.5 * book.service_time().step_seconds(4, 0);
+  EXPECT_NEAR(book.start_seconds(load(Class::kVip), 0), step_s + 0.1 * (1 + 0.020 / (0.020 / 1.1 + 0.030)),
+              1e-9);
+  EXPECT_GT(beside_vip_s, 0.2);
+  for (int i = 0; i < 30; ++i) book.add(normal, 0);
+  const double full_s = 0.5 * book.service_time().step_seconds(34, 0);
+  EXPECT_NEAR(book.start_seconds(load(Class::kVip), 0), full_s + 0.1 * (1 + 0.020 / (0.020 / 1.1 + 0.080)),
+              1e-9)
+      << "a step has no time for more of them";
+}
+
+TEST(RunnerBook, AShortPromptThatCanWaitDoesNotMakeALongOneLate) {
+  auto book = runner(64);
+  auto lengthy = load(Class::kNormal, 2000);
+  lengthy.deadline_ns = 5 * kSecond_ns / 2;
+  book.add(lengthy, 0);
+  auto brief = load(Class::kNormal, 50);
+  brief.deadline_ns = 5 * kSecond_ns;
+  EXPECT_FALSE(book.holds_up(brief, 0));  // there is time for both
+  brief.prompt_tokens = brief.uncached_tokens = 600;
+  EXPECT_TRUE(book.holds_up(brief, 0));
+  brief.deadline_ns = 2 * kSecond_ns;
+  EXPECT_FALSE(book.holds_up(brief, 0));  // it could not wait
+  EXPECT_FALSE(book.holds_up(load(Class::kVip, 600), 0));
+}
+
+TEST(RunnerBook, WhatWasPrefilledOfALongPromptIsRememberedWhenAShortOneIsDone) {
+  auto book = runner(64);
+  const auto lengthy = load(Class::kNormal, 2000);
+  auto brief = load(Class::kNormal, 100);
+  book.add(lengthy, 0);
+  book.add(brief, 0);
+  const auto next = load(Class::kNormal, 3000);
+  auto fresh = runner(64);
+  fresh.add(lengthy, 0);
+  const double unbegun_s = fresh.start_seconds(next, 0);
+  book.prefilled(brief, 11 * kSecond_ns / 10);  // half of which went to prefill, at least
+  book.remove(brief);
+  const double left = (5.0 - 0.4) / 5.0;  // 0.5 s less what the short one took of them
+  EXPECT_NEAR(book.start_seconds(next, 11 * kSecond_ns / 10), left * unbegun_s, 0.01);
+}
+
+TEST(RunnerBook, PrefillsOfItsClassAndHigherOnesAreAhead) {
+  auto book = runner(64);
+  const auto one = load(Class::kNormal);
+  book.add(one, 0);
+  EXPECT_TRUE(book.prefills_ahead(load(Class::kBatch)));
+  EXPECT_TRUE(book.prefills_ahead(load(Class::kNormal)));
+  EXPECT_FALSE(book.prefills_ahead(load(Class::kVip)));
 }
 
 }  // namespace

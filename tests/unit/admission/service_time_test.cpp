@@ -25,7 +25,7 @@ ipc::Gauges gauges() {
 }
 
 TEST(ServiceTime, AFullBatchOfEqualRequestsCostsWhatItsStepsTake) {
-  ServiceTime time(capacity(), 0.1);
+  ServiceTime time(capacity());
   time.set(gauges());
   const double batch = time.full_batch();
   EXPECT_GT(batch, 10);
@@ -35,7 +35,7 @@ TEST(ServiceTime, AFullBatchOfEqualRequestsCostsWhatItsStepsTake) {
 }
 
 TEST(ServiceTime, WhatIsCachedIsNotPaidFor) {
-  ServiceTime time(capacity(), 0.1);
+  ServiceTime time(capacity());
   time.set(gauges());
   EXPECT_NEAR(time.cost({500, 500, 10, 1}) - time.cost({500, 100, 10, 1}), 0.4, 1e-9);
 }
@@ -43,24 +43,26 @@ TEST(ServiceTime, WhatIsCachedIsNotPaidFor) {
 TEST(ServiceTime, AHolderOfMuchMemoryPaysForThat) {
   auto small = capacity();
   small.kv_blocks = 64;  // 1024 tokens
-  ServiceTime time(small, 0.1);
+  ServiceTime time(small);
   time.set(gauges());
   // Half of all memory for a hundred steps: half of the time that these take.
   EXPECT_GT(time.cost({500, 10, 100, 1}), 0.49 * 100 * time.step_seconds(time.full_batch(), 1000));
 }
 
 TEST(ServiceTime, TheBatchIsAsLargeAsStepMaxAllows) {
-  ServiceTime time(capacity(), 0.1);
+  ServiceTime time(capacity());
   time.set(gauges());
   EXPECT_EQ(time.batch_within_step_max(0), 64u);
   EXPECT_EQ(time.batch_within_step_max(4000), 16u);
-  ServiceTime slow(capacity(), 0.01);
+  auto quick_steps = capacity();
+  quick_steps.step_max_s = 0.01;
+  ServiceTime slow(quick_steps);
   slow.set(gauges());
   EXPECT_EQ(slow.batch_within_step_max(0), 1u);
 }
 
 TEST(ServiceTime, FiguresThatCannotBeCountAsUnknown) {
-  ServiceTime time(capacity(), 0.1);
+  ServiceTime time(capacity());
   ipc::Gauges lies;
   lies.prefill_tokens_per_second = -1;
   lies.step_fixed_seconds = std::numeric_limits<double>::quiet_NaN();

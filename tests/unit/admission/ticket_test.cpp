@@ -100,5 +100,25 @@ TEST(Ticket, HashesAreNeverZeroAndDiffer) {
   for (int i = 0; i < 1000; ++i) EXPECT_TRUE(seen.insert(short_hash(std::to_string(i))).second);
 }
 
+TEST(Ticket, MadeBeforeModelOrClassWereKnownIsForWhicheverTheyAre) {
+  const TicketOffice office(key_of(1), kEpoch);
+  auto vague = kAsked;
+  vague.any_model = vague.any_class = true;
+  const std::string text = office.issue(vague, 42, 5'000'000'000);
+  auto other = kAsked;
+  other.model = 0;
+  other.service_class = ipc::Class::kBatch;
+  EXPECT_EQ(office.check(text, other).fault, TicketFault::kNone);
+  other.client = "backend";
+  EXPECT_EQ(office.check(text, other).fault, TicketFault::kForeign);
+  // What a head does not tell is no reason to turn its ticket down.
+  EXPECT_EQ(office.check(office.issue(kAsked, 43, 5'000'000'000), vague).fault, TicketFault::kNone);
+  auto any_model = kAsked;
+  any_model.any_model = true;
+  other = kAsked;
+  other.service_class = ipc::Class::kVip;
+  EXPECT_EQ(office.check(office.issue(any_model, 44, 5'000'000'000), other).fault, TicketFault::kForeign);
+}
+
 }  // namespace
 }  // namespace deepserve::daemon

@@ -118,12 +118,49 @@ TEST(AdmissionHeaders, ADegradedAnswerIsAnnouncedInOnePieceAndAsAStream) {
     Client client = test.connect();
     ASSERT_TRUE(client.send(post("/v1/completions", R"({"prompt": "hi")" + stream + "}")));
     ResponseSink& sink = test.sink();
-    sink.on_degraded("cap_tokens");
+    sink.on_degraded({"cap_tokens"});
     sink.on_accepted({});
     sink.on_delta(delta("a"));
     sink.on_finished(finished());
     EXPECT_EQ(client.answer().fields.at("x-deepserve-degraded"), "cap_tokens");
   }
+}
+
+TEST(AdmissionHeaders, WhatIsAgreedToReachesServing) {
+  EXPECT_FALSE(spec_with("").agreed);
+  EXPECT_FALSE(spec_with("").truncates);
+  const auto both = spec_with("X-Deepserve-Accept-Degraded: smaller_model,truncated_context\r\n").agreed;
+  EXPECT_EQ(both, (Agreement{.truncated_context = true, .smaller_model = true}));
+  EXPECT_EQ(spec_with("X-Deepserve-Accept-Degraded:\r\n").agreed, Agreement{});
+  EXPECT_EQ(spec_with("", R"({"prompt": "hi", "truncation": "auto"})").truncates, true);
+  EXPECT_EQ(spec_with("", R"({"prompt": "hi", "truncation": "disabled"})").truncates, false);
+}
+
+TEST(AdmissionHeaders, NobodyAgreesToWhatThereIsNot) {
+  ApiServer test;
+  for (const auto& [fields, body] :
+       {std::pair<std::string, std::string>{"X-Deepserve-Accept-Degraded: silence\r\n", kBody},
+        {"", R"({"prompt": "hi", "truncation": "some"})"},
+        {"", R"({"prompt": "hi", "truncation": true})"}}) {
+    Client client = test.connect();
+    ASSERT_TRUE(client.send(post("/v1/completions", body, fields)));
+    EXPECT_EQ(client.answer().status, 400) << fields << body;
+  }
+  EXPECT_TRUE(test.serving.started.empty());
+}
+
+TEST(AdmissionHeaders, WhatWasLeftOutOfAPromptIsSaidInTheUsage) {
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(text_with("")));
+  ResponseSink& sink = test.sink();
+  sink.on_degraded({"truncated_context", 1'234});
+  sink.on_accepted({});
+  sink.on_finished(finished());
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.fields.at("x-deepserve-degraded"), "truncated_context");
+  EXPECT_EQ(json_of(answer.body).at_pointer("/usage/prompt_tokens_details/truncated_bytes").as_int64(),
+            1'234);
 }
 
 TEST(AdmissionHeaders, AnAnswerInFullIsNotAnnounced) {

@@ -105,7 +105,7 @@ TEST(Completion, StreamsTextOfSeveralChoices) {
   EXPECT_EQ(string_at(json_of(data[0]), "/choices/0/text"), "a");
   EXPECT_EQ(json_of(data[2]).at_pointer("/choices/0/index").as_int64(), 1);
   EXPECT_EQ(string_at(json_of(data[2]), "/object"), "text_completion");
-  EXPECT_NE(answer.body.find("id: 0000000000000001:1.2\n"), std::string::npos);
+  EXPECT_NE(answer.body.find("id: 0000000000000001:1f.2\n"), std::string::npos);
 }
 
 TEST(Completion, The200WaitsForAccepted) {

@@ -125,6 +125,57 @@ TEST(Control, ARestartSurvivesItsClient) {
   test.serving.restart_done({});  // nobody is left to hear it
 }
 
+TEST(Control, ADrainAnswersOnceNothingIsLeftThere) {
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send("POST /ctl/runners/tiny@cpu0/drain HTTP/1.1\r\nHost: x\r\n\r\n"));
+  ASSERT_TRUE(pump_until(test.loop, [&] { return test.serving.drain_done != nullptr; }));
+  EXPECT_EQ(client.received(), "");
+  EXPECT_EQ(test.serving.drained[0].what, DrainTarget::What::kRunner);
+  EXPECT_EQ(test.serving.drained[0].name, "tiny@cpu0");
+  test.serving.drain_done({});
+  const Answer answer = client.answer();
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(json_of(answer.body).at("state").as_string(), "drained");
+}
+
+TEST(Control, ADrainThatIsResumedSaysSo) {
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send("POST /ctl/drain HTTP/1.1\r\nHost: x\r\n\r\n"));
+  ASSERT_TRUE(pump_until(test.loop, [&] { return test.serving.drain_done != nullptr; }));
+  EXPECT_EQ(test.serving.drained[0].what, DrainTarget::What::kHost);
+  test.serving.drain_done(fail(Code::kConflict, "the host was resumed"));
+  EXPECT_EQ(client.answer().status, 409);
+}
+
+TEST(Control, AModelIsResumedByItsName) {
+  ApiServer test;
+  Client client = test.connect();
+  ASSERT_TRUE(client.send("POST /ctl/resume/small HTTP/1.1\r\nHost: x\r\n\r\n"));  // an alias
+  EXPECT_EQ(client.answer().status, 200);
+  ASSERT_EQ(test.serving.resumed.size(), 1u);
+  EXPECT_EQ(test.serving.resumed[0].what, DrainTarget::What::kModel);
+  EXPECT_EQ(test.serving.resumed[0].name, "tiny");
+  Client other = test.connect();
+  ASSERT_TRUE(other.send("POST /ctl/resume/nope HTTP/1.1\r\nHost: x\r\n\r\n"));
+  EXPECT_EQ(other.answer().status, 404);
+}
+
+TEST(Control, ATraceTellsTimesSinceTheArrival) {
+  ApiServer test;
+  RequestTrace trace;
+  trace.request = 0xab;
+  trace.add({.kind = TraceKind::kArrived, .at_ns = 1'000'000'000});
+  trace.add({.kind = TraceKind::kRunnerDied, .at_ns = 3'500'000'000, .runner = "tiny@cpu0", .pid = 7});
+  test.serving.traced = trace;
+  const auto json = get_json(test, "/ctl/requests/ab/trace");
+  EXPECT_EQ(json.at("deaths").as_int64(), 1);
+  EXPECT_EQ(json.at("events").at(1).at("event").as_string(), "runner_died");
+  EXPECT_EQ(json.at("events").at(1).at("at_s").as_double(), 2.5);
+  get_json(test, "/ctl/requests/ac/trace", 404);
+}
+
 TEST(Control, ShowsAndCancelsRequests) {
   ApiServer test;
   Client running = test.connect();

@@ -23,12 +23,17 @@ class FakeServing final : public Serving {
   std::deque<std::pair<ipc::Query, QueryDone>> queries;
   std::vector<uint64_t> dropped_queries;
   std::function<void(Result<void>)> restart_done;
+  std::vector<DrainTarget> drained;
+  std::vector<DrainTarget> resumed;
+  DrainDone drain_done;
+  std::optional<RequestTrace> traced;
   std::vector<ModelRow> model_rows;
   std::vector<RunnerRow> runner_rows;
   std::vector<RequestRow> request_rows;
   std::vector<ClientRow> client_rows;
   std::vector<RequestSpec> glanced;
   std::optional<Refusal> refused_at_a_glance;
+  uint32_t brownout_level = 0;
   bool is_ready = true;
 
   FakeServing() {
@@ -80,6 +85,17 @@ class FakeServing final : public Serving {
   void restart_runner(const std::string&, std::function<void(Result<void>)> done) override {
     restart_done = done;
   }
+  void drain(const DrainTarget& target, DrainDone done) override {
+    drained.push_back(target);
+    drain_done = done;
+  }
+  Result<void> resume(const DrainTarget& target) override {
+    resumed.push_back(target);
+    return {};
+  }
+  std::optional<RequestTrace> trace(RequestId id) const override {
+    return traced && traced->request == id ? traced : std::nullopt;
+  }
   std::vector<ModelRow> models() const override { return model_rows; }
   std::vector<RunnerRow> runners() const override { return runner_rows; }
   std::vector<RequestRow> requests() const override { return request_rows; }
@@ -90,7 +106,9 @@ class FakeServing final : public Serving {
     return std::nullopt;
   }
   std::vector<ClientRow> clients() const override { return client_rows; }
-  QueueCounts counts() const override { return {.waiting = {1, 2, 3}, .running = 4}; }
+  QueueCounts counts() const override {
+    return {.waiting = {1, 2, 3}, .running = 4, .brownout_level = brownout_level};
+  }
   bool ready() const override { return is_ready; }
   bool stopping() const override { return false; }
 
@@ -101,7 +119,8 @@ class FakeServing final : public Serving {
 class ApiServer : public TestServer {
  public:
   explicit ApiServer(HttpLimits limits = {}, uint64_t keep_alive_ms = 10'000,
-                     size_t answer_bytes_max = ApiOptions().answer_bytes_max, uint64_t request_timeout_ns = 0)
+                     size_t answer_bytes_max = ApiOptions().answer_bytes_max, uint64_t request_timeout_ns = 0,
+                     size_t kept_bytes_max = ApiOptions().kept_bytes_max, uint64_t return_until_ns = 0)
       : TestServer(limits),
         api(serving, metrics,
             {.client_name =
@@ -112,6 +131,8 @@ class ApiServer : public TestServer {
              .server = &server,
              .keep_alive_ms = keep_alive_ms,
              .answer_bytes_max = answer_bytes_max,
+             .kept_bytes_max = kept_bytes_max,
+             .return_until_ns = return_until_ns,
              .request_timeout_ns = request_timeout_ns}),
         control(serving, {.runtime_dir = "/run/x", .config_path = "/etc/x.toml", .config_json = [] {
                             return std::string("{\"server\":{}}");

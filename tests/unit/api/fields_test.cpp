@@ -324,17 +324,20 @@ TEST(Fields, AMissingSeedIsRandom) {
             spec_of("/v1/completions", body).generation.seed);
 }
 
-TEST(Fields, ResumptionIsRefusedByNameButNotWhatLibrariesSendUnasked) {
+TEST(Fields, WhatAsksForAnAnswerThatOutlivesItsConnectionIsChecked) {
   const std::string body = R"({"prompt": "a"})";
-  ApiServer test;
-  Client client = test.connect();
-  ASSERT_TRUE(client.send(post("/v1/completions", body, "X-Deepserve-Resume: 1\r\n")));
-  const Answer answer = client.answer();
-  EXPECT_EQ(answer.status, 400);
-  const auto error = json_of(answer.body).at("error");
-  EXPECT_EQ(error.at("code").as_string(), "not_supported");
-  EXPECT_EQ(error.at("param").as_string(), "X-Deepserve-Resume");
-  EXPECT_TRUE(test.serving.started.empty());
+  const auto param_of = [&](const std::string& fields) {
+    ApiServer test;
+    Client client = test.connect();
+    EXPECT_TRUE(client.send(post("/v1/completions", body, fields)));
+    const Answer answer = client.answer();
+    EXPECT_EQ(answer.status, 400);
+    EXPECT_TRUE(test.serving.started.empty());
+    return std::string(json_of(answer.body).at_pointer("/error/param").as_string());
+  };
+  EXPECT_EQ(param_of("X-Deepserve-Resume: yes\r\n"), "X-Deepserve-Resume");
+  EXPECT_EQ(param_of("Idempotency-Key: a b\r\n"), "Idempotency-Key");
+  EXPECT_EQ(param_of("Idempotency-Key: " + std::string(256, 'k') + "\r\n"), "Idempotency-Key");
   EXPECT_EQ(spec_of("/v1/completions", body, "Idempotency-Key: stainless-1\r\n").prompt.text, "a");
 }
 
@@ -367,6 +370,14 @@ TEST(Fields, ADeadlineIsAnIntegerOfMilliseconds) {
     EXPECT_EQ(answer.status, 400);
     EXPECT_EQ(json_of(answer.body).at_pointer("/error/param").as_string(), field.substr(0, field.find(':')));
   }
+}
+
+TEST(Fields, ANumberThatIsRefusedIsToldAsItWasWritten) {
+  ApiServer test;
+  Client client = test.connect();
+  EXPECT_TRUE(client.send(post("/v1/completions", R"({"prompt": "hi", "max_tokens": 1.5})")));
+  const std::string message(json_of(client.answer().body).at_pointer("/error/message").as_string());
+  EXPECT_TRUE(message.ends_with(", not 1.5")) << message;
 }
 
 TEST(Fields, TheServiceTierInForceIsToldToWhoNamesOne) {

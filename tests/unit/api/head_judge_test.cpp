@@ -33,6 +33,20 @@ TEST(HeadJudge, AsksWithAllThatAHeadSays) {
   EXPECT_GT(spec.deadline_ns, monotonic_ns());
 }
 
+TEST(HeadJudge, SaysWhetherTheHeadNamesTheClassAndWhatIsAgreedTo) {
+  ApiServer test;
+  HttpRequest head = head_of("batch", "900");
+  EXPECT_FALSE(test.api.judge()(head));
+  head.fields.erase(head.fields.begin());
+  head.fields.emplace_back("x-deepserve-accept-degraded", "truncated_context");
+  EXPECT_FALSE(test.api.judge()(head));
+  ASSERT_EQ(test.serving.glanced.size(), 2u);
+  EXPECT_TRUE(test.serving.glanced[0].class_named);
+  EXPECT_FALSE(test.serving.glanced[0].agreed);
+  EXPECT_FALSE(test.serving.glanced[1].class_named);
+  EXPECT_TRUE(test.serving.glanced[1].agreed->truncated_context);
+}
+
 TEST(HeadJudge, ARefusalIsToldAsOneOfAWholeRequestIsAndCounted) {
   ApiServer test;
   Refusal refused = refusal(2'000, ipc::Class::kNormal);
@@ -51,12 +65,26 @@ TEST(HeadJudge, ARefusalIsToldAsOneOfAWholeRequestIsAndCounted) {
             std::string::npos);
 }
 
+TEST(HeadJudge, AKeyWhoseAnswerMayStillComeBackIsNotRefused) {
+  for (const uint64_t seconds : {0, 60}) {
+    const uint64_t until_ns = monotonic_ns() + seconds * kSecond_ns;
+    ApiServer test({}, 10'000, 1 << 20, 0, 1 << 20, until_ns);
+    test.client = "web";
+    test.serving.refused_at_a_glance = refusal(2'000, ipc::Class::kNormal);
+    HttpRequest head = head_of("normal", "900");
+    head.fields.emplace_back("idempotency-key", "k");
+    EXPECT_EQ(test.api.judge()(head).has_value(), seconds == 0);
+    test.api.expect({{1, "web", "another"}, {2, "other", "k"}});
+    EXPECT_TRUE(test.api.judge()(head));
+  }
+}
+
 TEST(HeadJudge, AHeadThatSaysTooLittleOrSomethingWrongIsLeftToItsRoute) {
   ApiServer test;
   test.serving.refused_at_a_glance = refusal(2'000, ipc::Class::kNormal);
   const auto judge = test.api.judge();
-  HttpRequest without_class = head_of("normal", "900");
-  without_class.fields.erase(without_class.fields.begin());
+  HttpRequest bad_agreement = head_of("normal", "900");
+  bad_agreement.fields.emplace_back("x-deepserve-accept-degraded", "anything");
   HttpRequest without_length = head_of("normal", "900");
   without_length.fields.pop_back();
   HttpRequest other_route = head_of("normal", "900");
@@ -68,7 +96,7 @@ TEST(HeadJudge, AHeadThatSaysTooLittleOrSomethingWrongIsLeftToItsRoute) {
   HttpRequest stranger = head_of("normal", "900");
   stranger.fields.emplace_back("x-deepserve-client", "alice");
   for (const HttpRequest& head :
-       {without_class, without_length, other_route, other_method, bad_deadline, stranger,
+       {bad_agreement, without_length, other_route, other_method, bad_deadline, stranger,
         head_of("royal", "900"), head_of("normal", "many"), head_of("normal", "0")}) {
     EXPECT_FALSE(judge(head)) << head.path;
   }

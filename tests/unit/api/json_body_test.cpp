@@ -165,6 +165,7 @@ TEST(JsonBody, AnotherContentTypeIsRefused) {
   EXPECT_EQ(json_of(answer.body).at_pointer("/error/code").as_string(), "unsupported_media_type");
   EXPECT_EQ(answer_to("Content-Type: Application/JSON; charset=utf-8\r\n").status, 400);  // no prompt
   EXPECT_EQ(answer_to("").status, 400);
+  EXPECT_EQ(answer_to("Content-Encoding: gzip\r\n").status, 415);
 }
 
 }  // namespace

@@ -50,16 +50,36 @@ TEST(Metrics, TellWhatHappenedToRequests) {
   }
 }
 
+TEST(Metrics, TellWhatIsKeptForThoseWhoComeBack) {
+  ApiServer test;
+  expect_line(scrape(test), "deepserve_kept_answers 0");
+  expect_line(scrape(test), "deepserve_kept_answer_bytes 0");
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(post("/v1/completions", R"({"prompt": "a"})", "X-Deepserve-Resume: 1\r\n")));
+  test.sink().on_accepted({});
+  test.sink().on_delta(delta(std::string(10'000, 'x')));
+  const std::string text = scrape(test);
+  expect_line(text, "deepserve_kept_answers 1");
+  const std::string name = "\ndeepserve_kept_answer_bytes ";
+  EXPECT_GT(std::stod(text.substr(text.find(name) + name.size())), 10'000);
+}
+
 TEST(Metrics, AtMostThirtyTwoClientsHaveALabel) {
   ApiServer test;
   for (int i = 0; i < 1000; ++i) {
     test.metrics.count_refused(ipc::Class::kNormal, "deadline", "client " + std::to_string(i));
-    test.metrics.count_accepted(ipc::Class::kNormal, 0.1, 1, "client 3");
+    test.metrics.count_accepted({.client = "client 3", .queue_seconds = 0.1, .prompt_tokens = 1});
   }
   const std::string text = scrape(test);
-  expect_line(text, R"(deepserve_client_admission_total{client="client 3",outcome="accepted"} 1000)");
-  expect_line(text, R"(deepserve_client_admission_total{client="client 31",outcome="refused"} 1)");
-  expect_line(text, R"(deepserve_client_admission_total{client="other",outcome="refused"} 968)");
+  const std::string of_class = R"(deepserve_client_admission_total{class="normal",)";
+  expect_line(text, of_class + R"(client="client 3",outcome="accepted",reason=""} 1000)");
+  const auto refused = [](const std::string& client, int count) {
+    return "deepserve_client_admission_total{class=\"normal\",client=\"" + client +
+           "\",outcome=\"refused\",reason=\"deadline\"} " + std::to_string(count);
+  };
+  expect_line(text, refused("client 31", 1));
+  expect_line(text, refused("other", 968));
+  expect_line(text, R"(deepserve_admission_total{class="normal",outcome="refused",reason="deadline"} 1000)");
   EXPECT_EQ(text.find("client 32"), std::string::npos);
 }
 
@@ -74,7 +94,7 @@ TEST(Metrics, PredictionsAndPromisesAreHeldAgainstWhatCame) {
   Client client = test.connect();
   ASSERT_TRUE(client.send(post("/v1/completions", R"({"prompt": "a"})")));
   ResponseSink& sink = test.sink();
-  sink.on_degraded("cap_tokens");
+  sink.on_degraded({"truncated_context, cap_tokens", 700});
   sink.on_accepted({});
   sink.on_delta(delta("a"));
   sink.on_finished(finished());
@@ -83,6 +103,37 @@ TEST(Metrics, PredictionsAndPromisesAreHeldAgainstWhatCame) {
   expect_line(text, "deepserve_retry_after_error_seconds_count 1");
   expect_line(text, R"(deepserve_ttft_prediction_error_seconds_bucket{le="-30"} 1)");
   expect_line(text, R"(deepserve_degraded_answers_total{how="cap_tokens"} 1)");
+  expect_line(text, R"(deepserve_degraded_answers_total{how="truncated_context"} 1)");
+  expect_line(text, "deepserve_truncated_prompt_bytes_total 700");
+  expect_line(text, R"(deepserve_admission_total{class="normal",outcome="degraded",reason=""} 1)");
+  EXPECT_EQ(text.find(R"(outcome="accepted")"), std::string::npos) << "it is counted apart from full answers";
+}
+
+TEST(Metrics, APromiseThatIsBrokenCountsWithWhatHasToBeWaitedStill) {
+  ApiServer test;
+  RequestRow row;
+  row.id = 1;
+  row.booked = true;
+  test.serving.request_rows = {row};
+  Client client = test.connect();
+  ASSERT_TRUE(client.send(post("/v1/completions", R"({"prompt": "a"})")));
+  test.sink().on_refused(refusal(20'000, ipc::Class::kNormal));
+  ASSERT_EQ(client.answer().status, 503);
+  const std::string text = scrape(test);
+  expect_line(text, R"(deepserve_retry_after_error_seconds_bucket{le="10"} 0)");
+  expect_line(text, R"(deepserve_retry_after_error_seconds_bucket{le="30"} 1)");
+}
+
+TEST(Metrics, TellOfBreakersAndOfTheBrownoutLadder) {
+  ApiServer test;
+  expect_line(scrape(test), R"(deepserve_breaker_state{model="tiny"} 0)");
+  test.serving.model_rows[0].breaker = "open";
+  test.serving.model_rows[0].breaker_opened_total = 3;
+  test.serving.brownout_level = 2;
+  const std::string text = scrape(test);
+  expect_line(text, R"(deepserve_breaker_state{model="tiny"} 2)");
+  expect_line(text, R"(deepserve_breaker_opened_total{model="tiny"} 3)");
+  expect_line(text, "deepserve_brownout_level 2");
 }
 
 TEST(Metrics, ForgetRunnersThatAreNoMore) {

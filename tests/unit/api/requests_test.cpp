@@ -158,13 +158,6 @@ TEST(Requests, ThatWereRefusedAreNotKept) {
   ask(test, get(kId), 404);
 }
 
-TEST(Requests, ResumingTheirEventsIsRefusedByName) {
-  ApiServer test;
-  const auto error = ask(test, get(kId + "/events"), 400).at("error");
-  EXPECT_EQ(error.at("code").as_string(), "not_supported");
-  EXPECT_NE(error.at("message").as_string().find("/events"), std::string::npos);
-}
-
 AnswerStatus ended_status(RequestId id, const std::string& client, uint64_t ended_ns) {
   AnswerStatus status;
   status.id = id;

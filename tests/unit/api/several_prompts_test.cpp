@@ -35,6 +35,12 @@ TEST(SeveralPrompts, EachIsARequestOfItsOwnAndTheAnswerIsOne) {
   EXPECT_EQ(test.spec(2).generation.seed, 9u);
   EXPECT_EQ(test.spec(2).generation.stop, std::vector<std::string>{"x"});
   EXPECT_EQ(test.spec(2).prompt_bytes, 3u);
+  EXPECT_EQ(test.spec(1).whole, 0u);  // it is the first
+  EXPECT_EQ(test.spec(2).whole, 1u);
+  for (const RequestId id : {1, 2}) {
+    EXPECT_EQ(test.spec(id).whole_parts, 2u);
+    EXPECT_EQ(test.spec(id).whole_prompt_bytes, 6u);
+  }
   test.sink(2).on_delta(delta("C", {1}, 0));
   test.sink(2).on_delta(delta("D", {1}, 1));
   test.sink(2).on_finished(finished(ipc::FinishReason::kLength, false, 0));
@@ -83,7 +89,7 @@ TEST(SeveralPrompts, AStreamBeginsWhenAllAreAcceptedAndCarriesAll) {
   const size_t late = answer.body.find("\"late\"");
   ASSERT_NE(late, std::string::npos);
   EXPECT_NE(answer.body.substr(answer.body.rfind("data: ", late)).find("\"index\":1,"), std::string::npos);
-  EXPECT_NE(answer.body.find("id: 0000000000000001:1.1\n"), std::string::npos);
+  EXPECT_NE(answer.body.find("id: 0000000000000001:1f.1\n"), std::string::npos);
   EXPECT_TRUE(answer.body.ends_with("data: [DONE]\n\n"));
 }
 
@@ -211,7 +217,7 @@ TEST(Echo, PutsThePromptFirstWithoutCountingIt) {
   ipc::Delta echo = echoed(0, "Once", {"Once"});
   echo.logprobs.clear();
   sink.on_delta(echo);
-  EXPECT_NE(client.part("Once").body.find("id: 0000000000000001:0\n"), std::string::npos);
+  EXPECT_NE(client.part("Once").body.find("id: 0000000000000001:e1\n"), std::string::npos);
   sink.on_delta(delta(" upon"));
   sink.on_finished(finished());
   EXPECT_NE(client.answer().body.find("id: 0000000000000001:1\n"), std::string::npos);

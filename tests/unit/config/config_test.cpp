@@ -48,6 +48,9 @@ TEST_F(ConfigFile, TheSmallestOneGetsTheDefaults) {
   EXPECT_FALSE(config->observe.listen.is_tcp());
   EXPECT_EQ(config->models.at(0).path, directory_ + "/tiny.gguf");
   EXPECT_EQ(config->models.at(0).step_target_ns, 25 * kMillisecond_ns);
+  EXPECT_EQ(config->models.at(0).step_max_ns, 100 * kMillisecond_ns);
+  EXPECT_EQ(config->models.at(0).keep_warm_ns, 60 * kSecond_ns);
+  EXPECT_EQ(config->models.at(0).keep_alive_ns, 0u);
   EXPECT_EQ(config->models.at(0).prefix_cache, PrefixCache::kShared);
   EXPECT_EQ(config->models.at(0).kv_type, "f16");
   EXPECT_EQ(config->classes[0].deadline_ns, 500 * kMillisecond_ns);
@@ -60,11 +63,13 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
       "[server]\nlisten = [\"unix:a.sock\", \"unix:/tmp/b.sock\"]\ncontrol = \"unix:c.sock\"\ndrain_limit = "
       "\"3s\"\nrequest_timeout = \"2m\"\n"
       "[observe]\nlisten = \"[::1]:9465\"\n"
-      "[supervise]\ndeaths_max = 2\nwindow = \"30s\"\nhang_after = \"2s\"\nload_hang_after = \"20s\"\n" +
+      "[supervise]\ndeaths_max = 2\nwindow = \"30s\"\nhang_after = \"2s\"\nload_hang_after = \"20s\"\n"
+      "orphan_limit = \"500ms\"\n" +
       kDevice + "memory_limit = \"8GiB\"\n" + kModel +
       "aliases = [\"default\"]\ncontext_tokens = 512\nkv_memory = \"64MiB\"\nkv_type = \"q8\"\nsequences_max "
       "= 8\n"
-      "step_target = \"40ms\"\nprefix_cache = \"per_client\"\n"
+      "step_target = \"40ms\"\nstep_max = \"60ms\"\nkeep_warm = \"5m\"\nkeep_alive = \"10m\"\nprefix_cache = "
+      "\"per_client\"\n"
       "chat_template = \"chatml\"\nspeculation = \"off\"\n[class.vip]\nshare = 0.5\ndeadline = "
       "\"250ms\"\nqueue_max = 7\n"
       "[[client]]\nname = \"frontend\"\nuid = 1000\nclass = \"vip\"\nweight = 2\nmax_concurrent = 8\n"
@@ -75,6 +80,9 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
   EXPECT_EQ(config->observe.listen.text(), "[::1]:9465");
   EXPECT_EQ(config->devices.at(0).memory_limit_bytes, 8ull << 30);
   EXPECT_EQ(config->models.at(0).step_target_ns, 40 * kMillisecond_ns);
+  EXPECT_EQ(config->models.at(0).step_max_ns, 60 * kMillisecond_ns);
+  EXPECT_EQ(config->models.at(0).keep_warm_ns, 300 * kSecond_ns);
+  EXPECT_EQ(config->models.at(0).keep_alive_ns, 600 * kSecond_ns);
   EXPECT_EQ(config->models.at(0).prefix_cache, PrefixCache::kPerClient);
   EXPECT_THAT(config_json(*config), HasSubstr("\"prefix_cache\":\"per_client\""));
   EXPECT_EQ(config->models.at(0).kv_type, "q8");
@@ -90,6 +98,8 @@ TEST_F(ConfigFile, EverythingOfTheSchemaIsRead) {
   EXPECT_EQ(match_client(*config, {true, 1000, 1, {}}).tokens_per_minute, 60'000u);
   EXPECT_EQ(match_client(*config, {true, 7, 7, {}}).concurrent_max, 0u);
   EXPECT_THAT(config_json(*config), HasSubstr("\"hang_after\":\"2s\""));
+  EXPECT_EQ(config->supervise.orphan_limit_ns, kSecond_ns / 2);
+  EXPECT_THAT(config_json(*config), HasSubstr("\"orphan_limit\":\"500ms\""));
 }
 
 TEST_F(ConfigFile, FallbacksAreOtherModelsOfTheFileAndATextForWhenNoneServes) {
@@ -145,6 +155,10 @@ TEST_F(ConfigFile, EveryProblemIsReportedAtOnceWithItsPlace) {
 TEST_F(ConfigFile, EachMistakeIsNamed) {
   EXPECT_THAT(problem(kDevice + kModel + "kv_type = \"q4\"\n").message,
               HasSubstr("model.kv_type: 'q4' is not known: \"f32\", \"f16\" or \"q8\""));
+  EXPECT_THAT(problem(kDevice + kModel + "step_max = \"0s\"\n").message, HasSubstr("model.step_max"));
+  EXPECT_THAT(
+      problem("[supervise]\nhang_after = \"1s\"\n" + kDevice + kModel + "step_max = \"600ms\"\n").message,
+      HasSubstr("step_max: 600ms is more than half of supervise.hang_after"));
   EXPECT_THAT(problem("[server\n").message, HasSubstr("]"));
   EXPECT_THAT(problem(kDevice + kModel + "prefix_cache = \"mine\"\n").message,
               HasSubstr("'mine' is not known: \"shared\", \"per_client\" or \"off\""));
@@ -207,6 +221,42 @@ TEST_F(ConfigFile, WithoutClientsEveryLocalPeerMayUseVip) {
 // SHA-256 of "sesame" and of "barley".
 const std::string kSesame = "d0c04f4b1951e4aeaaec8223ed2039e542f3aae805a6fa7f6d794e5afff5d272";
 const std::string kBarley = "d7a9ead0b15cd7c8f3ba0d573530ad05b70052080825dda30744c9c7f44e07dc";
+
+TEST_F(ConfigFile, ACgroupIsAClientWithAllThatIsBelowIt) {
+  const auto config =
+      load(kDevice + kModel +
+           "[[client]]\nname = \"web\"\ncgroup = \"/system.slice/web.service\"\nclass = \"vip\"\n"
+           "[[client]]\nname = \"mine\"\nuid = 1000\ncgroup = \"/user.slice\"\n");
+  ASSERT_TRUE(config);
+  EXPECT_TRUE(config->asks_cgroups());
+  const auto name_of = [&](uint32_t uid, std::string_view cgroup) {
+    return match_client(*config, {true, uid, uid, {}, cgroup}).name;
+  };
+  EXPECT_EQ(name_of(7, "/system.slice/web.service"), "web");
+  EXPECT_EQ(name_of(7, "/system.slice/web.service/worker"), "web");
+  EXPECT_EQ(name_of(7, "/system.slice/web.service2"), "uid:7");
+  EXPECT_EQ(name_of(7, ""), "uid:7") << "a cgroup that is not known is none";
+  EXPECT_EQ(name_of(1000, "/user.slice/user-1000.slice"), "mine");
+  EXPECT_EQ(name_of(1001, "/user.slice/user-1000.slice"), "uid:1001") << "all that is named has to fit";
+  EXPECT_EQ(match_client(*config, {false, 0, 0, {}, "/system.slice/web.service"}).name, "unknown");
+  EXPECT_THAT(config_json(*config), HasSubstr("\"cgroup\":\"/user.slice\""));
+  for (const std::string path : {"", "/", "user.slice", "/user.slice/"}) {
+    EXPECT_THAT(
+        problem(kDevice + kModel + "[[client]]\nname = \"a\"\nuid = 1\ncgroup = \"" + path + "\"\n").message,
+        HasSubstr("is no cgroup below the root"));
+  }
+}
+
+TEST_F(ConfigFile, ClientsSayWhatTheyAcceptInsteadOfARefusal) {
+  const std::string client = "[[client]]\nname = \"a\"\nuid = 1\n";
+  const auto config = load(kDevice + kModel + client + "accept_degraded = [\"truncated_context\"]\n");
+  ASSERT_TRUE(config);
+  EXPECT_EQ(match_client(*config, {true, 1, 1, {}}).agreement, (Agreement{.truncated_context = true}));
+  EXPECT_EQ(match_client(*config, {true, 2, 2, {}}).agreement, Agreement{});
+  EXPECT_THAT(config_json(*config), HasSubstr("\"accept_degraded\":[\"truncated_context\"]"));
+  EXPECT_THAT(problem(kDevice + kModel + client + "accept_degraded = [\"silence\"]\n").message,
+              HasSubstr("'silence' is not known: truncated_context or smaller_model"));
+}
 
 std::string client_with_key(const std::string& name, const std::string& digests) {
   return "[[client]]\nname = \"" + name + "\"\nclass = \"vip\"\napi_key_sha256 = " + digests + "\n";

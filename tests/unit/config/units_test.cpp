@@ -29,6 +29,7 @@ TEST(Units, TextParsesBackToTheSameValue) {
     EXPECT_EQ(parse_size_bytes(size_text(value)).value(), value);
   }
   EXPECT_EQ(duration_text(60'000'000'000), "1m");
+  EXPECT_EQ(duration_text(0), "0s");
   EXPECT_EQ(size_text(8ull << 30), "8GiB");
 }
 

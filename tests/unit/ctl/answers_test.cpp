@@ -38,6 +38,23 @@ TEST(Chat, StreamsTheAnswerAndEndsItWithANewline) {
   EXPECT_EQ(daemon.requests().at(0).socket, "api.sock");
 }
 
+TEST(Chat, AnAnswerInOnePieceWhoseDaemonDiedIsAskedForOnceMore) {
+  const FakeAnswer whole = json_answer(200, R"({"choices": []})");
+  const FakeAnswer cut{whole.bytes.substr(0, whole.bytes.size() - 1)};
+  for (const FakeAnswer& lost : {FakeAnswer{""}, cut}) {
+    FakeDaemon daemon(in_turn({lost, whole}));
+    const Outcome outcome = run_at(daemon, {"chat", "--json", "hi"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr("choices"));
+    ASSERT_EQ(daemon.requests().size(), 2u);
+    EXPECT_EQ(daemon.requests().at(0).body, daemon.requests().at(1).body);
+
+    FakeDaemon dying(in_turn({lost}));
+    EXPECT_NE(run_at(dying, {"chat", "--json", "hi"}).exit_code, 0);
+    EXPECT_EQ(dying.requests().size(), 2u);
+  }
+}
+
 TEST(Chat, OptionsBecomeTheFieldsAndHeadersOfTheRequest) {
   FakeDaemon daemon(in_turn({stream_answer_of({kDone})}));
   const Outcome outcome = run_at(

@@ -17,6 +17,7 @@ using ::testing::Not;
 constexpr const char* kModel =
     R"({"name":"tiny","aliases":[],"path":"/models/tiny.gguf","generation":1,"state":"ready",)"
     R"("runners":["tiny@cpu0"],"bytes":7549747,"architecture":"llama","parameters":7300000,)"
+    R"("breaker":"half_open",)"
     R"("weights_type":"Q8_0","context_tokens":1024,"context_tokens_model":1024,"vocabulary":4096,)"
     R"("chat_template":"chatml","numerics_id":"abc"})";
 constexpr const char* kRunner =
@@ -29,22 +30,41 @@ constexpr const char* kRequest =
     R"("class":"vip","model":"tiny","runner":"tiny@cpu0","endpoint":"chat","age_s":1.5,)"
     R"("prompt_tokens":12,"generated_tokens":3})";
 
+constexpr const char* kTrace =
+    R"({"id":"00c0ffee00c0ffee","client":"uid:0","class":"vip","model":"tiny","endpoint":"chat",)"
+    R"("dispatches":2,"deaths":1,"left_out":3,"events":[)"
+    R"({"at_s":0.0,"event":"arrived","runner":"","pid":-1,"tokens":0,"text":""},)"
+    R"({"at_s":1.25,"event":"runner_died","runner":"tiny@cpu0","pid":77,"tokens":12,"text":"SIGKILL"}]})";
+
 FakeAnswer control_answer(const FakeRequest& request) {
   const std::string model = kModel;
   const std::string runner = kRunner;
   if (request.line == "GET /ctl/status") {
-    return json_answer(
-        200, R"({"version":"9.9.9","pid":42,"uptime_s":3700.2,"ready":true,"stopping":false,)"
-             R"("runtime_dir":"/run/x","models":[)" +
-                 model + R"(],"runners":[)" + runner +
-                 R"(],"classes":{"vip":{"waiting":0},"normal":{"waiting":3},"batch":{"waiting":1}},)"
-                 R"("requests":{"running":2,"waiting":4}})");
+    return json_answer(200,
+                       R"({"version":"9.9.9","pid":42,"uptime_s":3700.2,"ready":true,"stopping":false,)"
+                       R"("runtime_dir":"/run/x","models":[)" +
+                           model + R"(],"runners":[)" + runner +
+                           R"(],"brownout":"cap_tokens",)"
+                           R"("classes":{"vip":{"waiting":0},"normal":{"waiting":3},"batch":{"waiting":1}},)"
+                           R"("requests":{"running":2,"waiting":4}})");
   }
   if (request.line == "GET /ctl/models") return json_answer(200, "[" + model + "]\n");
   if (request.line == "GET /ctl/models/tiny") return json_answer(200, model);
   if (request.line == "GET /ctl/runners") return json_answer(200, "[" + runner + "]");
   if (request.line == "GET /ctl/runners/tiny@cpu0") return json_answer(200, runner);
-  if (request.line == "POST /ctl/runners/tiny@cpu0/restart") return json_answer(200, runner);
+  for (const char* verb : {"restart", "reset"}) {
+    if (request.line == std::string("POST /ctl/runners/tiny@cpu0/") + verb) return json_answer(200, runner);
+  }
+  for (const char* path : {"/ctl/drain", "/ctl/drain/tiny", "/ctl/runners/tiny@cpu0/drain"}) {
+    if (request.line == std::string("POST ") + path) return json_answer(200, R"({"state":"drained"})");
+  }
+  for (const char* path : {"/ctl/resume", "/ctl/resume/tiny", "/ctl/runners/tiny@cpu0/resume"}) {
+    if (request.line == std::string("POST ") + path) return json_answer(200, R"({"state":"resumed"})");
+  }
+  if (request.line == "GET /ctl/requests/00c0ffee00c0ffee/trace") return json_answer(200, kTrace);
+  if (request.line == "POST /ctl/daemon/reexec") {
+    return json_answer(200, R"({"pid":42,"version":"9.9.9","version_before":"9.9.8","pause_ms":12.5})");
+  }
   if (request.line == "GET /ctl/requests") return json_answer(200, "[" + std::string(kRequest) + "]");
   if (request.line == "GET /ctl/requests/00c0ffee00c0ffee") return json_answer(200, kRequest);
   if (request.line == "POST /ctl/requests/00c0ffee00c0ffee/cancel") {
@@ -84,6 +104,16 @@ const std::vector<std::vector<std::string>> kAllThatAsk = {{"status"},
                                                            {"runner", "ls"},
                                                            {"runner", "show", "tiny@cpu0"},
                                                            {"runner", "restart", "tiny@cpu0"},
+                                                           {"runner", "reset", "tiny@cpu0"},
+                                                           {"runner", "drain", "tiny@cpu0"},
+                                                           {"runner", "resume", "tiny@cpu0"},
+                                                           {"model", "drain", "tiny"},
+                                                           {"model", "resume", "tiny"},
+                                                           {"drain"},
+                                                           {"resume"},
+                                                           {"request", "trace", "00c0ffee00c0ffee"},
+                                                           {"daemon", "reexec"},
+                                                           {"daemon", "reexec", "--binary", "dsd"},
                                                            {"request", "ls"},
                                                            {"request", "show", "00c0ffee00c0ffee"},
                                                            {"request", "cancel", "00c0ffee00c0ffee"},
@@ -112,11 +142,26 @@ TEST_F(Commands, EachSucceedsAndItsJsonIsOneValidLine) {
 
 TEST_F(Commands, StatusShowsEverythingOnOneScreen) {
   const Outcome outcome = run({"status"});
-  for (const char* part : {"deepserve 9.9.9", "pid 42", "1 h 1 min", "ready", "tiny@cpu0", "7.2 MiB", "60/64",
-                           "running 2", "waiting 4", "vip 0, normal 3, batch 1"}) {
+  for (const char* part :
+       {"deepserve 9.9.9", "pid 42", "1 h 1 min", "ready", "tiny@cpu0", "7.2 MiB", "60/64", "running 2",
+        "waiting 4", "vip 0, normal 3, batch 1", "BROWNOUT  cap_tokens", "BREAKER  tiny half_open"}) {
     EXPECT_THAT(outcome.out, HasSubstr(part));
   }
   EXPECT_LE(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 24);
+}
+
+TEST_F(Commands, ATraceShowsDeathsAndWhatWasLeftOut) {
+  const Outcome outcome = run({"request", "trace", "cmpl-00c0ffee00c0ffee"});
+  for (const char* part :
+       {"2 dispatches, 1 deaths", "1250.000 ms", "runner_died", "SIGKILL", "77", "(3 events"}) {
+    EXPECT_THAT(outcome.out, HasSubstr(part));
+  }
+}
+
+TEST_F(Commands, ADrainSaysOfWhat) {
+  EXPECT_EQ(run({"drain"}).out, "the host is drained\n");
+  EXPECT_EQ(run({"model", "drain", "tiny"}).out, "model tiny is drained\n");
+  EXPECT_EQ(run({"runner", "resume", "tiny@cpu0"}).out, "runner tiny@cpu0 is resumed\n");
 }
 
 TEST_F(Commands, GlobalOptionsMayStandBeforeOrAfterTheCommand) {

@@ -107,7 +107,7 @@ TEST(RequestProgress, ADeltaBeforeAcceptanceIsALie) {
 TEST(RequestProgress, AReplayGoesOnAfterTheTokensThatWereTold) {
   auto progress = accepted(2);
   EXPECT_EQ(hear(progress, delta(1, 0, {8, 9})), Heard::kNews);
-  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
+  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
   const auto resumed = progress.resumed();
   ASSERT_EQ(resumed.size(), 1u);
   EXPECT_EQ(resumed[0].choice, 1);
@@ -121,7 +121,7 @@ TEST(RequestProgress, AChoiceThatHadEndedBeforeTheReplayEndsOnlyOnce) {
   EXPECT_EQ(hear(progress, delta(0, 0, {4})), Heard::kNews);
   auto first = finished(0, false);
   EXPECT_EQ(progress.on_finished(first), Heard::kNews);
-  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
+  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
   EXPECT_EQ(hear(progress, delta(1, 0, {4})), Heard::kNews);
   auto second = finished(1, false);
   EXPECT_EQ(progress.on_finished(second), Heard::kNews);
@@ -138,14 +138,14 @@ TEST(RequestProgress, TextWithoutTokensIsToldOnceAlsoWhenTheReplayCutsItElsewher
   held_back.text = "Once upon";
   EXPECT_EQ(progress.on_delta(held_back), Heard::kNews);
   EXPECT_EQ(held_back.text, "Once upon");
-  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
+  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
   held_back.text = "Once ";
   EXPECT_EQ(progress.on_delta(held_back), Heard::kRepeat);
   held_back.text = "upon a time";
   EXPECT_EQ(progress.on_delta(held_back), Heard::kNews);
   EXPECT_EQ(held_back.text, " a time");
   EXPECT_EQ(hear(progress, delta(0, 0, {5})), Heard::kNews);
-  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
+  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
   auto tail = delta(0, 1, {});
   tail.text = "tail";
   EXPECT_EQ(progress.on_delta(tail), Heard::kNews);
@@ -172,7 +172,7 @@ TEST(RequestProgress, AReplayRepeatsNothingOfTheEchoWhereverItIsCut) {
         EXPECT_EQ(hear(progress, echo(i, {i}, text.substr(i, 1))), Heard::kNews);
         tokens.push_back(i);
       }
-      ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
+      ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
       for (uint32_t i = 0; i < 10; i += size) {
         auto again = echo(i, {}, text.substr(i, size));
         for (uint32_t j = i; j < std::min(10u, i + size); ++j) {
@@ -197,7 +197,7 @@ TEST(RequestProgress, AReplayRepeatsNothingOfTheEchoWhereverItIsCut) {
 TEST(RequestProgress, PiecesOfALongEchoAreToldOnce) {
   auto progress = echoing();
   EXPECT_EQ(hear(progress, echo(0, {}, "abcd")), Heard::kNews);
-  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
+  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
   EXPECT_EQ(hear(progress, echo(0, {}, "abc")), Heard::kRepeat);
   auto rest = echo(0, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, "def");
   EXPECT_EQ(progress.on_delta(rest), Heard::kNews);
@@ -230,7 +230,7 @@ TEST(RequestProgress, AnAnswerOrAnEndBeforeTheWholeEchoIsALie) {
 TEST(RequestProgress, AnEmbeddingIsToldOnceAndAReplaysIsARepeat) {
   auto progress = embedding();
   EXPECT_EQ(embed(progress, {0.6f, 0.8f}), Heard::kNews);
-  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody));
+  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
   EXPECT_EQ(embed(progress, {0.6f, 0.8f}), Heard::kRepeat);
   auto end = finished(0, true);
   EXPECT_EQ(progress.on_finished(end), Heard::kNews);
@@ -266,16 +266,53 @@ TEST(RequestProgress, ALastThatIsNotTheLastIsALie) {
 
 TEST(RequestProgress, OutsideKillsBlameNobodyButTheSecondCrashEndsIt) {
   auto progress = accepted();
-  for (int i = 0; i < 10; ++i) EXPECT_TRUE(progress.on_runner_died(Blame::kNobody));
-  EXPECT_TRUE(progress.on_runner_died(Blame::kRunner));
-  EXPECT_FALSE(progress.on_runner_died(Blame::kRunner));
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(progress.on_runner_died(Blame::kNobody, true));
+  EXPECT_TRUE(progress.on_runner_died(Blame::kRunner, true));
+  EXPECT_FALSE(progress.on_runner_died(Blame::kRunner, true));
+}
+
+TEST(RequestProgress, OnlyOneThatKillsItsRunnerAloneFails) {
+  auto progress = accepted();
+  EXPECT_FALSE(progress.is_suspect());
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(progress.on_runner_died(Blame::kRunner, false));
+  EXPECT_TRUE(progress.is_suspect());
+  EXPECT_TRUE(progress.on_runner_died(Blame::kNobody, true));
+  EXPECT_FALSE(progress.on_runner_died(Blame::kRunner, true));
+}
+
+TEST(RequestProgress, ASuspectThatGoesOnForLongIsOneNoMore) {
+  auto progress = accepted();
+  ASSERT_TRUE(progress.on_runner_died(Blame::kRunner, true));
+  for (uint32_t i = 0; i < RequestProgress::kInnocentTokens; ++i) {
+    ASSERT_EQ(hear(progress, delta(0, i, {1})), Heard::kNews);
+  }
+  EXPECT_FALSE(progress.is_suspect());
+  EXPECT_TRUE(progress.on_runner_died(Blame::kRunner, true));
+}
+
+TEST(RequestProgress, ReplaysThatTellSomethingNewAreNotBounded) {
+  auto progress = accepted();
+  for (uint32_t i = 0; i < 3 * RequestProgress::kReplaysMax; ++i) {
+    ASSERT_EQ(hear(progress, delta(0, i, {1})), Heard::kNews);
+    EXPECT_TRUE(progress.on_runner_died(Blame::kNobody, true));
+  }
+}
+
+TEST(RequestProgress, OneThatComesToNothingInCompanyIsTriedByItselfBeforeItFails) {
+  auto progress = accepted();
+  for (uint32_t i = 0; i < 10 * RequestProgress::kReplaysMax; ++i) {
+    EXPECT_TRUE(progress.on_runner_died(Blame::kNobody, false));
+    EXPECT_EQ(progress.is_in_vain(), i >= RequestProgress::kInVainMax);
+  }
+  ASSERT_EQ(hear(progress, delta(0, 0, {1})), Heard::kNews);
+  EXPECT_FALSE(progress.is_in_vain());
 }
 
 TEST(RequestProgress, EvenInnocentReplaysAreBounded) {
   auto progress = accepted();
   for (uint32_t i = 0; i < RequestProgress::kReplaysMax; ++i)
-    EXPECT_TRUE(progress.on_runner_died(Blame::kNobody));
-  EXPECT_FALSE(progress.on_runner_died(Blame::kNobody));
+    EXPECT_TRUE(progress.on_runner_died(Blame::kNobody, true));
+  EXPECT_FALSE(progress.on_runner_died(Blame::kNobody, true));
 }
 
 }  // namespace

@@ -106,5 +106,18 @@ TEST(Fairness, APoolThatIsTooSmallForAllDoesNotPreemptTheSameOnesOverAndOver) {
   EXPECT_LT(bench.backend.tokens_run, needed * 3 / 2);
 }
 
+TEST(Fairness, AVipTakesBlocksThatChoicesOfOthersShare) {
+  Bench bench(hashing_model(-100), {.blocks = 30, .block_tokens = 4}, {.sequences_max = 10});
+  auto normal = ask(1, 60, 20, Class::kNormal);
+  normal.generation.choices = 4;
+  bench.engine->submit(normal);
+  steps_until(bench, 1, 2);
+  bench.engine->submit(ask(2, 80, 20, Class::kVip));
+  ASSERT_TRUE(bench.engine->step());
+  EXPECT_TRUE(bench.sink[2].accepted);
+  bench.run();
+  EXPECT_TRUE(bench.sink[1].finished);
+}
+
 }  // namespace
 }  // namespace deepserve::runner::testing

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <map>
+#include <vector>
 
 #include "tests/unit/engine/fakes.h"
 
@@ -33,7 +35,21 @@ struct Trial {
   }
   // One step; those that have come to the end of their tokens get one more.
   const StepPlan& step(uint32_t prefill_tokens_max = kNoLimit) {
-    scheduler.plan(StepBudget({.step_tokens_max = prefill_tokens_max}, 1), plan);
+    return step(StepBudget({.step_tokens_max = prefill_tokens_max}, 1));
+  }
+  // Steps of a device that decodes a sequence in `sequence_seconds` and where steps are to take 100 ms at
+  // most.
+  const StepPlan& timed_step(double sequence_seconds) {
+    StepBudget budget({.step_tokens_max = 512, .step_seconds_max = 0.1, .step_target_seconds = 0.025}, 1);
+    for (uint32_t step = 0; step < 64; ++step) {
+      const uint32_t decodes = 1 + step % 16;
+      budget.add_step({decodes, 10 * decodes, 0, 0, sequence_seconds * decodes});
+      budget.add_step({0, 0, 100, 0, 0.001});
+    }
+    return step(budget);
+  }
+  const StepPlan& step(const StepBudget& budget) {
+    scheduler.plan(budget, plan);
     scheduler.check_accounting();
     for (const auto& chunk : plan.chunks) {
       chunk.sequence->computed += chunk.tokens;
@@ -171,6 +187,107 @@ TEST(Scheduler, NobodyIsPreemptedForAVipThatWouldNotFitAnyway) {
   trial.step();
   EXPECT_EQ(batch.phase, SequencePhase::kRunning);
   EXPECT_EQ(trial.scheduler.preemptions(), 0u);
+}
+
+TEST(Scheduler, BesideAVipTheOthersDecodeInTurnSoThatNoStepTakesTooLong) {
+  Trial trial({.sequences_max = 16, .step_tokens_max = 512}, 1000);
+  std::vector<Sequence*> lower;
+  for (int i = 0; i < 12; ++i) lower.push_back(&trial.add(8, i < 8 ? Class::kNormal : Class::kBatch));
+  trial.step();
+  auto& vip = trial.add(8, Class::kVip);
+  trial.timed_step(0.02);
+  EXPECT_EQ(trial.given_to(vip), 8u);
+  std::map<const Sequence*, int> turns;
+  for (int step = 0; step < 30; ++step) {
+    const auto& plan = trial.timed_step(0.02);
+    EXPECT_EQ(trial.given_to(vip), 1u);
+    EXPECT_GE(plan.decodes, 4u);
+    EXPECT_LE(plan.decodes, 5u);
+    for (const Sequence* sequence : lower) turns[sequence] += static_cast<int>(trial.given_to(*sequence));
+  }
+  for (const Sequence* sequence : lower) EXPECT_GE(turns[sequence], 7);
+  trial.scheduler.remove(vip);
+  EXPECT_EQ(trial.timed_step(0.02).decodes, 12u);
+}
+
+TEST(Scheduler, AVipsPrefillBesideAnotherVipHasTheTimeOfThoseWhoSitOutForIt) {
+  StepBudget budget({.step_tokens_max = 512, .step_seconds_max = 0.1, .step_target_seconds = 0.025}, 1);
+  for (uint32_t step = 0; step < 128; ++step) {
+    const uint32_t decodes = step % 2 == 0 ? 1 : 9;
+    budget.add_step({decodes, 10 * decodes, 0, 0, 0.002 + 0.002 * decodes});
+  }
+  budget.add_step({0, 0, 100, 0, 0.1});
+  const auto chunk_beside = [&](int lower) {
+    Trial trial({.sequences_max = 16, .step_tokens_max = 512}, 1000);
+    for (int i = 0; i < lower; ++i) trial.add(8);
+    trial.add(8, Class::kVip);
+    trial.step();
+    auto& vip = trial.add(200, Class::kVip);
+    trial.step(budget);
+    return trial.given_to(vip);
+  };
+  EXPECT_NEAR(chunk_beside(0), 4, 1);
+  EXPECT_NEAR(chunk_beside(8), 20, 2) << "the 16 ms of the eight, at 1 ms a token";
+}
+
+TEST(Scheduler, WhereAVipAloneTakesAllTheTimeOneOfTheOthersGoesAlongNowAndThen) {
+  Trial trial({.sequences_max = 16, .step_tokens_max = 512}, 1000);
+  std::vector<Sequence*> lower;
+  for (int i = 0; i < 4; ++i) lower.push_back(&trial.add(8, Class::kBatch));
+  trial.step();
+  trial.add(8, Class::kVip);
+  std::map<const Sequence*, int> turns;
+  for (int step = 0; step < 60; ++step) {
+    EXPECT_LE(trial.timed_step(0.2).decodes, 2u);
+    for (const Sequence* sequence : lower) turns[sequence] += static_cast<int>(trial.given_to(*sequence));
+  }
+  for (const Sequence* sequence : lower) EXPECT_GE(turns[sequence], 4);
+}
+
+TEST(Scheduler, WhatDecodingTakesIsMeasuredNowAndThenButNotWhileAVipWaits) {
+  StepBudget budget({.step_tokens_max = 512, .step_seconds_max = 0.1, .step_target_seconds = 0.025}, 1);
+  for (int step = 0; step < 64; ++step) budget.add_step({1, 10, 0, 0, 0.01});
+  for (int step = 0; step < 64; ++step) budget.add_step({1, 10, 10, 0, 0.015});
+  ASSERT_TRUE(budget.prefill(1, 10, 1).stale);
+  Trial trial({.sequences_max = 4, .step_tokens_max = 512}, 1000);
+  auto& vip = trial.add(4, Class::kVip);
+  trial.step();
+  auto& long_one = trial.add(400);
+  trial.step(budget);
+  EXPECT_EQ(trial.given_to(vip), 1u);
+  EXPECT_EQ(trial.given_to(long_one), 0u);
+  auto& waiting = trial.add(100, Class::kVip);
+  trial.step(budget);
+  EXPECT_GT(trial.given_to(waiting), 0u);
+}
+
+TEST(Scheduler, StarvedBatchWorkGetsInButNotAllAtOnce) {
+  Trial trial({.sequences_max = 1, .step_tokens_max = 512}, 1000);
+  Sequence* running = &trial.add(8);
+  std::vector<Sequence*> starved;
+  for (int i = 0; i < 3; ++i) starved.push_back(&trial.add(100, Class::kBatch));
+  const auto promoted = [&] {
+    return std::ranges::count(starved, Class::kNormal,
+                              [](const Sequence* s) { return s->priority.service_class; });
+  };
+  for (uint64_t step = 0; step <= Scheduler::kStarved; ++step) {
+    running->tokens.resize(9);
+    running->computed = running->computed == 0 ? 0 : 8;
+    trial.step();
+  }
+  EXPECT_EQ(promoted(), 1);
+  for (uint64_t step = 0; step < Scheduler::kStarvedPart * 100 - 10; ++step) {
+    running->tokens.resize(9);
+    running->computed = 8;
+    trial.step();
+  }
+  EXPECT_EQ(promoted(), 1);
+  for (uint64_t step = 0; step < 20; ++step) {
+    running->tokens.resize(9);
+    running->computed = 8;
+    trial.step();
+  }
+  EXPECT_EQ(promoted(), 2);
 }
 
 TEST(Scheduler, AForkSharesBlocksAndTheFirstToWriteCopiesTheLastOne) {

@@ -71,5 +71,38 @@ TEST(SpeedModel, DecodingIsLearntThroughWhatNeverStops) {
   EXPECT_NEAR(model.decode_seconds(16, 1600), 0.0155, 0.001);
 }
 
+TEST(SpeedModel, AStepThatTookLongerForOnceIsNoNews) {
+  SpeedModel model;
+  for (int step = 0; step < 50; ++step) model.add({8, 800, 0, 0, 0.010});
+  for (int step = 0; step < 20; ++step) model.add({8, 800, 10, 0, 0.012});
+  model.add({8, 800, 0, 0, 0.050});
+  EXPECT_NEAR(model.decode_seconds(8, 800), 0.010, 0.001);
+  model.add({8, 800, 10, 0, 0.052});
+  EXPECT_NEAR(model.prefill_price(true).token, 2e-4, 4e-5);
+  for (int step = 0; step < 8; ++step) model.add({8, 800, 10, 0, 0.014});
+  EXPECT_NEAR(model.prefill_price(true).token, 4e-4, 8e-5);  // a change is
+}
+
+TEST(SpeedModel, BesideDecodesPrefillGetsDearerWithItsPositionAsItDoesAlone) {
+  SpeedModel model;
+  const double token_seconds = 1e-3, pair_seconds = 5e-7;
+  for (uint32_t position = 0; position < 4096; position += 64) {
+    const double pairs = PrefillPrice::pairs(position, 64);
+    model.add({0, 0, 64, pairs, 64 * token_seconds + pairs * pair_seconds});
+  }
+  for (int step = 0; step < 50; ++step) model.add({8, 800, 0, 0, 0.010});
+  for (int step = 0; step < 20; ++step) model.add({8, 800, 10, 0, 0.015});  // half as dear
+  EXPECT_NEAR(model.prefill_price(true).token, token_seconds / 2, 2e-5);
+  EXPECT_NEAR(model.prefill_price(true).pair, pair_seconds / 2, 1e-8);
+}
+
+TEST(SpeedModel, TellsHowMuchLongerTheHostMakesAFewSteps) {
+  SpeedModel model;
+  for (int step = 0; step < 200; ++step) model.add({8, 800, 0, 0, 0.010});
+  EXPECT_NEAR(model.decode_jitter_seconds(), 0, 1e-4);
+  for (int step = 0; step < 160; ++step) model.add({8, 800, 0, 0, step % 40 == 0 ? 0.017 : 0.010});
+  EXPECT_NEAR(model.decode_jitter_seconds(), 0.007, 5e-4);
+}
+
 }  // namespace
 }  // namespace deepserve::runner

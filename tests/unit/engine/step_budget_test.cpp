@@ -59,6 +59,25 @@ TEST(StepBudget, PrefillThatIsDearBesideDecodesGetsMoreButNeverAsMuchAsThey) {
   EXPECT_NEAR(budget.prefill(8, 800, 1).cost, StepBudget::kDecodeShareMax * 0.010, 2e-4);
 }
 
+TEST(StepBudget, WhereTheHostMakesSomeStepsLongerAnywayPrefillGetsMore) {
+  auto budget = measured(0.010);
+  for (int step = 0; step < 160; ++step) budget.add_step({8, 800, 0, 0, step % 40 == 0 ? 0.014 : 0.010});
+  for (int step = 0; step < 20; ++step) budget.add_step({8, 800, 18, 0, 0.0130});
+  const double most = StepBudget::kDecodeShareMax * 0.010 + StepBudget::kJitterShare * 0.004;
+  EXPECT_GT(budget.prefill(8, 800, 1).cost, StepBudget::kDecodeShareMax * 0.0105);
+  EXPECT_LE(budget.prefill(8, 800, 1).cost, most + 2e-4);
+}
+
+TEST(StepBudget, AfterManyStepsWithPrefillOneWithoutIsToTellWhatDecodingTakes) {
+  auto budget = measured(0.010);
+  EXPECT_FALSE(budget.prefill(8, 800, 1).stale);
+  for (int step = 0; step < 40; ++step) budget.add_step({8, 800, 10, 0, 0.015});
+  EXPECT_TRUE(budget.prefill(8, 800, 1).stale);
+  EXPECT_FALSE(budget.prefill(0, 0, 1).stale);
+  budget.add_step({8, 800, 0, 0, 0.011});
+  EXPECT_FALSE(budget.prefill(8, 800, 1).stale);
+}
+
 TEST(StepBudget, StepTargetLimitsWhatManyPrefillsTakeBesideFewDecodes) {
   EXPECT_NEAR(measured(0.010).prefill(8, 800, 16).cost, 0.0182, 4e-4);
   EXPECT_NEAR(measured(0.010).prefill(8, 800, 64).cost, 0.025, 1e-9);
@@ -75,6 +94,26 @@ TEST(StepBudget, BesideDecodesPrefillGrowsOnlySoFarAsItsPriceIsKnown) {
   for (int step = 0; step < 5; ++step) budget.add_step({8, 800, 18, 0, 0.0101});
   EXPECT_LE(budget.prefill(8, 800, 1).tokens_max, 21u);
   EXPECT_EQ(budget.prefill(0, 0, 1).tokens_max, 512u);
+}
+
+TEST(StepBudget, PrefillHasTheTimeOfThoseWhoSitOutForItAsWell) {
+  auto budget = measured(0.010);
+  for (int step = 0; step < 64; ++step) budget.add_step({2, 200, 0, 0, 0.004});
+  for (int step = 0; step < 64; ++step) budget.add_step({8, 800, 0, 0, 0.010});
+  const double freed = budget.freed_seconds(8, 800, 2, 200);
+  EXPECT_NEAR(freed, 0.006, 5e-4);
+  EXPECT_EQ(budget.freed_seconds(2, 200, 2, 200), 0);
+  EXPECT_LE(budget.freed_seconds(1000, 100'000, 2, 200), 0.1) << "a step has no time for more of them";
+  const auto limits = budget.prefill(2, 200, 1, freed);
+  EXPECT_NEAR(limits.cost, budget.prefill(2, 200, 1).cost + freed, 1e-9);
+  EXPECT_GT(limits.tokens_max, 60u) << "more than was measured beside decodes";
+}
+
+TEST(StepBudget, WhatWasNeverMeasuredBesideDecodesCostsNoLessThanAlone) {
+  auto budget = measured(0.010);
+  for (int step = 0; step < 20; ++step) budget.add_step({8, 800, 200, 0, 0.0104});  // next to nothing
+  EXPECT_NEAR(budget.prefill(8, 800, 1, 0.020).price.token, 0.1e-3, 1e-6);
+  EXPECT_LT(budget.prefill(8, 800, 1, 1e-6).price.token, 0.08e-3) << "so little more is not worth it";
 }
 
 TEST(StepBudget, UntilDecodingIsMeasuredStepTargetIsTheLimit) {

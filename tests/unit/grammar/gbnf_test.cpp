@@ -24,7 +24,7 @@ TEST(Gbnf, LargeRepetitionsAreExact) {
   for (const uint32_t count : {63u, 64u, 65u, 127u, 128u, 1000u, 4097u}) {
     const auto range = gbnf(fmt::format("root ::= \"<\" ([a-z] | [0-9] \".\"){{5,{}}} \">\"", count));
     const auto exact = gbnf(fmt::format("root ::= ([a-z] | [0-9] \".\"){{{}}} \">\"", count));
-    const auto with = [&](size_t characters) { return "<" + std::string(characters, 'x') + ">"; };
+    const auto with = [&](size_t characters) { return fmt::format("<{}>", std::string(characters, 'x')); };
     EXPECT_TRUE(range.admits(with(5))) << count;
     EXPECT_TRUE(range.admits(with(count))) << count;
     EXPECT_TRUE(range.admits(with(count - 1))) << count;

@@ -18,6 +18,16 @@ TEST(Listener, ReplacesASocketThatNobodyAnswers) {
   EXPECT_EQ(info.st_mode & 0777, 0660u);
 }
 
+TEST(Listener, SaysWhereItIsBoundAsTheConfigurationDoes) {
+  SocketFolder folder;
+  const auto local = bind_unix(folder.socket(), 0600);
+  const auto tcp = bind_loopback("127.0.0.1:0");
+  ASSERT_TRUE(local && tcp);
+  EXPECT_EQ(bound_address(local->get()), "unix:" + folder.socket());
+  EXPECT_EQ(bound_address(tcp->get()), fmt::format("127.0.0.1:{}", bound_port(*tcp).value()));
+  EXPECT_EQ(bound_address(-1), "");
+}
+
 TEST(Listener, DoesNotTakeALiveSocketAway) {
   SocketFolder folder;
   const auto first = bind_unix(folder.socket(), 0600);

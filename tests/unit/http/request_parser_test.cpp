@@ -138,6 +138,7 @@ TEST(RequestParser, RefusesWhatSmugglersUse) {
       "X Y: z\r\n\r\n",
       "X: a\x01z\r\n\r\n",
       "Host: y\r\n\r\n",
+      "X-Deepserve-Client: a\r\nX-Deepserve-Client: b\r\n\r\n",
       "Expect: 200-maybe\r\n\r\n",
   };
   for (const char* head : bad_heads) EXPECT_EQ(code_of(post + head), Code::kInvalidRequest) << head;

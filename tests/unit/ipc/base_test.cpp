@@ -1,7 +1,9 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <set>
 
 #include "ipc/base/bytes.h"
@@ -135,6 +137,23 @@ TEST(ProcessIdentity, IsStableForALivingProcessAndMissingForNone) {
   EXPECT_GT(self->start_ticks, 0u);
   EXPECT_EQ(*ipc::process_identity(::getpid()), *self);
   EXPECT_EQ(ipc::process_identity(1 << 30).error().code, Code::kNotFound);
+}
+
+TEST(ProcessIdentity, TellsToATickWhenAProcessStarted) {
+  constexpr uint64_t kTick_ns = 10'000'000;
+  const uint64_t before_ns = monotonic_ns();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  const auto identity = ipc::process_identity(child);
+  const uint64_t after_ns = monotonic_ns();
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  ASSERT_TRUE(identity);
+  EXPECT_GE(ipc::start_ns(*identity) + 2 * kTick_ns, before_ns);
+  EXPECT_LE(ipc::start_ns(*identity), after_ns + 2 * kTick_ns);
 }
 
 }  // namespace

@@ -54,6 +54,12 @@ void DaemonEnd::take(ipc::MessageType type, std::span<const std::byte> body) {
       CHECK(failed.emplace(message.request, message).second);
       break;
     }
+    case ipc::MessageType::kAdopted: {
+      const auto message = ipc::Submit::decode(body).value();
+      CHECK(adopted.emplace(message.request, message).second);
+      adopted_order.push_back(message.request);
+      break;
+    }
     case ipc::MessageType::kAnswer: {
       const auto message = ipc::Answer::decode(body).value();
       answers[message.query] = message;

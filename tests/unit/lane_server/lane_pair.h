@@ -53,6 +53,8 @@ class DaemonEnd {
   std::map<ipc::RequestId, ipc::Finished> finished;
   std::map<ipc::RequestId, ipc::Failed> failed;
   std::map<uint64_t, ipc::Answer> answers;
+  std::map<ipc::RequestId, ipc::Submit> adopted;
+  std::vector<ipc::RequestId> adopted_order;
 
  private:
   void take(ipc::MessageType type, std::span<const std::byte> body);

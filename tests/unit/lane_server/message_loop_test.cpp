@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -10,56 +9,12 @@
 #include <optional>
 #include <thread>
 
-#include "tests/unit/engine/fakes.h"
-#include "tests/unit/lane_server/lane_pair.h"
+#include "tests/unit/lane_server/loop_test.h"
 
 namespace deepserve::runner::testing {
 namespace {
 
 using ::testing::HasSubstr;
-
-// A runner's loop on a thread of its own, over a fake device, and the daemon's end of its lane.
-class LoopTest : public ::testing::Test {
- protected:
-  void start(Model model, const ipc::LaneSizes& sizes = {}) {
-    auto fds = ipc::create_lane(sizes, 1).value();
-    daemon.emplace(duplicate(fds));
-    lane = ipc::Lane::attach(std::move(fds), ipc::Side::kRunner, 1).value();
-    int ends[2];
-    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-    supervisor = Fd(ends[0]);
-    supervisor_of_runner = Fd(ends[1]);
-    backend.emplace(std::move(model));
-    thread = std::thread([this] {
-      LaneSink sink(*lane);
-      auto engine = Engine::make(*backend, tokenizer, kNoChat, {.check_blocks = true}, sink).value();
-      ipc::RunnerState ready;
-      ready.phase = ipc::RunnerPhase::kReady;
-      MessageLoop loop(*lane, sink, *engine, tokenizer, kNoChat, ready, supervisor_of_runner.get(),
-                       terminate);
-      end = loop.run();
-      lane->flush();
-    });
-  }
-  void control(ipc::ControlKind kind) { daemon->send(ipc::Control{kind}, ipc::MessageType::kControl); }
-  LoopEnd join() {
-    thread.join();
-    return end->value();
-  }
-  void TearDown() override {
-    supervisor.reset();  // whatever the test did, this ends the loop
-    if (thread.joinable()) thread.join();
-  }
-
-  FakeTokenizer tokenizer;
-  std::optional<FakeBackend> backend;
-  std::optional<DaemonEnd> daemon;
-  std::unique_ptr<ipc::Lane> lane;
-  Fd supervisor, supervisor_of_runner;
-  volatile std::sig_atomic_t terminate = 0;
-  std::optional<Result<LoopEnd>> end;
-  std::thread thread;
-};
 
 TEST_F(LoopTest, ARequestIsAcceptedAnsweredAndFinished) {
   start(reciting_model(3, letters("hello")));

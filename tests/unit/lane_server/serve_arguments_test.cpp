@@ -15,13 +15,16 @@ TEST(ServeArguments, WhatTheDaemonWritesIsUnderstood) {
        "--cores",         "0,3",        "--context-tokens", "512",     "--kv-bytes",     "1073741824",
        "--sequences-max", "8",          "--step-target-ns", "5000000", "--prefix-cache", "off",
        "--epoch",         "3",          "--ranks",          "4",       "--rank",         "2",
-       "--memory-limit",  "8589934592", "--speculation",    "off",     "--kv-type",      "q8"});
+       "--memory-limit",  "8589934592", "--speculation",    "off",     "--kv-type",      "q8",
+       "--step-max-ns",   "60000000",   "--load-nice",      "10"});
   ASSERT_TRUE(options);
   EXPECT_EQ(options->name, "tiny@cpu0");
   EXPECT_THAT(options->cores, ElementsAre(0, 3));
   EXPECT_EQ(options->kv_bytes, 1073741824u);
   EXPECT_EQ(options->step_target_ns, 5'000'000u);
+  EXPECT_EQ(options->step_max_ns, 60'000'000u);
   EXPECT_FALSE(options->prefix_cache);
+  EXPECT_EQ(options->load_nice, 10);
   EXPECT_EQ(options->kv_type, kernels::KvType::kQ8);
   EXPECT_EQ(options->epoch, 3u);
   EXPECT_EQ(options->ranks, 4u);
@@ -37,6 +40,8 @@ TEST(ServeArguments, WhatIsWrongIsNamed) {
               HasSubstr("\"x\""));
   EXPECT_EQ(parse_serve_arguments({"--name", "x", "--model", "m", "--sequences-max", "0"}).error().code,
             Code::kUsage);
+  EXPECT_THAT(parse_serve_arguments({"--name", "x", "--model", "m", "--step-max-ns", "0"}).error().message,
+              HasSubstr("--step-max-ns"));
   EXPECT_THAT(
       parse_serve_arguments({"--name", "x", "--model", "m", "--prefix-cache", "maybe"}).error().message,
       HasSubstr("--prefix-cache"));

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <string>
 
 namespace deepserve::daemon {
@@ -84,6 +85,39 @@ TEST(Child, VariablesThatSpeakOfTheDaemonAreLeftOut) {
   unsetenv("NOTIFY_SOCKET");
   EXPECT_THAT(variables, HasSubstr("DEEPSERVE_TEST_VARIABLE=kept"));
   EXPECT_THAT(variables, ::testing::Not(HasSubstr("NOTIFY_SOCKET")));
+}
+
+TEST(Child, AnAdoptedProcessOfOursTellsItsStatusAndAnotherOnesDoesNot) {
+  auto child = Child::spawn({"/bin/sleep", "60"}, {});
+  ASSERT_TRUE(child);
+  auto adopted = Child::adopt(ipc::process_identity(child->pid()).value());
+  ASSERT_TRUE(adopted) << adopted.error().message;
+  adopted->signal(SIGKILL);
+  const auto status = wait_and_reap(*adopted);
+  EXPECT_TRUE(status.known);
+  EXPECT_EQ(status.signal, SIGKILL);
+
+  // A grandchild, whose parent ends: it becomes somebody else's child.
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  Fd read_end(ends[0]), write_end(ends[1]);
+  const std::pair<int, int> inherited[] = {{write_end.get(), 5}};
+  auto parent = Child::spawn({"/bin/sh", "-c", "sleep 60 5>&- & echo $! >&5"}, inherited);
+  ASSERT_TRUE(parent);
+  write_end.reset();
+  char text[16] = {};
+  ASSERT_GT(read(read_end.get(), text, sizeof text - 1), 0);
+  wait_and_reap(*parent);
+  auto orphan = Child::adopt(ipc::process_identity(std::atoi(text)).value());
+  ASSERT_TRUE(orphan) << orphan.error().message;
+  orphan->signal(SIGKILL);
+  EXPECT_FALSE(wait_and_reap(*orphan).known);
+}
+
+TEST(Child, ALaterProcessOfTheSameNumberIsNotAdopted) {
+  auto identity = ipc::process_identity(getpid()).value();
+  ++identity.start_ticks;
+  EXPECT_EQ(Child::adopt(identity).error().code, Code::kNotFound);
 }
 
 }  // namespace

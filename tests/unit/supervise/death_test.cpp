@@ -30,6 +30,22 @@ TEST(Death, ASigkillByTheOomKillerBlamesTheRunner) {
   EXPECT_EQ(classify_death(facts).reason, "oom");
 }
 
+TEST(Death, WhereNobodyTellsHowItEndedNoCauseMeansAKillFromOutside) {
+  DeathFacts facts;
+  facts.status_known = false;
+  EXPECT_EQ(classify_death(facts).blame, Blame::kNobody);
+  EXPECT_EQ(classify_death(facts).reason, "killed");
+  facts.out_of_memory = true;
+  EXPECT_EQ(classify_death(facts).reason, "oom");
+  facts.out_of_memory = false;
+  facts.cause.kind = 1;
+  EXPECT_EQ(classify_death(facts).blame, Blame::kRunner);
+  EXPECT_EQ(classify_death(facts).reason, "crash");
+  facts.cause.kind = 0;
+  facts.drained = true;
+  EXPECT_EQ(classify_death(facts).reason, "drained");
+}
+
 TEST(Death, OurOwnSignalBlamesNobody) {
   auto facts = by_signal(SIGTERM);
   facts.signalled_by_us = true;

@@ -43,6 +43,44 @@ class RunnerSupervision : public ::testing::Test {
   RunnerActions last_;
 };
 
+TEST_F(RunnerSupervision, DeathsOfWhichARequestWasTheCauseCountNoMore) {
+  become_ready();
+  for (int found = 0; found < 4; ++found) {
+    for (int deaths = 0; deaths < 3; ++deaths) {
+      if (!die(kCrash).spawn) expire();
+      ASSERT_EQ(supervision_.status(), S::kStarting);
+    }
+    supervision_.absolve();
+  }
+}
+
+TEST_F(RunnerSupervision, GoesOnWhereTheRecordOfAnotherDsdEnds) {
+  become_ready();
+  die(kCrash);
+  die(kCrash);
+  EXPECT_EQ(supervision_.status(), S::kBackoff);
+  const auto record = supervision_.record();
+  Supervision next{{.deaths_max = 5, .window_ns = 60 * kSecond_ns}};
+  next.resume(record);
+  EXPECT_EQ(next.record(), record);
+  EXPECT_FALSE(next.step(E::kStart, now_ns_).spawn);  // it waits as it did
+  EXPECT_EQ(next.timer_at_ns(), supervision_.timer_at_ns());
+  now_ns_ = next.timer_at_ns();
+  EXPECT_TRUE(next.step(E::kTimer, now_ns_).spawn);
+  EXPECT_EQ(next.restarts(), record.restarts + 1);
+  for (int i = 0; i < 4; ++i) {
+    now_ns_ = std::max(now_ns_, next.timer_at_ns());
+    next.step(E::kDied, now_ns_, &kCrash);
+    next.step(E::kTimer, now_ns_);
+  }
+  EXPECT_EQ(next.status(), S::kFailed);
+  Supervision third{{.deaths_max = 5, .window_ns = 60 * kSecond_ns}};
+  third.resume(next.record());
+  third.step(E::kStart, now_ns_);
+  EXPECT_EQ(third.status(), S::kFailed);
+  EXPECT_TRUE(third.step(E::kRestart, now_ns_).spawn);
+}
+
 TEST_F(RunnerSupervision, RestartsAtOnceThenBacksOffDoubling) {
   Supervision patient{{.deaths_max = 100, .window_ns = 600 * kSecond_ns}};
   patient.step(E::kStart, now_ns_);
@@ -164,17 +202,27 @@ TEST_F(RunnerSupervision, StopDuringARestartOrAHangWins) {
   EXPECT_EQ(supervision_.status(), S::kStopped);
 }
 
+TEST_F(RunnerSupervision, AnAdoptedProcessIsNoRestartAndItsDeathIsFollowedByOne) {
+  const auto actions = step(E::kAdopt);
+  EXPECT_FALSE(actions.spawn);
+  EXPECT_EQ(supervision_.status(), S::kStarting);
+  step(E::kReady);
+  EXPECT_EQ(supervision_.restarts(), 0u);
+  EXPECT_TRUE(die(kKilled).spawn);
+  EXPECT_EQ(supervision_.restarts(), 1u);
+}
+
 // Rows: status; columns: event, in the enum's order. Initials of RunnerRule:
 // . ignore, S spawn, L loading, Y ready, F forgive, H end hung, X end liar, R end for restart, E end for
-// stop, K kill, s stop wanted, r restart wanted, B bury, Z stopped
+// stop, K kill, s stop wanted, r restart wanted, B bury, Z stopped, A take over
 const std::map<S, std::string> kExpected = {
-    {S::kStopped, "S.......S."}, {S::kStarting, ".LY.HXB.RE"}, {S::kLoading, ".LY.HXB.RE"},
-    {S::kReady, "...FHXB.RE"},   {S::kDraining, ".....KBKrs"}, {S::kHung, ".....KBKrs"},
-    {S::kBackoff, ".......SSZ"}, {S::kFailed, "........SZ"},
+    {S::kStopped, "S.......S.A"}, {S::kStarting, ".LY.HXB.RE."}, {S::kLoading, ".LY.HXB.RE."},
+    {S::kReady, "...FHXB.RE."},   {S::kDraining, ".....KBKrs."}, {S::kHung, ".....KBKrs."},
+    {S::kBackoff, ".......SSZ."}, {S::kFailed, "........SZ."},
 };
 
 TEST(SupervisionTable, EveryCellIsAsItReads) {
-  constexpr std::string_view kLetters = ".SLYFHXREKsrBZ";
+  constexpr std::string_view kLetters = ".SLYFHXREKsrBZA";
   static_assert(kLetters.size() == static_cast<size_t>(RunnerRule::kCount));
   for (const auto& [status, expected] : kExpected) {
     std::string row;

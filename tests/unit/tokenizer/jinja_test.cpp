@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -193,7 +194,7 @@ TEST(Jinja, StepsGoWithTheSizeOfTheConversation) {
 
 TEST(Jinja, VariablesThatAreLookedThroughAreCounted) {
   Variables variables;
-  for (int i = 0; i < 2'000; ++i) variables.emplace_back("v" + std::to_string(i), Value(None()));
+  for (int i = 0; i < 2'000; ++i) variables.emplace_back(fmt::format("v{}", i), Value(None()));
   EXPECT_EQ(stopped("{% for a in range(9999) %}{{ w }}{{ w }}{{ w }}{% endfor %}", variables), kTooManySteps);
 }
 

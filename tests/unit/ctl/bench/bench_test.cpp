@@ -67,6 +67,7 @@ TEST(Bench, ARefusedRequestComesBackOnTimeWithItsTicketAndTheSameBody) {
   EXPECT_EQ(honesty.at("came_back").as_int64(), 1);
   EXPECT_EQ(honesty.at("ticketed_served").as_int64(), 1);
   EXPECT_LT(honesty.at("error_ms").at("max").to_number<double>(), 5000);
+  EXPECT_EQ(honesty.at("ticket_error_ms").at("count").as_int64(), 1);
   const auto& all = point.at("all");
   EXPECT_EQ(all.at("refused").as_int64(), 0);
   EXPECT_EQ(all.at("refusals").at(0).at("reason").as_string(), "queue_full");
@@ -142,6 +143,7 @@ TEST(Bench, PeopleGetTablesAndTheDaemonGetsNoProgressOnAPipe) {
   EXPECT_EQ(outcome.err, "");
   EXPECT_THAT(outcome.out, HasSubstr("GOODPUT/s"));
   EXPECT_THAT(outcome.out, HasSubstr("sent late by p50"));
+  EXPECT_THAT(outcome.out, HasSubstr("HELD TO A BAR"));
   EXPECT_GT(std::filesystem::file_size(svg), 500u);
 }
 

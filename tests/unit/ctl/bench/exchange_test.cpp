@@ -146,6 +146,9 @@ TEST(RequestText, ARetryHasTheSameBodyAndTheTicket) {
   Planned other = kPlanned;
   other.text_seed = 4;
   EXPECT_NE(body_of(first), body_of(request_text(shape(), other, "")));
+  RequestShape next_run = shape();
+  next_run.text_salt = 1;
+  EXPECT_NE(body_of(first), body_of(request_text(next_run, kPlanned, ""))) << "no cached prefix helps it";
 }
 
 TEST(RequestText, ClientsAreNamedInAHeaderOnlyAsAProxy) {

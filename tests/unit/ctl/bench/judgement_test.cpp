@@ -104,6 +104,14 @@ TEST(Slo, TokensThatCameTogetherCountForThePace) {
   EXPECT_EQ(tpot_ns(outcome.last), 10 * kMs);
 }
 
+TEST(Slo, NobodyReadsABatchAnswerAlong) {
+  Outcome outcome = answered(0, kMs, 100 * kMs, 5);
+  const Slo slo = *Slo::parse("", "20ms");
+  EXPECT_FALSE(slo.is_met_by(outcome));
+  outcome.planned.service_class = ServiceClass::kBatch;
+  EXPECT_TRUE(slo.is_met_by(outcome));
+}
+
 class TallyTest : public ::testing::Test {
  protected:
   Tally tally_{*Slo::parse("vip=100ms", "20ms"), {1000 * kMs, 2000 * kMs}};
@@ -171,6 +179,28 @@ TEST_F(TallyTest, JainsIndexIsOneForEqualClientsAndOneNthWhenOneGetsAll) {
     tally_.ended(outcome);
   }
   EXPECT_DOUBLE_EQ(tally_.jain_index(), 1);
+}
+
+TEST_F(TallyTest, AClientIsBackloggedWhileAnythingOfItsHasNoFirstToken) {
+  const auto planned = [](uint32_t client) {
+    return Planned{.at_ns = 500 * kMs, .service_class = ServiceClass::kVip, .client = client};
+  };
+  const auto served = [&](uint32_t client) {
+    Outcome outcome = answered(500 * kMs, 700 * kMs, kMs, 8);
+    outcome.planned.client = client;
+    tally_.ended(outcome);
+  };
+  for (uint32_t client = 0; client < 3; ++client) {
+    tally_.wants(planned(client), 500 * kMs);
+    served(client);
+    tally_.wants_no_more(planned(client), 1500 * kMs);
+  }
+  tally_.wants(planned(0), 1520 * kMs);  // wants next to nothing for 20 ms
+  tally_.wants_no_more(planned(0), 2500 * kMs);
+  tally_.wants(planned(1), 1700 * kMs);  // for a fifth of the window
+  tally_.wants_no_more(planned(1), 2500 * kMs);
+  EXPECT_EQ(tally_.fairness(ServiceClass::kVip).clients, 1u);
+  EXPECT_DOUBLE_EQ(tally_.fairness(ServiceClass::kVip).answers_each, 1);
 }
 
 TEST_F(TallyTest, EverySecondSaysWhatEndedInIt) {

@@ -41,6 +41,13 @@ TEST(ClassMix, AFixedClassKeepsItsShareOfTheCapacityWhileTheRestScales) {
   }
 }
 
+TEST(ClassMix, AtALoadOfItsShareTheFixedClassIsAlone) {
+  const auto rates = ClassMix::parse("vip=0.3,normal=0.6,batch=0.1", "vip")->rates_per_s(10, 0.3);
+  ASSERT_TRUE(rates);
+  EXPECT_NEAR((*rates)[0], 3, 1e-9);
+  EXPECT_EQ((*rates)[1] + (*rates)[2], 0);
+}
+
 TEST(ClassMix, ALoadBelowTheFixedClassIsRefused) {
   const auto rates = ClassMix::parse("vip=0.3,normal=0.7", "vip")->rates_per_s(10, 0.2);
   ASSERT_FALSE(rates);
@@ -168,6 +175,22 @@ TEST(Trace, AnUnreadableLineIsNamedWithItsNumber) {
 
 Workload workload(uint32_t clients = 1) {
   return {*Lengths::parse("p", "10"), *Lengths::parse("o", "5"), clients};
+}
+
+TEST(RateSchedule, AClassAsksForTheSameWhateverTheOthersDo) {
+  RateSchedule alone({3, 0, 0}, 1, workload(4), 100 * kSecond_ns, 9);
+  RateSchedule crowded({3, 60, 5}, 1, workload(4), 100 * kSecond_ns, 9);
+  for (; crowded.next_at_ns();) {
+    const Planned among = crowded.take();
+    if (among.service_class != ServiceClass::kVip) continue;
+    ASSERT_TRUE(alone.next_at_ns());
+    const Planned planned = alone.take();
+    EXPECT_EQ(planned.at_ns, among.at_ns);
+    EXPECT_EQ(planned.client, among.client);
+    EXPECT_EQ(planned.prompt_tokens, among.prompt_tokens);
+    EXPECT_EQ(planned.max_tokens, among.max_tokens);
+  }
+  EXPECT_FALSE(alone.next_at_ns());
 }
 
 TEST(RateSchedule, EachClassComesAtItsRateInOrderUntilTheEnd) {

@@ -78,6 +78,7 @@ TEST(BenchOptions, EveryOtherValueIsCheckedByName) {
   expect(&BenchOptions::warmup, "-1s", "--warmup");
   expect(&BenchOptions::drain, "", "--drain");
   expect(&BenchOptions::clients, "0", "--clients");
+  expect(&BenchOptions::weights, "1,0", "--weights");
   expect(&BenchOptions::connections, "0", "--connections");
   expect(&BenchOptions::connections, "1000000", "--connections");
   expect(&BenchOptions::retries, "maybe", "--retries");

@@ -1,0 +1,26 @@
+// Who is at the other end of a socket.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "daemon/serving/serving.h"
+
+namespace deepserve::daemon {
+
+// By what the kernel says of a connected Unix socket: pid, uid and gid of the process that connected, as they
+// were then. Of a TCP socket nothing is known.
+//
+// `with_cgroup`: also that process' cgroup, read once, now. Its pid names another process if it has ended
+// since and the pid was used again: where the kernel has SO_PEERPIDFD (6.5), a cgroup that was read while the
+// process was found to be there is told, and no other. Older kernels cannot tell: whoever may connect could
+// then be taken for what runs under its own former pid, and the uid, which no such thing changes, is what
+// keeps others out. A connection that is handed on keeps the cgroup of who made it.
+Peer peer_of(int socket, bool is_unix, bool with_cgroup);
+
+// The path in the text of /proc/PID/cgroup: of the unified hierarchy ("0::/user.slice"), else of systemd's
+// own
+// ("1:name=systemd:/user.slice"). Empty: there is neither.
+std::string cgroup_in(std::string_view text);
+
+}  // namespace deepserve::daemon

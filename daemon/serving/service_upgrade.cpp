@@ -1,0 +1,158 @@
+// From one dsd to the next in the same process (DESIGN 10): what the runners do not have.
+#include <spdlog/spdlog.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+
+#include "daemon/serving/caller.h"
+#include "daemon/serving/kept_request.h"
+#include "daemon/serving/service.h"
+#include "ipc/base/check.h"
+#include "ipc/base/clock.h"
+
+namespace deepserve::daemon {
+
+std::string Service::stays() {
+  if (!queries_.empty()) return "a question to a runner";
+  if (!late_.empty() || !actions_.empty()) return "an answer that is about to be told";
+  for (uint32_t model = 0; model < served_.size(); ++model) {
+    if (served_[model]->rollout.busy()) return "an order for model " + served_[model]->config.name;
+  }
+  if (!generations_kept_) (void)keep_generations();
+  if (!generations_kept_) return "which generation of a model serves, which cannot be written to its file,";
+  for (const auto& runner : runners_) {
+    auto& link = *runner->link;
+    link.publish();
+    if (!runner->requests.empty() && !link.has_room()) return "what runner " + link.id() + " has not read";
+  }
+  for (const auto& [id, record] : records_) {
+    if (record->state == RequestState::kQueued && record->progress.accepted()) {
+      return fmt::format("request {:016x}, which waits for another runner,", id);
+    }
+    // Its runner cannot tell what another one told of it (DESIGN 6.5): the answer would end here.
+    const auto& generation = record->spec.generation;
+    const bool untellable = generation.echo || generation.logprobs != ipc::kNoLogprobs;
+    if (untellable && record->progress.replays() > 0) {
+      return fmt::format("request {:016x}, which began at a runner that has died,", id);
+    }
+  }
+  return {};
+}
+
+std::vector<std::vector<std::byte>> Service::hand_over() const {
+  std::vector<const Record*> waiting;
+  for (const auto& [id, record] : records_) {
+    if (record->state == RequestState::kQueued && !record->progress.accepted())
+      waiting.push_back(record.get());
+  }
+  std::sort(waiting.begin(), waiting.end(),
+            [](const Record* left, const Record* right) { return left->id < right->id; });
+  std::vector<std::vector<std::byte>> submits;
+  for (const Record* record : waiting) submits.push_back(submit_of(*record).encode());
+  return submits;
+}
+
+std::vector<Service::RunnerPast> Service::pasts() const {
+  std::vector<RunnerPast> pasts;
+  for (const auto& runner : runners_) {
+    const auto& link = *runner->link;
+    RunnerPast past{link.id(), {}, link.supervision().record()};
+    for (uint32_t rank = 0; rank < link.devices().size(); ++rank) {
+      if (const pid_t pid = link.pid_of(rank); pid > 0) past.pids.push_back(pid);
+    }
+    pasts.push_back(std::move(past));
+  }
+  return pasts;
+}
+
+Service::DrainedNames Service::drained() const {
+  DrainedNames names;
+  names.host = drains_.host();
+  for (uint32_t model = 0; model < served_.size(); ++model) {
+    if (drains_.model(model)) names.models.push_back(served_[model]->config.name);
+  }
+  for (const auto& runner : runners_) {
+    if (drains_.runner(runner->link->id())) names.runners.push_back(runner->link->id());
+  }
+  return names;
+}
+
+std::vector<std::byte> Service::bookings() const {
+  std::vector<std::byte> bytes;
+  ByteWriter out(bytes);
+  admission_.bookings().encode(out);
+  return bytes;
+}
+
+Result<void> Service::take_over_bookings(std::span<const std::byte> bookings) {
+  ByteReader in(bookings);
+  admission_.take_over_bookings(in, monotonic_ns());
+  if (!in.ok()) return fail(Code::kIo, "the bookings of the dsd before are malformed");
+  return {};
+}
+
+void Service::take_over(const DrainedNames& drained) {
+  drains_.mark_host(drained.host);
+  for (const auto& name : drained.models) {
+    if (const auto model = known_model(name)) drains_.mark_model(*model, true);
+  }
+  for (const auto& id : drained.runners) drains_.mark_runner(id, true);
+}
+
+void Service::take_over(const std::vector<RunnerPast>& pasts) {
+  for (const auto& past : pasts) {
+    strays_.insert(strays_.end(), past.pids.begin(), past.pids.end());
+    for (auto& runner : runners_) {
+      if (runner->link->id() == past.id) runner->link->resume(past.record);
+    }
+  }
+}
+
+// Those that died while nobody watched, or were ended here because nobody wanted them. The others are their
+// runners' business.
+void Service::reap_strays() {
+  if (strays_.empty() || (adoption_ != nullptr && !adoption_->over())) return;
+  std::erase_if(strays_, [this](int64_t pid) {
+    for (const auto& runner : runners_) {
+      for (uint32_t rank = 0; rank < runner->link->devices().size(); ++rank) {
+        if (runner->link->pid_of(rank) == pid) return true;
+      }
+    }
+    siginfo_t ended{};
+    const int found = ::waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOHANG);
+    return found != 0 || ended.si_pid != 0;
+  });
+}
+
+void Service::take_over(const std::vector<std::vector<std::byte>>& submits) {
+  for (const auto& body : submits) {
+    auto submit = ipc::Submit::decode(body);
+    auto kept = submit ? decode_kept(std::move(*submit)) : tl::unexpected<Error>(submit.error());
+    auto model = kept ? find_model(kept->spec.model) : std::nullopt;
+    if (kept && !model) model = known_model(kept->spec.model);
+    if (!model || kept->id == 0 || records_.contains(kept->id)) {
+      spdlog::error("a request that waited is lost: {}", kept ? "its model is gone" : kept.error().message);
+      continue;
+    }
+    const RequestId id = kept->id;
+    const auto match = match_client(config_, caller_of(kept->spec.peer));
+    const RequestProgress progress(kept->spec.work, kept->spec.generation);
+    Fallback fallback;
+    fallback.degraded = std::move(kept->degraded);
+    auto record = std::make_unique<Record>(
+        Record{id, std::move(kept->spec), *model, live_line(*model), kept->arrived_ns, kept->deadline_ns,
+               nullptr, RequestState::kQueued, nullptr, progress, true, false, "", std::move(fallback)});
+    record->sink = options_.adopt ? options_.adopt(id, record->spec) : nullptr;
+    if (record->sink == nullptr) continue;
+    auto arrived = arrival_of(*record, match, body.size());
+    arrived.deadline_ns = record->deadline_ns;
+    arrived.whole = 0;
+    arrived.whole_parts = 1;
+    begin_trace(*record);
+    note(*record, TraceKind::kAdopted);
+    records_.emplace(id, std::move(record));
+    tell(TakenOver{std::move(arrived)});
+  }
+}
+
+}  // namespace deepserve::daemon
