@@ -21,7 +21,11 @@ constexpr uint64_t kPartsMax = 4096;  // times their choices: more than any answ
 class HandedReader final : public Responder, private KeptAnswers::Waiting {
  public:
   HandedReader(Exchange& exchange, const ApiParts& parts, HandedReading handed)
-      : exchange_(exchange), kept_(parts.kept), handed_(std::move(handed)), since_ns_(monotonic_ns()) {
+      : exchange_(exchange),
+        serving_(parts.serving),
+        kept_(parts.kept),
+        handed_(std::move(handed)),
+        since_ns_(monotonic_ns()) {
     if (const auto answer = kept_.find_any(handed_.request)) {
       on_arrived(answer);
     } else {
@@ -41,7 +45,7 @@ class HandedReader final : public Responder, private KeptAnswers::Waiting {
   }
   void tick(uint64_t now_ns) override {
     if (reader_) return reader_->tick(now_ns);
-    if (lost_ || now_ns < since_ns_ + kAdoptionMax_ns) return;
+    if (lost_ || now_ns < since_ns_ + kAdoptionMax_ns || serving_.may_hear_of_more()) return;
     lost_ = true;
     kept_.no_longer_waits(*this);
     if (handed_.head_told) return exchange_.wake();
@@ -63,6 +67,7 @@ class HandedReader final : public Responder, private KeptAnswers::Waiting {
   static Error lost() { return {Code::kRunnerLost, "the request did not come back with its runner"}; }
 
   Exchange& exchange_;
+  const Serving& serving_;
   KeptAnswers& kept_;
   const HandedReading handed_;
   const uint64_t since_ns_;

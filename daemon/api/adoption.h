@@ -15,8 +15,8 @@ namespace deepserve::daemon {
 ResponseSink* adopt_request(const ApiParts& parts, RequestId id, const RequestSpec& spec);
 
 // Goes on with an answer to a connection that was handed over, by what its Responder::hand_over said. It
-// waits up to kAdoptionMax_ns for the answer, and fails then. The answer ends with its connection again,
-// unless its client asked for it to outlive that.
+// waits for the answer for kAdoptionMax_ns, and as long as more may come back, and fails then. The answer
+// ends with its connection again, unless its client asked for it to outlive that.
 std::unique_ptr<Responder> resume_reading(Exchange& exchange, const ApiParts& parts, std::string_view handed);
 
 }  // namespace deepserve::daemon

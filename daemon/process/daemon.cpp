@@ -174,6 +174,13 @@ class Daemon {
     service_.take_over(
         Service::DrainedNames{handed.drained.host, handed.drained.models, handed.drained.runners});
     service_.take_over(handed.requests);
+    std::vector<Service::RunningRequest> running;
+    for (const auto& one : handed.running) {
+      std::optional<ipc::Accepted> accepted;
+      if (one.accepted) accepted = {one.request, one.prompt_tokens, one.cached_tokens};
+      running.push_back({one.request, one.runner, accepted, one.submit});
+    }
+    service_.take_over(std::move(running));
     TRY(server_.take_over(handed.connections));
     if (!rolled_back.empty()) spdlog::error("upgrade: the new program did not take over: {}", rolled_back);
     spdlog::info("dsd {} goes on for dsd {} with {} connection(s) and {} waiting request(s) after {:.1f} ms",
@@ -287,6 +294,11 @@ class Daemon {
     state.listeners = listeners_;
     state.connections = server_.hand_over();
     state.requests = service_.hand_over();
+    for (auto& one : service_.running()) {
+      const auto accepted = one.accepted.value_or(ipc::Accepted{});
+      state.running.push_back({one.id, std::move(one.runner), one.accepted.has_value(),
+                               accepted.prompt_tokens, accepted.cached_tokens, std::move(one.submit)});
+    }
     state.bookings = service_.bookings();
     for (auto& past : service_.pasts()) {
       state.runners.push_back({std::move(past.id), std::move(past.pids), std::move(past.record)});

@@ -32,6 +32,7 @@
 #include "daemon/rollout/rollout.h"
 #include "daemon/rollout/shadow_tally.h"
 #include "daemon/serving/generation_file.h"
+#include "daemon/serving/kept_request.h"
 #include "daemon/serving/runner_link.h"
 #include "daemon/serving/serving.h"
 #include "daemon/serving/shadow_copy.h"
@@ -97,15 +98,23 @@ class Service final : public Serving, private RunnerOwner {
   bool ready() const override;
   bool stopping() const override { return stopping_; }
 
-  // Whether runners of an earlier dsd that were adopted, or will be, may not have told of all that they have.
-  bool may_hear_of_more() const;
+  bool may_hear_of_more() const override;
 
   // For an upgrade in place (upgrade/). What another dsd could not go on with now, in words; empty: nothing.
   // All that was sent to runners is published then.
   std::string stays();
-  // What no runner has: the Submits of the requests that wait, in the order in which they came. What runs
-  // goes along with its runner.
+  // What no runner has: the Submits of the requests that wait, in the order in which they came.
   std::vector<std::vector<std::byte>> hand_over() const;
+  // What a runner has and will tell of, unless it dies meanwhile: then it begins again, and tells the same.
+  struct RunningRequest {
+    RequestId id = 0;
+    std::string runner;
+    std::optional<ipc::Accepted> accepted;
+    std::vector<std::byte> submit;  // of its beginning, without what was generated
+  };
+  std::vector<RunningRequest> running() const;
+  // Before the loop runs. What comes back with its runner is forgotten here.
+  void take_over(std::vector<RunningRequest> running);
   struct RunnerPast {
     std::string id;
     std::vector<int64_t> pids;  // of the processes that it has; children of this process
@@ -350,6 +359,8 @@ class Service final : public Serving, private RunnerOwner {
 
   // service_upgrade.cpp
   void reap_strays();
+  void begin_again(Runner& runner);
+  void forget_running();
 
   // service_rows.cpp
   RequestRow row_of(const Record& record, uint64_t now_ns) const;
@@ -360,6 +371,7 @@ class Service final : public Serving, private RunnerOwner {
   template <typename Event, typename Hear, typename Tell>
   bool on_progress(Runner& runner, std::span<const std::byte> body, RequestEvent kind, Hear hear, Tell tell);
   bool on_adopted(Runner& runner, std::span<const std::byte> body);
+  Record& adopt(Runner& runner, KeptRequest kept);
   bool on_finished(Runner& runner, std::span<const std::byte> body);
   bool on_failed(Runner& runner, std::span<const std::byte> body);
   bool on_answer(Runner& runner, std::span<const std::byte> body);
@@ -418,7 +430,8 @@ class Service final : public Serving, private RunnerOwner {
   std::vector<DrainWaiter> drain_waiters_;
   TraceShelf traces_;
   Fallbacks fallbacks_;
-  std::vector<int64_t> strays_;  // children that another program started; some are adopted
+  std::vector<RunningRequest> running_before_;  // of another program; their runners have not told of them
+  std::vector<int64_t> strays_;                 // children that another program started; some are adopted
   RequestId next_id_;
   uint64_t next_query_ = 0;
   bool stopping_ = false;

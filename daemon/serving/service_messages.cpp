@@ -101,25 +101,32 @@ bool Service::on_adopted(Runner& runner, std::span<const std::byte> body) {
     runner.link->send_surely(ipc::MessageType::kCancel, ipc::Cancel{id}.encode());
     return true;
   }
-  const auto match = match_client(config_, caller_of(kept->spec.peer));
-  const RequestProgress progress(kept->spec.work, kept->spec.generation);
-  const uint64_t arrived_ns = std::min(kept->arrived_ns, monotonic_ns());
+  auto& record = adopt(runner, std::move(*kept));
+  if (record.sink == nullptr) let_go(record);
+  return true;
+}
+
+// As dispatched to `runner`. Without a sink where nobody wants to hear of it.
+Service::Record& Service::adopt(Runner& runner, KeptRequest kept) {
+  const RequestId id = kept.id;
+  const auto match = match_client(config_, caller_of(kept.spec.peer));
+  const RequestProgress progress(kept.spec.work, kept.spec.generation);
+  const uint64_t arrived_ns = std::min(kept.arrived_ns, monotonic_ns());
   Fallback fallback;
-  fallback.degraded = std::move(kept->degraded);
-  const uint64_t deadline_ns = kept->deadline_ns;
+  fallback.degraded = std::move(kept.degraded);
   auto& record = *records_
                       .emplace(id, std::make_unique<Record>(
-                                       Record{id, std::move(kept->spec), runner.model, runner.line,
-                                              arrived_ns, deadline_ns, nullptr, RequestState::kDispatched,
-                                              &runner, progress, true, false, "", std::move(fallback)}))
+                                       Record{id, std::move(kept.spec), runner.model, runner.line, arrived_ns,
+                                              kept.deadline_ns, nullptr, RequestState::kDispatched, &runner,
+                                              progress, true, false, "", std::move(fallback)}))
                       .first->second;
   runner.requests.insert(id);
+  std::erase_if(running_before_, [id](const RunningRequest& one) { return one.id == id; });
   begin_trace(record);
   note(record, TraceKind::kAdopted);
   tell(Adopted{arrival_of(record, match, 0), runner.index});
   record.sink = options_.adopt ? options_.adopt(id, record.spec) : nullptr;
-  if (record.sink == nullptr) let_go(record);
-  return true;
+  return record;
 }
 
 bool Service::on_finished(Runner& runner, std::span<const std::byte> body) {

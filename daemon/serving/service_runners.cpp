@@ -33,6 +33,9 @@ Service::Runner& Service::runner_of(const RunnerLink& link) {
 void Service::begin_runners() {
   const auto start_others = [this] {
     for (auto& runner : runners_) {
+      if (!runner->link->was_adopted()) begin_again(*runner);
+    }
+    for (auto& runner : runners_) {
       if (stopping_ || !runner->link->stopped()) continue;
       if (is_wanted(*runner)) {
         runner->link->start();
@@ -96,6 +99,7 @@ void Service::tick() {
     tell_runner(*runner);
   }
   reap_strays();
+  forget_running();
   for (uint32_t model = 0; model < served_.size(); ++model) fallbacks_.breaker(model).state(now_ns);
   look_at_demand();
   tell(Tick{});
@@ -215,6 +219,7 @@ void Service::on_restart(RunnerLink&, const std::string& reason) {
 void Service::on_died(RunnerLink& link, Blame blame) {
   auto& runner = runner_of(link);
   tell_runner(runner);
+  begin_again(runner);
   std::vector<RequestId> ids(runner.requests.begin(), runner.requests.end());
   // The one that was on trial first, then the oldest.
   std::sort(ids.begin(), ids.end(), [this](RequestId a, RequestId b) {

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "daemon/serving/caller.h"
-#include "daemon/serving/kept_request.h"
 #include "daemon/serving/service.h"
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
@@ -50,6 +49,67 @@ std::vector<std::vector<std::byte>> Service::hand_over() const {
   std::vector<std::vector<std::byte>> submits;
   for (const Record* record : waiting) submits.push_back(submit_of(*record).encode());
   return submits;
+}
+
+std::vector<Service::RunningRequest> Service::running() const {
+  std::vector<RunningRequest> running;
+  for (const auto& [id, record] : records_) {
+    if (record->runner == nullptr || record->sink == nullptr || record->is_copy) continue;
+    RunningRequest one{id, record->runner->link->id(), std::nullopt, {}};
+    if (record->progress.accepted())
+      one.accepted = {id, record->progress.prompt_tokens(), record->cached_tokens};
+    auto submit = submit_of(*record);
+    submit.resumed.clear();
+    one.submit = submit.encode();
+    running.push_back(std::move(one));
+  }
+  return running;
+}
+
+void Service::take_over(std::vector<RunningRequest> running) {
+  running_before_ = std::move(running);
+  std::sort(running_before_.begin(), running_before_.end(),
+            [](const RunningRequest& left, const RunningRequest& right) { return left.id < right.id; });
+}
+
+// What a runner had that did not live to tell of it goes to another one, from its beginning: the same tokens,
+// of which its client knows the first. That is true of the generation that it began with alone.
+void Service::begin_again(Runner& runner) {
+  std::vector<RunningRequest> lost;
+  std::erase_if(running_before_, [&](RunningRequest& one) {
+    const bool is_its = one.runner == runner.link->id();
+    if (is_its) lost.push_back(std::move(one));
+    return is_its;
+  });
+  for (auto& one : lost) {
+    auto submit = ipc::Submit::decode(one.submit);
+    auto kept = submit ? decode_kept(std::move(*submit)) : tl::unexpected<Error>(submit.error());
+    if (!kept || kept->id != one.id || records_.contains(one.id) || !is_wanted(runner)) {
+      spdlog::error("a request that runner {} had is lost: {}", one.runner,
+                    kept ? "its generation is gone" : kept.error().message);
+      continue;
+    }
+    auto& record = adopt(runner, std::move(*kept));
+    if (record.sink == nullptr) {
+      erase(record);
+      continue;
+    }
+    if (one.accepted) {
+      record.state = request_cell(record.state, RequestEvent::kAccept).next;
+      CHECK(record.progress.on_accepted(*one.accepted) == Heard::kNews);
+      if (!record.fallback.degraded.how.empty()) record.sink->on_degraded(record.fallback.degraded);
+      tell_admission(record, *one.accepted);
+      record.sink->on_accepted(*one.accepted);
+    }
+    replay_or_lose(record, Blame::kNobody, false, "its runner did not outlive an upgrade of dsd");
+  }
+}
+
+// Once all is told that will be.
+void Service::forget_running() {
+  if (running_before_.empty() || may_hear_of_more()) return;
+  for (const auto& one : std::exchange(running_before_, {}))
+    spdlog::error("request {:016x} is lost: runner {}, which had it, did not tell of it", one.id, one.runner);
 }
 
 std::vector<Service::RunnerPast> Service::pasts() const {

@@ -270,6 +270,9 @@ class Serving {
     (void)order;
     done(fail(Code::kNotSupported, "models are as they were configured"));
   }
+  // Whether requests of an earlier dsd may still come back: their runners have not told of all that they
+  // have.
+  virtual bool may_hear_of_more() const { return false; }
   // Of the model, the oldest first.
   virtual std::vector<GenerationRow> generations(const std::string& /*model*/) const { return {}; }
 

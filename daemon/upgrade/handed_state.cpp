@@ -28,6 +28,7 @@ enum class Section : uint32_t {
   kDrained,
   kAnswers,
   kBookings,
+  kRunning,
   kOfALaterVersion = 1000
 };
 
@@ -150,6 +151,26 @@ std::vector<std::byte> decode_bytes(ByteReader& in) {
   return {first, first + bytes.size()};
 }
 
+void encode_running(const HandedRunning& running, ByteWriter& out) {
+  out.put(running.request);
+  out.put_string(running.runner);
+  out.put(running.accepted);
+  out.put(running.prompt_tokens);
+  out.put(running.cached_tokens);
+  encode_bytes(running.submit, out);
+}
+
+HandedRunning decode_running(ByteReader& in) {
+  HandedRunning running;
+  running.request = in.get<uint64_t>();
+  running.runner = in.get_string();
+  running.accepted = in.get<uint8_t>() != 0;
+  running.prompt_tokens = in.get<uint32_t>();
+  running.cached_tokens = in.get<uint32_t>();
+  running.submit = decode_bytes(in);
+  return running;
+}
+
 // False when the record is too short for what it should hold.
 bool decode_record(HandedState& state, Section section, std::span<const std::byte> record) {
   ByteReader in(record);
@@ -165,6 +186,9 @@ bool decode_record(HandedState& state, Section section, std::span<const std::byt
       break;
     case Section::kRequest:
       state.requests.push_back(decode_bytes(in));
+      break;
+    case Section::kRunning:
+      state.running.push_back(decode_running(in));
       break;
     case Section::kBookings:
       state.bookings = decode_bytes(in);
@@ -235,6 +259,9 @@ std::vector<std::byte> HandedState::encode() const {
   }
   for (const auto& request : requests) {
     sections.add(Section::kRequest, [&request](ByteWriter& out) { encode_bytes(request, out); });
+  }
+  for (const auto& one : running) {
+    sections.add(Section::kRunning, [&one](ByteWriter& out) { encode_running(one, out); });
   }
   if (!bookings.empty()) {
     sections.add(Section::kBookings, [this](ByteWriter& out) { encode_bytes(bookings, out); });

@@ -51,6 +51,16 @@ struct HandedAnswer {
   std::string key;  // Idempotency-Key; empty: none
 };
 
+// A request that a runner has. The runner tells the next dsd of it, unless it dies meanwhile.
+struct HandedRunning {
+  uint64_t request = 0;
+  std::string runner;  // its id
+  bool accepted = false;
+  uint32_t prompt_tokens = 0;  // once it is accepted
+  uint32_t cached_tokens = 0;
+  std::vector<std::byte> submit;  // ipc::Submit's encoding, of its very beginning
+};
+
 struct HandedState {
   std::string version;      // DEEPSERVE_VERSION of who wrote it
   std::string config_text;  // what it runs with, which its file may no longer say
@@ -67,6 +77,7 @@ struct HandedState {
   std::optional<std::vector<HandedAnswer>> answers;  // that are kept; nothing: an older dsd does not say
   std::vector<std::byte> bookings;                   // Service::bookings; empty: an older dsd does not say
   std::vector<std::vector<std::byte>> requests;  // ipc::Submit's encoding: those that no runner has, in order
+  std::vector<HandedRunning> running;            // none: an older dsd does not say
 
   // Every descriptor that it names.
   std::vector<int> descriptors() const;

@@ -16,8 +16,8 @@ def reexec(dsd):
 
 
 class Requests(unittest.TestCase):
-    def start(self, model_extra=""):
-        config = '[supervise]\nhang_after = "10m"\n'
+    def start(self, model_extra="", hang_after="10m"):
+        config = f'[supervise]\nhang_after = "{hang_after}"\n'
         dsd = self.enterContext(Dsd(config + harness.DEVICE + harness.model_toml(extra=model_extra)))
         dsd.wait_ready()
         return dsd
@@ -67,6 +67,24 @@ class Requests(unittest.TestCase):
         self.assertEqual(answers[0][1].json["choices"][0]["text"], expected)
         self.assertEqual(dsd.runner_row()["pid"], runner["pid"])
         self.assertEqual(dsd.runner_row()["restarts"], runner["restarts"])
+        dsd.wait_idle()
+
+    def test_what_a_runner_has_that_does_not_outlive_it_begins_again_and_tells_the_same(self):
+        dsd = self.start(hang_after="2s")
+        body = greedy(tokens=900, n=MANY, logprobs=1)
+        expected = dsd.api("POST", "/v1/completions", body).json["choices"]
+        runner = dsd.runner_row()
+        stream = dsd.stream(body).begin()
+        answers = []
+        # It answers no rendezvous, and is ended before it has told the next dsd of anything.
+        harness.send(runner["pid"], signal.SIGSTOP)
+        whole = self.ask_later(dsd, answers, 3)
+        self.assertEqual(reexec(dsd).status, 200)
+        self.assertEqual(stream.choices(), [choice["text"] for choice in expected])
+        self.assertTrue(stream.done)
+        whole.join(harness.BOUND_S)
+        self.assertEqual(answers[0][1].status, 200, answers[0][1].text)
+        self.assertNotEqual(dsd.runner_row()["pid"], runner["pid"])
         dsd.wait_idle()
 
     def test_what_waits_is_served_in_its_order(self):

@@ -39,6 +39,7 @@ HandedState some_state() {
   state.drained = {true, {"tiny"}, {"tiny@cpu0", "tiny@cpu1"}};
   state.runners = {{"tiny@cpu0", {4711, 4712}, record}};
   state.bookings = {std::byte{3}};
+  state.running = {{16, "tiny@cpu0", true, 7, 3, {std::byte{4}}}, {17, "tiny@cpu0", false, 0, 0, {}}};
   state.answers = {{14, "uid:0", "a key"}, {15, "web", ""}};
   return state;
 }
@@ -70,6 +71,15 @@ void expect_same(const HandedState& left, const HandedState& right) {
   EXPECT_EQ(left.ticket_key, right.ticket_key);
   EXPECT_EQ(left.requests, right.requests);
   EXPECT_EQ(left.bookings, right.bookings);
+  ASSERT_EQ(left.running.size(), right.running.size());
+  for (size_t i = 0; i < left.running.size(); ++i) {
+    EXPECT_EQ(left.running[i].request, right.running[i].request);
+    EXPECT_EQ(left.running[i].runner, right.running[i].runner);
+    EXPECT_EQ(left.running[i].accepted, right.running[i].accepted);
+    EXPECT_EQ(left.running[i].prompt_tokens, right.running[i].prompt_tokens);
+    EXPECT_EQ(left.running[i].cached_tokens, right.running[i].cached_tokens);
+    EXPECT_EQ(left.running[i].submit, right.running[i].submit);
+  }
   EXPECT_EQ(left.drained.host, right.drained.host);
   EXPECT_EQ(left.drained.models, right.drained.models);
   EXPECT_EQ(left.drained.runners, right.drained.runners);
@@ -111,9 +121,9 @@ TEST(HandedState, CutAnywhereIsRefused) {
     // At the end of a record it is a state that speaks of less.
     if (!read) continue;
     EXPECT_LT(read->descriptors().size() + read->requests.size() + read->runners.size() +
-                  read->drained.runners.size() + read->bookings.size() +
+                  read->drained.runners.size() + read->bookings.size() + read->running.size() +
                   (read->answers ? read->answers->size() : 0),
-              13u)
+              15u)
         << size;
   }
 }
