@@ -3,6 +3,9 @@
 #include <array>
 #include <utility>
 
+#include "ipc/base/bytes.h"
+#include "ipc/base/check.h"
+
 namespace deepserve::daemon {
 namespace {
 
@@ -25,17 +28,60 @@ void RequestTrace::add(TraceEvent event) {
   events_.push_back(std::move(event));
 }
 
-void TraceShelf::put(RequestTrace trace) {
-  const auto id = trace.request;
-  if (traces_.insert_or_assign(id, std::move(trace)).second) order_.push_back(id);
-  if (order_.size() <= kTracesMax) return;
-  traces_.erase(order_.front());
-  order_.pop_front();
+std::vector<std::byte> RequestTrace::encode() const {
+  std::vector<std::byte> bytes;
+  ByteWriter out(bytes);
+  out.put(request);
+  out.put_string(client);
+  out.put_string(model);
+  out.put_string(endpoint);
+  out.put(service_class);
+  out.put(left_out_);
+  out.put(static_cast<uint32_t>(events_.size()));
+  for (const auto& event : events_) {
+    out.put(event.kind);
+    out.put(event.at_ns);
+    out.put_string(event.runner);
+    out.put(event.pid);
+    out.put(event.tokens);
+    out.put_string(event.text);
+  }
+  return bytes;
 }
 
-const RequestTrace* TraceShelf::find(ipc::RequestId request) const {
-  const auto found = traces_.find(request);
-  return found == traces_.end() ? nullptr : &found->second;
+RequestTrace RequestTrace::decode(std::span<const std::byte> bytes) {
+  ByteReader in(bytes);
+  RequestTrace trace;
+  trace.request = in.get<ipc::RequestId>();
+  trace.client = in.get_string();
+  trace.model = in.get_string();
+  trace.endpoint = in.get_string();
+  trace.service_class = in.get<ipc::Class>();
+  trace.left_out_ = in.get<uint64_t>();
+  trace.events_.resize(in.get_count(1));
+  for (auto& event : trace.events_) {
+    event.kind = in.get<TraceKind>();
+    event.at_ns = in.get<uint64_t>();
+    event.runner = in.get_string();
+    event.pid = in.get<int64_t>();
+    event.tokens = in.get<uint32_t>();
+    event.text = in.get_string();
+  }
+  CHECK(in.done());
+  return trace;
+}
+
+void TraceShelf::put(const RequestTrace& trace) {
+  const auto bytes = trace.encode();
+  traces_.push_back({trace.request, {bytes.begin(), bytes.end(), &memory_}});
+  if (traces_.size() > kTracesMax) traces_.pop_front();
+}
+
+std::optional<RequestTrace> TraceShelf::find(ipc::RequestId request) const {
+  for (auto kept = traces_.rbegin(); kept != traces_.rend(); ++kept) {
+    if (kept->request == request) return RequestTrace::decode(kept->trace);
+  }
+  return std::nullopt;
 }
 
 }  // namespace deepserve::daemon

@@ -2,11 +2,14 @@
 // end. Pure. No text of a prompt or an answer gets here.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory_resource>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "ipc/wire/messages.h"
@@ -37,6 +40,8 @@ struct TraceEvent {
   int64_t pid = -1;
   uint32_t tokens = 0;
   std::string text = {};
+
+  bool operator==(const TraceEvent&) const = default;
 };
 
 class RequestTrace {
@@ -54,23 +59,31 @@ class RequestTrace {
   const std::vector<TraceEvent>& events() const { return events_; }
   uint64_t left_out() const { return left_out_; }
 
+  std::vector<std::byte> encode() const;
+  static RequestTrace decode(std::span<const std::byte> bytes);  // of what encode() has made
+
  private:
   std::vector<TraceEvent> events_;
   uint64_t left_out_ = 0;
 };
 
-// Of requests that have ended, the last ones.
+// Of requests that have ended, the last ones. They lie close together in memory of their own: among answers
+// that come and go they would keep most of the answers' pages.
 class TraceShelf {
  public:
   static constexpr size_t kTracesMax = 2048;
 
-  void put(RequestTrace trace);
-  const RequestTrace* find(ipc::RequestId request) const;
+  void put(const RequestTrace& trace);
+  std::optional<RequestTrace> find(ipc::RequestId request) const;
   size_t size() const { return traces_.size(); }
 
  private:
-  std::unordered_map<ipc::RequestId, RequestTrace> traces_;
-  std::deque<ipc::RequestId> order_;  // the oldest first
+  struct Kept {
+    ipc::RequestId request;
+    std::pmr::vector<std::byte> trace;  // encoded
+  };
+  std::pmr::unsynchronized_pool_resource memory_;
+  std::pmr::deque<Kept> traces_{&memory_};  // the oldest first
 };
 
 }  // namespace deepserve::daemon

@@ -35,13 +35,12 @@ void Service::end_trace(Record& record, EndKind how) {
                                                 : TraceKind::kCancelled;
     note(record, kind, record.progress.generated_tokens());
   }
-  traces_.put(std::move(record.trace));
+  traces_.put(record.trace);
 }
 
 std::optional<RequestTrace> Service::trace(RequestId id) const {
   if (const auto found = records_.find(id); found != records_.end()) return found->second->trace;
-  const auto* kept = traces_.find(id);
-  return kept == nullptr ? std::nullopt : std::optional(*kept);
+  return traces_.find(id);
 }
 
 }  // namespace deepserve::daemon

@@ -32,9 +32,31 @@ TEST(TraceShelf, KeepsTheLastOnes) {
     shelf.put(trace);
   }
   EXPECT_EQ(shelf.size(), TraceShelf::kTracesMax);
-  EXPECT_EQ(shelf.find(1), nullptr);
-  ASSERT_NE(shelf.find(2), nullptr);
+  EXPECT_FALSE(shelf.find(1));
+  ASSERT_TRUE(shelf.find(2));
   EXPECT_EQ(shelf.find(2)->request, 2u);
+}
+
+TEST(TraceShelf, GivesBackAllThatWasPutThere) {
+  RequestTrace trace;
+  trace.request = 7;
+  trace.client = "uid:0";
+  trace.model = "tiny";
+  trace.endpoint = "/v1/chat/completions";
+  trace.service_class = ipc::Class::kBatch;
+  for (uint64_t i = 0; i < RequestTrace::kEventsMax; ++i)
+    trace.add({.kind = TraceKind::kArrived, .at_ns = i});
+  trace.add({TraceKind::kRunnerDied, 99, "tiny@cpu0", 4711, 12, "killed by signal 9"});
+  TraceShelf shelf;
+  shelf.put(trace);
+  const auto found = shelf.find(7);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->client, trace.client);
+  EXPECT_EQ(found->model, trace.model);
+  EXPECT_EQ(found->endpoint, trace.endpoint);
+  EXPECT_EQ(found->service_class, trace.service_class);
+  EXPECT_EQ(found->left_out(), 1u);
+  EXPECT_EQ(found->events(), trace.events());
 }
 
 }  // namespace
