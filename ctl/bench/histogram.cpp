@@ -60,11 +60,4 @@ uint64_t Histogram::percentile_ns(double part) const {
   return max_ns_;
 }
 
-uint64_t Histogram::count_up_to(uint64_t limit_ns) const {
-  const size_t last = std::min(buckets_.size(), bucket_of(limit_ns) + 1);
-  uint64_t passed = 0;
-  for (size_t i = 0; i < last; ++i) passed += buckets_[i];
-  return passed;
-}
-
 }  // namespace deepserve::ctl::bench

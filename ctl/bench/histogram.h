@@ -19,8 +19,6 @@ class Histogram {
   // The smallest recorded value that at least `part` of [0, 1] of all values do not exceed (nearest rank);
   // 0 when nothing was recorded.
   uint64_t percentile_ns(double part) const;
-  // How many values are at most `limit_ns`, to the precision of a bucket.
-  uint64_t count_up_to(uint64_t limit_ns) const;
 
  private:
   std::vector<uint64_t> buckets_;  // grows to the largest value seen

@@ -1,14 +1,9 @@
 #include "daemon/admission/booking_desk.h"
 
 #include <algorithm>
-#include <array>
 
 namespace deepserve::daemon {
 namespace {
-
-constexpr std::array<std::string_view, static_cast<size_t>(TicketOutcome::kCount)> kNames = {
-    "none", "on_time", "early", "expired", "forged", "foreign", "replayed"};
-static_assert(!kNames.back().empty());
 
 constexpr TicketOutcome outcome_of(TicketFault fault) {
   switch (fault) {
@@ -29,10 +24,6 @@ uint64_t mixed(uint64_t value) {
 }
 
 }  // namespace
-
-std::string_view ticket_outcome_name(TicketOutcome value) {
-  return kNames.at(static_cast<size_t>(value));
-}
 
 BookingDesk::BookingDesk(uint32_t models, const TicketKey& key, uint64_t epoch, BookingSerial first_serial)
     : calendar_(models, first_serial), office_(key, epoch) {}

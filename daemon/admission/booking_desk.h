@@ -38,9 +38,7 @@ enum class TicketOutcome : uint8_t {
   kForged,    // not ours
   kForeign,   // another client's, or for another model, class or body
   kReplayed,  // used up before
-  kCount,
 };
-std::string_view ticket_outcome_name(TicketOutcome value);  // "none", "on_time", ...
 
 class BookingDesk {
  public:

@@ -143,15 +143,6 @@ uint64_t ClassQueue::next_expiry_ns() const {
   return expiries_.empty() ? 0 : expiries_.begin()->first;
 }
 
-std::vector<ipc::RequestId> ClassQueue::take_all(uint32_t model) {
-  std::vector<ipc::RequestId> all;
-  for (auto request = next(model); request != 0; request = next(model)) {
-    all.push_back(request);
-    remove(request);
-  }
-  return all;
-}
-
 uint32_t ClassQueue::waiting(ipc::Class service_class, uint32_t model) const {
   return static_cast<uint32_t>(line(model, service_class).size());
 }

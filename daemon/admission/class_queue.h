@@ -99,8 +99,6 @@ class ClassQueue {
   std::vector<ipc::RequestId> take_expired(uint64_t now_ns);
   // When the first of all expires; 0: none does.
   uint64_t next_expiry_ns() const;
-  // Takes out all that wait for this model, replays first.
-  std::vector<ipc::RequestId> take_all(uint32_t model);
 
   uint32_t waiting(ipc::Class service_class) const { return waiting_[static_cast<size_t>(service_class)]; }
   // Of one model; replays are not counted: they are not limited.

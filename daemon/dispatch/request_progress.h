@@ -47,7 +47,6 @@ class RequestProgress {
   // For the submit of a replay; empty before the first token.
   std::vector<ipc::ResumedChoice> resumed() const;
   bool accepted() const { return accepted_; }
-  bool all_choices_ended() const { return open_choices_ == 0; }
   uint32_t prompt_tokens() const { return prompt_tokens_; }
   uint32_t generated_tokens() const { return generated_tokens_; }
   uint32_t replays() const { return replays_; }

@@ -69,10 +69,6 @@ GenerationCell generation_cell(GenerationState state, GenerationEvent event) {
   return kTable[static_cast<size_t>(state)][static_cast<size_t>(event)];
 }
 
-bool generation_has_runners(GenerationState state) {
-  return state != S::kAbsent && !generation_is_over(state);
-}
-
 bool generation_is_over(GenerationState state) {
   return state == S::kRetired || state == S::kFailed;
 }

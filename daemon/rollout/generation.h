@@ -51,8 +51,6 @@ struct GenerationCell {
 
 GenerationCell generation_cell(GenerationState state, GenerationEvent event);
 
-// It has processes, or they are being started.
-bool generation_has_runners(GenerationState state);
 // It will never serve again.
 bool generation_is_over(GenerationState state);
 

@@ -11,9 +11,6 @@ constexpr std::array<std::string_view, 3> kClassNames = {"vip", "normal", "batch
 static_assert(kClassNames.size() == static_cast<size_t>(Class::kCount));
 constexpr std::array<std::string_view, 3> kReasonNames = {"stop", "length", "cancelled"};
 static_assert(kReasonNames.size() == static_cast<size_t>(FinishReason::kCount));
-constexpr std::array<std::string_view, 6> kPhaseNames = {"loading",  "warming", "ready",
-                                                         "draining", "drained", "failed"};
-static_assert(kPhaseNames.size() == static_cast<size_t>(RunnerPhase::kCount));
 
 template <typename Names, typename Enum>
 std::string_view name_of(const Names& names, Enum value) {
@@ -147,9 +144,6 @@ std::string_view class_name(Class value) {
 }
 std::string_view finish_reason_name(FinishReason value) {
   return name_of(kReasonNames, value);
-}
-std::string_view runner_phase_name(RunnerPhase value) {
-  return name_of(kPhaseNames, value);
 }
 
 Result<Class> class_from_name(std::string_view name) {

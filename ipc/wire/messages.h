@@ -286,7 +286,6 @@ struct Failed {
 };
 
 enum class RunnerPhase : uint8_t { kLoading, kWarming, kReady, kDraining, kDrained, kFailed, kCount };
-std::string_view runner_phase_name(RunnerPhase value);
 
 // What a runner is. Sent on every change of phase; the model's facts are filled from kReady on.
 struct RunnerState {

@@ -22,24 +22,4 @@ size_t append_whole_characters(std::string& out, std::string_view text) {
   return 0;
 }
 
-std::string_view trim_like_python(std::string_view text) {
-  while (!text.empty()) {
-    const Utf8Step step = utf8_step(text);
-    if (step.kind != Utf8Kind::kCharacter || !is_python_space(utf8_code_point(text.substr(0, step.bytes))))
-      break;
-    text.remove_prefix(step.bytes);
-  }
-  while (!text.empty()) {
-    size_t begin = text.size() - 1;
-    while (begin > 0 && text.size() - begin < 4 && (static_cast<uint8_t>(text[begin]) & 0xc0) == 0x80)
-      --begin;
-    const std::string_view last = text.substr(begin);
-    const Utf8Step step = utf8_step(last);
-    if (step.kind != Utf8Kind::kCharacter || step.bytes != last.size()) break;
-    if (!is_python_space(utf8_code_point(last))) break;
-    text.remove_suffix(last.size());
-  }
-  return text;
-}
-
 }  // namespace deepserve::runner

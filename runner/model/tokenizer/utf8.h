@@ -1,4 +1,4 @@
-// Text as whole characters, and as Jinja trims it.
+// Text as whole characters, and what Python takes for white space.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,5 @@ size_t append_whole_characters(std::string& out, std::string_view text);
 
 // What Python's str.strip() and str.split() take for white space.
 bool is_python_space(char32_t c);
-// Without the white space at both ends, by Python's str.strip(), which is what Jinja's `trim` does.
-std::string_view trim_like_python(std::string_view text);
 
 }  // namespace deepserve::runner

@@ -300,12 +300,5 @@ TEST(BookingDesk, BookingsOfAnotherTimeOrThatCannotBeAreNotTakenOver) {
   }
 }
 
-TEST(BookingDesk, EveryOutcomeHasAName) {
-  std::set<std::string_view> names;
-  for (size_t i = 0; i < static_cast<size_t>(Outcome::kCount); ++i)
-    names.insert(ticket_outcome_name(static_cast<Outcome>(i)));
-  EXPECT_EQ(names.size(), static_cast<size_t>(Outcome::kCount));
-}
-
 }  // namespace
 }  // namespace deepserve::daemon

@@ -171,7 +171,7 @@ TEST(Messages, NamesAndClassesLeadToEachOther) {
   }
   EXPECT_FALSE(class_from_name("platinum"));
   EXPECT_EQ(finish_reason_name(FinishReason::kLength), "length");
-  EXPECT_EQ(runner_phase_name(static_cast<RunnerPhase>(77)), "unknown");
+  EXPECT_EQ(finish_reason_name(static_cast<FinishReason>(77)), "unknown");
 }
 
 }  // namespace

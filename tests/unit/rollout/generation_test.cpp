@@ -85,10 +85,9 @@ TEST(Generation, EveryStateHasANameOfItsOwn) {
   EXPECT_EQ(names.size(), static_cast<size_t>(S::kCount));
 }
 
-TEST(Generation, WhatIsOverHasNoRunnersAndNoWayBack) {
+TEST(Generation, WhatIsOverHasNoWayBack) {
   for (const S over : {S::kRetired, S::kFailed}) {
     EXPECT_TRUE(generation_is_over(over));
-    EXPECT_FALSE(generation_has_runners(over));
     for (int e = 0; e < static_cast<int>(E::kCount); ++e) {
       EXPECT_NE(generation_cell(over, static_cast<E>(e)).rule, GenerationRule::kGo);
     }

@@ -50,11 +50,11 @@ TEST(Utf8, AnUnfinishedEndIsReportedAndLeftOut) {
   EXPECT_EQ(out, "ok!");
 }
 
-TEST(Utf8, TrimRemovesWhatPythonCallsSpace) {
-  EXPECT_EQ(trim_like_python(" \t\r\n\x1c\u0085\u00a0\u2003\u3000text inside\u2028\x1f "), "text inside");
-  EXPECT_EQ(trim_like_python("\u200b zero width stays\ufeff"), "\u200b zero width stays\ufeff");
-  EXPECT_EQ(trim_like_python("\u3000\n"), "");
-  EXPECT_EQ(trim_like_python(" \xe3\x80"), "\xe3\x80");
+TEST(Utf8, PythonsWhiteSpaceIsWiderThanAsciisAndHasNoZeroWidthSpace) {
+  for (const char32_t space : std::u32string_view(U" \t\r\n\x1c\x1f\u0085\u00a0\u2003\u2028\u3000"))
+    EXPECT_TRUE(is_python_space(space)) << static_cast<uint32_t>(space);
+  for (const char32_t other : {U'a', U'\u200b', U'\ufeff'})
+    EXPECT_FALSE(is_python_space(other)) << static_cast<uint32_t>(other);
 }
 
 }  // namespace
