@@ -7,6 +7,7 @@
 #include "daemon/api/answer_blob.h"
 #include "daemon/api/completion.h"
 #include "daemon/api/embeddings.h"
+#include "daemon/api/error_details.h"
 #include "daemon/api/handed_reading.h"
 #include "daemon/http/error_response.h"
 #include "daemon/http/json_text.h"

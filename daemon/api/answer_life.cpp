@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "daemon/api/error_details.h"
 #include "daemon/api/routes.h"
 #include "daemon/http/json_text.h"
 #include "ipc/base/clock.h"

@@ -4,6 +4,7 @@
 
 #include "daemon/api/client_identity.h"
 #include "daemon/api/completion_spec.h"
+#include "daemon/api/error_details.h"
 #include "daemon/http/error_response.h"
 #include "ipc/base/clock.h"
 

@@ -1,5 +1,6 @@
 // /v1/requests/{id}: what has become of a client's own request, and its end before its time.
 #include "daemon/api/client_identity.h"
+#include "daemon/api/error_details.h"
 #include "daemon/api/json_writer.h"
 #include "daemon/api/request_id.h"
 #include "daemon/api/routes.h"

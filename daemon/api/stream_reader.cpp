@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/api/error_details.h"
 #include "daemon/api/handed_reading.h"
 #include "daemon/http/error_response.h"
 #include "daemon/http/json_text.h"

@@ -2,6 +2,7 @@
 
 #include "daemon/api/chat_fields.h"
 #include "daemon/api/completion_spec.h"
+#include "daemon/api/error_details.h"
 #include "daemon/api/json_fields.h"
 #include "daemon/api/json_writer.h"
 #include "daemon/api/model_lookup.h"

@@ -31,10 +31,4 @@ void append_error_json(std::string& out, const Error& error, const ErrorDetails&
 
 HttpResponse error_response(const Error& error, const ErrorDetails& details = {});
 
-// Of a refusal by Serving, and of a failure: every 503 and 429 says why, of which class, and when to come
-// back. An answer that took too long would do so again, and a conflict stays one: no client is to repeat
-// those.
-ErrorDetails refusal_details(const Refusal& refusal);
-ErrorDetails failure_details(const Error& error, ipc::Class service_class);
-
 }  // namespace deepserve::daemon

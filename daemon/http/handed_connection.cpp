@@ -1,6 +1,6 @@
 #include "daemon/http/handed_connection.h"
 
-#include "daemon/serving/peer_code.h"
+#include "daemon/http/peer_code.h"
 
 namespace deepserve::daemon {
 void HandedConnection::encode(ByteWriter& out) const {

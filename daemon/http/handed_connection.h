@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "daemon/serving/serving.h"
+#include "daemon/http/peer.h"
 #include "ipc/base/bytes.h"
 
 namespace deepserve::daemon {

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/serving/serving.h"
+#include "daemon/http/peer.h"
 
 namespace deepserve::daemon {
 

@@ -1,12 +1,21 @@
 // Who is at the other end of a socket.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
-#include "daemon/serving/serving.h"
-
 namespace deepserve::daemon {
+
+// The peer, and as which client it showed itself: kept in each of its requests' records.
+struct Peer {
+  int64_t pid = -1;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  bool known = false;           // false for TCP peers
+  std::string key_client = {};  // the configured client whose API key the request showed; empty: none
+  std::string cgroup = {};      // "/user.slice/..."; empty: not asked for, or not known
+};
 
 // By what the kernel says of a connected Unix socket: pid, uid and gid of the process that connected, as they
 // were then. Of a TCP socket nothing is known.

@@ -1,6 +1,6 @@
 #include "daemon/serving/kept_request.h"
 
-#include "daemon/serving/peer_code.h"
+#include "daemon/http/peer_code.h"
 #include "ipc/base/bytes.h"
 
 namespace deepserve::daemon {

@@ -14,6 +14,7 @@
 
 #include "daemon/config/agreement.h"
 #include "daemon/dispatch/request_trace.h"
+#include "daemon/http/peer.h"
 #include "ipc/base/result.h"
 #include "ipc/lane/gauges.h"
 #include "ipc/wire/messages.h"
@@ -21,16 +22,6 @@
 namespace deepserve::daemon {
 
 using ipc::RequestId;
-
-// Who asks: the socket's peer, kept in the request's record.
-struct Peer {
-  int64_t pid = -1;
-  uint32_t uid = 0;
-  uint32_t gid = 0;
-  bool known = false;           // false for TCP peers
-  std::string key_client = {};  // the configured client whose API key the request showed; empty: none
-  std::string cgroup = {};      // "/user.slice/..."; empty: not asked for, or not known
-};
 
 struct RequestSpec {
   Peer peer;

@@ -32,6 +32,7 @@ class Includes(unittest.TestCase):
         for path, include in (("ipc/lane/a.cpp", "runner/x.h"), ("kernels/cpu/a.cpp", "ipc/base/check.h"),
                               ("runner/model/a.cpp", "daemon/x.h"), ("daemon/api/a.cpp", "runner/x.h"),
                               ("daemon/api/a.cpp", "kernels/x.h"), ("ctl/a.cpp", "ipc/wire/messages.h"),
+                              ("daemon/http/a.cpp", "daemon/serving/serving.h"),
                               ("ctl/a.cpp", "daemon/x.h")):
             self.assertEqual(rules(path, f'#include "{include}"\n'), ["include"], path)
 

@@ -1,7 +1,7 @@
 // A Peer as bytes: with a request that its runner keeps, and with a connection that is handed over.
 #pragma once
 
-#include "daemon/serving/serving.h"
+#include "daemon/http/peer.h"
 #include "ipc/base/bytes.h"
 
 namespace deepserve::daemon {
