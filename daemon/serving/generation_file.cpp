@@ -1,10 +1,15 @@
 #include "daemon/serving/generation_file.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <boost/json.hpp>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+
+#include "ipc/base/fd.h"
 
 namespace deepserve::daemon {
 namespace {
@@ -173,11 +178,12 @@ KeptModel from_json(const json::object& object) {
 Result<void> write_generations(const std::string& file, const std::vector<KeptModel>& models) {
   json::array rows;
   for (const auto& kept : models) rows.push_back(to_json(kept));
+  const std::string text = json::serialize(json::object{{"version", kVersion}, {"models", rows}}) + "\n";
   const std::string fresh = file + ".new";
-  std::ofstream out(fresh, std::ios::trunc);
-  out << json::serialize(json::object{{"version", kVersion}, {"models", rows}}) << "\n";
-  out.close();
-  if (!out || std::rename(fresh.c_str(), file.c_str()) != 0) {
+  ::unlink(fresh.c_str());  // another build's may be open to others
+  const Fd out(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!out || ::write(out.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      ::rename(fresh.c_str(), file.c_str()) != 0) {
     return fail_errno(fmt::format("cannot write '{}'", file));
   }
   return {};

@@ -28,7 +28,7 @@ struct KeptModel {
   std::map<uint32_t, std::vector<std::string>> runners;
 };
 
-// Atomically: a reader sees this, or what was there before.
+// Atomically: a reader sees this, or what was there before. For our own user alone (0600).
 Result<void> write_generations(const std::string& file, const std::vector<KeptModel>& models);
 // None where there is no file, or one that is not ours.
 std::vector<KeptModel> read_generations(const std::string& file);

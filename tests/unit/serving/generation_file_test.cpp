@@ -75,6 +75,14 @@ TEST_F(GenerationFile, IsReadAsItWasWritten) {
   EXPECT_EQ(read[0].pauses_ns, (std::vector<uint64_t>{7, 8'000'000'000'000}));
 }
 
+TEST_F(GenerationFile, IsOurUsersAloneWhateverAnotherBuildLeft) {
+  std::ofstream(file_ + ".new") << "half";
+  std::filesystem::permissions(file_ + ".new", std::filesystem::perms(0644));
+  ASSERT_TRUE(write_generations(file_, {kept()}));
+  EXPECT_EQ(std::filesystem::status(file_).permissions(), std::filesystem::perms(0600));
+  EXPECT_EQ(read_generations(file_).size(), 1u);
+}
+
 TEST_F(GenerationFile, OfABuildThatKnewNoPausesAndNoShadowsIsRead) {
   auto before = kept();
   before.pauses_ns.clear();
