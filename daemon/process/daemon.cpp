@@ -340,6 +340,9 @@ class Daemon {
     upgrade_.give_up({Code::kShuttingDown, "the server is shutting down"});
     spdlog::info("stopping: running requests have {} s to end", config_.server.drain_limit_ns / kSecond_ns);
     notify_stopping();
+    for (const auto& one : listeners_) {  // while they are ours: another dsd may have the place from here on
+      if (!one.inherited) remove_socket_file(one.fd);
+    }
     server_.begin_drain([this] {
       connections_gone_ = true;
       end_when_done();

@@ -51,6 +51,8 @@ class Activation(unittest.TestCase):
         dsd.process.send_signal(signal.SIGTERM)
         self.hear(manager, "STOPPING=1")
         self.assertEqual(dsd.process.wait(harness.BOUND_S), 0)
+        for path in (dsd.api_path, dsd.control_path):
+            self.assertTrue(os.path.exists(path), "it is the service manager's")
 
     def hear(self, manager, word):
         while word not in manager.recv(4096).decode().split("\n"):

@@ -124,10 +124,13 @@ class Stop(unittest.TestCase):
     def test_a_stop_leaves_no_runner_and_no_file(self):
         dsd = self.start()
         runner = dsd.runner_row()["pid"]
+        made = [dsd.api_path, dsd.control_path]
+        self.assertEqual([path for path in made if os.path.exists(path)], made)
         dsd.process.send_signal(signal.SIGTERM)
         self.assertEqual(dsd.process.wait(harness.BOUND_S), 0)
         self.assertTrue(harness.is_gone(runner))
         self.assertEqual(os.listdir(dsd.rendezvous_dir), [])
+        self.assertEqual([path for path in made if os.path.exists(path)], [])
 
 
 if __name__ == "__main__":
