@@ -25,9 +25,7 @@ class ComeBack(unittest.TestCase):
         self.assertTrue(self.dsd.requests(), "it was over before the runner was held: nothing was tried")
 
     def replace_dsd(self):
-        self.dsd.process.send_signal(signal.SIGKILL)
-        self.dsd.process.wait()
-        self.dsd.start()
+        self.dsd.replace()
         harness.send(self.runner, signal.SIGCONT)
 
     def assert_same_runner(self):
@@ -66,17 +64,12 @@ class ComeBack(unittest.TestCase):
         body = greedy(prompts, tokens=900, n=MANY // 2, seed=5) | {"temperature": 0.8}
         expected = {choice["index"]: choice["text"] for choice in self.post(body).json["choices"]}
         stream = FollowedStream(self.dsd.api_path, body)
-        struck = []
 
         def strike():
-            if len(stream.ids) < 3 or struck:
-                return False
-            struck.append(True)
             self.hold_runner()
             self.replace_dsd()
-            return True
 
-        stream.cut = strike
+        stream.strike_once(strike)
         self.assertEqual(stream.follow().texts, expected)
         self.assertEqual(set(stream.finishes.values()), {1})
         self.assert_same_runner()

@@ -242,6 +242,16 @@ class FollowedStream:
         self.usages, self.connections, self.done = 0, 0, False
         self.request_id, self.last_id, self.error, self.status = None, "", None, None
 
+    def strike_once(self, strike):
+        """`strike` is called when three events have come, and the connection dropped there."""
+        def cut():
+            if len(self.ids) < 3:
+                return False
+            self.cut = lambda: False
+            strike()
+            return True
+        self.cut = cut
+
     def follow(self):
         limit = time.monotonic() + self.bound_s
         while not self.done and self.error is None:
@@ -356,6 +366,12 @@ class Dsd:
         wait_for(lambda: self.process.poll() is not None or self.answers(), "dsd's sockets")
         if self.process.poll() is not None:
             raise AssertionError(f"dsd ended with {self.process.returncode}:\n{self.log()}")
+
+    def replace(self):
+        """It dies, and another one comes."""
+        self.process.kill()
+        self.process.wait()
+        self.start()
 
     def answers(self):
         try:

@@ -132,9 +132,7 @@ class Requests(unittest.TestCase):
     def test_who_waits_for_what_a_dead_dsd_had_waits_on(self):
         dsd = self.start()
         expected = dsd.api("POST", "/v1/completions", greedy(tokens=30)).json["choices"][0]["text"]
-        dsd.process.kill()
-        dsd.process.wait()
-        dsd.start()
+        dsd.replace()
         connection = self.ask_unheard(dsd, "/v1/completions", greedy(tokens=30), {"Idempotency-Key": "key"})
         upgraded = reexec(dsd)
         self.assertEqual(upgraded.status, 200, upgraded.text)

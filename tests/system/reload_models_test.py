@@ -111,19 +111,12 @@ class ReloadOfModels(unittest.TestCase):
             wait_for(lambda: set(self.models(dsd).values()) == {"ready"}, "both models")
             expected = self.text_of(dsd, "other")
             stream = FollowedStream(dsd.api_path, greedy(tokens=900, n=MANY, model="other"))
-            struck = []
 
             def strike():
-                if len(stream.ids) < 3 or struck:
-                    return False
-                struck.append(True)
                 self.write(dsd, DEVICE + tiny())
-                dsd.process.kill()
-                dsd.process.wait()
-                dsd.start()
-                return True
+                dsd.replace()
 
-            stream.cut = strike
+            stream.strike_once(strike)
             self.assertEqual(stream.follow().texts, dict.fromkeys(range(MANY), expected))
             self.assertEqual(self.status_of(dsd, "other"), 404)
             wait_for(lambda: self.models(dsd) == {"tiny": "ready"}, "the model to be gone")

@@ -97,19 +97,12 @@ class ConfigReload(unittest.TestCase):
             expected = dsd.api("POST", "/v1/completions", greedy(tokens=900)).json["choices"][0]["text"]
             before = dsd.runner_row()["pid"]
             stream = FollowedStream(dsd.api_path, greedy(tokens=900, n=MANY))
-            struck = []
 
             def strike():
-                if len(stream.ids) < 3 or struck:
-                    return False
-                struck.append(True)
                 self.write(dsd, DEVICE + model_toml(kv_memory="32MiB"))
-                dsd.process.kill()
-                dsd.process.wait()
-                dsd.start()
-                return True
+                dsd.replace()
 
-            stream.cut = strike
+            stream.strike_once(strike)
             self.assertEqual(stream.follow().texts, dict.fromkeys(range(MANY), expected))
             wait_for(lambda: self.generations(dsd).get(2) == "live", "the swap")
             self.assertNotEqual(next(row["pid"] for row in dsd.runners() if row["generation"] == 2), before)

@@ -90,9 +90,7 @@ class Shadow(unittest.TestCase):
             shutil.copy(tiny_model(), copy)
             before = self.begin(dsd, copy)
             pids = {row["pid"] for row in dsd.runners()}
-            dsd.process.kill()
-            dsd.process.wait()
-            dsd.start()
+            dsd.replace()
             dsd.wait_ready()
             wait_for(lambda: {row["pid"] for row in dsd.runners()} == pids, "both to be adopted")
             self.assertEqual(self.ask_one_by_one(dsd), before)

@@ -170,9 +170,7 @@ class NextDaemon(unittest.TestCase):
         with Dsd(DEVICE + model_toml()) as dsd:
             other, pids = self.swapped(dsd)
             before = [row["pid"] for row in dsd.runners() if row["generation"] == 1]
-            dsd.process.kill()
-            dsd.process.wait()
-            dsd.start()
+            dsd.replace()
             dsd.wait_ready()
             row = dsd.control("GET", "/ctl/models").json[0]
             self.assertEqual((row["generation"], row["path"]), (2, other))
@@ -188,9 +186,7 @@ class NextDaemon(unittest.TestCase):
             self.assertEqual(dsd.control("GET", "/ctl/models").json[0]["generation"], 3)
 
     def killed(self, dsd):
-        dsd.process.kill()
-        dsd.process.wait()
-        dsd.start()
+        dsd.replace()
 
     def test_what_was_warm_and_died_with_dsd_is_not_gone_back_to_but_loaded(self):
         with Dsd(DEVICE + model_toml()) as dsd:

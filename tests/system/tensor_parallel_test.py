@@ -146,9 +146,7 @@ class TensorParallel(unittest.TestCase):
     def test_after_a_kill_of_dsd_the_next_one_has_all_ranks_and_ends_them(self):
         dsd = self.start()
         old = self.pids(dsd)
-        dsd.process.kill()
-        dsd.process.wait()
-        dsd.start()
+        dsd.replace()
         dsd.wait_ready()
         self.assertEqual(self.pids(dsd), old)
         self.assertEqual(dsd.runner_row()["restarts"], 0)
