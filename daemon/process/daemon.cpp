@@ -75,9 +75,6 @@ Result<std::string> authorize_client(const Config& config, const HttpRequest& he
                           : "the API key is not one of this server's");
 }
 
-// How long the requests of an earlier dsd may take to come back with its runners.
-constexpr uint64_t kReturnMax_ns = 5 * kSecond_ns;
-
 // Kept answers that took so much give it back when the last of them goes, as the many that the runners of an
 // earlier dsd told again: the heap would keep it.
 constexpr size_t kTrimBytes = 1 << 20;
@@ -105,7 +102,7 @@ class Daemon {
         ticket_key_(ticket_key),
         runtime_dir_(std::move(runtime_dir)),
         started_ns_(options.handed ? options.handed->started_ns : monotonic_ns()),
-        return_until_ns_(has_runners(config) ? monotonic_ns() + kReturnMax_ns : 0),
+        return_until_ns_(has_runners(config) ? monotonic_ns() + Service::kReturnMax_ns : 0),
         service_(loop_, config_,
                  {.runner_binary = options.runner_binary,
                   .rendezvous_dir = rendezvous_dir(config.runtime_dir),

@@ -66,6 +66,8 @@ class Service final : public Serving, private RunnerOwner {
   // Names of models that one life of dsd, with all its configurations, may know.
   static constexpr size_t kModelsMax = 256;
   static constexpr uint64_t kWaitingBytesMax = 256u << 20;  // of all that wait, over all classes and models
+  // How long the requests of an earlier dsd may take to come back with its runners.
+  static constexpr uint64_t kReturnMax_ns = 5 * kSecond_ns;
 
   // Starts a runner for each model on each of its groups of devices. `loop` and `config` must outlive the
   // service.

@@ -303,8 +303,7 @@ GenerationTally Service::tally_of(uint32_t model, uint32_t number) const {
   // What an adopted runner has in hand, it tells once it is connected: a generation is not over before.
   const bool was_adopted = std::any_of(runners_.begin(), runners_.end(),
                                        [](const auto& runner) { return runner->link->was_adopted(); });
-  constexpr uint64_t kTelling_ns = 5 * kSecond_ns;
-  const bool is_young = was_adopted && monotonic_ns() - restored_ns_ < kTelling_ns;
+  const bool is_young = was_adopted && monotonic_ns() - restored_ns_ < kReturnMax_ns;
   if (is_young || may_hear_of_more()) tally.requests = 1;
   for (const auto& runner : runners_) {
     if (runner->model != model || runner->generation != number) continue;

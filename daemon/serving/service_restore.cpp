@@ -82,10 +82,9 @@ bool Service::restore_generations(uint32_t model, const std::vector<KeptModel>& 
 }
 
 bool Service::may_hear_of_more() const {
-  constexpr uint64_t kRestored_ns = 5 * kSecond_ns;
   if (adoption_ == nullptr) return false;
   if (!adoption_->over()) return true;
-  if (monotonic_ns() - restored_ns_ >= kRestored_ns) return false;
+  if (monotonic_ns() - restored_ns_ >= kReturnMax_ns) return false;
   return std::any_of(runners_.begin(), runners_.end(),
                      [](const auto& runner) { return runner->link->tells_again(); });
 }
