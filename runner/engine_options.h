@@ -1,10 +1,15 @@
-// Options that several of ds-runner's commands have. What an option is written to holds its default and
-// outlives the parsing.
+// Options that several of ds-runner's commands have, and how each reads its own. What an option is written to
+// holds its default and outlives the parsing.
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
 #include <string>
+#include <string_view>
+#include <vector>
 
+#include "ipc/base/result.h"
 #include "kernels/cpu/kv_format.h"
 
 namespace deepserve::runner {
@@ -22,6 +27,19 @@ inline void add_speculation_option(CLI::App& app, bool& speculation) {
          "--speculation", [&speculation](const std::string& value) { speculation = value == "auto"; },
          "\"auto\": tokens are drafted and checked where that pays; or \"off\"")
       ->check(CLI::IsMember({"auto", "off"}));
+}
+
+// The words after the command's name. kUsage, naming the command; where its help was asked for, this prints
+// it and ends the process.
+inline Result<void> parse_words(CLI::App& app, std::string_view command, std::vector<std::string> words) {
+  std::reverse(words.begin(), words.end());  // as CLI11 takes them
+  try {
+    app.parse(std::move(words));
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) std::exit(app.exit(error));
+    return fail(Code::kUsage, "{}: {}", command, error.what());
+  }
+  return {};
 }
 
 }  // namespace deepserve::runner

@@ -134,13 +134,7 @@ Result<int> run_generate(std::vector<std::string> words) {
   app.add_option("--isa", arguments.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
   add_speculation_option(app, arguments.speculation);
-  std::reverse(words.begin(), words.end());  // as CLI11 takes them
-  try {
-    app.parse(words);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
-    return fail(Code::kUsage, "generate: {}", error.what());
-  }
+  TRY(parse_words(app, "generate", std::move(words)));
   TRY(generate(arguments));
   return 0;
 }

@@ -135,13 +135,7 @@ Result<int> run_logits(std::vector<std::string> words) {
       ->check(CLI::Range(1u, ipc::kRanksMax));
   add_kv_type_option(app, arguments.kv_type);
   app.add_flag("--json", arguments.json, "Print JSON");
-  std::reverse(words.begin(), words.end());  // as CLI11 takes them
-  try {
-    app.parse(words);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
-    return fail(Code::kUsage, "logits: {}", error.what());
-  }
+  TRY(parse_words(app, "logits", std::move(words)));
   BackendOptions options;
   options.threads = arguments.threads;
   options.isa = arguments.isa;

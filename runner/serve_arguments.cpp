@@ -69,12 +69,7 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
   app.add_option("--isa", options.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
   add_speculation_option(app, options.speculation);
-  std::reverse(words.begin(), words.end());  // as CLI11 takes them
-  try {
-    app.parse(words);
-  } catch (const CLI::ParseError& error) {
-    return fail(Code::kUsage, "serve: {}", error.what());
-  }
+  TRY(parse_words(app, "serve", std::move(words)));
   if (options.rank >= options.ranks)
     return fail(Code::kUsage, "serve: --rank {} of --ranks {}", options.rank, options.ranks);
   options.model = model;

@@ -115,13 +115,7 @@ Result<int> run_bench(std::vector<std::string> words) {
   add_kv_type_option(app, arguments.kv_type);
   app.add_option("--isa", arguments.isa, "As of `generate`; the best this CPU has when not given");
   app.add_flag("--json", arguments.json, "Print JSON");
-  std::reverse(words.begin(), words.end());  // as CLI11 takes them
-  try {
-    app.parse(words);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
-    return fail(Code::kUsage, "bench: {}", error.what());
-  }
+  TRY(parse_words(app, "bench", std::move(words)));
   if (arguments.threads == 0) arguments.threads = std::max(1u, usable_cores() / arguments.ranks);
   TRY_ASSIGN(const BenchReport report, measure(arguments));
   if (arguments.json)

@@ -54,5 +54,9 @@ TEST(ServeArguments, WhatIsWrongIsNamed) {
   EXPECT_TRUE(parse_serve_arguments({"--name", "x", "--model", "m", "--cores", ""})->cores.empty());
 }
 
+TEST(ServeArguments, HelpIsNoMistake) {
+  EXPECT_EXIT((void)parse_serve_arguments({"--help"}), ::testing::ExitedWithCode(0), "");
+}
+
 }  // namespace
 }  // namespace deepserve::runner
