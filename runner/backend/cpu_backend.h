@@ -19,8 +19,8 @@ struct CpuModel {
   uint64_t content_hash = 0;
 };
 
-// kInvalidConfig: an ISA that is not there, or memory for less than one KV block. kOutOfMemory: the memory is
-// not there.
+// kInvalidConfig: an ISA that is not there, or memory for less than one KV block or more than the host has.
+// kOutOfMemory: it is not to be had now.
 Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendOptions& options);
 
 }  // namespace deepserve::runner

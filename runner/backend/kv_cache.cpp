@@ -36,7 +36,7 @@ Result<KvCache> KvCache::make(const ModelConfig& config, kernels::KvType type, u
   cache.mapped_bytes_ = cache.blocks_ * block_bytes;
   // The kernel would grant it, and end this process, or another, once it is used.
   if (const uint64_t host = host_memory_bytes(); cache.mapped_bytes_ > host) {
-    return fail(Code::kOutOfMemory, "a KV cache of {} bytes is more than this host's memory of {} bytes",
+    return fail(Code::kInvalidConfig, "a KV cache of {} bytes is more than this host's memory of {} bytes",
                 cache.mapped_bytes_, host);
   }
   void* address = mmap(nullptr, cache.mapped_bytes_, PROT_READ | PROT_WRITE,

@@ -17,7 +17,7 @@ namespace deepserve::runner {
 class KvCache {
  public:
   // As many blocks as `size_bytes` hold; 0: enough for one sequence of the model's context. kInvalidConfig
-  // when that is none, kOutOfMemory when there is no such memory.
+  // when that is none, or more than the host's memory; kOutOfMemory when it is not to be had now.
   static Result<KvCache> make(const ModelConfig& config, kernels::KvType type, uint64_t size_bytes);
   KvCache(KvCache&& other) noexcept;
   KvCache& operator=(KvCache&&) = delete;

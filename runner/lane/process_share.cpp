@@ -58,9 +58,9 @@ Result<void> limit_memory(uint64_t bytes) {
 }
 
 Error with_memory_limit(Error error, const ServeOptions& options) {
-  if (error.code == Code::kOutOfMemory && options.memory_limit_bytes)
-    error.message += fmt::format("; memory_limit is {} bytes", *options.memory_limit_bytes);
-  return error;
+  if (error.code != Code::kOutOfMemory || !options.memory_limit_bytes) return error;
+  return {Code::kInvalidConfig,
+          fmt::format("{}; memory_limit is {} bytes", error.message, *options.memory_limit_bytes)};
 }
 
 void forbid_core_dumps() {

@@ -24,7 +24,8 @@ void prefer_as_oom_victim();
 // process with a reason (report_fatal_signals_to sees to that), where a cgroup limit would end it by SIGKILL.
 Result<void> limit_memory(uint64_t bytes);
 
-// `error`, naming the memory limit where it may be the reason: code kOutOfMemory.
+// `error`, naming the memory limit where that is the reason (kOutOfMemory), as kInvalidConfig: the limit is
+// this process's alone, so that what does not fit now would not at the next start either.
 Error with_memory_limit(Error error, const ServeOptions& options);
 
 // No core dumps: they would hold prompts and answers.

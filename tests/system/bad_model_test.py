@@ -31,6 +31,12 @@ class BadModel(unittest.TestCase):
         self.assertNotIn(directory, refused.json["error"]["message"])
         self.assertEqual(dsd.api("POST", "/v1/completions", greedy(tokens=2)).status, 200)
 
+    def test_a_kv_cache_that_cannot_be_had_fails_at_once_with_its_reason(self):
+        dsd = self.enterContext(Dsd(harness.DEVICE + harness.model_toml(kv_memory="1024TiB")))
+        row = dsd.wait_state("failed")
+        self.assertIn("more than this host's memory", row["last_error"])
+        self.assertEqual(row["restarts"], 0)  # it would not fit the next time
+
     def test_weights_that_are_no_numbers_are_refused_by_the_files_name(self):
         directory = self.enterContext(TemporaryDirectory())
         path = os.path.join(directory, "nan.gguf")

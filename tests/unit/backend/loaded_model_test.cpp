@@ -105,7 +105,7 @@ TEST(LoadedModel, OptionsThatCannotBeMetAreRefused) {
   memory.kv_bytes = uint64_t{1} << 62;
   const auto huge = load_model(file.path(), memory);
   ASSERT_FALSE(huge) << "the kernel grants it, and nothing is behind it";
-  EXPECT_EQ(huge.error().code, Code::kOutOfMemory);
+  EXPECT_EQ(huge.error().code, Code::kInvalidConfig);
   EXPECT_THAT(huge.error().message, HasSubstr("this host's memory"));
 }
 

@@ -79,6 +79,15 @@ TEST(Death, ABadModelFileIsPermanentAndABusyOneIsNot) {
   EXPECT_FALSE(classify_death(facts).permanent);
 }
 
+TEST(Death, SettingsThatCannotWorkArePermanent) {
+  DeathFacts facts;
+  facts.exited = true;
+  facts.exit_status = 1;
+  facts.reported =
+      Error{Code::kInvalidConfig, "a KV cache of 2 bytes is more than this host's memory of 1 bytes"};
+  EXPECT_TRUE(classify_death(facts).permanent);
+}
+
 TEST(Death, AModelFileThatWasServedIsNotGivenUp) {
   DeathFacts facts;
   facts.exited = facts.was_ready = true;
