@@ -136,7 +136,7 @@ struct Rerouted {
   uint32_t model = 0;
 };
 
-// Time has passed: at least every kTick_ns while anything waits or runs.
+// Time has passed: at least every kInterval_ns while anything waits or runs.
 struct Tick {
   static constexpr uint64_t kInterval_ns = 50'000'000;
 };

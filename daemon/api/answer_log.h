@@ -6,13 +6,14 @@
 // that a busy one does not take the others'. What was refused is not kept: its client has the whole story.
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <deque>
+#include <memory_resource>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <vector>
 
 #include "daemon/serving/serving.h"
 
@@ -38,7 +39,8 @@ struct AnswerStatus {
   int64_t created_unix = 0;
   ipc::Usage usage;              // so far
   uint64_t truncated_bytes = 0;  // of its prompts, left out with its client's consent
-  std::vector<std::optional<ipc::FinishReason>> finish_reasons;  // by choice; none: it has not ended
+  using FinishReasons = boost::container::small_vector<std::optional<ipc::FinishReason>, 8>;
+  FinishReasons finish_reasons;  // by choice; none: it has not ended
   std::optional<Error> error;
   uint64_t started_ns = 0;
   uint64_t accepted_ns = 0;     // the last of its requests; 0: not yet, here and below
@@ -80,7 +82,9 @@ class AnswerLog {
   void make_room(std::string_view client);
 
   std::unordered_map<RequestId, RunningAnswer*> running_;
-  std::deque<AnswerStatus> ended_;  // the oldest first
+  // Close together: among the buffers of answers they would keep those buffers' pages.
+  std::pmr::unsynchronized_pool_resource memory_;
+  std::pmr::deque<AnswerStatus> ended_{&memory_};  // the oldest first
 };
 
 }  // namespace deepserve::daemon

@@ -408,6 +408,8 @@ class Service final : public Serving, private RunnerOwner {
   bool model_may_serve(uint32_t model) const;
   Error model_trouble(uint32_t model) const;
   Refusal shutting_down(ipc::Class service_class) const;
+  uint64_t tick_due_ns() const;
+  void tell_time();
   void arrange_deadline_timer();
   void check_stopped();
 
@@ -440,6 +442,7 @@ class Service final : public Serving, private RunnerOwner {
   bool runners_stopping_ = false;
   std::function<void()> drained_;
   std::function<void()> stopped_;
+  uint64_t ticked_ns_ = 0;          // when admission heard of the time last
   uint64_t timer_deadline_ns_ = 0;  // what deadline_timer_ is set to
   Timer deadline_timer_;
   Timer tick_timer_;

@@ -75,7 +75,7 @@ void Service::turn() {
     if (runner->taking != takes(*runner)) tell_runner(*runner);
   }
   look_at_generations();
-  if (const uint64_t next_ns = admission_.next_ns(); next_ns != 0 && next_ns <= monotonic_ns()) tell(Tick{});
+  if (const uint64_t due_ns = tick_due_ns(); due_ns != 0 && due_ns <= monotonic_ns()) tell_time();
   act();
   for (auto& runner : runners_) runner->link->turn();
   arrange_deadline_timer();
@@ -83,8 +83,21 @@ void Service::turn() {
   check_stopped();
 }
 
+// When admission is to hear of the time next; 0: not before something happens.
+uint64_t Service::tick_due_ns() const {
+  const uint64_t next_ns = admission_.next_ns();
+  if (records_.empty()) return next_ns;
+  const uint64_t regular_ns = ticked_ns_ + Tick::kInterval_ns;
+  return next_ns == 0 ? regular_ns : std::min(next_ns, regular_ns);
+}
+
+void Service::tell_time() {
+  ticked_ns_ = monotonic_ns();
+  tell(Tick{});
+}
+
 void Service::arrange_deadline_timer() {
-  const uint64_t deadline_ns = admission_.next_ns();
+  const uint64_t deadline_ns = tick_due_ns();
   if (deadline_ns == timer_deadline_ns_) return;
   timer_deadline_ns_ = deadline_ns;
   if (deadline_ns == 0) return deadline_timer_.stop();
@@ -102,7 +115,7 @@ void Service::tick() {
   forget_running();
   for (uint32_t model = 0; model < served_.size(); ++model) fallbacks_.breaker(model).state(now_ns);
   look_at_demand();
-  tell(Tick{});
+  tell_time();
 }
 
 // Whether it takes requests, and how fast it is.
