@@ -27,6 +27,14 @@ SupervisionLimits limits_of(const SuperviseConfig& config) {
   return limits;
 }
 
+// Where the kernel weighs sessions against each other (sched(7), the autogroup feature) this one's weighs
+// little from its first instructions on. The runner sees to it as well, and takes it back
+// (lane/load_priority.h).
+void weigh_session(pid_t pid, std::string_view nice) {
+  const Fd autogroup(::open(fmt::format("/proc/{}/autogroup", pid).c_str(), O_WRONLY | O_CLOEXEC));
+  if (autogroup) (void)!::write(autogroup.get(), nice.data(), nice.size());
+}
+
 }  // namespace
 
 RunnerLink::RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, DeviceGroup devices,
@@ -186,6 +194,7 @@ Result<void> RunnerLink::spawn_ranks(std::span<const std::pair<int, int>> lane_f
   for (uint32_t rank = 0; rank < ranks; ++rank) {
     const auto all = std::span<const std::pair<int, int>>(inherited);
     TRY_ASSIGN(auto child, Child::spawn(command_of(rank), rank == 0 ? all : all.last(1)));
+    if (loads_behind_) weigh_session(child.pid(), kLoadNice);
     processes_.push_back({std::move(child), nullptr});
   }
   return {};

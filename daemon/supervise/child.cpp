@@ -1,13 +1,14 @@
 #include "daemon/supervise/child.h"
 
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -19,56 +20,6 @@ namespace deepserve::daemon {
 namespace {
 
 constexpr int kFdsKept = 64;  // sources are moved at or above this before they are put at their numbers
-constexpr unsigned kCloseRangeCloexec = 1u << 2;
-
-// Everything that the child needs, made before the fork: between fork and exec nothing may allocate.
-struct Plan {
-  std::vector<char*> argv;
-  std::vector<char*> envp;
-  std::vector<std::pair<int, int>> fds;
-  int null_fd = -1;
-  int error_fd = -1;
-};
-
-[[noreturn]] void child_fail(const Plan& plan) {
-  const int error = errno;
-  (void)!::write(plan.error_fd, &error, sizeof error);
-  ::_exit(127);
-}
-
-// Async-signal-safe from here to exec.
-[[noreturn]] void run_child(const Plan& plan) {
-  for (int number = 1; number < NSIG; ++number) {
-    if (number != SIGKILL && number != SIGSTOP) ::signal(number, SIG_DFL);
-  }
-  ::setsid();
-  int highest = STDERR_FILENO;
-  if (::dup2(plan.null_fd, STDIN_FILENO) < 0 || ::dup2(STDERR_FILENO, STDOUT_FILENO) < 0) child_fail(plan);
-  for (const auto& [ours, theirs] : plan.fds) {
-    if (::dup2(ours, theirs) < 0) child_fail(plan);
-    if (theirs > highest) highest = theirs;
-  }
-  // Ours are close-on-exec already; this is for those that a library may have opened otherwise.
-  ::syscall(SYS_close_range, static_cast<unsigned>(highest + 1), ~0u, kCloseRangeCloexec);
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::execve(plan.argv[0], plan.argv.data(), plan.envp.data());
-  child_fail(plan);
-}
-
-// A fork that gives a pidfd. In the child: 0.
-pid_t fork_with_pidfd(int* pidfd) {
-  clone_args arguments{};
-  arguments.flags = CLONE_PIDFD;
-  arguments.pidfd = reinterpret_cast<uint64_t>(pidfd);
-  arguments.exit_signal = SIGCHLD;
-  const auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof arguments));
-  if (pid >= 0 || (errno != ENOSYS && errno != EPERM)) return pid;
-  const pid_t forked = ::fork();
-  if (forked > 0) *pidfd = static_cast<int>(::syscall(SYS_pidfd_open, forked, 0));
-  return forked;
-}
 
 // Variables that speak of dsd itself and would mislead a child.
 bool is_ours(std::string_view variable) {
@@ -79,65 +30,79 @@ bool is_ours(std::string_view variable) {
   return false;
 }
 
+// posix_spawn's two descriptions, which have to be given back.
+struct SpawnPlan {
+  SpawnPlan() {
+    CHECK(::posix_spawn_file_actions_init(&actions) == 0);
+    CHECK(::posix_spawnattr_init(&attributes) == 0);
+  }
+  ~SpawnPlan() {
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::posix_spawnattr_destroy(&attributes);
+  }
+  SpawnPlan(const SpawnPlan&) = delete;
+  SpawnPlan& operator=(const SpawnPlan&) = delete;
+
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+};
+
+// False: there is no memory.
+bool plan_descriptors(SpawnPlan& plan, std::span<const std::pair<int, int>> moved) {
+  auto* actions = &plan.actions;
+  int highest = STDERR_FILENO;
+  bool ok = ::posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0) == 0 &&
+            ::posix_spawn_file_actions_adddup2(actions, STDERR_FILENO, STDOUT_FILENO) == 0;
+  for (const auto& [ours, theirs] : moved) {
+    ok = ok && ::posix_spawn_file_actions_adddup2(actions, ours, theirs) == 0;
+    highest = std::max(highest, theirs);
+  }
+  // Ours are close-on-exec already; this is for those that a library may have opened otherwise.
+  return ok && ::posix_spawn_file_actions_addclosefrom_np(actions, highest + 1) == 0;
+}
+
+void plan_session_and_signals(SpawnPlan& plan) {
+  sigset_t all, none;
+  sigfillset(&all);
+  sigemptyset(&none);
+  ::posix_spawnattr_setsigdefault(&plan.attributes, &all);
+  ::posix_spawnattr_setsigmask(&plan.attributes, &none);
+  ::posix_spawnattr_setflags(&plan.attributes,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+}
+
 }  // namespace
 
 Result<Child> Child::spawn(const std::vector<std::string>& arguments,
                            std::span<const std::pair<int, int>> inherited) {
   CHECK(!arguments.empty());
-  Plan plan;
-  for (const auto& argument : arguments) plan.argv.push_back(const_cast<char*>(argument.c_str()));
-  plan.argv.push_back(nullptr);
+  std::vector<char*> argv, envp;
+  for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    if (!is_ours(*variable)) plan.envp.push_back(*variable);
+    if (!is_ours(*variable)) envp.push_back(*variable);
   }
-  plan.envp.push_back(nullptr);
+  envp.push_back(nullptr);
 
-  std::vector<Fd> moved;
+  std::vector<Fd> sources;
+  std::vector<std::pair<int, int>> moved;
   for (const auto& [ours, theirs] : inherited) {
-    moved.emplace_back(::fcntl(ours, F_DUPFD_CLOEXEC, kFdsKept));
-    if (!moved.back()) return fail_errno("cannot duplicate a descriptor for a runner");
-    plan.fds.emplace_back(moved.back().get(), theirs);
+    sources.emplace_back(::fcntl(ours, F_DUPFD_CLOEXEC, kFdsKept));
+    if (!sources.back()) return fail_errno("cannot duplicate a descriptor for a runner");
+    moved.emplace_back(sources.back().get(), theirs);
   }
-  const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (!null) return fail_errno("cannot open /dev/null");
-  int pipe_ends[2];
-  if (::pipe2(pipe_ends, O_CLOEXEC) != 0) return fail_errno("cannot make a pipe");
-  const Fd error_read(pipe_ends[0]);
-  Fd error_low(pipe_ends[1]);
-  Fd error_write(::fcntl(error_low.get(), F_DUPFD_CLOEXEC, kFdsKept));
-  if (!error_write) return fail_errno("cannot duplicate a pipe");
-  plan.null_fd = null.get();
-  plan.error_fd = error_write.get();
-
-  // No handler of ours may run in the child: libuv's would write into our own pipe.
-  sigset_t all, before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  int pidfd = -1;
-  const pid_t pid = fork_with_pidfd(&pidfd);
-  if (pid == 0) run_child(plan);
-  const int fork_errno = errno;
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (pid < 0) {
-    errno = fork_errno;
-    return fail_errno("cannot fork");
-  }
-  Child child(pid, Fd(pidfd));
+  SpawnPlan plan;
+  if (!plan_descriptors(plan, moved)) return fail(Code::kIo, "no memory to start a process");
+  plan_session_and_signals(plan);
+  // It borrows our memory until it runs: nothing of ours is copied for it.
+  pid_t pid = -1;
+  const int error = ::posix_spawn(&pid, argv[0], &plan.actions, &plan.attributes, argv.data(), envp.data());
+  if (error != 0) return fail(Code::kIo, "cannot run '{}': {}", arguments[0], std::strerror(error));
+  Child child(pid, Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))));
   if (!child.pidfd_) {
     ::kill(pid, SIGKILL);
     ::waitpid(pid, nullptr, 0);
     return fail(Code::kIo, "this kernel gives no pidfd");
-  }
-  ::fcntl(child.pidfd_.get(), F_SETFD, FD_CLOEXEC);
-  error_write.reset();
-  error_low.reset();
-  int exec_errno = 0;
-  ssize_t got;
-  do got = ::read(error_read.get(), &exec_errno, sizeof exec_errno);
-  while (got < 0 && errno == EINTR);
-  if (got == sizeof exec_errno) {
-    child.reap();
-    return fail(Code::kIo, "cannot run '{}': {}", arguments[0], std::strerror(exec_errno));
   }
   return child;
 }

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace deepserve::runner {
@@ -29,12 +30,20 @@ bool write_nice(const Fd& autogroup, int nice) {
   return true;
 }
 
+// Whoever began this process may have written it already. "/autogroup-12 nice 10"
+bool is_nice(const Fd& autogroup, int nice) {
+  char text[64];
+  const ssize_t got = ::read(autogroup.get(), text, sizeof text);
+  const std::string_view line(text, got > 0 ? static_cast<size_t>(got) : 0);
+  return line.ends_with(" nice " + std::to_string(nice) + "\n");
+}
+
 }  // namespace
 
 LoadPriority::LoadPriority(int nice) : nice_(nice) {
   if (nice_ == 0 || ::getsid(0) != ::getpid()) return;  // another one's session is not ours to weigh
-  autogroup_ = Fd(::open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC));
-  if (autogroup_ && !write_nice(autogroup_, nice_)) autogroup_.reset();
+  autogroup_ = Fd(::open("/proc/self/autogroup", O_RDWR | O_CLOEXEC));
+  if (autogroup_ && !is_nice(autogroup_, nice_) && !write_nice(autogroup_, nice_)) autogroup_.reset();
 }
 
 void LoadPriority::aside(const std::function<void()>& work) const {
