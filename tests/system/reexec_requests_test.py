@@ -70,7 +70,7 @@ class Requests(unittest.TestCase):
         dsd.wait_idle()
 
     def test_what_a_runner_has_that_does_not_outlive_it_begins_again_and_tells_the_same(self):
-        dsd = self.start(hang_after="2s")
+        dsd = self.start(hang_after="6s")  # longer than a reader waits where nothing may come
         body = greedy(tokens=900, n=MANY, logprobs=1)
         expected = dsd.api("POST", "/v1/completions", body).json["choices"]
         runner = dsd.runner_row()
@@ -78,7 +78,7 @@ class Requests(unittest.TestCase):
         answers = []
         # It answers no rendezvous, and is ended before it has told the next dsd of anything.
         harness.send(runner["pid"], signal.SIGSTOP)
-        whole = self.ask_later(dsd, answers, 3)
+        whole = self.ask_later(dsd, answers, 3, {"X-Deepserve-Deadline-Ms": "60000"})
         self.assertEqual(reexec(dsd).status, 200)
         self.assertEqual(stream.choices(), [choice["text"] for choice in expected])
         self.assertTrue(stream.done)
