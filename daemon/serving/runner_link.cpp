@@ -17,7 +17,7 @@ namespace deepserve::daemon {
 namespace {
 
 constexpr uint64_t kEpochMax = (uint64_t{1} << ipc::kEpochBits) - 1;
-constexpr const char* kLoadNice = "10";                 // a tenth of what another one's session weighs
+constexpr const char* kLoadNice = "14";                 // a twentieth of what another one's session weighs
 constexpr uint64_t kProgressFresh_ns = 3 * kSecond_ns;  // idle runners turn at least once a second
 
 SupervisionLimits limits_of(const SuperviseConfig& config) {
