@@ -90,7 +90,7 @@ class PrivateSystemd:
         for name in UNITS:
             with open(os.path.join(harness.source, "systemd", name)) as file:
                 text = file.read().replace("/usr/bin/", "/mnt/programs/")
-            text = text.replace("/etc/deepserve/", "/mnt/work/")
+            text = text.replace("/etc/deepserve/", "/mnt/test/")
             text = re.sub(r"^Documentation=.*\n", "", text, flags=re.M)
             self.write(f"units/{name}", text)
         self.write("units/deepserve.service.d/log.conf",
