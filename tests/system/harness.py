@@ -353,7 +353,11 @@ class Dsd:
         self.runner = runner
         self.process = None
         if start:
-            self.start()
+            try:
+                self.start()
+            except AssertionError:
+                self.remove_directory()
+                raise
 
     def arguments(self):
         arguments = [program("dsd"), "--config", self.config_path, "--runtime-dir", self.runtime_dir,
@@ -402,6 +406,9 @@ class Dsd:
         self.end_orphans()
         if kind is not None and kind is not unittest.SkipTest:
             print(f"--- log of dsd ---\n{self.log()}--- end ---", file=sys.stderr)
+        self.remove_directory()
+
+    def remove_directory(self):
         if self.owns_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
 
