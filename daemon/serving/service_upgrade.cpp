@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "daemon/serving/caller.h"
 #include "daemon/serving/service.h"
@@ -10,6 +12,14 @@
 #include "ipc/base/clock.h"
 
 namespace deepserve::daemon {
+namespace {
+
+Result<KeptRequest> read_kept(std::span<const std::byte> submitted) {
+  TRY_ASSIGN(auto submit, ipc::Submit::decode(submitted));
+  return decode_kept(std::move(submit));
+}
+
+}  // namespace
 
 std::string Service::stays() {
   if (!queries_.empty()) return "a question to a runner";
@@ -75,15 +85,14 @@ void Service::take_over(std::vector<RunningRequest> running) {
 // What a runner had that did not live to tell of it goes to another one, from its beginning: the same tokens,
 // of which its client knows the first. That is true of the generation that it began with alone.
 void Service::begin_again(Runner& runner) {
-  std::vector<RunningRequest> lost;
-  std::erase_if(running_before_, [&](RunningRequest& one) {
-    const bool is_its = one.runner == runner.link->id();
-    if (is_its) lost.push_back(std::move(one));
-    return is_its;
-  });
-  for (auto& one : lost) {
-    auto submit = ipc::Submit::decode(one.submit);
-    auto kept = submit ? decode_kept(std::move(*submit)) : tl::unexpected<Error>(submit.error());
+  const auto first_lost =
+      std::stable_partition(running_before_.begin(), running_before_.end(),
+                            [&](const RunningRequest& one) { return one.runner != runner.link->id(); });
+  const std::vector<RunningRequest> lost(std::make_move_iterator(first_lost),
+                                         std::make_move_iterator(running_before_.end()));
+  running_before_.erase(first_lost, running_before_.end());
+  for (const auto& one : lost) {
+    auto kept = read_kept(one.submit);
     if (!kept || kept->id != one.id || records_.contains(one.id) || !is_wanted(runner)) {
       spdlog::error("a request that runner {} had is lost: {}", one.runner,
                     kept ? "its generation is gone" : kept.error().message);
@@ -186,8 +195,7 @@ void Service::reap_strays() {
 
 void Service::take_over(const std::vector<std::vector<std::byte>>& submits) {
   for (const auto& body : submits) {
-    auto submit = ipc::Submit::decode(body);
-    auto kept = submit ? decode_kept(std::move(*submit)) : tl::unexpected<Error>(submit.error());
+    auto kept = read_kept(body);
     auto model = kept ? find_model(kept->spec.model) : std::nullopt;
     if (kept && !model) model = known_model(kept->spec.model);
     if (!model || kept->id == 0 || records_.contains(kept->id)) {
