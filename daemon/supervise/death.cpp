@@ -3,6 +3,8 @@
 #include <csignal>
 #include <cstring>
 
+#include "daemon/supervise/device_fault.h"
+
 namespace deepserve::daemon {
 namespace {
 
@@ -28,9 +30,32 @@ bool is_permanent(Code code) {
          code == Code::kInvalidRequest || code == Code::kUsage;
 }
 
+constexpr uint32_t kDeviceFailed = 5;  // of a cause, see ipc::DeathCause
+
+// What a runner said of its device before it ended; nothing: it said nothing of it.
+std::optional<Error> device_fault_of(const DeathFacts& facts) {
+  const bool recorded = facts.cause.kind == kDeviceFailed;
+  const int number = recorded ? static_cast<int>(facts.cause.number) : 0;
+  if (facts.reported && facts.reported->code == Code::kDeviceFault) {
+    Error fault = *facts.reported;
+    if (fault.device_error == 0) fault.device_error = number;
+    return fault;
+  }
+  if (!facts.reported && recorded) return Error{Code::kDeviceFault, cause_text(facts.cause), number};
+  return std::nullopt;
+}
+
+Death death_by_device(const Error& error) {
+  const CudaFault& fault = cuda_fault(error.device_error);
+  return {fault.blame, fault.action == DeviceAction::kGiveUp, "device",
+          fmt::format("{}: {}", cuda_fault_text(error.device_error), printable(error.message)),
+          error.device_error};
+}
+
 }  // namespace
 
 Death classify_death(const DeathFacts& facts) {
+  if (const auto fault = device_fault_of(facts)) return death_by_device(*fault);
   const std::string how = !facts.status_known ? "ended"
                           : facts.exited      ? fmt::format("exited with status {}", facts.exit_status)
                                               : fmt::format("was ended by {}", signal_name(facts.signal));

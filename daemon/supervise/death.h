@@ -28,14 +28,18 @@ struct DeathFacts {
 struct Death {
   Blame blame = Blame::kRunner;
   bool permanent = false;  // the same will happen again: a restart is no use
-  std::string reason;      // "killed", "crash", "exit", "oom", "refused", "drained": for metrics
+  std::string reason;      // "killed", "crash", "exit", "oom", "refused", "drained", "device": for metrics
   std::string text;        // one sentence for the operator
+  // Its device's number for the fault that ended it (device_fault.h): such a death counts, whomever it
+  // blames. 0: it was no such fault.
+  int device_error = 0;
 };
 
-// What cannot be loaded now cannot be loaded in half a second either; but what was served once is loaded
-// anew: a model file that was touched or replaced may be good. An outside SIGKILL (no cause in the lane, not
-// sent by us, nothing counted by the OOM killer) blames nobody; nor does an end of which nobody tells us how
-// it was and that left no cause.
+// A device fault is judged by the table of device_fault.h: whether a request may have caused it, and whether
+// a restart is of any use. What cannot be loaded now cannot be loaded in half a second either; but what was
+// served once is loaded anew: a model file that was touched or replaced may be good. An outside SIGKILL (no
+// cause in the lane, not sent by us, nothing counted by the OOM killer) blames nobody; nor does an end of
+// which nobody tells us how it was and that left no cause.
 Death classify_death(const DeathFacts& facts);
 
 }  // namespace deepserve::daemon

@@ -188,7 +188,7 @@ RunnerActions Supervision::bury(const Death& death, uint64_t now_ns) {
     return {};
   }
   if (restart_wanted_) return spawn();
-  if (last_blame_ == Blame::kNobody) {
+  if (last_blame_ == Blame::kNobody && (was_hung || death.device_error == 0)) {
     // Killed again and again before it was ready: perhaps an OOM killer that we cannot see. Go on, but not
     // hot.
     return back_off(++unready_kills_ > limits_.unready_kills_max ? limits_.backoff_first_ns : 0, now_ns);

@@ -51,7 +51,8 @@ enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
   X(kInvalidApiKey,       "invalid_api_key",         401, 1, false, kInfo)          \
   X(kRateLimited,         "rate_limited",            429, 4, true,  kInfo)          \
   X(kGone,                "gone",                    410, 5, false, kDebug)         \
-  X(kKeyReused,           "idempotency_key_reused",  422, 1, false, kDebug)
+  X(kKeyReused,           "idempotency_key_reused",  422, 1, false, kDebug)         \
+  X(kDeviceFault,         "device_fault",            500, 1, true,  kError)
 // clang-format on
 
 enum class Code : uint16_t {

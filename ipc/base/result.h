@@ -13,7 +13,8 @@ namespace deepserve {
 
 struct Error {
   Code code = Code::kInternal;
-  std::string message;  // one sentence that names the thing at fault; no prompt text ever
+  std::string message;   // one sentence that names the thing at fault; no prompt text ever
+  int device_error = 0;  // kDeviceFault: the number that the device's own library gave (CUDA's), 0: none
 };
 
 template <typename T>

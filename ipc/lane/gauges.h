@@ -32,9 +32,10 @@ struct Progress {
 
 // Why a process died, as far as it could say. kind 0: it said nothing.
 struct DeathCause {
-  uint32_t kind =
-      0;  // 1: fatal signal, 2: CHECK or abort, 3: an error it reported, 4: model file changed under us
-  uint32_t number = 0;           // the signal, or the Code
+  // 1: fatal signal, 2: CHECK or abort, 3: an error it reported, 4: model file changed under us, 5: its
+  // device failed
+  uint32_t kind = 0;
+  uint32_t number = 0;           // the signal, the Code, or of kind 5 the device's own (Error::device_error)
   std::array<char, 112> text{};  // zero-terminated
 };
 

@@ -109,7 +109,8 @@ std::span<std::byte> GroupMemory::buffer(uint32_t rank, uint32_t parity) const {
   return bytes_of(region_).subspan(offset, facts_.buffer_bytes);
 }
 
-void GroupMemory::record_failure(uint32_t rank, Code code, std::string_view text) const noexcept {
+void GroupMemory::record_failure(uint32_t rank, Code code, std::string_view text,
+                                 int device_error) const noexcept {
   RankWords& words = this->words(rank);
   uint32_t none = 0;
   if (!words.failure_state.compare_exchange_strong(none, 1, std::memory_order_relaxed)) return;
@@ -117,6 +118,7 @@ void GroupMemory::record_failure(uint32_t rank, Code code, std::string_view text
   std::memcpy(copy.data(), text.data(), std::min(text.size(), kFailureText_bytes - 1));
   for (size_t i = 0; i < copy.size(); ++i) words.failure_text[i].store(copy[i], std::memory_order_relaxed);
   words.failure_code.store(static_cast<uint32_t>(code), std::memory_order_relaxed);
+  words.failure_device_error.store(device_error, std::memory_order_relaxed);
   words.failure_state.store(2, std::memory_order_release);
 }
 
@@ -132,6 +134,8 @@ std::optional<Error> GroupMemory::failure(uint32_t rank) const {
   }
   const uint32_t code = words.failure_code.load(std::memory_order_relaxed);
   error.code = code < static_cast<uint32_t>(Code::kCount) ? static_cast<Code>(code) : Code::kInternal;
+  if (error.code == Code::kDeviceFault)
+    error.device_error = words.failure_device_error.load(std::memory_order_relaxed);
   return error;
 }
 

@@ -23,7 +23,7 @@ namespace deepserve::ipc {
 
 inline constexpr uint64_t kGroupMagic = 0x3150'5247'5653'5044;  // "DPSVGRP1" in memory
 inline constexpr uint16_t kGroupAbiMajor = 1;                   // another one is refused
-inline constexpr uint16_t kGroupAbiMinor = 0;                   // information
+inline constexpr uint16_t kGroupAbiMinor = 1;                   // information
 inline constexpr uint32_t kRanksMax = 64;
 inline constexpr size_t kGroupSeparation_bytes = 128;  // the adjacent-line prefetcher fetches lines in pairs
 
@@ -75,6 +75,7 @@ struct alignas(kGroupSeparation_bytes) RankWords {
   alignas(kGroupSeparation_bytes) std::atomic<uint32_t> failure_state{0};
   std::atomic<uint32_t> failure_code{0};
   std::array<std::atomic<uint64_t>, kFailureText_bytes / 8> failure_text{};
+  std::atomic<int32_t> failure_device_error{0};  // since 1.1
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<uint32_t>::is_always_lock_free);
 static_assert(sizeof(RankWords) % kGroupSeparation_bytes == 0);
@@ -95,7 +96,7 @@ class GroupMemory {
   std::span<std::byte> buffer(uint32_t rank, uint32_t parity) const;
 
   // Writes why `rank`, which is the caller, gives up; the first reason stays. Async-signal-safe.
-  void record_failure(uint32_t rank, Code code, std::string_view text) const noexcept;
+  void record_failure(uint32_t rank, Code code, std::string_view text, int device_error = 0) const noexcept;
   // What `rank` wrote, made printable.
   std::optional<Error> failure(uint32_t rank) const;
 

@@ -78,7 +78,7 @@ Result<void> SharedCollective::still_whole() const {
 
 void SharedCollective::abandon(const Error& error) {
   if (!ended_) ended_ = error;
-  memory_->record_failure(options_.rank, error.code, error.message);
+  memory_->record_failure(options_.rank, error.code, error.message, error.device_error);
   futex_wake_all(words_[options_.rank]->entered);  // who waits for this rank reads it now
 }
 

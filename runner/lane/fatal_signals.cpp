@@ -21,6 +21,7 @@ constexpr uint32_t kSignal = 1;
 constexpr uint32_t kAbort = 2;
 constexpr uint32_t kReported = 3;
 constexpr uint32_t kModelChanged = 4;
+constexpr uint32_t kDeviceFailed = 5;
 
 constexpr size_t kStackBytes = 32 * 1024;
 alignas(16) char alternate_stack[kStackBytes];
@@ -141,6 +142,10 @@ void record_reported_error(ipc::Lane& lane, const Error& error, bool model_chang
   ipc::DeathCause cause;
   cause.kind = model_changed ? kModelChanged : kReported;
   cause.number = static_cast<uint32_t>(error.code);
+  if (error.code == Code::kDeviceFault) {
+    cause.kind = kDeviceFailed;
+    cause.number = static_cast<uint32_t>(error.device_error);
+  }
   set_text(cause, error.message);
   lane.record_death(cause);
 }

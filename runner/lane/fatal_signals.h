@@ -22,7 +22,8 @@ void redirect_fatal_signals_to(ipc::Lane& lane);
 // file changed, kInternal for a signal).
 void report_fatal_signals_to(const ipc::GroupMemory& group, uint32_t rank, uint64_t memory_limit_bytes);
 
-// The cause of a death by an error that was reported: kind 3, or kind 4 when `model_changed`.
+// The cause of a death by an error that was reported: kind 3; kind 4 when `model_changed`; kind 5, with the
+// error's device_error, for kDeviceFault.
 void record_reported_error(ipc::Lane& lane, const Error& error, bool model_changed);
 
 }  // namespace deepserve::runner

@@ -71,7 +71,7 @@ int serve_rank(const ServeOptions& options) {
     return kExitDone;
   }
   const Error error = with_memory_limit(done.error(), options);
-  group->record_failure(options.rank, error.code, error.message);
+  group->record_failure(options.rank, error.code, error.message, error.device_error);
   spdlog::error("{}", error.message);
   return kExitFailed;
 }

@@ -55,7 +55,7 @@ TEST(GroupMemory, ShapesThatMakeNoSenseAreRefusedByName) {
 
 TEST(GroupMemory, AHeaderThatDiffersIsRefusedByName) {
   EXPECT_TRUE(names(refusal_after([](GroupFacts& facts) { facts.magic ^= 1; }), "magic"));
-  EXPECT_TRUE(names(refusal_after([](GroupFacts& facts) { ++facts.abi_major; }), "ABI 2.0"));
+  EXPECT_TRUE(names(refusal_after([](GroupFacts& facts) { ++facts.abi_major; }), "ABI 2.1"));
   EXPECT_EQ(refusal_after([](GroupFacts& facts) { ++facts.abi_minor; }), "");
   EXPECT_TRUE(names(refusal_after([](GroupFacts& facts) { ++facts.ranks; }, false), "checksum"));
   EXPECT_TRUE(names(refusal_after([](GroupFacts& facts) { facts.ranks = 1u << 20; }), "ranks, not 1048576"));
@@ -97,6 +97,9 @@ TEST(GroupMemory, TheFirstFailureStaysAndIsPrintable) {
   EXPECT_EQ(failure->code, Code::kBadModelFile);
   EXPECT_EQ(failure->message, "the file?has changed");
   EXPECT_FALSE(memory->failure(0));
+  EXPECT_EQ(failure->device_error, 0);
+  memory->record_failure(0, Code::kDeviceFault, "illegal address", 700);
+  EXPECT_EQ(memory->failure(0)->device_error, 700);
   memory->record_failure(2, Code::kIo, std::string(10'000, 'x'));
   EXPECT_EQ(memory->failure(2)->message, std::string(kFailureText_bytes - 1, 'x'));
 }

@@ -110,5 +110,14 @@ TEST(LastWords, AReportedErrorKeepsItsCodeAndItsText) {
   EXPECT_EQ(std::string_view(death.cause.text.data()), "x.gguf is cut");
 }
 
+TEST(LastWords, ADeviceFaultKeepsTheDevicesOwnNumber) {
+  const auto death = die_of([](ipc::Lane& lane) {
+    record_reported_error(lane, {Code::kDeviceFault, "step 3: illegal address", 700}, false);
+  });
+  EXPECT_EQ(death.cause.kind, 5u);
+  EXPECT_EQ(death.cause.number, 700u);
+  EXPECT_EQ(std::string_view(death.cause.text.data()), "step 3: illegal address");
+}
+
 }  // namespace
 }  // namespace deepserve::runner::testing

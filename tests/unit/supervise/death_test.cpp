@@ -99,6 +99,52 @@ TEST(Death, AModelFileThatWasServedIsNotGivenUp) {
   EXPECT_EQ(death.text, "x.gguf: changed?[2J?");
 }
 
+DeathFacts by_device(int number) {
+  DeathFacts facts;
+  facts.exited = facts.was_ready = true;
+  facts.exit_status = 1;
+  facts.reported = Error{Code::kDeviceFault, "step 7 failed"};
+  facts.cause.kind = 5;
+  facts.cause.number = static_cast<uint32_t>(number);
+  return facts;
+}
+
+TEST(Death, ADeviceFaultIsNamedAndBlamedAsItsTableSays) {
+  const auto illegal = classify_death(by_device(700));
+  EXPECT_EQ(illegal.blame, Blame::kRunner);
+  EXPECT_EQ(illegal.reason, "device");
+  EXPECT_EQ(illegal.text, "CUDA error 700 (illegal address): step 7 failed");
+  EXPECT_EQ(illegal.device_error, 700);
+  EXPECT_FALSE(illegal.permanent);
+  EXPECT_EQ(classify_death(by_device(214)).blame, Blame::kNobody);
+  EXPECT_EQ(classify_death(by_device(805)).blame, Blame::kNobody);
+  EXPECT_TRUE(classify_death(by_device(35)).permanent);
+}
+
+TEST(Death, ADeviceFaultThatOnlyTheLastWordsTellCountsAsWell) {
+  auto facts = by_device(719);
+  facts.reported.reset();
+  std::strcpy(facts.cause.text.data(), "cudaGraphLaunch\nfailed");
+  const auto death = classify_death(facts);
+  EXPECT_EQ(death.device_error, 719);
+  EXPECT_EQ(death.text, "CUDA error 719 (launch failure): cudaGraphLaunch?failed");
+}
+
+TEST(Death, ADeviceFaultOfARankWithoutALaneCarriesItsNumber) {
+  auto facts = by_device(0);
+  facts.cause = {};
+  facts.reported->device_error = 700;
+  EXPECT_EQ(classify_death(facts).device_error, 700);
+}
+
+TEST(Death, AnotherErrorWithTheSameNumberIsNoDeviceFault) {
+  auto facts = by_device(700);
+  facts.reported->code = Code::kBadModelFile;
+  facts.cause.kind = 3;
+  EXPECT_EQ(classify_death(facts).device_error, 0);
+  EXPECT_EQ(classify_death(facts).reason, "exit");
+}
+
 TEST(Death, ARunnerThatDrainedAndExitedIsNotToBlame) {
   DeathFacts facts;
   facts.exited = facts.was_ready = facts.drained = true;

@@ -97,6 +97,17 @@ TEST_F(RunnerSupervision, RestartsAtOnceThenBacksOffDoubling) {
   EXPECT_EQ(patient.restarts(), 9u);
 }
 
+TEST_F(RunnerSupervision, ADeviceFaultThatBlamesNobodyCountsAllTheSame) {
+  const Death fault{Blame::kNobody, false, "device", "CUDA error 805 (MPS has failed): no server", 805};
+  become_ready();
+  for (int i = 0; i < 5; ++i) {
+    if (!die(fault).spawn) expire();
+    EXPECT_EQ(supervision_.last_blame(), Blame::kNobody);
+  }
+  die(fault);
+  EXPECT_EQ(supervision_.status(), S::kFailed);
+}
+
 TEST_F(RunnerSupervision, TooManyDeathsWithinTheWindowEndInFailed) {
   step(E::kStart);
   for (int i = 0; i < 5; ++i) {
