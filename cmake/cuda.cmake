@@ -1,0 +1,26 @@
+# Whether the CUDA backend is built, with which compiler and for which GPUs. Sets DEEPSERVE_WITH_CUDA.
+set(DEEPSERVE_CUDA_ARCHITECTURES "80-real;89-real;90-real;100" CACHE STRING
+  "CMake's CUDA_ARCHITECTURES: machine code for each, PTX for the last")
+set(DEEPSERVE_WITH_CUDA OFF)
+if(DEEPSERVE_SANITIZE OR NOT DEEPSERVE_CUDA)
+  # The sanitizers see kernels in the emulator (tests/gpu), where they are C++.
+  return()
+endif()
+find_program(DEEPSERVE_NVCC nvcc HINTS /usr/local/cuda/bin)
+if(NOT DEEPSERVE_NVCC)
+  if(NOT DEEPSERVE_CUDA STREQUAL "AUTO")
+    message(FATAL_ERROR "DEEPSERVE_CUDA=ON: no nvcc in PATH or /usr/local/cuda/bin")
+  endif()
+  return()
+endif()
+set(CMAKE_CUDA_COMPILER ${DEEPSERVE_NVCC})
+set(CMAKE_CUDA_ARCHITECTURES ${DEEPSERVE_CUDA_ARCHITECTURES})
+if(CCACHE)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
+endif()
+enable_language(CUDA)
+# Debian 12's CMake does not know that nvcc has C++20.
+set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+find_package(CUDAToolkit REQUIRED)
+set(DEEPSERVE_WITH_CUDA ON)

@@ -1,0 +1,54 @@
+// How a matrix of weights lies in a GPU's memory.
+//
+// Rows are padded with zeros to kColumnsUnit columns and begin on multiples of 16 bytes, so that a warp reads
+// whole sectors. Bytes of formats that a file packs otherwise are put in order when they are uploaded
+// (runner/backend/cuda/weight_upload.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace deepserve::kernels::cuda {
+
+enum class MatrixFormat : uint8_t {
+  kBf16,
+  kF16,
+  kQ8,   // int8 codes [columns]; scales: binary16 for each 32 columns. weight = code * scale
+  kQ4K,  // GGUF's Q4_K blocks of 256 columns as they are, 144 bytes each
+  kCount
+};
+
+inline constexpr size_t kColumnsUnit = 32;
+inline constexpr size_t kQ4KColumns = 256;
+
+struct DeviceMatrix {
+  const uint8_t* data = nullptr;    // device memory, rows `row_bytes` apart
+  const uint8_t* scales = nullptr;  // kQ8 alone: rows `scale_row_bytes` apart
+  size_t row_bytes = 0;
+  size_t scale_row_bytes = 0;
+  uint32_t rows = 0;
+  uint32_t columns = 0;         // of the model
+  uint32_t padded_columns = 0;  // a multiple of kColumnsUnit, of kQ4KColumns for kQ4K
+  MatrixFormat format = MatrixFormat::kBf16;
+};
+
+// Columns with padding, bytes of a row of them, and of its scales.
+constexpr uint32_t padded_columns(MatrixFormat format, uint32_t columns) {
+  const uint32_t unit = format == MatrixFormat::kQ4K ? kQ4KColumns : kColumnsUnit;
+  return (columns + unit - 1) / unit * unit;
+}
+constexpr size_t matrix_row_bytes(MatrixFormat format, uint32_t padded) {
+  switch (format) {
+    case MatrixFormat::kQ8:
+      return padded;
+    case MatrixFormat::kQ4K:
+      return padded / kQ4KColumns * 144;
+    default:
+      return size_t{padded} * 2;
+  }
+}
+constexpr size_t matrix_scale_row_bytes(MatrixFormat format, uint32_t padded) {
+  return format == MatrixFormat::kQ8 ? padded / 32 * 2 : 0;
+}
+
+}  // namespace deepserve::kernels::cuda

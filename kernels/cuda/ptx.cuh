@@ -1,0 +1,129 @@
+// The instructions that C++ has no words for: tensor core products, shuffles, copies to shared memory that do
+// not wait, conversions to 16 bits. Each is one PTX instruction (NVIDIA, "Parallel Thread Execution ISA",
+// whose section names stand here) and needs sm_80 or newer.
+//
+// Where a kernel is not compiled for a GPU, the tests' emulator (tests/gpu/emulator) has the same functions.
+// 16-bit numbers are carried as their bits, two in a uint32_t with the lower index in the lower half.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#ifndef __CUDACC__
+#include <emulated_ptx.h>
+#else
+
+namespace deepserve::kernels::cuda {
+
+// The block's dynamic shared memory, 16-byte aligned.
+__device__ inline uint8_t* dynamic_shared() {
+  extern __shared__ __align__(16) uint8_t memory[];
+  return memory;
+}
+
+__device__ inline unsigned lane_index() {
+  return threadIdx.x % 32;
+}
+
+// "mma.m16n8k16": d[16, 8] += a[16, 16] * b[16, 8], float32 sums, by one warp. With group = lane / 4 and
+// pair = lane % 4 a thread holds of a (row group, columns 2 pair + {0, 1}), (row group + 8, the same),
+// (row group, columns 2 pair + {8, 9}), (row group + 8, the same); of b (rows 2 pair + {0, 1}, column group),
+// (rows 2 pair + {8, 9}, the same); of d (row group, columns 2 pair + {0, 1}), (row group + 8, the same).
+__device__ inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// "ldmatrix": four 8x8 matrices of 16-bit elements from shared memory. Thread i gives the address (16-byte
+// aligned) of row i % 8 of matrix i / 8, and gets of each matrix elements (lane / 4, 2 (lane % 4) + {0, 1});
+// transposed: (2 (lane % 4) + {0, 1}, lane / 4).
+__device__ inline void load_matrices(uint32_t (&out)[4], const void* shared_row) {
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared_row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(address));
+}
+__device__ inline void load_matrices_transposed(uint32_t (&out)[4], const void* shared_row) {
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared_row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(address));
+}
+
+// "cp.async": 16 bytes from global to shared memory, both 16-byte aligned; zeros where !valid, and then
+// `global` is not read. They have arrived for the thread that copied after copies_wait<N>() with at most the
+// N latest groups still under way; for the others after a barrier behind that.
+__device__ inline void copy_async_16(void* shared, const void* global, bool valid) {
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  const int bytes = valid ? 16 : 0;
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(bytes));
+}
+__device__ inline void copies_commit() {
+  asm volatile("cp.async.commit_group;");
+}
+template <int kGroupsLeft>
+__device__ inline void copies_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kGroupsLeft) : "memory");
+}
+
+// "ld.global.nc": 16 bytes that are read once, past the first-level cache.
+__device__ inline uint4 load_once(const void* global) {
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(global));
+  return v;
+}
+
+// "cvt.rn": rounded to nearest even.
+__device__ inline uint32_t pack_bf16(float low, float high) {
+  uint32_t bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
+__device__ inline uint32_t pack_f16(float low, float high) {
+  uint32_t bits;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
+__device__ inline float f16_to_float(uint16_t bits) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+  return value;
+}
+__device__ inline float bf16_to_float(uint16_t bits) {
+  return __uint_as_float(static_cast<uint32_t>(bits) << 16);
+}
+__device__ inline float bits_to_float(uint32_t bits) {
+  return __uint_as_float(bits);
+}
+__device__ inline uint32_t float_to_bits(float value) {
+  return __float_as_uint(value);
+}
+
+// "shfl.sync.bfly": what the thread whose lane differs by `mask` gives. All 32 call it.
+__device__ inline float shuffle_xor(float value, unsigned mask) {
+  return __shfl_xor_sync(0xffffffff, value, mask);
+}
+__device__ inline uint32_t shuffle_xor(uint32_t value, unsigned mask) {
+  return __shfl_xor_sync(0xffffffff, value, mask);
+}
+// What thread `lane` gives.
+__device__ inline uint32_t shuffle(uint32_t value, unsigned lane) {
+  return __shfl_sync(0xffffffff, value, lane);
+}
+
+}  // namespace deepserve::kernels::cuda
+
+#endif
