@@ -176,4 +176,31 @@ Signal::~Signal() {
   close_handle(state_);
 }
 
+struct PoolTask::State {
+  uv_work_t request{};
+  Loop* loop = nullptr;
+  PoolTask* task = nullptr;  // null: destroyed
+  std::function<void()> work;
+  std::function<void()> done;
+};
+
+PoolTask::PoolTask(Loop& loop, std::function<void()> work, std::function<void()> done)
+    : state_(new State{.loop = &loop, .task = this, .work = std::move(work), .done = std::move(done)}) {
+  state_->request.data = state_;
+  ++loop.in_pool_;
+  const auto run = [](uv_work_t* request) noexcept { static_cast<State*>(request->data)->work(); };
+  const auto end = [](uv_work_t* request, int) noexcept {
+    const std::unique_ptr<State> state(static_cast<State*>(request->data));
+    --state->loop->in_pool_;
+    if (state->task == nullptr) return;
+    state->task->state_ = nullptr;
+    state->done();  // may destroy the task
+  };
+  CHECK(uv_queue_work(loop.uv(), &state_->request, run, end) == 0);
+}
+
+PoolTask::~PoolTask() {
+  if (state_ != nullptr) state_->task = nullptr;
+}
+
 }  // namespace deepserve::daemon

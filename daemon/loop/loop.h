@@ -24,6 +24,8 @@ class Loop {
   void stop();
   // Runs `function` once, after the current callback has returned and before the loop sleeps.
   void defer(std::function<void()> function);
+  // PoolTasks whose work has not ended, destroyed ones too. The loop's own end waits for them.
+  size_t in_pool() const { return in_pool_; }
   uv_loop_s* uv() { return uv_.get(); }
 
  private:
@@ -32,6 +34,8 @@ class Loop {
   std::unique_ptr<uv_loop_s> uv_;
   struct Deferred;
   std::unique_ptr<Deferred> deferred_;
+  friend class PoolTask;
+  size_t in_pool_ = 0;
 };
 
 enum Readiness : int { kNone = 0, kReadable = 1, kWritable = 2, kHungUp = 4 };
@@ -88,6 +92,20 @@ class Signal {
  private:
   struct State;
   State* state_;
+};
+
+// Runs `work` once on a thread of libuv's pool, then `done` on the loop's. Destroyed before that it never
+// calls `done`, but `work` runs to its end all the same: what it uses it must own.
+class PoolTask {
+ public:
+  PoolTask(Loop& loop, std::function<void()> work, std::function<void()> done);
+  ~PoolTask();
+  PoolTask(const PoolTask&) = delete;
+  PoolTask& operator=(const PoolTask&) = delete;
+
+ private:
+  struct State;
+  State* state_;  // null: it is done
 };
 
 }  // namespace deepserve::daemon

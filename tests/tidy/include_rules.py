@@ -21,13 +21,16 @@ CUDA_HEADER = re.compile(
     r"^(cuda|cublas|cudnn|curand|cusparse|cusolver|nccl|nvml|nvrtc|device_launch_parameters|cub/|thrust/"
     r"|cute/|cutlass)")
 
+NVML_HEADER = "daemon/gpu/nvml_api.h"
+NVML_FOLDERS = ("daemon/gpu/", "tests/")
+
 PURE_FOLDERS = ("daemon/admission/", "daemon/dispatch/", "daemon/rollout/", "daemon/cache/")
 # In these folders a file is pure where its header's opening comment says "Pure"; these always are.
 PARTLY_PURE_FOLDERS = ("daemon/supervise/",)
 ALWAYS_PURE = ("daemon/supervise/death", "daemon/supervise/progress_watch", "daemon/supervise/supervision")
 IMPURE_HEADER = re.compile(
     r"^(uv\.h|unistd\.h|sys/.*|linux/.*|fcntl\.h|poll\.h|chrono|thread|mutex|random|time\.h|ctime|fstream"
-    r"|filesystem|daemon/(loop|http|process)/.*|ipc/base/fd\.h|ipc/lane/lane\.h)$")
+    r"|filesystem|daemon/(gpu/gpu_monitor|gpu/nvml|loop/|http/|process/).*|ipc/base/fd\.h|ipc/lane/lane\.h)$")
 IMPURE_CALL = re.compile(
     r"\b(monotonic_ns|unix_seconds|clock_gettime|gettimeofday|getrandom|getenv|s?rand|random_device"
     r"|(?<!\.)time)\s*\(")
@@ -79,6 +82,8 @@ def breaches(source, stems_that_are_pure):
             found.append(source.breach(line, "include", f'"{path}" is not a path from the root of the tree'))
         if CUDA_HEADER.match(path) and not source.path.startswith(CUDA_FOLDERS):
             found.append(source.breach(line, "cuda", f"only the CUDA folders may include {path}"))
+        if path == NVML_HEADER and not source.path.startswith(NVML_FOLDERS):
+            found.append(source.breach(line, "nvml", f"only daemon/gpu/ may include {path}"))
         if is_pure and IMPURE_HEADER.match(path):
             found.append(source.breach(line, "pure", f"a pure rule may not include {path}"))
     if is_pure:

@@ -52,6 +52,11 @@ class Includes(unittest.TestCase):
         self.assertEqual(rules("runner/engine/a.cpp", "#include <cuda_runtime.h>\n"), ["cuda"])
         self.assertEqual(rules("kernels/cuda/a.cu", "#include <cuda_runtime.h>\n"), [])
 
+    def test_nvml_stays_behind_its_interface(self):
+        self.assertEqual(rules("daemon/serving/a.cpp", '#include "daemon/gpu/nvml_api.h"\n'), ["nvml"])
+        self.assertEqual(rules("daemon/serving/a.cpp", '#include "daemon/gpu/gpus.h"\n'), [])
+        self.assertEqual(rules("daemon/admission/a.cpp", '#include "daemon/gpu/gpu_monitor.h"\n'), ["pure"])
+
     def test_pure_rules_know_neither_the_os_nor_the_time(self):
         two_headers = "#include <unistd.h>\n#include <chrono>\n"
         self.assertEqual(rules("daemon/admission/a.cpp", two_headers), ["pure", "pure"])
