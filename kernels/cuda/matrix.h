@@ -18,8 +18,9 @@ enum class MatrixFormat : uint8_t {
   kCount
 };
 
-inline constexpr size_t kColumnsUnit = 32;
+inline constexpr size_t kColumnsUnit = 64;
 inline constexpr size_t kQ4KColumns = 256;
+inline constexpr size_t kQ4KBytes = 144;
 
 struct DeviceMatrix {
   const uint8_t* data = nullptr;    // device memory, rows `row_bytes` apart
@@ -42,7 +43,7 @@ constexpr size_t matrix_row_bytes(MatrixFormat format, uint32_t padded) {
     case MatrixFormat::kQ8:
       return padded;
     case MatrixFormat::kQ4K:
-      return padded / kQ4KColumns * 144;
+      return padded / kQ4KColumns * kQ4KBytes;
     default:
       return size_t{padded} * 2;
   }

@@ -13,16 +13,18 @@ __device__ inline uint2 bytes_to_bf16(uint32_t bytes) {
   return {pack_bf16(code(0), code(1)), pack_bf16(code(2), code(3))};
 }
 
-// The 6-bit scale and minimum of sub-block `j` (of 8) of a Q4_K block's 12 bytes `packed`, as ggml packs
-// them.
-__device__ inline void q4k_scale(const uint8_t* packed, unsigned j, float& scale, float& minimum) {
-  if (j < 4) {
-    scale = packed[j] & 63;
-    minimum = packed[j + 4] & 63;
-  } else {
-    scale = (packed[j + 4] & 15) | (packed[j - 4] >> 6) << 4;
-    minimum = (packed[j + 4] >> 4) | (packed[j] >> 6) << 4;
+// Scale and minimum of part `j` (of 8) of a Q4_K block, whose first 16 bytes are `header`: two binary16, then
+// twelve bytes in which ggml packs 6 bits of each. weight = scale * code - minimum.
+__device__ inline void q4k_scale(const uint4& header, unsigned j, float& scale, float& minimum) {
+  const unsigned shift = 8 * (j % 4);
+  const uint32_t first = header.y >> shift, second = header.z >> shift, third = header.w >> shift;
+  uint32_t six = first & 63, six_minimum = second & 63;
+  if (j >= 4) {
+    six = (third & 15) | (first >> 6 & 3) << 4;
+    six_minimum = (third >> 4 & 15) | (second >> 6 & 3) << 4;
   }
+  scale = f16_to_float(static_cast<uint16_t>(header.x)) * static_cast<float>(six);
+  minimum = f16_to_float(static_cast<uint16_t>(header.x >> 16)) * static_cast<float>(six_minimum);
 }
 
 // Weight `column` of `row` as a float32, for kernels that look few of them up.
@@ -38,14 +40,12 @@ __device__ inline float weight_at(const DeviceMatrix& matrix, uint32_t row, uint
       return f16_to_float(scales[column / 32]) * static_cast<float>(static_cast<int8_t>(data[column]));
     }
     default: {
-      const uint8_t* block = data + column / kQ4KColumns * 144;
-      const unsigned inside = column % kQ4KColumns, sub = inside / 32;
-      const auto* header = reinterpret_cast<const uint16_t*>(block);
+      const uint8_t* block = data + column / kQ4KColumns * kQ4KBytes;
+      const unsigned inside = column % kQ4KColumns, part = inside / 32;
       float scale, minimum;
-      q4k_scale(block + 4, sub, scale, minimum);
-      const uint8_t byte = block[16 + sub / 2 * 32 + inside % 32];
-      const unsigned code = sub % 2 == 0 ? byte & 15 : byte >> 4;
-      return f16_to_float(header[0]) * scale * static_cast<float>(code) - f16_to_float(header[1]) * minimum;
+      q4k_scale(*reinterpret_cast<const uint4*>(block), part, scale, minimum);
+      const uint8_t byte = block[16 + part / 2 * 32 + inside % 32];
+      return scale * static_cast<float>(part % 2 == 0 ? byte & 15 : byte >> 4) - minimum;
     }
   }
 }

@@ -1,0 +1,49 @@
+// Products of a step's tokens with a matrix of weights, for few tokens: the time is that of reading the
+// weights once for every kMatmulTokens tokens.
+//
+// Every output is the sum of kColumnParts partial sums, each of a range of columns that the matrix alone
+// fixes, taken in the order of columns: what else is in the call changes no bit (DESIGN 8). Quantised weights
+// are multiplied as the integers they are, and scaled block by block in float32.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/matrix.h"
+
+namespace deepserve::kernels::cuda {
+
+inline constexpr uint32_t kMatmulTokens = 64;
+inline constexpr uint32_t kColumnParts = 8;
+// Rows that a block of threads computes. A matrix of gate and up for kSwiglu has kGateRows of gate, then the
+// same rows of up, and so on; where gate ends in the middle, rows of zeros.
+inline constexpr uint32_t kTileRows = 16;
+inline constexpr uint32_t kGateRows = kTileRows / 2;
+
+enum class Epilogue : uint8_t {
+  kStore,   // out = product + bias
+  kAdd,     // out += product + bias
+  kSwiglu,  // out_bf16 = silu(gate + bias) * (up + bias), half as many as rows; zeros up to out_stride
+};
+
+struct MatmulArguments {
+  DeviceMatrix weights;
+  const uint16_t* inputs;  // [tokens, input_stride] bf16; zeros behind the model's columns
+  uint32_t input_stride;   // elements, at least weights.padded_columns and a multiple of 8
+  uint32_t tokens;
+  const float* bias = nullptr;  // [weights.rows] or none
+  Epilogue epilogue = Epilogue::kStore;
+  float* out = nullptr;          // [tokens, out_stride]
+  uint16_t* out_bf16 = nullptr;  // kSwiglu: the same
+  uint32_t out_stride;           // elements
+};
+
+// Any number of tokens. cudaErrorInvalidValue: a format or alignment that there is no kernel for.
+cudaError_t matmul(const MatmulArguments& arguments, cudaStream_t stream);
+
+// out[r][c] = weight (r, c) rounded to bf16, zeros behind the matrix's columns: [rows, padded_columns]. For
+// products of many tokens by a library.
+cudaError_t expand(const DeviceMatrix& matrix, uint16_t* out, cudaStream_t stream);
+
+}  // namespace deepserve::kernels::cuda

@@ -1,0 +1,215 @@
+#include "kernels/cuda/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/cpu/dequantize.h"
+#include "kernels/cpu/float16.h"
+#include "kernels/cuda/matrix_layout.h"
+#include "tests/gpu/kernels/device_array.h"
+#include "tests/unit/kernels/random_weights.h"
+
+namespace deepserve::kernels::cuda {
+namespace {
+
+// A random matrix of a file's type: on the device, and in float32 as the file's numbers are.
+struct TestMatrix {
+  TestMatrix(RandomWeights& random, WeightType type, uint32_t rows, uint32_t columns)
+      : matrix(shape_of(format_for(type), rows, columns)), values(size_t{rows} * columns) {
+    std::vector<uint8_t> all(data_bytes(matrix)), all_scales(scale_bytes(matrix));
+    std::vector<float> scratch(columns);
+    for (uint32_t r = 0; r < rows; ++r) {
+      const auto row = random.row(type, columns);
+      dequantize_row(type, row.data(), columns, &values[size_t{r} * columns]);
+      lay_out_row(matrix, type, row.data(), &all[r * matrix.row_bytes],
+                  all_scales.data() + r * matrix.scale_row_bytes, scratch.data());
+    }
+    data = std::make_unique<DeviceArray<uint8_t>>(all);
+    scales = std::make_unique<DeviceArray<uint8_t>>(all_scales);
+    matrix.data = data->data();
+    matrix.scales = scales->data();
+  }
+
+  DeviceMatrix matrix;
+  std::vector<float> values;  // [rows, columns]
+  std::unique_ptr<DeviceArray<uint8_t>> data, scales;
+};
+
+// Inputs [tokens, stride] in bf16, zeros behind `columns`; `values` what they are as numbers.
+struct TestInputs {
+  TestInputs(RandomWeights& random, uint32_t tokens, const DeviceMatrix& matrix)
+      : stride(matrix.padded_columns), values(size_t{tokens} * stride) {
+    std::vector<uint16_t> bits(values.size());
+    for (uint32_t t = 0; t < tokens; ++t) {
+      for (uint32_t i = 0; i < matrix.columns; ++i) {
+        uint8_t bytes[2];
+        RandomWeights::put_bfloat16(bytes, random.uniform(-2, 2));
+        std::memcpy(&bits[t * stride + i], bytes, 2);
+        values[t * stride + i] = bfloat16_to_float(bits[t * stride + i]);
+      }
+    }
+    device = std::make_unique<DeviceArray<uint16_t>>(bits);
+  }
+
+  uint32_t stride;
+  std::vector<float> values;
+  std::unique_ptr<DeviceArray<uint16_t>> device;
+};
+
+double exact(const TestMatrix& weights, const TestInputs& inputs, uint32_t token, uint32_t row) {
+  double sum = 0;
+  const uint32_t columns = weights.matrix.columns;
+  for (uint32_t i = 0; i < columns; ++i) {
+    sum +=
+        double{weights.values[size_t{row} * columns + i]} * inputs.values[size_t{token} * inputs.stride + i];
+  }
+  return sum;
+}
+
+std::vector<WeightType> held_types() {
+  return {WeightType::kBF16, WeightType::kF16, WeightType::kQ8_0, WeightType::kQ4K};
+}
+
+class GpuMatmul : public testing::TestWithParam<WeightType> {
+ protected:
+  uint32_t columns(uint32_t wanted) const {
+    const uint32_t block = weight_format(GetParam()).block_elements;
+    return (wanted + block - 1) / block * block;
+  }
+};
+
+TEST_P(GpuMatmul, MatchesFloat64ForAnyNumberOfTokensRowsAndColumns) {
+  RandomWeights random(31);
+  const uint32_t shapes[][3] = {{1, 16, 64},  {1, 1, 40},     {8, 17, 328},  {9, 40, 1'000},
+                                {16, 16, 72}, {33, 5, 2'048}, {64, 48, 520}, {70, 33, 256}};
+  for (const auto& [tokens, rows, wanted] : shapes) {
+    const TestMatrix weights(random, GetParam(), rows, columns(wanted));
+    const TestInputs inputs(random, tokens, weights.matrix);
+    const auto bias = random.floats(rows), before = random.floats(tokens * rows);
+    DeviceArray<float> device_bias(bias), out(tokens * rows), added(before);
+    MatmulArguments arguments{.weights = weights.matrix,
+                              .inputs = inputs.device->data(),
+                              .input_stride = inputs.stride,
+                              .tokens = tokens,
+                              .bias = device_bias.data(),
+                              .out = out.data(),
+                              .out_stride = rows};
+    require(matmul(arguments, stream()));
+    arguments.epilogue = Epilogue::kAdd;
+    arguments.out = added.data();
+    require(matmul(arguments, stream()));
+    std::vector<double> products, sums;
+    for (uint32_t t = 0; t < tokens; ++t) {
+      for (uint32_t r = 0; r < rows; ++r) {
+        products.push_back(exact(weights, inputs, t, r) + bias[r]);
+        sums.push_back(products.back() + before[products.size() - 1]);
+      }
+    }
+    EXPECT_LT(relative_error(out.values(), products), 1e-5) << tokens << " " << rows << " " << wanted;
+    EXPECT_LT(relative_error(added.values(), sums), 1e-5) << tokens << " " << rows << " " << wanted;
+  }
+}
+
+TEST_P(GpuMatmul, ATokenGetsTheSameBitsInAnyCompany) {
+  RandomWeights random(32);
+  const uint32_t rows = 40, tokens = 70;
+  const TestMatrix weights(random, GetParam(), rows, columns(700));
+  const TestInputs inputs(random, tokens, weights.matrix);
+  DeviceArray<float> together(tokens * rows);
+  MatmulArguments arguments{.weights = weights.matrix,
+                            .inputs = inputs.device->data(),
+                            .input_stride = inputs.stride,
+                            .tokens = tokens,
+                            .out = together.data(),
+                            .out_stride = rows};
+  require(matmul(arguments, stream()));
+  const auto all = together.values();
+  for (const uint32_t count : {1u, 3u, 12u, 20u, 40u}) {
+    DeviceArray<float> some(count * rows);
+    arguments.inputs = inputs.device->data() + size_t{tokens - count} * inputs.stride;
+    arguments.tokens = count;
+    arguments.out = some.data();
+    require(matmul(arguments, stream()));
+    const auto few = some.values();
+    EXPECT_EQ(0, std::memcmp(few.data(), &all[(tokens - count) * rows], few.size() * sizeof(float))) << count;
+  }
+}
+
+TEST_P(GpuMatmul, SwigluTakesGateAndUpFromOneTile) {
+  RandomWeights random(33);
+  const uint32_t width = 40, tokens = 5, stride = 64;  // 5 tiles of 8 rows of each
+  const TestMatrix weights(random, GetParam(), 2 * width, columns(300));
+  const TestInputs inputs(random, tokens, weights.matrix);
+  const auto bias = random.floats(2 * width);
+  DeviceArray<float> device_bias(bias);
+  DeviceArray<uint16_t> out(tokens * stride);
+  require(cudaMemsetAsync(out.data(), 0, tokens * stride * 2, stream()));
+  require(matmul({.weights = weights.matrix,
+                  .inputs = inputs.device->data(),
+                  .input_stride = inputs.stride,
+                  .tokens = tokens,
+                  .bias = device_bias.data(),
+                  .epilogue = Epilogue::kSwiglu,
+                  .out_bf16 = out.data(),
+                  .out_stride = stride},
+                 stream()));
+  const auto bits = out.values();
+  for (uint32_t t = 0; t < tokens; ++t) {
+    for (uint32_t i = 0; i < stride; ++i) {
+      double wanted = 0;
+      if (i < width) {
+        const uint32_t gate_row = i / kGateRows * kTileRows + i % kGateRows;
+        const double gate = exact(weights, inputs, t, gate_row) + bias[gate_row];
+        const double up = exact(weights, inputs, t, gate_row + kGateRows) + bias[gate_row + kGateRows];
+        wanted = gate / (1 + std::exp(-gate)) * up;
+      }
+      EXPECT_NEAR(bfloat16_to_float(bits[t * stride + i]), wanted, 0x1p-8 * std::abs(wanted) + 1e-4);
+    }
+  }
+}
+
+TEST_P(GpuMatmul, ExpandingRoundsEveryWeightOnceAndPadsWithZeros) {
+  RandomWeights random(34);
+  const uint32_t rows = 3;
+  const TestMatrix weights(random, GetParam(), rows, columns(300));
+  DeviceArray<uint16_t> out(rows * weights.matrix.padded_columns);
+  require(expand(weights.matrix, out.data(), stream()));
+  const auto bits = out.values();
+  for (uint32_t r = 0; r < rows; ++r) {
+    for (uint32_t i = 0; i < weights.matrix.padded_columns; ++i) {
+      const float got = bfloat16_to_float(bits[r * weights.matrix.padded_columns + i]);
+      const bool inside = i < weights.matrix.columns;
+      const float wanted = inside ? weights.values[r * weights.matrix.columns + i] : 0;
+      EXPECT_NEAR(got, wanted, 0x1.02p-8 * std::abs(wanted)) << r << " " << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, GpuMatmul, testing::ValuesIn(held_types()),
+                         [](const auto& type) { return std::string(weight_format(type.param).name); });
+
+TEST(GpuMatrixLayout, FormatsWithoutAKernelAreHeldAsBf16) {
+  RandomWeights random(35);
+  for (const WeightType type : all_weight_types()) {
+    const TestMatrix weights(random, type, 2, 512);
+    DeviceArray<uint16_t> out(2 * weights.matrix.padded_columns);
+    require(expand(weights.matrix, out.data(), stream()));
+    const auto bits = out.values();
+    for (size_t i = 0; i < 512; ++i) {
+      EXPECT_NEAR(bfloat16_to_float(bits[i]), weights.values[i], 0x1.02p-8 * std::abs(weights.values[i]))
+          << weight_format(type).name << " " << i;
+    }
+  }
+}
+
+TEST(GpuMatmulArguments, AnAlignmentThatTheKernelsCannotReadIsRefused) {
+  MatmulArguments arguments{};
+  arguments.weights = shape_of(MatrixFormat::kBf16, 16, 64);
+  arguments.tokens = 1;
+  arguments.input_stride = 60;
+  EXPECT_EQ(matmul(arguments, stream()), cudaErrorInvalidValue);
+}
+
+}  // namespace
+}  // namespace deepserve::kernels::cuda
