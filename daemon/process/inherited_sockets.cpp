@@ -1,15 +1,21 @@
 #include "daemon/process/inherited_sockets.h"
 
-#include <systemd/sd-daemon.h>
-
 #include <cstdlib>
+
+#include "daemon/process/libsystemd.h"
 
 namespace deepserve::daemon {
 
-std::vector<InheritedSocket> take_inherited_sockets() {
+Result<std::vector<InheritedSocket>> take_inherited_sockets() {
   std::vector<InheritedSocket> sockets;
+  if (std::getenv("LISTEN_FDS") == nullptr) return sockets;
+  const auto& library = libsystemd();
+  if (!library) {
+    return fail(Code::kNotSupported, "sockets come from systemd (LISTEN_FDS), but {}",
+                library.error().message);
+  }
   char** names = nullptr;
-  const int count = ::sd_listen_fds_with_names(1, &names);
+  const int count = library->listen_fds_with_names(1, &names);
   for (int i = 0; i < count; ++i) {
     sockets.push_back({names[i], Fd(SD_LISTEN_FDS_START + i)});
     std::free(names[i]);

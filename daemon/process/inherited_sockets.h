@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ipc/base/fd.h"
+#include "ipc/base/result.h"
 
 namespace deepserve::daemon {
 
@@ -13,7 +14,9 @@ struct InheritedSocket {
   Fd socket;
 };
 
-// Takes all of them and removes the variables that told of them. Empty where there are none.
-std::vector<InheritedSocket> take_inherited_sockets();
+// Takes all of them and removes the variables that told of them. Empty where there are none. kNotSupported
+// where there are some and systemd's library cannot be loaded: opening others instead would leave clients at
+// dead ones.
+Result<std::vector<InheritedSocket>> take_inherited_sockets();
 
 }  // namespace deepserve::daemon

@@ -73,7 +73,8 @@ Result<void> change_kind(ListenerKind kind, const Config& before, const Config& 
 
 Result<std::vector<ListeningSocket>> open_sockets(const Config& config) {
   std::vector<ListeningSocket> api, control, all;
-  for (auto& inherited : take_inherited_sockets()) {
+  TRY_ASSIGN(auto given, take_inherited_sockets());
+  for (auto& inherited : given) {
     TRY(adopt_listener(inherited.socket));
     if (inherited.name == "api") {
       api.push_back({ListenerKind::kApi, std::move(inherited.socket), true});
