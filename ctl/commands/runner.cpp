@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "ctl/commands.h"
+#include "ctl/gpu_table.h"
 #include "ctl/show.h"
 
 namespace deepserve::ctl {
@@ -52,8 +53,13 @@ Result<void> list_runners(Session& session) {
 }
 
 Result<void> show_runner(Session& session, const std::string& id) {
-  return ask_and_show(session, {.path = "/ctl/runners/" + path_segment(id)},
-                      [&](const json::value& row) { return describe(row, session.terminal()); });
+  return ask_and_show(session, {.path = "/ctl/runners/" + path_segment(id)}, [&](const json::value& row) {
+    const Terminal& terminal = session.terminal();
+    json::value others = row;
+    if (json::object* object = others.if_object()) object->erase("gpus");
+    const std::string gpus = gpu_table(field(row, "gpus"), terminal);
+    return describe(others, terminal) + (gpus.empty() ? "" : "\n" + gpus);
+  });
 }
 
 namespace {

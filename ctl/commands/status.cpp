@@ -1,4 +1,5 @@
 #include "ctl/commands.h"
+#include "ctl/gpu_table.h"
 #include "ctl/show.h"
 
 namespace deepserve::ctl {
@@ -98,8 +99,10 @@ std::string trouble_lines(const json::value& status, const Terminal& terminal) {
 Result<void> show_status(Session& session) {
   return ask_and_show(session, {.path = "/ctl/status"}, [&](const json::value& status) {
     const Terminal& terminal = session.terminal();
+    std::string gpus = gpu_table(field(status, "gpus"), terminal);
+    if (!gpus.empty()) gpus += "\n";
     return headline(status, terminal) + "\n" + model_table(field(status, "models"), terminal) + "\n" +
-           runner_table(field(status, "runners"), terminal) + "\n" + queue_line(status, terminal) +
+           runner_table(field(status, "runners"), terminal) + "\n" + gpus + queue_line(status, terminal) +
            trouble_lines(status, terminal);
   });
 }

@@ -97,6 +97,7 @@ void append_status(JsonWriter& json, const Serving& serving, const ControlOption
       .key("models");
   append_rows(json, serving.models());
   append_rows(json.key("runners"), serving.runners());
+  append_rows(json.key("gpus"), serving.gpus());
   json.key("classes").begin_object();
   for (size_t i = 0; i < counts.waiting.size(); ++i) {
     json.key(ipc::class_name(static_cast<ipc::Class>(i)))

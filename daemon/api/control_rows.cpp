@@ -22,6 +22,17 @@ void append_fact(JsonWriter& json, std::string_view name, const std::optional<ip
   }
 }
 
+// `null` for what the driver does not tell.
+template <typename Value>
+void append_optional(JsonWriter& json, std::string_view name, const std::optional<Value>& value) {
+  json.key(name);
+  if (value) {
+    json.value(*value);
+  } else {
+    json.value(nullptr);
+  }
+}
+
 // `null` where there is no limit.
 template <typename Value>
 void append_limit(JsonWriter& json, std::string_view name, uint64_t limit, Value value) {
@@ -85,6 +96,7 @@ void append_row(JsonWriter& json, const RunnerRow& row) {
         .end_object();
   }
   json.end_list();
+  append_rows(json.key("gpus"), row.gpus);
   append_fact(json, "isa", row.facts, &ipc::RunnerState::isa);
   append_fact(json, "numerics_id", row.facts, &ipc::RunnerState::numerics_id);
   json.member("kv_blocks_total", row.gauges.kv_blocks_total)
@@ -145,6 +157,41 @@ void append_row(JsonWriter& json, const ClientRow& row) {
       .member("denied_total", row.denied_total)
       .member("seen_s", rounded(row.seen_s))
       .end_object();
+}
+
+void append_row(JsonWriter& json, const GpuState& row) {
+  const auto& [identity, reading, read_ns, xids] = row;
+  const uint64_t now_ns = monotonic_ns();
+  const bool answers = row.answers(now_ns);
+  std::optional<std::string> capability;
+  if (identity.capability != 0)
+    capability = fmt::format("{}.{}", identity.capability / 10, identity.capability % 10);
+  std::optional<double> age_s;
+  if (read_ns != 0) age_s = rounded(static_cast<double>(now_ns - read_ns) * 1e-9);
+  json.begin_object()
+      .member("index", identity.index)
+      .member("uuid", identity.uuid)
+      .member("name", identity.name)
+      .member("memory_bytes", identity.memory_bytes);
+  append_optional(json, "compute_capability", capability);
+  json.member("state", answers ? "ready" : "failed")
+      .member("trouble",
+              !answers && reading.trouble.empty() ? "its driver does not answer" : reading.trouble);
+  append_optional(json, "age_s", age_s);
+  append_optional(json, "utilization", reading.utilization);
+  append_optional(json, "memory_utilization", reading.memory_utilization);
+  append_optional(json, "memory_used_bytes", reading.memory_used_bytes);
+  append_optional(json, "memory_free_bytes", reading.memory_free_bytes);
+  append_optional(json, "temperature_celsius", reading.temperature_celsius);
+  append_optional(json, "power_watts", reading.power_watts);
+  append_optional(json, "power_limit_watts", reading.power_limit_watts);
+  append_optional(json, "sm_clock_hz", reading.sm_clock_hz);
+  append_optional(json, "ecc_corrected", reading.ecc_corrected);
+  append_optional(json, "ecc_uncorrected", reading.ecc_uncorrected);
+  json.key("xids").begin_object();
+  for (const auto& [xid, times] : xids)
+    json.member(xid == GpuState::kOtherXids ? "other" : std::to_string(xid), times);
+  json.end_object().end_object();
 }
 
 }  // namespace deepserve::daemon

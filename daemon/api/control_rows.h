@@ -10,6 +10,7 @@ void append_row(JsonWriter& json, const ModelRow& row);
 void append_row(JsonWriter& json, const RunnerRow& row);
 void append_row(JsonWriter& json, const RequestRow& row);
 void append_row(JsonWriter& json, const ClientRow& row);
+void append_row(JsonWriter& json, const GpuState& row);
 
 template <typename Row>
 void append_rows(JsonWriter& json, const std::vector<Row>& rows) {

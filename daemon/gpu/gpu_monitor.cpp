@@ -9,10 +9,6 @@
 
 namespace deepserve::daemon {
 
-bool GpuState::answers(uint64_t now_ns) const {
-  return read_ns != 0 && reading.trouble.empty() && now_ns - read_ns < GpuMonitor::kStale_ns;
-}
-
 // What one task does and brings. The pool's until it is done, then the loop's.
 struct GpuMonitor::Round {
   OpenGpus open = nullptr;
@@ -63,11 +59,26 @@ GpuMonitor::~GpuMonitor() = default;
 
 void GpuMonitor::watch(bool wanted) {
   if (std::exchange(wanted_, wanted) == wanted) return;
-  if (!wanted) {
-    timer_.stop();
-    return;
-  }
-  timer_.start(0, kPeriod_ms);
+  if (wanted) return timer_.start(0, kPeriod_ms);
+  timer_.stop();
+  inventory_.reset();
+  gpus_.clear();
+  trouble_.clear();
+  closes_ = true;
+  if (!is_reading()) close();
+}
+
+// Letting go of the driver may take as long as anything else that it does.
+void GpuMonitor::close() {
+  is_open_ = false;
+  next_open_ns_ = 0;
+  task_ = std::make_unique<PoolTask>(
+      loop_, [source = source_] { source->reset(); },
+      [this] {
+        task_.reset();
+        closes_ = false;
+        turn();
+      });
 }
 
 void GpuMonitor::pause() {
@@ -89,6 +100,11 @@ const GpuState* GpuMonitor::find(std::string_view uuid) const {
   return gpu == nullptr ? nullptr : find(gpu->index);
 }
 
+const GpuState* GpuMonitor::named(std::string_view name) const {
+  const auto* gpu = inventory_ ? inventory_->named(name) : nullptr;
+  return gpu == nullptr ? nullptr : find(gpu->index);
+}
+
 void GpuMonitor::after_next_reading(std::function<void()> done) {
   if (!wanted_ || paused_) return loop_.defer(std::move(done));
   waiting_.push_back(std::move(done));
@@ -98,7 +114,7 @@ void GpuMonitor::after_next_reading(std::function<void()> done) {
 void GpuMonitor::turn() {
   const uint64_t now_ns = monotonic_ns();
   if (is_reading()) {
-    if (now_ns - round_ns_ >= kStale_ns && !std::exchange(told_slow_, true)) {
+    if (now_ns - round_ns_ >= GpuState::kStale_ns && !std::exchange(told_slow_, true)) {
       spdlog::error("the GPU driver has not answered for {} s: what is known of the GPUs is old",
                     (now_ns - round_ns_) / kSecond_ns);
     }
@@ -122,7 +138,11 @@ void GpuMonitor::end_round() {
   task_.reset();
   const auto round = std::exchange(round_, nullptr);
   if (std::exchange(told_slow_, false)) spdlog::info("the GPU driver answers again");
-  take(*round);
+  if (closes_) {
+    close();
+  } else {
+    take(*round);
+  }
   for (const auto& done : std::exchange(reading_, {})) done();
   if (!waiting_.empty() && !is_reading()) turn();
 }
@@ -143,9 +163,7 @@ void GpuMonitor::take(Round& round) {
     tell(gpu, before);
   }
   for (const auto& event : round.xids) {
-    auto& kinds = gpus_[event.gpu].xids;
-    const bool apart = kinds.contains(event.xid) || kinds.size() < kXidKindsMax;
-    ++kinds[apart ? event.xid : kOtherXids];
+    gpus_[event.gpu].count(event.xid);
     spdlog::error("GPU {} ({}): Xid {}", event.gpu, gpus_[event.gpu].identity.uuid, event.xid);
     if (on_xid_) on_xid_(event);
   }

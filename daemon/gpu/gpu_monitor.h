@@ -3,48 +3,34 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "daemon/gpu/gpu_state.h"
 #include "daemon/gpu/gpus.h"
 #include "daemon/loop/loop.h"
 
 namespace deepserve::daemon {
-
-// One GPU as it was last seen.
-struct GpuState {
-  GpuIdentity identity;
-  GpuReading reading = {};
-  uint64_t read_ns = 0;                    // CLOCK_MONOTONIC, before the driver was asked; 0: it never was
-  std::map<uint64_t, uint64_t> xids = {};  // number -> times, since dsd has watched
-
-  // Whether it answered lately. One that does not may be lost, or its driver hangs.
-  bool answers(uint64_t now_ns) const;
-};
 
 class GpuMonitor {
  public:
   static constexpr uint64_t kPeriod_ms = 1'000;
   // Between attempts to begin with the driver anew: it may be loaded after us, a lost GPU may be reset.
   static constexpr uint64_t kOpenPeriod_ms = 60'000;
-  static constexpr uint64_t kStale_ns = 5'000'000'000;  // what is older says nothing of now
-  static constexpr size_t kXidKindsMax = 32;            // of one GPU, that are counted apart
-
-  // Counted among a GPU's Xids once it has had kXidKindsMax others.
-  static constexpr uint64_t kOtherXids = ~uint64_t{0};
 
   // `on_xid`: on the loop's thread, of a GPU that the inventory has; may be empty.
   GpuMonitor(Loop& loop, OpenGpus open, std::function<void(const XidEvent&)> on_xid);
   ~GpuMonitor();
 
-  // Whether to read at all: nothing is opened before somebody wants it.
+  // Whether to read at all: nothing is opened before somebody wants it, and the driver is let go of, and
+  // forgotten what it said, when nobody does.
   void watch(bool wanted);
-  // No reading begins from here on; nothing is in the pool once is_reading() is false.
+  // No reading begins between the two.
   void pause();
   void resume();
+  // Whether a thread of the pool is in the driver.
   bool is_reading() const { return task_ != nullptr; }
 
   // Null until the driver has answered for the first time, or where there is none.
@@ -55,6 +41,8 @@ class GpuMonitor {
   const std::vector<GpuState>& gpus() const { return gpus_; }
   const GpuState* find(uint32_t index) const;
   const GpuState* find(std::string_view uuid) const;
+  // Of a device as the configuration names it: GpuInventory::named.
+  const GpuState* named(std::string_view name) const;
 
   // `done`, once, after the next reading that begins from here on, whatever it brought: gpus() is of after
   // this call then. Where nothing is read (nobody watches, it is paused, there is no driver) it is called at
@@ -65,6 +53,7 @@ class GpuMonitor {
   struct Round;
   void turn();
   void end_round();
+  void close();
   void take(Round& round);
   void take(GpuInventory inventory);
   static void tell(const GpuState& gpu, const std::string& before);
@@ -83,6 +72,7 @@ class GpuMonitor {
   bool wanted_ = false;
   bool is_open_ = false;
   bool paused_ = false;
+  bool closes_ = false;  // once nothing is in the pool, and what that brings is not wanted any more
   bool told_slow_ = false;
   uint64_t round_ns_ = 0;  // when the round in the pool began
   uint64_t next_open_ns_ = 0;

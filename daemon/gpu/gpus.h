@@ -33,6 +33,8 @@ struct GpuInventory {
   // Null: there is none.
   const GpuIdentity* find(uint32_t index) const;
   const GpuIdentity* find(std::string_view uuid) const;
+  // As a configuration names it: by its UUID, or by its index in decimal digits.
+  const GpuIdentity* named(std::string_view name) const;
 };
 
 // One GPU at one moment. What the driver does not tell is nothing.

@@ -57,30 +57,33 @@ inline constexpr int kClockOfSm = 1;
 inline constexpr int kCorrected = 0, kUncorrected = 1;  // kinds of ECC errors
 inline constexpr int kSinceDriverLoad = 0;              // which ECC counters: "volatile"
 
+using uint = unsigned int;
+using ulonglong = unsigned long long;
+
 // Field, exported name, parameters, and whether dsd can do without. A driver that lacks one of the latter
 // leaves its values unknown.
 // clang-format off
 #define DEEPSERVE_NVML_TABLE(X) \
-  X(init,                "nvmlInit_v2",                         (),                                 true)  \
-  X(shutdown,            "nvmlShutdown",                        (),                                 true)  \
-  X(device_count,        "nvmlDeviceGetCount_v2",               (unsigned int*),                    true)  \
-  X(device_by_index,     "nvmlDeviceGetHandleByIndex_v2",       (unsigned int, Device*),            true)  \
-  X(device_uuid,         "nvmlDeviceGetUUID",                   (Device, char*, unsigned int),      true)  \
-  X(device_memory,       "nvmlDeviceGetMemoryInfo",             (Device, Memory*),                  true)  \
-  X(driver_version,      "nvmlSystemGetDriverVersion",          (char*, unsigned int),              false) \
-  X(cuda_version,        "nvmlSystemGetCudaDriverVersion_v2",   (int*),                             false) \
-  X(device_name,         "nvmlDeviceGetName",                   (Device, char*, unsigned int),      false) \
-  X(compute_capability,  "nvmlDeviceGetCudaComputeCapability",  (Device, int*, int*),               false) \
-  X(utilization,         "nvmlDeviceGetUtilizationRates",       (Device, Utilization*),             false) \
-  X(temperature,         "nvmlDeviceGetTemperature",            (Device, int, unsigned int*),       false) \
-  X(power_milliwatts,    "nvmlDeviceGetPowerUsage",             (Device, unsigned int*),            false) \
-  X(power_limit_milliwatts, "nvmlDeviceGetEnforcedPowerLimit",  (Device, unsigned int*),            false) \
-  X(ecc_errors,          "nvmlDeviceGetTotalEccErrors",         (Device, int, int, unsigned long long*), false) \
-  X(clock_megahertz,     "nvmlDeviceGetClockInfo",              (Device, int, unsigned int*),       false) \
-  X(event_set_create,    "nvmlEventSetCreate",                  (EventSet*),                        false) \
-  X(event_set_free,      "nvmlEventSetFree",                    (EventSet),                         false) \
-  X(register_events,     "nvmlDeviceRegisterEvents",            (Device, unsigned long long, EventSet), false) \
-  X(event_set_wait,      "nvmlEventSetWait_v2",                 (EventSet, EventData*, unsigned int), false)
+  X(init,                   "nvmlInit_v2",                        (), true) \
+  X(shutdown,               "nvmlShutdown",                       (), true) \
+  X(device_count,           "nvmlDeviceGetCount_v2",              (uint*), true) \
+  X(device_by_index,        "nvmlDeviceGetHandleByIndex_v2",      (uint, Device*), true) \
+  X(device_uuid,            "nvmlDeviceGetUUID",                  (Device, char*, uint), true) \
+  X(device_memory,          "nvmlDeviceGetMemoryInfo",            (Device, Memory*), true) \
+  X(driver_version,         "nvmlSystemGetDriverVersion",         (char*, uint), false) \
+  X(cuda_version,           "nvmlSystemGetCudaDriverVersion_v2",  (int*), false) \
+  X(device_name,            "nvmlDeviceGetName",                  (Device, char*, uint), false) \
+  X(compute_capability,     "nvmlDeviceGetCudaComputeCapability", (Device, int*, int*), false) \
+  X(utilization,            "nvmlDeviceGetUtilizationRates",      (Device, Utilization*), false) \
+  X(temperature,            "nvmlDeviceGetTemperature",           (Device, int, uint*), false) \
+  X(power_milliwatts,       "nvmlDeviceGetPowerUsage",            (Device, uint*), false) \
+  X(power_limit_milliwatts, "nvmlDeviceGetEnforcedPowerLimit",    (Device, uint*), false) \
+  X(ecc_errors,             "nvmlDeviceGetTotalEccErrors",        (Device, int, int, ulonglong*), false) \
+  X(clock_megahertz,        "nvmlDeviceGetClockInfo",             (Device, int, uint*), false) \
+  X(event_set_create,       "nvmlEventSetCreate",                 (EventSet*), false) \
+  X(event_set_free,         "nvmlEventSetFree",                   (EventSet), false) \
+  X(register_events,        "nvmlDeviceRegisterEvents",           (Device, ulonglong, EventSet), false) \
+  X(event_set_wait,         "nvmlEventSetWait_v2",                (EventSet, EventData*, uint), false)
 // clang-format on
 
 // Null where the library has none.

@@ -32,6 +32,17 @@ namespace deepserve::daemon {
   X(kDraftTokens,        Counter,   "spec_decode_num_draft_tokens_total", "Tokens drafted and run") \
   X(kDraftTokensRight,   Counter,   "spec_decode_num_accepted_tokens_total", "Drafts that were right") \
   X(kRunnerRestarts,     Counter,   "runner_restarts_total",          "Runners started anew, by reason") \
+  X(kGpuAnswers,         Gauge,     "gpu_answers",                    "1 while the driver tells of the GPU") \
+  X(kGpuUtilization,     Gauge,     "gpu_utilization_ratio",          "Of the time, some kernel ran") \
+  X(kGpuMemoryBusy,      Gauge,     "gpu_memory_utilization_ratio",   "Of the time, its memory was used") \
+  X(kGpuMemoryUsed,      Gauge,     "gpu_memory_used_bytes",          "Of the GPU, by all processes") \
+  X(kGpuMemoryTotal,     Gauge,     "gpu_memory_total_bytes",         "That the GPU has") \
+  X(kGpuTemperature,     Gauge,     "gpu_temperature_celsius",        "Of the GPU") \
+  X(kGpuPower,           Gauge,     "gpu_power_watts",                "That the GPU draws") \
+  X(kGpuPowerLimit,      Gauge,     "gpu_power_limit_watts",          "That it is held to") \
+  X(kGpuClock,           Gauge,     "gpu_sm_clock_hertz",             "Of its multiprocessors") \
+  X(kGpuEccErrors,       Counter,   "gpu_ecc_errors_total",           "Of its memory; type: (un)corrected") \
+  X(kGpuXidErrors,       Counter,   "gpu_xid_errors_total",           "That the driver told, by number") \
   X(kFirstToken,         Histogram, "time_to_first_token_seconds",    "From request to first token") \
   X(kInterToken,         Histogram, "inter_token_latency_seconds",    "Between the tokens of a choice") \
   X(kWholeRequest,       Histogram, "e2e_request_latency_seconds",    "From the request to its end") \

@@ -32,6 +32,11 @@ const std::vector<double> kRetryErrorBounds = {.01, .025, .05, .1, .25, .5, 1, 2
 const std::vector<double> kPredictionErrorBounds = {-30, -10, -5, -2.5, -1, -.5, -.25, -.1, -.05, -.01, 0,
                                                     .01, .05, .1, .25,  .5, 1,   2.5,  5,   10,   30};
 
+// Of a total that may begin again at 0.
+uint64_t grown(uint64_t now, uint64_t before) {
+  return now >= before ? now - before : now;
+}
+
 double resident_bytes() {
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"), &std::fclose);
   long whole = 0;
@@ -48,6 +53,11 @@ struct Metrics::Registry {
   std::array<prometheus::Family<prometheus::Counter>*, kMetrics> counters{};
   std::array<prometheus::Family<prometheus::Histogram>*, kMetrics> histograms{};
   std::map<std::string, ipc::Gauges> runners;  // their totals at the last scrape
+  struct EccErrors {
+    uint64_t corrected = 0;
+    uint64_t uncorrected = 0;
+  };
+  std::map<std::string, EccErrors> gpus;  // the same, by UUID
 
   Registry() {
     for (size_t i = 0; i < kMetrics; ++i) {
@@ -214,6 +224,8 @@ void Metrics::set_serving(const Serving& serving) {
     registry_->raise_to(MetricId::kBreakerOpened, {{"model", row.name}}, row.breaker_opened_total);
   }
   registry_->drop_transient();
+  const uint64_t now_ns = monotonic_ns();
+  for (const GpuState& gpu : serving.gpus()) set_gpu(gpu, now_ns);
   for (const RunnerRow& row : serving.runners()) {
     const prometheus::Labels labels = {{"runner", row.id}};
     const double blocks = row.gauges.kv_blocks_total;
@@ -222,7 +234,6 @@ void Metrics::set_serving(const Serving& serving) {
                              blocks == 0 ? 0 : 1 - row.gauges.kv_blocks_free / blocks);
     // A new process counts from 0 again.
     ipc::Gauges& last = registry_->runners[row.id];
-    const auto grown = [](uint64_t now, uint64_t before) { return now >= before ? now - before : now; };
     registry_->add(MetricId::kPreemptions, labels,
                    grown(row.gauges.preemptions_total, last.preemptions_total));
     registry_->add(MetricId::kPrefixQueries, labels,
@@ -235,6 +246,42 @@ void Metrics::set_serving(const Serving& serving) {
                    grown(row.gauges.draft_tokens_accepted_total, last.draft_tokens_accepted_total));
     last = row.gauges;
   }
+}
+
+// What the driver does not tell at present has no row.
+void Metrics::set_gpu(const GpuState& gpu, uint64_t now_ns) {
+  const auto& [identity, reading, read_ns, xids] = gpu;
+  const prometheus::Labels labels = {{"gpu", std::to_string(identity.index)}, {"uuid", identity.uuid}};
+  const auto with = [&labels](const char* name, std::string value) {
+    auto more = labels;
+    more.emplace(name, std::move(value));
+    return more;
+  };
+  registry_->set_transient(MetricId::kGpuAnswers, labels, gpu.answers(now_ns) ? 1 : 0);
+  for (const auto& [xid, times] : xids) {
+    const auto number = xid == GpuState::kOtherXids ? "other" : std::to_string(xid);
+    registry_->raise_to(MetricId::kGpuXidErrors, with("xid", number), times);
+  }
+  if (!gpu.answers(now_ns)) return;
+  const auto set = [&](MetricId id, const auto& value) {
+    if (value) registry_->set_transient(id, labels, static_cast<double>(*value));
+  };
+  set(MetricId::kGpuUtilization, reading.utilization);
+  set(MetricId::kGpuMemoryBusy, reading.memory_utilization);
+  set(MetricId::kGpuMemoryUsed, reading.memory_used_bytes);
+  set(MetricId::kGpuMemoryTotal, std::optional(identity.memory_bytes));
+  set(MetricId::kGpuTemperature, reading.temperature_celsius);
+  set(MetricId::kGpuPower, reading.power_watts);
+  set(MetricId::kGpuPowerLimit, reading.power_limit_watts);
+  set(MetricId::kGpuClock, reading.sm_clock_hz);
+  auto& last = registry_->gpus[identity.uuid];
+  const auto count = [&](const char* type, const std::optional<uint64_t>& now, uint64_t& before) {
+    if (!now) return;
+    registry_->add(MetricId::kGpuEccErrors, with("type", type), grown(*now, before));
+    before = *now;
+  };
+  count("corrected", reading.ecc_corrected, last.corrected);
+  count("uncorrected", reading.ecc_uncorrected, last.uncorrected);
 }
 
 void Metrics::set_kept(size_t answers, size_t bytes) {

@@ -91,6 +91,7 @@ class Metrics {
   void count_admitted(std::string_view client, ipc::Class service_class, std::string_view outcome,
                       std::string_view reason);
   void set_serving(const Serving& serving);
+  void set_gpu(const GpuState& gpu, uint64_t now_ns);
   void set_http(const HttpCounters& http);
 
   std::unique_ptr<Registry> registry_;

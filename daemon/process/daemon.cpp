@@ -16,6 +16,8 @@
 #include "daemon/api/control_daemon.h"
 #include "daemon/config/config_diff.h"
 #include "daemon/config/cpuset.h"
+#include "daemon/gpu/gpu_monitor.h"
+#include "daemon/gpu/nvml_gpus.h"
 #include "daemon/http/listener.h"
 #include "daemon/http/router.h"
 #include "daemon/http/server.h"
@@ -39,6 +41,7 @@ namespace {
 constexpr uint64_t kLastWords_ms =
     2'000;  // for the answers that are on their way when everything else has stopped
 constexpr uint64_t kStatus_ms = 5'000;
+constexpr uint64_t kPoolLimit_ms = 1'000;  // for the pool to end what it does, when nothing else is left
 
 // Request ids start at a random place, so that two lives of dsd do not speak of different requests by one
 // name.
@@ -86,6 +89,11 @@ bool has_runners(const Config& config) {
          std::filesystem::directory_iterator();
 }
 
+bool uses_gpus(const Config& config) {
+  return std::any_of(config.devices.begin(), config.devices.end(),
+                     [](const auto& device) { return device.kind == "cuda"; });
+}
+
 // What clients may hold of the descriptors that we are allowed.
 Result<HttpLimits> http_limits(const Config& config) {
   size_t runners = 0;
@@ -103,6 +111,7 @@ class Daemon {
         runtime_dir_(std::move(runtime_dir)),
         started_ns_(options.handed ? options.handed->started_ns : monotonic_ns()),
         return_until_ns_(has_runners(config) ? monotonic_ns() + Service::kReturnMax_ns : 0),
+        gpus_(loop_, open_nvml_gpus, nullptr),
         service_(loop_, config_,
                  {.runner_binary = options.runner_binary,
                   .rendezvous_dir = rendezvous_dir(config.runtime_dir),
@@ -112,7 +121,8 @@ class Daemon {
                       [this](const std::string& reason) { metrics_.count_runner_restart(reason); },
                   .adopt = [this](RequestId id, const RequestSpec& spec) { return api_.adopt(id, spec); },
                   .ticket_key = ticket_key,
-                  .ticket_epoch = host_boot()}),
+                  .ticket_epoch = host_boot(),
+                  .gpus = &gpus_}),
         server_(loop_, limits),
         api_(service_, metrics_, api_options()),
         control_(service_, control_options()),
@@ -125,6 +135,7 @@ class Daemon {
         last_words_(loop_, [this] { end(); }),
         kept_(loop_, [this] { tick_kept(); }) {
     kept_.start(Api::kTick_ms, Api::kTick_ms);
+    gpus_.watch(uses_gpus(config_));
     if (config_.asks_cgroups()) server_.ask_cgroups();
     api_.add_routes(api_routes_);
     control_.add_routes(control_routes_);
@@ -196,10 +207,28 @@ class Daemon {
                  config_.runtime_dir);
     roll_back::disarm();
     loop_.run();
+    leave_the_pool();
     return exit_status_;
   }
 
  private:
+  // A GPU's driver may hang, and a thread in it cannot be ended but with the process.
+  void leave_the_pool() {
+    gpus_.watch(false);
+    if (loop_.in_pool() == 0) return;
+    Timer limit(loop_, [this] { loop_.stop(); });
+    Timer look(loop_, [this] {
+      if (loop_.in_pool() == 0) loop_.stop();
+    });
+    limit.start(kPoolLimit_ms);
+    look.start(0, 1);
+    loop_.run();
+    if (loop_.in_pool() == 0) return;
+    spdlog::warn("the GPU driver does not answer: ending without it");
+    spdlog::default_logger()->flush();
+    ::_exit(exit_status_);
+  }
+
   ApiOptions api_options() {
     ApiOptions options;
     options.client_name = [this](const Peer& peer) { return match_client(config_, caller_of(peer)).name; };
@@ -253,6 +282,7 @@ class Daemon {
     server_.limit_connections(limits.connections_max);
     if (config_.asks_cgroups()) server_.ask_cgroups();
     api_.set_request_timeout(config_.server.request_timeout_ns);
+    gpus_.watch(uses_gpus(config_));
     service_.reconfigure();
     return {};
   }
@@ -268,10 +298,19 @@ class Daemon {
     hooks.state = [this] { return state(); };
     hooks.stays = [this] {
       auto stays = service_.stays();
-      return stays.empty() ? server_.stays() : stays;
+      if (stays.empty()) stays = server_.stays();
+      // The process can only become another one when no thread of it is in the driver.
+      if (stays.empty() && gpus_.is_reading()) stays = "a question to the GPUs' driver";
+      return stays;
     };
-    hooks.hold = [this] { server_.hold(); };
-    hooks.release = [this] { server_.release(); };
+    hooks.hold = [this] {
+      gpus_.pause();
+      server_.hold();
+    };
+    hooks.release = [this] {
+      server_.release();
+      gpus_.resume();
+    };
     hooks.leaving = [] { notify_reloading(); };
     hooks.stayed = [this] {
       notify_ready("Not upgraded");
@@ -379,6 +418,7 @@ class Daemon {
   const uint64_t return_until_ns_;  // ApiOptions; looked up before our own runners are there
   Loop loop_;
   Metrics metrics_;
+  GpuMonitor gpus_;
   Service service_;
   Router api_routes_, control_routes_, observe_routes_;
   HttpServer server_;

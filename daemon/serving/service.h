@@ -26,6 +26,7 @@
 #include "daemon/dispatch/drain_marks.h"
 #include "daemon/dispatch/request_progress.h"
 #include "daemon/dispatch/request_state.h"
+#include "daemon/gpu/gpu_monitor.h"
 #include "daemon/loop/loop.h"
 #include "daemon/rollout/canary_judge.h"
 #include "daemon/rollout/demand_history.h"
@@ -50,8 +51,9 @@ struct ServiceOptions {
   // other, until its end or forget(). The spec is as that dsd had it, RequestSpec::opaque included. Null, or
   // empty: nobody wants it, it is cancelled. It must not call the service.
   std::function<ResponseSink*(RequestId id, const RequestSpec& spec)> adopt = {};
-  TicketKey ticket_key = {};  // what signs the tickets of refused requests
-  uint64_t ticket_epoch = 0;  // see TicketOffice
+  TicketKey ticket_key = {};   // what signs the tickets of refused requests
+  uint64_t ticket_epoch = 0;   // see TicketOffice
+  GpuMonitor* gpus = nullptr;  // outlives the service; null: nothing is known of GPUs
 };
 
 // Where a request lies between 0 and 1: below so many of a hundred it is the canary's.
@@ -97,6 +99,7 @@ class Service final : public Serving, private RunnerOwner {
   std::optional<RequestRow> request(RequestId id) const override;
   std::vector<ClientRow> clients() const override;
   QueueCounts counts() const override;
+  std::vector<GpuState> gpus() const override;
   bool ready() const override;
   bool stopping() const override { return stopping_; }
 

@@ -162,6 +162,10 @@ QueueCounts Service::counts() const {
   return counts;
 }
 
+std::vector<GpuState> Service::gpus() const {
+  return options_.gpus == nullptr ? std::vector<GpuState>() : options_.gpus->gpus();
+}
+
 bool Service::ready() const {
   const uint64_t now_ns = monotonic_ns();
   return !stopping_ && !drains_.host() &&

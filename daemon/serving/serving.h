@@ -14,6 +14,7 @@
 
 #include "daemon/config/agreement.h"
 #include "daemon/dispatch/request_trace.h"
+#include "daemon/gpu/gpu_state.h"
 #include "daemon/http/peer.h"
 #include "ipc/base/result.h"
 #include "ipc/lane/gauges.h"
@@ -117,10 +118,11 @@ struct RankRow {
 };
 
 struct RunnerRow {
-  std::string id;              // "tiny@cpu0"; "large@cpu0+cpu1" where a model is spread over devices
-  int64_t pid = -1;            // of rank 0
-  std::string device;          // "cpu0", "cpu0+cpu1"
-  std::vector<RankRow> ranks;  // one for each device
+  std::string id;                   // "tiny@cpu0"; "large@cpu0+cpu1" where a model is spread over devices
+  int64_t pid = -1;                 // of rank 0
+  std::string device;               // "cpu0", "cpu0+cpu1"
+  std::vector<RankRow> ranks;       // one for each device
+  std::vector<GpuState> gpus = {};  // that it has, as far as the driver tells; each once
   std::string model;
   uint64_t generation = 1;
   std::string state;  // starting, loading, ready, draining, hung, backoff, failed
@@ -275,6 +277,8 @@ class Serving {
   // Those that asked last, the last first.
   virtual std::vector<ClientRow> clients() const { return {}; }
   virtual QueueCounts counts() const = 0;
+  // All of the host; none where no model uses one, or the driver tells of none.
+  virtual std::vector<GpuState> gpus() const { return {}; }
   // Deep readiness: some runner is ready and its step counter moved within the last three seconds (an idle
   // one turns at least once a second).
   virtual bool ready() const = 0;

@@ -46,6 +46,34 @@ TEST(Control, ShowsRunners) {
   EXPECT_NE(error.at_pointer("/error/message").as_string().find("tiny@cpu0"), std::string::npos);
 }
 
+TEST(Control, ShowsTheGpusOfTheHostAndOfARunner) {
+  ApiServer test;
+  EXPECT_TRUE(get_json(test, "/ctl/status").at("gpus").as_array().empty());
+  test.serving.gpu_rows = {
+      {.identity = {.index = 0, .uuid = "GPU-a", .name = "NVIDIA H200", .memory_bytes = 8, .capability = 90},
+       .reading = {.utilization = 0.5, .memory_used_bytes = 3},
+       .read_ns = monotonic_ns(),
+       .xids = {{79, 1}, {GpuState::kOtherXids, 2}}},
+      {.identity = {.index = 1, .uuid = "GPU-b"},
+       .reading = {.trouble = "GPU is lost"},
+       .read_ns = monotonic_ns()},
+      {.identity = {.index = 2, .uuid = "GPU-c"}, .read_ns = monotonic_ns() - GpuState::kStale_ns}};
+  test.serving.runner_rows[0].gpus = {test.serving.gpu_rows[0]};
+  const auto status = get_json(test, "/ctl/status");
+  const auto gpu = status.at_pointer("/gpus/0");
+  EXPECT_EQ(gpu.at("uuid").as_string(), "GPU-a");
+  EXPECT_EQ(gpu.at("compute_capability").as_string(), "9.0");
+  EXPECT_EQ(gpu.at("state").as_string(), "ready");
+  EXPECT_EQ(gpu.at("memory_used_bytes").as_int64(), 3);
+  EXPECT_TRUE(gpu.at("power_watts").is_null());
+  EXPECT_EQ(gpu.at("xids").at("79").as_int64(), 1);
+  EXPECT_EQ(gpu.at("xids").at("other").as_int64(), 2);
+  EXPECT_EQ(status.at_pointer("/gpus/1/state").as_string(), "failed");
+  EXPECT_EQ(status.at_pointer("/gpus/1/trouble").as_string(), "GPU is lost");
+  EXPECT_EQ(status.at_pointer("/gpus/2/trouble").as_string(), "its driver does not answer");
+  EXPECT_EQ(get_json(test, "/ctl/runners/tiny@cpu0").at_pointer("/gpus/0/uuid").as_string(), "GPU-a");
+}
+
 TEST(Control, TheQueueIsWhatWaitsAndWhy) {
   ApiServer test;
   RequestRow runs;

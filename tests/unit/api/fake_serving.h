@@ -31,6 +31,7 @@ class FakeServing final : public Serving {
   std::vector<RunnerRow> runner_rows;
   std::vector<RequestRow> request_rows;
   std::vector<ClientRow> client_rows;
+  std::vector<GpuState> gpu_rows;
   std::vector<RequestSpec> glanced;
   std::optional<Refusal> refused_at_a_glance;
   uint32_t brownout_level = 0;
@@ -106,6 +107,7 @@ class FakeServing final : public Serving {
     return std::nullopt;
   }
   std::vector<ClientRow> clients() const override { return client_rows; }
+  std::vector<GpuState> gpus() const override { return gpu_rows; }
   QueueCounts counts() const override {
     return {.waiting = {1, 2, 3}, .running = 4, .brownout_level = brownout_level};
   }

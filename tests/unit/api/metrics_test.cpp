@@ -136,6 +136,59 @@ TEST(Metrics, TellOfBreakersAndOfTheBrownoutLadder) {
   expect_line(text, "deepserve_brownout_level 2");
 }
 
+GpuState gpu_that_answers() {
+  return {.identity = {.index = 1, .uuid = "GPU-8f3a", .memory_bytes = 150'000'000'000},
+          .reading = {.utilization = 0.75,
+                      .memory_used_bytes = 50'000'000'000,
+                      .temperature_celsius = 61,
+                      .power_watts = 412.5,
+                      .ecc_corrected = 3,
+                      .ecc_uncorrected = 0},
+          .read_ns = monotonic_ns(),
+          .xids = {{31, 2}, {GpuState::kOtherXids, 5}}};
+}
+
+TEST(Metrics, TellWhatTheGpusDo) {
+  ApiServer test;
+  test.serving.gpu_rows = {gpu_that_answers()};
+  for (int i = 0; i < 2; ++i) {  // a second scrape counts nothing twice
+    const std::string text = scrape(test);
+    const std::string labels = R"({gpu="1",uuid="GPU-8f3a")";
+    expect_line(text, "deepserve_gpu_answers" + labels + "} 1");
+    expect_line(text, "deepserve_gpu_utilization_ratio" + labels + "} 0.75");
+    expect_line(text, "deepserve_gpu_memory_used_bytes" + labels + "} 50000000000");
+    expect_line(text, "deepserve_gpu_memory_total_bytes" + labels + "} 150000000000");
+    expect_line(text, "deepserve_gpu_temperature_celsius" + labels + "} 61");
+    expect_line(text, "deepserve_gpu_power_watts" + labels + "} 412.5");
+    expect_line(text, R"(deepserve_gpu_ecc_errors_total{gpu="1",type="corrected",uuid="GPU-8f3a"} 3)");
+    expect_line(text, R"(deepserve_gpu_ecc_errors_total{gpu="1",type="uncorrected",uuid="GPU-8f3a"} 0)");
+    expect_line(text, R"(deepserve_gpu_xid_errors_total{gpu="1",uuid="GPU-8f3a",xid="31"} 2)");
+    expect_line(text, R"(deepserve_gpu_xid_errors_total{gpu="1",uuid="GPU-8f3a",xid="other"} 5)");
+    EXPECT_EQ(text.find("\ndeepserve_gpu_sm_clock_hertz{"), std::string::npos) << "nobody told";
+  }
+}
+
+TEST(Metrics, SayNothingOfAGpuThatDoesNotAnswerButThat) {
+  ApiServer test;
+  test.serving.gpu_rows = {gpu_that_answers()};
+  scrape(test);
+  test.serving.gpu_rows[0].reading = {.trouble = "GPU is lost"};
+  const std::string text = scrape(test);
+  expect_line(text, R"(deepserve_gpu_answers{gpu="1",uuid="GPU-8f3a"} 0)");
+  EXPECT_EQ(text.find("\ndeepserve_gpu_temperature_celsius{"), std::string::npos);
+  expect_line(text, R"(deepserve_gpu_xid_errors_total{gpu="1",uuid="GPU-8f3a",xid="31"} 2)");
+  test.serving.gpu_rows.clear();
+  EXPECT_EQ(scrape(test).find("\ndeepserve_gpu_answers{"), std::string::npos);
+}
+
+TEST(Metrics, EccErrorsThatBeginAnewWithTheDriverAddUp) {
+  ApiServer test;
+  test.serving.gpu_rows = {gpu_that_answers()};
+  scrape(test);
+  test.serving.gpu_rows[0].reading.ecc_corrected = 1;
+  expect_line(scrape(test), R"(deepserve_gpu_ecc_errors_total{gpu="1",type="corrected",uuid="GPU-8f3a"} 4)");
+}
+
 TEST(Metrics, ForgetRunnersThatAreNoMore) {
   ApiServer test;
   expect_line(scrape(test), R"(deepserve_runner_ready{runner="tiny@cpu0"} 1)");

@@ -11,6 +11,7 @@
 namespace deepserve::ctl {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -25,6 +26,18 @@ constexpr const char* kRunner =
     R"("restarts":2,"uptime_s":12.5,"last_error":"","steps":1234,"bytes_loaded":1,"requests":0,)"
     R"("isa":"avx2","numerics_id":"abc","kv_blocks_total":64,"kv_blocks_free":60,"sequences_running":1,)"
     R"("sequences_waiting":0,"prefill_tokens_per_second":900.0})";
+constexpr const char* kGpu =
+    R"({"index":0,"uuid":"GPU-8f3a","name":"NVIDIA H200","memory_bytes":150000000000,)"
+    R"("compute_capability":"9.0","state":"ready","trouble":"","age_s":0.4,"utilization":0.75,)"
+    R"("memory_used_bytes":50000000000,"temperature_celsius":61,"power_watts":412.5,)"
+    R"("ecc_corrected":3,"ecc_uncorrected":0,"xids":{"31":2,"79":1}})";
+constexpr const char* kLostGpu =
+    R"({"index":1,"uuid":"GPU-0000","name":"NVIDIA H200","memory_bytes":150000000000,"state":"failed",)"
+    R"("trouble":"GPU is lost","age_s":0.4,"utilization":null,"memory_used_bytes":null,)"
+    R"("temperature_celsius":null,"power_watts":null,"ecc_corrected":null,"xids":{}})";
+constexpr const char* kGpuRunner =
+    R"({"id":"large@gpu0","pid":78,"state":"ready","gpus":[{"index":0,"name":"NVIDIA H200",)"
+    R"("state":"ready","power_watts":412.5}]})";
 constexpr const char* kRequest =
     R"({"id":"00c0ffee00c0ffee","state":"streaming","client":"uid:0","peer":{"pid":5,"uid":0,"gid":0},)"
     R"("class":"vip","model":"tiny","runner":"tiny@cpu0","endpoint":"chat","age_s":1.5,)"
@@ -43,7 +56,7 @@ FakeAnswer control_answer(const FakeRequest& request) {
     return json_answer(200,
                        R"({"version":"9.9.9","pid":42,"uptime_s":3700.2,"ready":true,"stopping":false,)"
                        R"("runtime_dir":"/run/x","models":[)" +
-                           model + R"(],"runners":[)" + runner +
+                           model + R"(],"runners":[)" + runner + R"(],"gpus":[)" + kGpu + "," + kLostGpu +
                            R"(],"brownout":"cap_tokens",)"
                            R"("classes":{"vip":{"waiting":0},"normal":{"waiting":3},"batch":{"waiting":1}},)"
                            R"("requests":{"running":2,"waiting":4}})");
@@ -52,6 +65,7 @@ FakeAnswer control_answer(const FakeRequest& request) {
   if (request.line == "GET /ctl/models/tiny") return json_answer(200, model);
   if (request.line == "GET /ctl/runners") return json_answer(200, "[" + runner + "]");
   if (request.line == "GET /ctl/runners/tiny@cpu0") return json_answer(200, runner);
+  if (request.line == "GET /ctl/runners/large@gpu0") return json_answer(200, kGpuRunner);
   for (const char* verb : {"restart", "reset"}) {
     if (request.line == std::string("POST /ctl/runners/tiny@cpu0/") + verb) return json_answer(200, runner);
   }
@@ -121,6 +135,20 @@ const std::vector<std::vector<std::string>> kAllThatAsk = {{"status"},
                                                            {"client", "ls"},
                                                            {"config", "show"},
                                                            {"completion", "bash"}};
+
+TEST_F(Commands, StatusHasALineForEachGpu) {
+  const std::string text = run({"status"}).out;
+  EXPECT_THAT(text, ContainsRegex("0 +NVIDIA H200 +ready +46.6 GiB +139.7 GiB +75 % +61 C +412 W +3\\+0 "
+                                  "+31 \\(2\\), 79 +-"));
+  EXPECT_THAT(text, ContainsRegex("1 +NVIDIA H200 +failed +- +139.7 GiB +- +- +- +- +- +GPU is lost"));
+}
+
+TEST_F(Commands, ARunnersGpuFollowsWhatElseIsKnownOfIt) {
+  const std::string text = run({"runner", "show", "large@gpu0"}).out;
+  EXPECT_THAT(text, ContainsRegex("pid +78\nstate +ready\n\n"));
+  EXPECT_THAT(text, ContainsRegex("0 +NVIDIA H200 +ready .*412 W"));
+  EXPECT_THAT(run({"runner", "show", "tiny@cpu0"}).out, Not(HasSubstr("GPU")));
+}
 
 TEST_F(Commands, EachSucceedsAndItsJsonIsOneValidLine) {
   for (const auto& command : kAllThatAsk) {

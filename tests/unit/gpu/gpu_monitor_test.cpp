@@ -98,6 +98,9 @@ TEST_F(GpuMonitorTest, FindsAGpuByIndexAndByUuid) {
   EXPECT_TRUE(monitor_.find(1)->answers(monotonic_ns()));
   EXPECT_EQ(monitor_.find(2), nullptr);
   EXPECT_EQ(monitor_.find("GPU-c"), nullptr);
+  EXPECT_EQ(monitor_.named("1"), monitor_.find(1));
+  EXPECT_EQ(monitor_.named("GPU-b"), monitor_.find(1));
+  for (const auto* name : {"2", "1x", "", "-1", "GPU-"}) EXPECT_EQ(monitor_.named(name), nullptr) << name;
 }
 
 TEST_F(GpuMonitorTest, WhoAsksGetsAReadingThatBeganAfterwards) {
@@ -158,8 +161,8 @@ TEST_F(GpuMonitorTest, AnOldReadingIsNoAnswer) {
   monitor_.watch(true);
   read();
   const uint64_t read_ns = monitor_.find(0)->read_ns;
-  EXPECT_TRUE(monitor_.find(0)->answers(read_ns + GpuMonitor::kStale_ns - 1));
-  EXPECT_FALSE(monitor_.find(0)->answers(read_ns + GpuMonitor::kStale_ns));
+  EXPECT_TRUE(monitor_.find(0)->answers(read_ns + GpuState::kStale_ns - 1));
+  EXPECT_FALSE(monitor_.find(0)->answers(read_ns + GpuState::kStale_ns));
 }
 
 TEST_F(GpuMonitorTest, XidsAreToldOnceAndCounted) {
@@ -177,8 +180,8 @@ TEST_F(GpuMonitorTest, XidsOfManyKindsDoNotGrowWithoutEnd) {
   for (uint64_t xid = 0; xid < 100; ++xid) host_.xids.push_back({0, xid});
   read();
   const auto& xids = monitor_.find(0)->xids;
-  EXPECT_EQ(xids.size(), GpuMonitor::kXidKindsMax + 1);
-  EXPECT_EQ(xids.at(GpuMonitor::kOtherXids), 100 - GpuMonitor::kXidKindsMax);
+  EXPECT_EQ(xids.size(), GpuState::kXidKindsMax + 1);
+  EXPECT_EQ(xids.at(GpuState::kOtherXids), 100 - GpuState::kXidKindsMax);
   EXPECT_EQ(told_.size(), 100u);
 }
 
@@ -193,6 +196,33 @@ TEST_F(GpuMonitorTest, PausedItBeginsNoReading) {
   monitor_.resume();
   read();
   EXPECT_GT(monitor_.find(0)->read_ns, read_ns);
+}
+
+TEST_F(GpuMonitorTest, WantedNoMoreItLetsGoOfTheDriverAndForgets) {
+  monitor_.watch(true);
+  read();
+  monitor_.watch(false);
+  EXPECT_EQ(monitor_.inventory(), nullptr);
+  EXPECT_TRUE(monitor_.gpus().empty());
+  ASSERT_TRUE(pump_until(loop_, [&] { return host_.closed == 1; }));
+  monitor_.watch(true);
+  read();
+  EXPECT_EQ(monitor_.gpus().size(), 2u);
+  EXPECT_EQ(host_.opened, 2u);
+}
+
+TEST_F(GpuMonitorTest, WhatWasReadForSomebodyWhoIsGoneIsNotTaken) {
+  monitor_.watch(true);
+  read();
+  host_.holds = true;
+  ASSERT_TRUE(pump_until(loop_, [&] { return monitor_.is_reading(); }));
+  monitor_.watch(false);
+  monitor_.watch(true);
+  host_.holds = false;
+  read();
+  EXPECT_EQ(host_.opened, 2u);
+  EXPECT_EQ(host_.closed, 1u);
+  EXPECT_EQ(monitor_.gpus().size(), 2u);
 }
 
 TEST_F(GpuMonitorTest, DestroyedWhileItReadsItLeavesTheDriverToTheTask) {
