@@ -22,6 +22,11 @@ inline void add_kv_type_option(CLI::App& app, kernels::KvType& type) {
       ->check(CLI::IsMember({"f32", "f16", "q8"}));
 }
 
+inline void add_kind_option(CLI::App& app, std::string& kind) {
+  app.add_option("--kind", kind, "Of device: cpu or cuda (" + kind + ")")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
+}
+
 inline void add_speculation_option(CLI::App& app, bool& speculation) {
   app.add_option_function<std::string>(
          "--speculation", [&speculation](const std::string& value) { speculation = value == "auto"; },

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "ipc/base/clock.h"
+#include "runner/device_kind.h"
 #include "runner/engine/engine.h"
 #include "runner/engine_options.h"
 #include "runner/forked_ranks.h"
@@ -19,6 +20,7 @@ struct Arguments {
   std::string model;
   std::string prompt;
   std::string chat_template;
+  std::string kind = "cpu";
   std::string isa;
   bool chat = false;
   bool speculation = true;
@@ -75,6 +77,8 @@ Result<void> generate(const Arguments& arguments) {
   backend_options.threads = arguments.threads;
   if (arguments.threads == 0) backend_options.threads = std::max(1u, usable_cores() / arguments.ranks);
   backend_options.isa = arguments.isa;
+  TRY_ASSIGN(const DeviceKind device, device_kind(arguments.kind));
+  backend_options.make = device.make;
   TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, backend_options));
   backend_options.collective = ranks->collective();
   TRY_ASSIGN(LoadedModel model, load_model(arguments.model, backend_options));
@@ -130,6 +134,7 @@ Result<int> run_generate(std::vector<std::string> words) {
       ->check(CLI::Range(1u, ipc::kRanksMax));
   app.add_option("--context-tokens", arguments.context_tokens, "Context in tokens (4096)");
   app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
+  add_kind_option(app, arguments.kind);
   add_kv_type_option(app, arguments.kv_type);
   app.add_option("--isa", arguments.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");

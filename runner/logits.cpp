@@ -7,6 +7,7 @@
 #include <numeric>
 #include <span>
 
+#include "runner/device_kind.h"
 #include "runner/engine_options.h"
 #include "runner/forked_ranks.h"
 #include "runner/model/loaded_model.h"
@@ -23,6 +24,7 @@ struct Arguments {
   uint32_t top = 5;
   uint32_t threads = 1;
   uint32_t ranks = 1;
+  std::string kind = "cpu";
   std::string isa;
   kernels::KvType kv_type = kernels::KvType::kF32;  // for comparisons: nothing is rounded
   bool json = false;
@@ -133,6 +135,7 @@ Result<int> run_logits(std::vector<std::string> words) {
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
   app.add_option("--tensor-parallel", arguments.ranks, "Processes to spread the model over (1)")
       ->check(CLI::Range(1u, ipc::kRanksMax));
+  add_kind_option(app, arguments.kind);
   add_kv_type_option(app, arguments.kv_type);
   app.add_flag("--json", arguments.json, "Print JSON");
   TRY(parse_words(app, "logits", std::move(words)));
@@ -141,6 +144,8 @@ Result<int> run_logits(std::vector<std::string> words) {
   options.isa = arguments.isa;
   options.kv_type = arguments.kv_type;
   options.batch_tokens_max = kChunkTokens;
+  TRY_ASSIGN(const DeviceKind device, device_kind(arguments.kind));
+  options.make = device.make;
   TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, options));
   options.collective = ranks->collective();
   TRY_ASSIGN(const LoadedModel model, load_model(arguments.model, options));

@@ -64,7 +64,8 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
                  "Without a daemon for so long it drains and ends");
   app.add_option("--load-nice", options.load_nice, "So much the others go first until it is ready; 0: not")
       ->check(CLI::Range(0, 19));
-  app.add_option("--memory-limit", memory_limit_bytes, "Private memory of the process in bytes; 0: no limit");
+  app.add_option("--memory-limit", memory_limit_bytes,
+                 "Private memory of the process in bytes, or of its GPU; 0: no limit");
   app.add_option("--chat-template", options.chat_template, "A family by name, whatever the file says");
   app.add_option("--isa", options.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
@@ -74,7 +75,10 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
     return fail(Code::kUsage, "serve: --rank {} of --ranks {}", options.rank, options.ranks);
   options.model = model;
   options.prefix_cache = prefix_cache == "on";
-  if (memory_limit_bytes != 0) options.memory_limit_bytes = memory_limit_bytes;
+  if (options.kind == "cuda")
+    options.device_memory_bytes = memory_limit_bytes;
+  else if (memory_limit_bytes != 0)
+    options.memory_limit_bytes = memory_limit_bytes;
   TRY_ASSIGN(options.cores, parse_cores(cores));
   return options;
 }

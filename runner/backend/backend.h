@@ -75,8 +75,15 @@ class Backend {
   virtual void copy_block(BlockId from, BlockId to) = 0;
 };
 
+struct BackendModel;
+struct BackendOptions;
+// Makes a backend of a model whose files are good.
+using BackendMaker = Result<std::unique_ptr<Backend>> (*)(BackendModel model, const BackendOptions& options);
+
 struct BackendOptions {
-  uint64_t kv_bytes = 0;  // memory for the KV cache; 0: one sequence of the model's whole context
+  BackendMaker make = nullptr;  // nullptr: make_cpu_backend
+  uint64_t memory_bytes = 0;    // of the device that the backend may take, where it has its own; 0: all
+  uint64_t kv_bytes = 0;        // memory for the KV cache; 0: one sequence of the model's whole context
   kernels::KvType kv_type = kernels::KvType::kF32;  // what its numbers are stored as
   // Multiplies quantised weights with inputs rounded to bytes; false: with float32 inputs, many times slower.
   bool rounds_inputs = true;

@@ -131,7 +131,7 @@ Result<PackedWeights> pack(const ModelWeights& weights, const ModelFiles& files,
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>> make_cpu_backend(CpuModel model, const BackendOptions& options) {
+Result<std::unique_ptr<Backend>> make_cpu_backend(BackendModel model, const BackendOptions& options) {
   const kernels::Kernels* kernels = kernels::find_kernels(options.isa);
   if (kernels == nullptr) {
     return fail(Code::kInvalidConfig,

@@ -18,6 +18,8 @@ class RopeTable {
   RopeTable(const ModelConfig& config, std::span<const float> factors);
 
   size_t pairs() const { return frequencies_.size(); }
+  std::span<const double> frequencies() const { return frequencies_; }  // [pairs], radians per position
+  double attention_factor() const { return attention_factor_; }         // that cosines and sines have
   // cosines, sines: [pairs], multiplied by the attention factor of YaRN where there is one
   void angles(uint32_t position, float* cosines, float* sines) const;
 

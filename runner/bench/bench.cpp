@@ -5,6 +5,7 @@
 
 #include "ipc/base/clock.h"
 #include "runner/bench/report.h"
+#include "runner/device_kind.h"
 #include "runner/engine_options.h"
 #include "runner/forked_ranks.h"
 #include "runner/lane/process_share.h"
@@ -19,6 +20,7 @@ struct Arguments {
   std::string model;
   uint32_t threads = 0;  // 0: what the usable cores leave each rank
   uint32_t ranks = 1;
+  std::string kind = "cpu";
   std::string isa;
   uint64_t kv_bytes = 512ull << 20;
   kernels::KvType kv_type = kernels::KvType::kF16;
@@ -63,6 +65,8 @@ Result<BenchReport> measure(const Arguments& arguments) {
   options.kv_type = arguments.kv_type;
   options.threads = arguments.threads;
   options.isa = arguments.isa;
+  TRY_ASSIGN(const DeviceKind device, device_kind(arguments.kind));
+  options.make = device.make;
   options.batch_tokens_max = std::max(arguments.prompt_tokens, std::ranges::max(arguments.batches));
   TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, options));
   options.collective = ranks->collective();
@@ -112,6 +116,7 @@ Result<int> run_bench(std::vector<std::string> words) {
                  "Processes to spread the model over (1); GB/s, Gop/s and limits are then those of one")
       ->check(CLI::Range(1u, ipc::kRanksMax));
   app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
+  add_kind_option(app, arguments.kind);
   add_kv_type_option(app, arguments.kv_type);
   app.add_option("--isa", arguments.isa, "As of `generate`; the best this CPU has when not given");
   app.add_flag("--json", arguments.json, "Print JSON");

@@ -27,12 +27,13 @@ struct ServeOptions {
   uint64_t epoch = 0;       // of the lane, and of the rank group; 0: any
   uint32_t rank = 0;        // of `ranks` processes that the model is spread over; rank 0 has the lane
   uint32_t ranks = 1;
-  uint64_t orphan_limit_ns = 30'000'000'000;  // without a dsd for so long it drains and ends
-  int load_nice = 0;                          // until it is ready; 0: others do not go first
-  std::vector<std::string> command;           // the words that these options were made of
-  std::optional<uint64_t> memory_limit_bytes;
-  std::string chat_template;  // a family by name; empty: what the model's file says
-  std::string isa;            // "scalar", "avx2", "avx512"; empty: the best there is
+  uint64_t orphan_limit_ns = 30'000'000'000;   // without a dsd for so long it drains and ends
+  int load_nice = 0;                           // until it is ready; 0: others do not go first
+  std::vector<std::string> command;            // the words that these options were made of
+  std::optional<uint64_t> memory_limit_bytes;  // of the process
+  uint64_t device_memory_bytes = 0;            // of a GPU; 0: all of it
+  std::string chat_template;                   // a family by name; empty: what the model's file says
+  std::string isa;                             // "scalar", "avx2", "avx512"; empty: the best there is
 };
 
 }  // namespace deepserve::runner

@@ -12,6 +12,7 @@
 
 #include "ipc/base/clock.h"
 #include "ipc/base/log.h"
+#include "runner/device_kind.h"
 #include "runner/lane/daemon_link.h"
 #include "runner/lane/fatal_signals.h"
 #include "runner/lane/lane_sink.h"
@@ -118,13 +119,10 @@ Result<ChatTemplate> choose_chat_template(const std::string& name, const Vocabul
   return ChatTemplate::of_family(family, vocabulary);
 }
 
-Result<ServedModel> load(const ServeOptions& options, const LoadPriority& priority, const Connection& daemon,
-                         Collective* collective) {
-  if (options.kind == "cuda")
-    return fail(Code::kNotSupported, "kind = \"cuda\": this ds-runner was built without CUDA");
-  if (options.kind != "cpu")
-    return fail(Code::kInvalidConfig, "kind = \"{}\": there is \"cpu\" and \"cuda\"", options.kind);
+Result<ServedModel> load(const ServeOptions& options, BackendMaker make, const LoadPriority& priority,
+                         const Connection& daemon, Collective* collective) {
   BackendOptions backend_options = backend_options_of(options);
+  backend_options.make = make;
   backend_options.collective = collective;
   backend_options.on_bytes_loaded = [&daemon](uint64_t bytes) {
     daemon.link.lane().set_bytes_loaded(bytes);
@@ -186,6 +184,8 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, const Connection& daem
   LaneSink& sink = daemon.sink;
   LoadPriority priority(options.load_nice);
   daemon.tell_phase(ipc::RunnerPhase::kLoading);
+  TRY_ASSIGN(const DeviceKind device, device_kind(options.kind));
+  TRY(device.open());
   std::unique_ptr<SharedCollective> collective;  // outlives the backend
   if (group != nullptr) {
     TRY_ASSIGN(collective, SharedCollective::join(std::move(group), {.rank = 0}));
@@ -196,7 +196,7 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, const Connection& daem
       spdlog::info("{} needs {} to be readable", options.model.string(), path.string());
   }
   spdlog::info("loading {}; sandbox: {}", options.model.string(), enter_sandbox(readable));
-  TRY_ASSIGN(ServedModel model, load(options, priority, daemon, collective.get()));
+  TRY_ASSIGN(ServedModel model, load(options, device.make, priority, daemon, collective.get()));
   daemon.tell_phase(ipc::RunnerPhase::kWarming);
   daemon.link.lane().count_step();
   if (auto warm = warm_up(*model.loaded.backend, *model.tokenizer); !warm) {
@@ -268,6 +268,7 @@ BackendOptions backend_options_of(const ServeOptions& options) {
   BackendOptions backend_options;
   backend_options.kv_bytes = options.kv_bytes;
   backend_options.kv_type = options.kv_type;
+  backend_options.memory_bytes = options.device_memory_bytes;
   backend_options.threads = usable_cores();
   backend_options.batch_tokens_max = kStepTokensMax;
   backend_options.isa = options.isa;

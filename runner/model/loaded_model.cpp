@@ -66,9 +66,9 @@ Result<LoadedModel> load(const std::filesystem::path& path, const BackendOptions
   else
     loaded.vocabulary_error = of_file(path, std::move(vocabulary.error()));
   TRY(model.files.verify_unchanged());
-  TRY_ASSIGN(
-      loaded.backend,
-      make_cpu_backend({std::move(model.files), model.config, std::move(weights), content_hash}, options));
+  const BackendMaker make = options.make != nullptr ? options.make : make_cpu_backend;
+  TRY_ASSIGN(loaded.backend,
+             make({std::move(model.files), model.config, std::move(weights), content_hash}, options));
   if (options.collective != nullptr && options.collective->rank() == 0) {
     TRY_ASSIGN(loaded.backend, lead_ranks(std::move(loaded.backend), *options.collective));
   }

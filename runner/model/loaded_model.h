@@ -20,7 +20,7 @@ struct LoadedModel {
 };
 
 // Opens `path` (a GGUF file, any shard of a split one, or a Hugging Face directory), checks all of it, looks
-// at every weight, builds the backend for `kind` "cpu". The files stay mapped as long as the backend lives.
+// at every weight, builds the backend by `options.make`. On a CPU the files stay mapped as long as it lives.
 // kBadModelFile names file, tensor and offset; kNotSupported an unknown architecture or type.
 //
 // With options.collective: one rank's part, and only that in memory of its own; all ranks call it at once.

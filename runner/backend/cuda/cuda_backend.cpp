@@ -1,0 +1,235 @@
+#include "runner/backend/cuda/cuda_backend.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "ipc/base/check.h"
+#include "kernels/cpu/logits.h"
+#include "kernels/cpu/thread_pool.h"
+#include "runner/backend/cuda/forward.h"
+#include "runner/backend/cuda/gpu.h"
+#include "runner/backend/rope_table.h"
+#include "runner/model/model_config.h"
+
+namespace deepserve::runner::cuda {
+namespace {
+
+using kernels::kBlockTokens;
+
+// Raise it whenever a kernel may give other bits than before: it is part of numerics_id.
+constexpr int kCudaNumericsRevision = 1;
+constexpr uint32_t kHeadDimMax = 256;
+
+// What the model takes of the GPU's memory.
+struct MemoryNeed {
+  uint64_t weights = 0;
+  uint64_t kv = 0;
+  uint64_t work = 0;
+
+  uint64_t total() const { return weights + kv + work; }
+};
+
+Result<void> check_supported(const BackendModel& model, const BackendOptions& options) {
+  if (options.kv_type != kernels::KvType::kF16) {
+    return fail(Code::kNotSupported, "kv_type = \"{}\" is not supported on a GPU: \"f16\" is",
+                kernels::kv_type_name(options.kv_type));
+  }
+  if (options.collective != nullptr) {
+    return fail(Code::kNotSupported, "tensor_parallel is not supported on GPUs in this version");
+  }
+  const ModelConfig& config = model.config;
+  if (config.head_dim > kHeadDimMax || config.head_dim % 8 != 0) {
+    return fail(Code::kNotSupported,
+                "heads of {} dimensions are not supported on a GPU: multiples of 8 up to {}", config.head_dim,
+                kHeadDimMax);
+  }
+  return {};
+}
+
+Result<void> check_memory(const MemoryNeed& need, const Gpu& gpu, const BackendOptions& options) {
+  const uint64_t limit = options.memory_bytes == 0 ? gpu.free_bytes : options.memory_bytes;
+  const uint64_t room = std::min(limit, gpu.free_bytes);
+  if (need.total() <= room) return {};
+  return fail(Code::kInvalidConfig,
+              "{} bytes of GPU memory are needed: {} for weights, {} for the KV cache, {} for a step's work; "
+              "{} of {} are free on {}{}",
+              need.total(), need.weights, need.kv, need.work, gpu.free_bytes, gpu.total_bytes, gpu.name,
+              options.memory_bytes == 0 ? "" : fmt::format(", and the limit is {}", options.memory_bytes));
+}
+
+BackendInfo describe(const BackendModel& model, const Gpu& gpu, uint32_t blocks,
+                     const BackendOptions& options) {
+  BackendInfo info;
+  info.architecture = architecture_name(model.config.architecture);
+  info.weights_type = kernels::weight_format(model.weights.main_type).name;
+  info.isa = fmt::format("sm_{}", gpu.capability);
+  info.numerics_id = fmt::format("{:016x}-{}.{}-{}-f16-r1-cuda", model.content_hash, DEEPSERVE_VERSION,
+                                 kCudaNumericsRevision, info.isa);
+  info.weight_bytes = model.weights.size_bytes;
+  info.parameters = model.weights.parameters;
+  info.vocabulary = static_cast<uint32_t>(model.weights.embedding.rows);
+  info.embedding = model.config.embedding;
+  info.context_tokens_model = model.config.context_tokens;
+  info.block_tokens = kBlockTokens;
+  info.blocks = blocks;
+  info.batch_tokens_max = std::max(1u, options.batch_tokens_max);
+  info.work = step_work(model.config, model.weights, DeviceKvCache::block_bytes(model.config) / kBlockTokens);
+  return info;
+}
+
+class CudaBackend final : public Backend {
+ public:
+  static Result<std::unique_ptr<CudaBackend>> make(const ModelConfig& config, DeviceWeights weights,
+                                                   BackendInfo info, double rope_factor, uint32_t threads) {
+    std::unique_ptr<CudaBackend> backend(
+        new CudaBackend(config, std::move(weights), std::move(info), threads));
+    TRY(backend->prepare(rope_factor));
+    return backend;
+  }
+
+  const BackendInfo& info() const override { return info_; }
+
+  Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
+    check(batch);
+    inputs_.fill(batch);
+    const StepCounts& counts = inputs_.counts();
+    CHECK(outputs.logits.size() == size_t{counts.logits_rows} * info_.vocabulary);
+    CHECK(outputs.hidden.size() == size_t{counts.hidden_rows} * info_.embedding);
+    CHECK(outputs.sums.size() == outputs.largest.size());
+    CHECK(outputs.largest.empty() ||
+          outputs.largest.size() == counts.logits_rows * kernels::logits_chunks(info_.vocabulary));
+    if (counts.tokens == 0) return {};
+    const cudaStream_t stream = stream_.get();
+    TRY(inputs_.send(stream));
+    TRY(attention_.send(batch, stream));
+    TRY(forward_->run(inputs_, attention_, stream));
+    if (counts.hidden_rows != 0) TRY(write_hidden(outputs.hidden));
+    TRY(write_logits(batch, outputs));
+    return checked(cudaStreamSynchronize(stream), "a step");
+  }
+
+  void copy_block(BlockId from, BlockId to) override {
+    CHECK(from < info_.blocks && to < info_.blocks);
+    if (from == to) return;
+    // In the order of steps; its error is the next step's.
+    if (auto copied = cache_.copy_block(from, to, stream_.get()); !copied) {
+      spdlog::error("{}", copied.error().message);
+    }
+  }
+
+ private:
+  CudaBackend(const ModelConfig& config, DeviceWeights weights, BackendInfo info, uint32_t threads)
+      : config_(config),
+        weights_(std::move(weights)),
+        info_(std::move(info)),
+        threads_(threads),
+        logits_kernels_(*kernels::find_logits_kernels("")) {}
+
+  Result<void> prepare(double rope_factor) {
+    TRY_ASSIGN(stream_, make_stream());
+    TRY_ASSIGN(cache_, DeviceKvCache::make(config_, info_.blocks));
+    TRY_ASSIGN(inputs_, StepInputs::make(info_.batch_tokens_max, kBlockTokens));
+    TRY_ASSIGN(attention_, StepAttention::make(config_));
+    TRY_ASSIGN(Forward forward,
+               Forward::make(config_, weights_, cache_, rope_factor, info_.batch_tokens_max));
+    forward_.emplace(std::move(forward));
+    const uint64_t logits_bytes = uint64_t{Forward::kLogitsRows} * info_.vocabulary * sizeof(float);
+    const uint64_t hidden_bytes = uint64_t{info_.batch_tokens_max} * info_.embedding * sizeof(float);
+    TRY_ASSIGN(outputs_, PinnedMemory::make(std::max(logits_bytes, hidden_bytes)));
+    sums_scales_.reserve(info_.batch_tokens_max);
+    return {};
+  }
+
+  void check(std::span<const BatchEntry> batch) const {
+    size_t tokens = 0;
+    for (const BatchEntry& entry : batch) {
+      const size_t end = entry.position + entry.tokens.size();
+      tokens += entry.tokens.size();
+      CHECK(entry.blocks.size() == (end + kBlockTokens - 1) / kBlockTokens);
+      CHECK(entry.logits_rows <= entry.tokens.size());
+      for (const BlockId block : entry.blocks) CHECK(block < info_.blocks);
+      for (const TokenId token : entry.tokens) CHECK(token < info_.vocabulary);
+    }
+    CHECK(tokens <= info_.batch_tokens_max);
+  }
+
+  // `bytes` from the GPU to pinned memory, when all before it is done.
+  Result<void> fetch(const void* from, size_t bytes) {
+    TRY(checked(cudaMemcpyAsync(outputs_.data(), from, bytes, cudaMemcpyDeviceToHost, stream_.get()),
+                "a step's outputs"));
+    return checked(cudaStreamSynchronize(stream_.get()), "a step");
+  }
+
+  Result<void> write_hidden(std::span<float> hidden) {
+    TRY(forward_->make_hidden(inputs_, stream_.get()));
+    TRY(fetch(forward_->hidden(), hidden.size_bytes()));
+    std::memcpy(hidden.data(), outputs_.data(), hidden.size_bytes());
+    return {};
+  }
+
+  Result<void> write_logits(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
+    sums_scales_.clear();
+    for (const BatchEntry& entry : batch) {
+      sums_scales_.insert(sums_scales_.end(), entry.logits_rows, entry.sums_scale);
+    }
+    const uint32_t rows = inputs_.counts().logits_rows;
+    for (uint32_t begin = 0; begin < rows; begin += Forward::kLogitsRows) {
+      const uint32_t count = std::min(Forward::kLogitsRows, rows - begin);
+      TRY(forward_->make_logits(inputs_, begin, count, stream_.get()));
+      TRY(fetch(forward_->logits(), size_t{count} * info_.vocabulary * sizeof(float)));
+      threads_.parallel_for(count, 1, [&](size_t first, size_t last) {
+        for (size_t i = first; i < last; ++i) take_row(i, begin + i, outputs);
+      });
+    }
+    return {};
+  }
+
+  // Row `index` of what was fetched is row `row` of the step's.
+  void take_row(size_t index, size_t row, const StepOutputs& outputs) const {
+    const size_t vocabulary = info_.vocabulary, chunks = kernels::logits_chunks(vocabulary);
+    float* logits = outputs.logits.data() + row * vocabulary;
+    std::memcpy(logits, outputs_.as<float>() + index * vocabulary, vocabulary * sizeof(float));
+    if (outputs.largest.empty()) return;
+    kernels::outline_logits(logits_kernels_, logits, vocabulary, sums_scales_[row],
+                            outputs.largest.data() + row * chunks, outputs.sums.data() + row * chunks);
+  }
+
+  ModelConfig config_;
+  DeviceWeights weights_;
+  BackendInfo info_;
+  kernels::ThreadPool threads_;
+  const kernels::LogitsKernels& logits_kernels_;
+  Stream stream_;
+  DeviceKvCache cache_;
+  StepInputs inputs_;
+  StepAttention attention_;
+  std::optional<Forward> forward_;
+  PinnedMemory outputs_;
+  std::vector<float> sums_scales_;  // of the step's rows of logits
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel model, const BackendOptions& options) {
+  TRY(check_supported(model, options));
+  TRY_ASSIGN(const Gpu gpu, open_gpu());
+  TRY_ASSIGN(const uint32_t blocks, DeviceKvCache::blocks_for(model.config, options.kv_bytes));
+  const BackendInfo info = describe(model, gpu, blocks, options);
+  const MemoryNeed need{
+      .weights = device_weight_bytes(model.config, model.weights),
+      .kv = blocks * DeviceKvCache::block_bytes(model.config),
+      .work = Forward::workspace_bytes(model.config, info.vocabulary, info.batch_tokens_max)};
+  TRY(check_memory(need, gpu, options));
+  UploadOptions upload{.threads = options.threads, .on_bytes = {}};
+  const auto& told = options.on_bytes_loaded;
+  if (told) upload.on_bytes = [&](uint64_t bytes) { told(model.weights.size_bytes + bytes); };
+  TRY_ASSIGN(DeviceWeights weights,
+             options.run_aside([&] { return upload_weights(model.config, model.weights, upload); }));
+  TRY(model.files.verify_unchanged());
+  const double rope_factor = RopeTable(model.config, model.weights.rope_factors).attention_factor();
+  return CudaBackend::make(model.config, std::move(weights), info, rope_factor, options.threads);
+}
+
+}  // namespace deepserve::runner::cuda

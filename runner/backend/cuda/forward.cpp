@@ -1,0 +1,209 @@
+#include "runner/backend/cuda/forward.h"
+
+#include "ipc/base/check.h"
+#include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/matmul.h"
+
+namespace deepserve::runner::cuda {
+namespace {
+
+using kernels::cuda::DeviceMatrix;
+using kernels::cuda::Epilogue;
+using kernels::cuda::MatmulArguments;
+
+constexpr uint32_t kStrideUnit = 256;  // a multiple of every format's padding
+
+uint32_t padded(uint64_t columns) {
+  return static_cast<uint32_t>((columns + kStrideUnit - 1) / kStrideUnit * kStrideUnit);
+}
+
+Result<void> launched(cudaError_t error) {
+  return checked(error, "starting a kernel");
+}
+
+}  // namespace
+
+void Forward::carve(uint8_t* memory, uint32_t tokens_max) {
+  const ModelConfig& config = *config_;
+  const uint64_t query_width = uint64_t{config.heads} * config.head_dim;
+  const uint64_t kv_width = uint64_t{config.kv_heads} * config.head_dim, tokens = tokens_max;
+  width_stride_ = padded(config.embedding);
+  attended_stride_ = padded(query_width);
+  feed_stride_ = padded(config.feed_forward);
+  Carver carver(memory);
+  residual_ = carver.take<float>(tokens * config.embedding);
+  normalized_ = carver.take<uint16_t>(tokens * width_stride_);
+  query_key_value_ = carver.take<float>(tokens * (query_width + 2 * kv_width));
+  queries_ = carver.take<uint16_t>(tokens * query_width);
+  attended_ = carver.take<uint16_t>(tokens * attended_stride_);
+  product_ = carver.take<uint16_t>(tokens * feed_stride_);
+  cosines_ = carver.take<float>(tokens * config.rotated_dims / 2);
+  sines_ = carver.take<float>(tokens * config.rotated_dims / 2);
+  hidden_ = carver.take<float>(tokens * config.embedding);
+  logits_ = carver.take<float>(uint64_t{kLogitsRows} * weights_->output.rows);
+  used_bytes_ = carver.used_bytes();
+}
+
+uint64_t Forward::workspace_bytes(const ModelConfig& config, uint32_t vocabulary, uint32_t tokens_max) {
+  DeviceWeights weights;
+  weights.output.rows = vocabulary;
+  DeviceKvCache cache;
+  Forward forward(config, weights, cache);
+  forward.carve(nullptr, tokens_max);
+  return forward.used_bytes_;
+}
+
+Result<Forward> Forward::make(const ModelConfig& config, const DeviceWeights& weights, DeviceKvCache& cache,
+                              double rope_factor, uint32_t tokens_max) {
+  Forward forward(config, weights, cache);
+  forward.rope_factor_ = rope_factor;
+  TRY_ASSIGN(forward.memory_,
+             DeviceMemory::make(workspace_bytes(config, weights.output.rows, tokens_max), "a step's work"));
+  forward.carve(forward.memory_.data(), tokens_max);
+  // What lies behind the columns of products is read, times zero, and written by nobody.
+  TRY_ASSIGN(const Stream stream, make_stream());
+  TRY(checked(cudaMemsetAsync(forward.memory_.data(), 0, forward.memory_.bytes(), stream.get()),
+              "clearing memory"));
+  TRY(checked(cudaStreamSynchronize(stream.get()), "clearing memory"));
+  return forward;
+}
+
+Result<void> Forward::begin(const StepInputs& inputs, cudaStream_t stream) {
+  const StepArrays& arrays = inputs.arrays();
+  const uint32_t tokens = inputs.counts().tokens;
+  TRY(launched(kernels::cuda::embed(
+      {.table = weights_->embedding, .tokens = arrays.tokens, .count = tokens, .out = residual_}, stream)));
+  return launched(kernels::cuda::rope_angles({.positions = arrays.positions,
+                                              .frequencies = weights_->rope_frequencies,
+                                              .factor = rope_factor_,
+                                              .pairs = config_->rotated_dims / 2,
+                                              .count = tokens,
+                                              .cosines = cosines_,
+                                              .sines = sines_},
+                                             stream));
+}
+
+Result<void> Forward::run(const StepInputs& inputs, const StepAttention& attention, cudaStream_t stream) {
+  TRY(begin(inputs, stream));
+  for (uint32_t i = 0; i < config_->layers; ++i) {
+    const DeviceLayer& layer = weights_->layers[i];
+    TRY(attend(layer, i, inputs, attention, stream));
+    TRY(feed_forward(layer, inputs.counts().tokens, stream));
+  }
+  return {};
+}
+
+Result<void> Forward::normalize(const float* weight, uint32_t count, cudaStream_t stream) {
+  return launched(kernels::cuda::rms_norm({.x = residual_,
+                                           .weight = weight,
+                                           .epsilon = config_->rms_epsilon,
+                                           .width = config_->embedding,
+                                           .count = count,
+                                           .out_bf16 = normalized_,
+                                           .out_stride = width_stride_},
+                                          stream));
+}
+
+Result<void> Forward::add_product(const DeviceMatrix& matrix, const float* bias, const uint16_t* inputs,
+                                  uint32_t stride, uint32_t tokens, cudaStream_t stream) {
+  return launched(kernels::cuda::matmul({.weights = matrix,
+                                         .inputs = inputs,
+                                         .input_stride = stride,
+                                         .tokens = tokens,
+                                         .bias = bias,
+                                         .epilogue = Epilogue::kAdd,
+                                         .out = residual_,
+                                         .out_stride = config_->embedding},
+                                        stream));
+}
+
+Result<void> Forward::attend(const DeviceLayer& layer, uint32_t index, const StepInputs& inputs,
+                             const StepAttention& attention, cudaStream_t stream) {
+  const uint32_t tokens = inputs.counts().tokens;
+  const uint32_t rows = (config_->heads + 2 * config_->kv_heads) * config_->head_dim;
+  TRY(normalize(layer.attention_norm, tokens, stream));
+  for (const JoinedMatrix& joined : layer.query_key_value) {
+    const float* bias = layer.query_key_value_bias;
+    TRY(launched(kernels::cuda::matmul({.weights = joined.matrix,
+                                        .inputs = normalized_,
+                                        .input_stride = width_stride_,
+                                        .tokens = tokens,
+                                        .bias = bias == nullptr ? nullptr : bias + joined.first_row,
+                                        .out = query_key_value_ + joined.first_row,
+                                        .out_stride = rows},
+                                       stream)));
+  }
+  TRY(launched(kernels::cuda::rope_and_store(
+      {.qkv = query_key_value_,
+       .query_norm = layer.query_norm,
+       .key_norm = layer.key_norm,
+       .epsilon = config_->rms_epsilon,
+       .cosines = cosines_,
+       .sines = sines_,
+       .pairs = config_->rotated_dims / 2,
+       .adjacent_pairs = config_->rope_style == kernels::RopeStyle::kAdjacentPairs,
+       .heads = config_->heads,
+       .kv_heads = config_->kv_heads,
+       .head_dim = config_->head_dim,
+       .positions = inputs.arrays().positions,
+       .block_of = inputs.arrays().block_of,
+       .block_tokens = kernels::kBlockTokens,
+       .cache = cache_->data(),
+       .block_stride = cache_->block_stride(),
+       .layer_offset = cache_->layer_offset(index),
+       .count = tokens,
+       .queries = queries_},
+      stream)));
+  TRY(attention.run(*cache_, index, queries_, attended_, attended_stride_, stream));
+  return add_product(layer.attention_output, layer.attention_output_bias, attended_, attended_stride_, tokens,
+                     stream);
+}
+
+Result<void> Forward::feed_forward(const DeviceLayer& layer, uint32_t tokens, cudaStream_t stream) {
+  TRY(normalize(layer.feed_forward_norm, tokens, stream));
+  TRY(launched(kernels::cuda::matmul({.weights = layer.gate_and_up,
+                                      .inputs = normalized_,
+                                      .input_stride = width_stride_,
+                                      .tokens = tokens,
+                                      .bias = layer.gate_and_up_bias,
+                                      .epilogue = Epilogue::kSwiglu,
+                                      .out_bf16 = product_,
+                                      .out_stride = feed_stride_},
+                                     stream)));
+  return add_product(layer.down, layer.down_bias, product_, feed_stride_, tokens, stream);
+}
+
+Result<void> Forward::make_logits(const StepInputs& inputs, uint32_t begin, uint32_t count,
+                                  cudaStream_t stream) {
+  CHECK(count <= kLogitsRows);
+  TRY(launched(kernels::cuda::rms_norm({.x = residual_,
+                                        .rows = inputs.arrays().logits_rows + begin,
+                                        .weight = weights_->output_norm,
+                                        .epsilon = config_->rms_epsilon,
+                                        .width = config_->embedding,
+                                        .count = count,
+                                        .out_bf16 = normalized_,
+                                        .out_stride = width_stride_},
+                                       stream)));
+  return launched(kernels::cuda::matmul({.weights = weights_->output,
+                                         .inputs = normalized_,
+                                         .input_stride = width_stride_,
+                                         .tokens = count,
+                                         .out = logits_,
+                                         .out_stride = weights_->output.rows},
+                                        stream));
+}
+
+Result<void> Forward::make_hidden(const StepInputs& inputs, cudaStream_t stream) {
+  return launched(kernels::cuda::rms_norm({.x = residual_,
+                                           .rows = inputs.arrays().hidden_rows,
+                                           .weight = weights_->output_norm,
+                                           .epsilon = config_->rms_epsilon,
+                                           .width = config_->embedding,
+                                           .count = inputs.counts().hidden_rows,
+                                           .out_float = hidden_,
+                                           .out_stride = config_->embedding},
+                                          stream));
+}
+
+}  // namespace deepserve::runner::cuda

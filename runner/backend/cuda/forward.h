@@ -1,0 +1,72 @@
+// The forward pass of a Llama-shaped model on a GPU: which kernels run over a step's rows, in which order.
+//
+// A row's results depend on its own token, its position and the KV cache behind it, never on its neighbours
+// (DESIGN 8): every kernel here sums in an order that the row's own shape fixes.
+#pragma once
+
+#include <cstdint>
+
+#include "runner/backend/cuda/device_kv_cache.h"
+#include "runner/backend/cuda/device_weights.h"
+#include "runner/backend/cuda/step_attention.h"
+#include "runner/backend/cuda/step_inputs.h"
+#include "runner/model/model_config.h"
+
+namespace deepserve::runner::cuda {
+
+class Forward {
+ public:
+  // Rows of logits that there is memory for: more are made piece by piece.
+  static constexpr uint32_t kLogitsRows = 64;
+
+  static uint64_t workspace_bytes(const ModelConfig& config, uint32_t vocabulary, uint32_t tokens_max);
+  // All references outlive the object.
+  static Result<Forward> make(const ModelConfig& config, const DeviceWeights& weights, DeviceKvCache& cache,
+                              double rope_factor, uint32_t tokens_max);
+
+  // The layers, into the residual stream; what was filled into `inputs` and `attention` must be on its way.
+  Result<void> run(const StepInputs& inputs, const StepAttention& attention, cudaStream_t stream);
+  // Logits of rows [begin, begin + count) of those that give some, at most kLogitsRows: to logits().
+  Result<void> make_logits(const StepInputs& inputs, uint32_t begin, uint32_t count, cudaStream_t stream);
+  const float* logits() const { return logits_; }  // [kLogitsRows, vocabulary]
+  // The final norm's output of the rows whose hidden states are wanted: to hidden() [rows, embedding].
+  Result<void> make_hidden(const StepInputs& inputs, cudaStream_t stream);
+  const float* hidden() const { return hidden_; }
+
+ private:
+  Forward(const ModelConfig& config, const DeviceWeights& weights, DeviceKvCache& cache)
+      : config_(&config), weights_(&weights), cache_(&cache) {}
+  void carve(uint8_t* memory, uint32_t tokens_max);
+  Result<void> begin(const StepInputs& inputs, cudaStream_t stream);
+  Result<void> attend(const DeviceLayer& layer, uint32_t index, const StepInputs& inputs,
+                      const StepAttention& attention, cudaStream_t stream);
+  Result<void> feed_forward(const DeviceLayer& layer, uint32_t tokens, cudaStream_t stream);
+  Result<void> normalize(const float* weight, uint32_t count, cudaStream_t stream);
+  Result<void> add_product(const kernels::cuda::DeviceMatrix& matrix, const float* bias,
+                           const uint16_t* inputs, uint32_t stride, uint32_t tokens, cudaStream_t stream);
+
+  const ModelConfig* config_;
+  const DeviceWeights* weights_;
+  DeviceKvCache* cache_;
+  double rope_factor_ = 1;
+  DeviceMemory memory_;
+  uint64_t used_bytes_ = 0;
+  // Elements from one row to the next of what matrices are multiplied with: their columns and zeros.
+  uint32_t width_stride_ = 0;
+  uint32_t attended_stride_ = 0;
+  uint32_t feed_stride_ = 0;
+
+  // [tokens_max, ...]
+  float* residual_ = nullptr;       // [embedding]
+  uint16_t* normalized_ = nullptr;  // [width_stride_] bf16
+  float* query_key_value_ = nullptr;
+  uint16_t* queries_ = nullptr;   // [heads, head_dim] binary16
+  uint16_t* attended_ = nullptr;  // [attended_stride_] bf16
+  uint16_t* product_ = nullptr;   // [feed_stride_] bf16
+  float* cosines_ = nullptr;      // [pairs]
+  float* sines_ = nullptr;
+  float* hidden_ = nullptr;  // [embedding]
+  float* logits_ = nullptr;  // [kLogitsRows, vocabulary]
+};
+
+}  // namespace deepserve::runner::cuda

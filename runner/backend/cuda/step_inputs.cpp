@@ -1,0 +1,53 @@
+#include "runner/backend/cuda/step_inputs.h"
+
+namespace deepserve::runner::cuda {
+namespace {
+
+StepArrays carve(uint8_t* memory, uint32_t tokens_max, uint64_t& used_bytes) {
+  Carver carver(memory);
+  StepArrays arrays;
+  for (uint32_t** array :
+       {&arrays.tokens, &arrays.positions, &arrays.block_of, &arrays.logits_rows, &arrays.hidden_rows}) {
+    *array = carver.take<uint32_t>(tokens_max);
+  }
+  used_bytes = carver.used_bytes();
+  return arrays;
+}
+
+}  // namespace
+
+Result<StepInputs> StepInputs::make(uint32_t tokens_max, uint32_t block_tokens) {
+  StepInputs inputs;
+  inputs.tokens_max_ = tokens_max;
+  inputs.block_tokens_ = block_tokens;
+  uint64_t bytes = 0;
+  carve(nullptr, tokens_max, bytes);
+  TRY_ASSIGN(inputs.memory_, DeviceMemory::make(bytes, "a step's inputs"));
+  TRY_ASSIGN(inputs.pinned_, PinnedMemory::make(bytes));
+  inputs.device_ = carve(inputs.memory_.data(), tokens_max, bytes);
+  inputs.host_ = carve(inputs.pinned_.data(), tokens_max, bytes);
+  return inputs;
+}
+
+void StepInputs::fill(std::span<const BatchEntry> batch) {
+  counts_ = {};
+  for (const BatchEntry& entry : batch) {
+    const size_t tokens = entry.tokens.size();
+    for (size_t i = 0; i < tokens; ++i) {
+      const uint32_t row = counts_.tokens++, position = entry.position + static_cast<uint32_t>(i);
+      host_.tokens[row] = entry.tokens[i];
+      host_.positions[row] = position;
+      host_.block_of[row] = entry.blocks[position / block_tokens_];
+      if (i + entry.logits_rows >= tokens) host_.logits_rows[counts_.logits_rows++] = row;
+      if (entry.hidden_rows) host_.hidden_rows[counts_.hidden_rows++] = row;
+    }
+  }
+}
+
+Result<void> StepInputs::send(cudaStream_t stream) const {
+  return checked(
+      cudaMemcpyAsync(memory_.data(), pinned_.data(), memory_.bytes(), cudaMemcpyHostToDevice, stream),
+      "sending a step to the GPU");
+}
+
+}  // namespace deepserve::runner::cuda

@@ -1,0 +1,52 @@
+// What the kernels of a step read besides weights and the KV cache: its tokens, where they stand, and which
+// of them give logits. Written in pinned memory, then copied to the GPU at once.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runner/backend/backend.h"
+#include "runner/backend/cuda/device_memory.h"
+
+namespace deepserve::runner::cuda {
+
+// On the device, [tokens_max] each.
+struct StepArrays {
+  uint32_t* tokens = nullptr;
+  uint32_t* positions = nullptr;
+  uint32_t* block_of = nullptr;     // the block of the cache that the token's position is in
+  uint32_t* logits_rows = nullptr;  // rows of the step that give logits, in order
+  uint32_t* hidden_rows = nullptr;  // and hidden states
+};
+
+// How many of each there are.
+struct StepCounts {
+  uint32_t tokens = 0;
+  uint32_t logits_rows = 0;
+  uint32_t hidden_rows = 0;
+};
+
+class StepInputs {
+ public:
+  static Result<StepInputs> make(uint32_t tokens_max, uint32_t block_tokens);
+
+  // Takes the step's entries, which must be within the backend's bounds.
+  void fill(std::span<const BatchEntry> batch);
+  // Puts the copy into `stream`; fill() may be called again when it has run.
+  Result<void> send(cudaStream_t stream) const;
+
+  const StepArrays& arrays() const { return device_; }
+  const StepCounts& counts() const { return counts_; }
+
+ private:
+  uint32_t tokens_max_ = 0;
+  uint32_t block_tokens_ = 0;
+  DeviceMemory memory_;
+  PinnedMemory pinned_;
+  StepArrays device_;
+  StepArrays host_;
+  StepCounts counts_;
+};
+
+}  // namespace deepserve::runner::cuda

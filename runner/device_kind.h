@@ -1,0 +1,21 @@
+// The kinds of device that this program computes on, by their names in the configuration: "cpu", and "cuda"
+// where it was built with CUDA.
+#pragma once
+
+#include <string_view>
+
+#include "ipc/base/result.h"
+#include "runner/backend/backend.h"
+
+namespace deepserve::runner {
+
+struct DeviceKind {
+  BackendMaker make;
+  // Takes hold of the device, before the process enters its sandbox: kInvalidConfig says why it cannot.
+  Result<void> (*open)();
+};
+
+// kInvalidConfig: there is no such kind; kNotSupported: this program was built without it.
+Result<DeviceKind> device_kind(std::string_view name);
+
+}  // namespace deepserve::runner

@@ -1,0 +1,176 @@
+// Whole models on the GPU (or its emulator) beside the CPU backend, which is held against float64.
+#include "runner/backend/cuda/cuda_backend.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "runner/model/loaded_model.h"
+#include "tests/unit/backend/sequence_runner.h"
+#include "tests/unit/model/temporary_file.h"
+#include "tests/unit/model/tiny_model.h"
+
+namespace deepserve::runner {
+namespace {
+
+using kernels::WeightType;
+
+BackendOptions gpu_options() {
+  BackendOptions options;
+  options.make = cuda::make_cuda_backend;
+  options.kv_type = kernels::KvType::kF16;
+  options.kv_bytes = 4 << 20;
+  return options;
+}
+
+std::unique_ptr<Backend> load(const TemporaryFile& file, const BackendOptions& options) {
+  auto loaded = load_model(file.path(), options);
+  EXPECT_TRUE(loaded) << loaded.error().message;
+  return loaded ? std::move(loaded->backend) : nullptr;
+}
+
+std::vector<TokenId> random_tokens(size_t count, uint32_t vocabulary, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<TokenId> tokens(count);
+  for (TokenId& token : tokens) token = random() % vocabulary;
+  return tokens;
+}
+
+// ||gpu - cpu|| / ||cpu||
+double logits_error(const TinyModel& model, size_t tokens) {
+  const TemporaryFile file(model.gguf());
+  BackendOptions on_cpu;
+  on_cpu.rounds_inputs = false;  // in float32: the nearest to exact that the CPU has
+  const auto gpu = load(file, gpu_options()), cpu = load(file, on_cpu);
+  if (gpu == nullptr || cpu == nullptr) return NAN;
+  const auto prompt = random_tokens(tokens, model.vocabulary, model.seed);
+  const auto ours = run_alone(*gpu, prompt), theirs = run_alone(*cpu, prompt);
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < theirs->size(); ++i) {
+    difference += std::pow(double{(*ours)[i]} - (*theirs)[i], 2);
+    norm += std::pow(double{(*theirs)[i]}, 2);
+  }
+  std::printf("error %.4f\n", std::sqrt(difference / norm));
+  return std::sqrt(difference / norm);
+}
+
+// Inputs of products are rounded to 8 bits of mantissa, 2^-9 each; these models' attention, whose scores reach
+// some hundreds, makes more of it.
+constexpr double kErrorMax = 0.03;
+
+class CudaBackend : public testing::TestWithParam<TinyModel> {};
+
+TEST_P(CudaBackend, LogitsAreTheCpusButForTheRoundingOfInputs) {
+  EXPECT_LT(logits_error(GetParam(), 40), kErrorMax);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, CudaBackend,
+    testing::Values(
+        TinyModel{.seed = 1, .type = WeightType::kBF16, .embedding = 64, .feed_forward = 96, .head_dim = 16},
+        TinyModel{.seed = 2,
+                  .architecture = "qwen2",
+                  .type = WeightType::kBF16,
+                  .embedding = 64,
+                  .feed_forward = 100,
+                  .head_dim = 16,
+                  .tied = true},
+        TinyModel{.seed = 3,
+                  .architecture = "qwen3",
+                  .type = WeightType::kF16,
+                  .embedding = 72,
+                  .feed_forward = 96,
+                  .heads = 4,
+                  .kv_heads = 1,
+                  .head_dim = 32},
+        TinyModel{.seed = 4,
+                  .type = WeightType::kQ8_0,
+                  .embedding = 64,
+                  .feed_forward = 96,
+                  .heads = 8,
+                  .head_dim = 8,
+                  .linear_factor = 4,
+                  .all_biases = true},
+        TinyModel{.seed = 5,
+                  .architecture = "qwen2",
+                  .type = WeightType::kQ4K,
+                  .embedding = 256,
+                  .feed_forward = 256,
+                  .head_dim = 64},
+        TinyModel{.seed = 6,
+                  .type = WeightType::kQ6K,
+                  .embedding = 256,
+                  .feed_forward = 256,
+                  .head_dim = 64,
+                  .rotated_dims = 32,
+                  .rope_factors = true}));
+
+TEST(CudaBackendExactness, ChunksAndCompanyChangeNoBit) {
+  const TinyModel model{
+      .seed = 7, .type = WeightType::kBF16, .embedding = 64, .feed_forward = 96, .head_dim = 16};
+  const TemporaryFile file(model.gguf());
+  const auto backend = load(file, gpu_options());
+  ASSERT_NE(backend, nullptr);
+  const auto prompt = random_tokens(50, model.vocabulary, 3);
+  const auto alone = run_alone(*backend, prompt);
+  ASSERT_TRUE(alone);
+  std::mt19937 random(9);
+  for (int round = 0; round < 4; ++round) {
+    TestSequence sequences[3];
+    for (size_t i = 0; i < 3; ++i) {
+      sequences[i].tokens = i == 1 ? prompt : random_tokens(50, model.vocabulary, 20 + i);
+      for (BlockId b = 0; b < 4; ++b) sequences[i].blocks.push_back(static_cast<BlockId>(b * 3 + i));
+    }
+    while (sequences[1].done < 50) {
+      size_t counts[3];
+      for (size_t i = 0; i < 3; ++i) {
+        counts[i] = std::min<size_t>(random() % 20 + (i == 1), 50 - sequences[i].done);
+      }
+      ASSERT_TRUE(run_step(*backend, sequences, counts));
+    }
+    EXPECT_EQ(sequences[1].logits, *alone) << "round " << round;
+  }
+}
+
+TEST(CudaBackendBlocks, ACopiedBlockIsReadLikeTheOneItCameFrom) {
+  const TinyModel model{
+      .seed = 8, .type = WeightType::kBF16, .embedding = 64, .feed_forward = 96, .head_dim = 16};
+  const TemporaryFile file(model.gguf());
+  const auto backend = load(file, gpu_options());
+  ASSERT_NE(backend, nullptr);
+  TestSequence first;
+  first.tokens = random_tokens(20, model.vocabulary, 5);
+  first.blocks = {0, 1};
+  const size_t most = 19, one = 1;
+  ASSERT_TRUE(run_step(*backend, {&first, 1}, {&most, 1}));
+  TestSequence second = first;
+  second.blocks = {0, 7};
+  backend->copy_block(1, 7);
+  ASSERT_TRUE(run_step(*backend, {&first, 1}, {&one, 1}));
+  ASSERT_TRUE(run_step(*backend, {&second, 1}, {&one, 1}));
+  EXPECT_EQ(first.logits, second.logits);
+}
+
+TEST(CudaBackendHidden, HiddenStatesAreTheCpusButForTheRoundingOfInputs) {
+  const TinyModel model{
+      .seed = 9, .type = WeightType::kBF16, .embedding = 64, .feed_forward = 96, .head_dim = 16};
+  const TemporaryFile file(model.gguf());
+  const auto gpu = load(file, gpu_options()), cpu = load(file, {});
+  ASSERT_TRUE(gpu != nullptr && cpu != nullptr);
+  const auto tokens = random_tokens(9, model.vocabulary, 6);
+  const BlockId block = 0;
+  std::vector<float> ours(9 * 64), theirs(9 * 64);
+  const BatchEntry entry{.tokens = tokens, .blocks = {&block, 1}, .hidden_rows = true};
+  ASSERT_TRUE(gpu->step({&entry, 1}, {{}, ours}));
+  ASSERT_TRUE(cpu->step({&entry, 1}, {{}, theirs}));
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < ours.size(); ++i) {
+    difference += std::pow(double{ours[i]} - theirs[i], 2), norm += std::pow(double{theirs[i]}, 2);
+  }
+  EXPECT_LT(std::sqrt(difference / norm), kErrorMax);
+}
+
+}  // namespace
+}  // namespace deepserve::runner
