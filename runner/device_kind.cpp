@@ -3,7 +3,6 @@
 #include "runner/backend/cpu_backend.h"
 #ifdef DEEPSERVE_WITH_CUDA
 #include "runner/backend/cuda/cuda_backend.h"
-#include "runner/backend/cuda/gpu.h"
 #endif
 
 namespace deepserve::runner {
@@ -13,20 +12,13 @@ Result<void> open_cpu() {
   return {};
 }
 
-#ifdef DEEPSERVE_WITH_CUDA
-Result<void> open_first_gpu() {
-  TRY(cuda::open_gpu());
-  return {};
-}
-#endif
-
 }  // namespace
 
 Result<DeviceKind> device_kind(std::string_view name) {
   if (name == "cpu") return DeviceKind{make_cpu_backend, open_cpu};
   if (name != "cuda") return fail(Code::kInvalidConfig, "kind = \"{}\": there is \"cpu\" and \"cuda\"", name);
 #ifdef DEEPSERVE_WITH_CUDA
-  return DeviceKind{cuda::make_cuda_backend, open_first_gpu};
+  return DeviceKind{cuda::make_cuda_backend, cuda::open_device};
 #else
   return fail(Code::kNotSupported, "kind = \"cuda\": this ds-runner was built without CUDA");
 #endif

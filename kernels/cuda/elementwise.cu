@@ -1,6 +1,7 @@
 #include "kernels/cuda/block_sum.cuh"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/matrix.h"
 #include "kernels/cuda/weight_load.cuh"
 
 namespace deepserve::kernels::cuda {
@@ -41,6 +42,28 @@ __global__ void rms_norm_kernel(const RmsNormArguments arguments) {
       values[i] = at < arguments.width ? x[at] * scale * arguments.weight[at] : 0.0f;
     }
     out[pair] = pack_bf16(values[0], values[1]);
+  }
+}
+
+__global__ void put_bias_kernel(const BiasArguments arguments) {
+  float* out = arguments.out + size_t{blockIdx.x} * arguments.out_stride;
+  for (uint32_t i = threadIdx.x; i < arguments.rows; i += kThreads) {
+    out[i] = arguments.add ? out[i] + arguments.bias[i] : arguments.bias[i];
+  }
+}
+
+__global__ void swiglu_kernel(const SwigluArguments arguments) {
+  const float* from = arguments.gate_and_up + size_t{blockIdx.x} * arguments.rows;
+  uint16_t* out = arguments.out + size_t{blockIdx.x} * arguments.out_stride;
+  for (uint32_t i = threadIdx.x; i < arguments.out_stride; i += kThreads) {
+    const uint32_t gate = i / kGateRows * kTileRows + i % kGateRows, up = gate + kGateRows;
+    float value = 0;
+    if (up < arguments.rows) {
+      const bool has_bias = arguments.bias != nullptr;
+      const float x = from[gate] + (has_bias ? arguments.bias[gate] : 0.0f);
+      value = x / (1.0f + expf(-x)) * (from[up] + (has_bias ? arguments.bias[up] : 0.0f));
+    }
+    out[i] = static_cast<uint16_t>(pack_bf16(value, 0));
   }
 }
 
@@ -130,6 +153,14 @@ cudaError_t embed(const EmbedArguments& arguments, cudaStream_t stream) {
 
 cudaError_t rms_norm(const RmsNormArguments& arguments, cudaStream_t stream) {
   return launch_kernel({{arguments.count, 1, 1}, {kThreads, 1, 1}, 0, stream}, rms_norm_kernel, arguments);
+}
+
+cudaError_t put_bias(const BiasArguments& arguments, cudaStream_t stream) {
+  return launch_kernel({{arguments.count, 1, 1}, {kThreads, 1, 1}, 0, stream}, put_bias_kernel, arguments);
+}
+
+cudaError_t swiglu(const SwigluArguments& arguments, cudaStream_t stream) {
+  return launch_kernel({{arguments.count, 1, 1}, {kThreads, 1, 1}, 0, stream}, swiglu_kernel, arguments);
 }
 
 cudaError_t rope_angles(const RopeAnglesArguments& arguments, cudaStream_t stream) {

@@ -35,6 +35,29 @@ struct RmsNormArguments {
 };
 cudaError_t rms_norm(const RmsNormArguments& arguments, cudaStream_t stream);
 
+// out[t][r] = bias[r], or += where `add`: what a product by a library is added to.
+struct BiasArguments {
+  const float* bias;  // [rows]
+  uint32_t rows;
+  uint32_t count;
+  float* out;           // [count, out_stride]
+  uint32_t out_stride;  // elements
+  bool add;
+};
+cudaError_t put_bias(const BiasArguments& arguments, cudaStream_t stream);
+
+// out[t][i] = silu(gate + bias) * (up + bias) of a product in the order of Epilogue::kSwiglu (matmul.h),
+// rounded to bf16; zeros behind.
+struct SwigluArguments {
+  const float* gate_and_up;  // [count, rows]
+  const float* bias;         // [rows] or none
+  uint32_t rows;
+  uint32_t count;
+  uint16_t* out;        // [count, out_stride]
+  uint32_t out_stride;  // elements
+};
+cudaError_t swiglu(const SwigluArguments& arguments, cudaStream_t stream);
+
 // cosines[t][i], sines[t][i] of positions[t] * frequencies[i], times `factor`; angles in float64.
 struct RopeAnglesArguments {
   const uint32_t* positions;  // [count]

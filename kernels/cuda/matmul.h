@@ -16,10 +16,6 @@ namespace deepserve::kernels::cuda {
 
 inline constexpr uint32_t kMatmulTokens = 64;
 inline constexpr uint32_t kColumnParts = 8;
-// Rows that a block of threads computes. A matrix of gate and up for kSwiglu has kGateRows of gate, then the
-// same rows of up, and so on; where gate ends in the middle, rows of zeros.
-inline constexpr uint32_t kTileRows = 16;
-inline constexpr uint32_t kGateRows = kTileRows / 2;
 
 enum class Epilogue : uint8_t {
   kStore,   // out = product + bias

@@ -22,6 +22,11 @@ inline constexpr size_t kColumnsUnit = 64;
 inline constexpr size_t kQ4KColumns = 256;
 inline constexpr size_t kQ4KBytes = 144;
 
+// Rows that a block of threads computes. A matrix of gate and up has kGateRows of gate, then the same rows of
+// up, and so on; where gate ends in the middle, rows of zeros.
+inline constexpr uint32_t kTileRows = 16;
+inline constexpr uint32_t kGateRows = kTileRows / 2;
+
 struct DeviceMatrix {
   const uint8_t* data = nullptr;    // device memory, rows `row_bytes` apart
   const uint8_t* scales = nullptr;  // kQ8 alone: rows `scale_row_bytes` apart

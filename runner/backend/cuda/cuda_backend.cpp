@@ -82,10 +82,11 @@ BackendInfo describe(const BackendModel& model, const Gpu& gpu, uint32_t blocks,
 class CudaBackend final : public Backend {
  public:
   static Result<std::unique_ptr<CudaBackend>> make(const ModelConfig& config, DeviceWeights weights,
-                                                   BackendInfo info, double rope_factor, uint32_t threads) {
+                                                   BackendInfo info, const ForwardOptions& forward,
+                                                   uint32_t threads) {
     std::unique_ptr<CudaBackend> backend(
         new CudaBackend(config, std::move(weights), std::move(info), threads));
-    TRY(backend->prepare(rope_factor));
+    TRY(backend->prepare(forward));
     return backend;
   }
 
@@ -127,14 +128,15 @@ class CudaBackend final : public Backend {
         threads_(threads),
         logits_kernels_(*kernels::find_logits_kernels("")) {}
 
-  Result<void> prepare(double rope_factor) {
+  Result<void> prepare(const ForwardOptions& options) {
     TRY_ASSIGN(stream_, make_stream());
     TRY_ASSIGN(cache_, DeviceKvCache::make(config_, info_.blocks));
     TRY_ASSIGN(inputs_, StepInputs::make(info_.batch_tokens_max, kBlockTokens));
     TRY_ASSIGN(attention_, StepAttention::make(config_));
-    TRY_ASSIGN(Forward forward,
-               Forward::make(config_, weights_, cache_, rope_factor, info_.batch_tokens_max));
+    TRY_ASSIGN(Forward forward, Forward::make(config_, weights_, cache_, options));
     forward_.emplace(std::move(forward));
+    // What a library chose by shape is no promise of equal bits.
+    if (!forward_->deterministic()) info_.numerics_id += "+cublas";
     const uint64_t logits_bytes = uint64_t{Forward::kLogitsRows} * info_.vocabulary * sizeof(float);
     const uint64_t hidden_bytes = uint64_t{info_.batch_tokens_max} * info_.embedding * sizeof(float);
     TRY_ASSIGN(outputs_, PinnedMemory::make(std::max(logits_bytes, hidden_bytes)));
@@ -212,15 +214,25 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
+Result<void> open_device() {
+  TRY(open_gpu());
+  (void)load_cublas_lt();  // who needs it says why it is not there
+  return {};
+}
+
 Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel model, const BackendOptions& options) {
   TRY(check_supported(model, options));
   TRY_ASSIGN(const Gpu gpu, open_gpu());
   TRY_ASSIGN(const uint32_t blocks, DeviceKvCache::blocks_for(model.config, options.kv_bytes));
   const BackendInfo info = describe(model, gpu, blocks, options);
-  const MemoryNeed need{
-      .weights = device_weight_bytes(model.config, model.weights),
-      .kv = blocks * DeviceKvCache::block_bytes(model.config),
-      .work = Forward::workspace_bytes(model.config, info.vocabulary, info.batch_tokens_max)};
+  const ForwardOptions forward{
+      .tokens_max = info.batch_tokens_max,
+      .rope_factor = RopeTable(model.config, model.weights.rope_factors).attention_factor(),
+      .deterministic = options.deterministic};
+  const DeviceWeights plan = plan_weights(model.config, model.weights);
+  const MemoryNeed need{.weights = plan.bytes,
+                        .kv = blocks * DeviceKvCache::block_bytes(model.config),
+                        .work = Forward::workspace_bytes(model.config, plan, forward)};
   TRY(check_memory(need, gpu, options));
   UploadOptions upload{.threads = options.threads, .on_bytes = {}};
   const auto& told = options.on_bytes_loaded;
@@ -228,8 +240,7 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel model, const Bac
   TRY_ASSIGN(DeviceWeights weights,
              options.run_aside([&] { return upload_weights(model.config, model.weights, upload); }));
   TRY(model.files.verify_unchanged());
-  const double rope_factor = RopeTable(model.config, model.weights.rope_factors).attention_factor();
-  return CudaBackend::make(model.config, std::move(weights), info, rope_factor, options.threads);
+  return CudaBackend::make(model.config, std::move(weights), info, forward, options.threads);
 }
 
 }  // namespace deepserve::runner::cuda

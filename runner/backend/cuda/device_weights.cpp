@@ -198,17 +198,19 @@ Result<void> upload_bytes(const BytesSource& source, Staging& staging) {
 
 }  // namespace
 
-uint64_t device_weight_bytes(const ModelConfig& config, const ModelWeights& weights) {
-  DeviceWeights shape;
+DeviceWeights plan_weights(const ModelConfig& config, const ModelWeights& weights) {
+  DeviceWeights plan;
   Placement placement(config, weights, nullptr);
-  placement.place(shape);
-  return placement.used_bytes();
+  placement.place(plan);
+  plan.bytes = placement.used_bytes();
+  return plan;
 }
 
 Result<DeviceWeights> upload_weights(const ModelConfig& config, const ModelWeights& weights,
                                      const UploadOptions& options) {
   DeviceWeights device;
-  TRY_ASSIGN(device.memory, DeviceMemory::make(device_weight_bytes(config, weights), "weights"));
+  device.bytes = plan_weights(config, weights).bytes;
+  TRY_ASSIGN(device.memory, DeviceMemory::make(device.bytes, "weights"));
   Placement placement(config, weights, device.memory.data());
   placement.place(device);
   TRY_ASSIGN(Staging staging, Staging::make());

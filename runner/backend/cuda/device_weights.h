@@ -39,6 +39,7 @@ struct DeviceLayer {
 
 struct DeviceWeights {
   DeviceMemory memory;
+  uint64_t bytes = 0;  // that they take
   kernels::cuda::DeviceMatrix embedding;
   std::vector<DeviceLayer> layers;
   const float* output_norm = nullptr;
@@ -46,8 +47,8 @@ struct DeviceWeights {
   const double* rope_frequencies = nullptr;  // [rotated_dims / 2]
 };
 
-// The bytes that upload_weights will take.
-uint64_t device_weight_bytes(const ModelConfig& config, const ModelWeights& weights);
+// What upload_weights will make, without memory: every pointer says nothing.
+DeviceWeights plan_weights(const ModelConfig& config, const ModelWeights& weights);
 
 struct UploadOptions {
   uint32_t threads = 1;                               // that put rows in order

@@ -2,7 +2,6 @@
 
 #include "ipc/base/check.h"
 #include "kernels/cuda/elementwise.h"
-#include "kernels/cuda/matmul.h"
 
 namespace deepserve::runner::cuda {
 namespace {
@@ -44,22 +43,22 @@ void Forward::carve(uint8_t* memory, uint32_t tokens_max) {
   used_bytes_ = carver.used_bytes();
 }
 
-uint64_t Forward::workspace_bytes(const ModelConfig& config, uint32_t vocabulary, uint32_t tokens_max) {
-  DeviceWeights weights;
-  weights.output.rows = vocabulary;
+uint64_t Forward::workspace_bytes(const ModelConfig& config, const DeviceWeights& weights,
+                                  const ForwardOptions& options) {
   DeviceKvCache cache;
   Forward forward(config, weights, cache);
-  forward.carve(nullptr, tokens_max);
-  return forward.used_bytes_;
+  forward.carve(nullptr, options.tokens_max);
+  return forward.used_bytes_ + Products::workspace_bytes(weights, options.tokens_max, options.deterministic);
 }
 
 Result<Forward> Forward::make(const ModelConfig& config, const DeviceWeights& weights, DeviceKvCache& cache,
-                              double rope_factor, uint32_t tokens_max) {
+                              const ForwardOptions& options) {
   Forward forward(config, weights, cache);
-  forward.rope_factor_ = rope_factor;
-  TRY_ASSIGN(forward.memory_,
-             DeviceMemory::make(workspace_bytes(config, weights.output.rows, tokens_max), "a step's work"));
-  forward.carve(forward.memory_.data(), tokens_max);
+  forward.rope_factor_ = options.rope_factor;
+  TRY_ASSIGN(forward.products_, Products::make(weights, options.tokens_max, options.deterministic));
+  forward.carve(nullptr, options.tokens_max);
+  TRY_ASSIGN(forward.memory_, DeviceMemory::make(forward.used_bytes_, "a step's work"));
+  forward.carve(forward.memory_.data(), options.tokens_max);
   // What lies behind the columns of products is read, times zero, and written by nobody.
   TRY_ASSIGN(const Stream stream, make_stream());
   TRY(checked(cudaMemsetAsync(forward.memory_.data(), 0, forward.memory_.bytes(), stream.get()),
@@ -106,15 +105,15 @@ Result<void> Forward::normalize(const float* weight, uint32_t count, cudaStream_
 
 Result<void> Forward::add_product(const DeviceMatrix& matrix, const float* bias, const uint16_t* inputs,
                                   uint32_t stride, uint32_t tokens, cudaStream_t stream) {
-  return launched(kernels::cuda::matmul({.weights = matrix,
-                                         .inputs = inputs,
-                                         .input_stride = stride,
-                                         .tokens = tokens,
-                                         .bias = bias,
-                                         .epilogue = Epilogue::kAdd,
-                                         .out = residual_,
-                                         .out_stride = config_->embedding},
-                                        stream));
+  return products_.run({.weights = matrix,
+                        .inputs = inputs,
+                        .input_stride = stride,
+                        .tokens = tokens,
+                        .bias = bias,
+                        .epilogue = Epilogue::kAdd,
+                        .out = residual_,
+                        .out_stride = config_->embedding},
+                       stream);
 }
 
 Result<void> Forward::attend(const DeviceLayer& layer, uint32_t index, const StepInputs& inputs,
@@ -124,14 +123,14 @@ Result<void> Forward::attend(const DeviceLayer& layer, uint32_t index, const Ste
   TRY(normalize(layer.attention_norm, tokens, stream));
   for (const JoinedMatrix& joined : layer.query_key_value) {
     const float* bias = layer.query_key_value_bias;
-    TRY(launched(kernels::cuda::matmul({.weights = joined.matrix,
-                                        .inputs = normalized_,
-                                        .input_stride = width_stride_,
-                                        .tokens = tokens,
-                                        .bias = bias == nullptr ? nullptr : bias + joined.first_row,
-                                        .out = query_key_value_ + joined.first_row,
-                                        .out_stride = rows},
-                                       stream)));
+    TRY(products_.run({.weights = joined.matrix,
+                       .inputs = normalized_,
+                       .input_stride = width_stride_,
+                       .tokens = tokens,
+                       .bias = bias == nullptr ? nullptr : bias + joined.first_row,
+                       .out = query_key_value_ + joined.first_row,
+                       .out_stride = rows},
+                      stream));
   }
   TRY(launched(kernels::cuda::rope_and_store(
       {.qkv = query_key_value_,
@@ -161,15 +160,15 @@ Result<void> Forward::attend(const DeviceLayer& layer, uint32_t index, const Ste
 
 Result<void> Forward::feed_forward(const DeviceLayer& layer, uint32_t tokens, cudaStream_t stream) {
   TRY(normalize(layer.feed_forward_norm, tokens, stream));
-  TRY(launched(kernels::cuda::matmul({.weights = layer.gate_and_up,
-                                      .inputs = normalized_,
-                                      .input_stride = width_stride_,
-                                      .tokens = tokens,
-                                      .bias = layer.gate_and_up_bias,
-                                      .epilogue = Epilogue::kSwiglu,
-                                      .out_bf16 = product_,
-                                      .out_stride = feed_stride_},
-                                     stream)));
+  TRY(products_.run({.weights = layer.gate_and_up,
+                     .inputs = normalized_,
+                     .input_stride = width_stride_,
+                     .tokens = tokens,
+                     .bias = layer.gate_and_up_bias,
+                     .epilogue = Epilogue::kSwiglu,
+                     .out_bf16 = product_,
+                     .out_stride = feed_stride_},
+                    stream));
   return add_product(layer.down, layer.down_bias, product_, feed_stride_, tokens, stream);
 }
 
@@ -185,13 +184,13 @@ Result<void> Forward::make_logits(const StepInputs& inputs, uint32_t begin, uint
                                         .out_bf16 = normalized_,
                                         .out_stride = width_stride_},
                                        stream)));
-  return launched(kernels::cuda::matmul({.weights = weights_->output,
-                                         .inputs = normalized_,
-                                         .input_stride = width_stride_,
-                                         .tokens = count,
-                                         .out = logits_,
-                                         .out_stride = weights_->output.rows},
-                                        stream));
+  return products_.run({.weights = weights_->output,
+                        .inputs = normalized_,
+                        .input_stride = width_stride_,
+                        .tokens = count,
+                        .out = logits_,
+                        .out_stride = weights_->output.rows},
+                       stream);
 }
 
 Result<void> Forward::make_hidden(const StepInputs& inputs, cudaStream_t stream) {

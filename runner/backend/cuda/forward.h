@@ -8,26 +8,36 @@
 
 #include "runner/backend/cuda/device_kv_cache.h"
 #include "runner/backend/cuda/device_weights.h"
+#include "runner/backend/cuda/products.h"
 #include "runner/backend/cuda/step_attention.h"
 #include "runner/backend/cuda/step_inputs.h"
 #include "runner/model/model_config.h"
 
 namespace deepserve::runner::cuda {
 
+struct ForwardOptions {
+  uint32_t tokens_max = 0;  // of a step
+  double rope_factor = 1;   // that cosines and sines have
+  bool deterministic = false;
+};
+
 class Forward {
  public:
   // Rows of logits that there is memory for: more are made piece by piece.
   static constexpr uint32_t kLogitsRows = 64;
 
-  static uint64_t workspace_bytes(const ModelConfig& config, uint32_t vocabulary, uint32_t tokens_max);
+  // `weights` may be without memory.
+  static uint64_t workspace_bytes(const ModelConfig& config, const DeviceWeights& weights,
+                                  const ForwardOptions& options);
   // All references outlive the object.
   static Result<Forward> make(const ModelConfig& config, const DeviceWeights& weights, DeviceKvCache& cache,
-                              double rope_factor, uint32_t tokens_max);
+                              const ForwardOptions& options);
 
   // The layers, into the residual stream; what was filled into `inputs` and `attention` must be on its way.
   Result<void> run(const StepInputs& inputs, const StepAttention& attention, cudaStream_t stream);
   // Logits of rows [begin, begin + count) of those that give some, at most kLogitsRows: to logits().
   Result<void> make_logits(const StepInputs& inputs, uint32_t begin, uint32_t count, cudaStream_t stream);
+  bool deterministic() const { return products_.deterministic(); }
   const float* logits() const { return logits_; }  // [kLogitsRows, vocabulary]
   // The final norm's output of the rows whose hidden states are wanted: to hidden() [rows, embedding].
   Result<void> make_hidden(const StepInputs& inputs, cudaStream_t stream);
@@ -49,6 +59,7 @@ class Forward {
   const DeviceWeights* weights_;
   DeviceKvCache* cache_;
   double rope_factor_ = 1;
+  Products products_;
   DeviceMemory memory_;
   uint64_t used_bytes_ = 0;
   // Elements from one row to the next of what matrices are multiplied with: their columns and zeros.

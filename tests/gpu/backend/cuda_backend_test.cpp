@@ -22,6 +22,7 @@ BackendOptions gpu_options() {
   options.make = cuda::make_cuda_backend;
   options.kv_type = kernels::KvType::kF16;
   options.kv_bytes = 4 << 20;
+  options.deterministic = true;
   return options;
 }
 
@@ -56,8 +57,8 @@ double logits_error(const TinyModel& model, size_t tokens) {
   return std::sqrt(difference / norm);
 }
 
-// Inputs of products are rounded to 8 bits of mantissa, 2^-9 each; these models' attention, whose scores reach
-// some hundreds, makes more of it.
+// Inputs of products are rounded to 8 bits of mantissa, 2^-9 each; these models' attention, whose scores
+// reach some hundreds, makes more of it.
 constexpr double kErrorMax = 0.03;
 
 class CudaBackend : public testing::TestWithParam<TinyModel> {};
@@ -133,6 +134,46 @@ TEST(CudaBackendExactness, ChunksAndCompanyChangeNoBit) {
     EXPECT_EQ(sequences[1].logits, *alone) << "round " << round;
   }
 }
+
+// All of `prompt` in one step.
+std::vector<float> logits_at_once(Backend& backend, const std::vector<TokenId>& prompt) {
+  TestSequence sequence;
+  sequence.tokens = prompt;
+  for (BlockId b = 0; b < (prompt.size() + 15) / 16; ++b) sequence.blocks.push_back(b);
+  const size_t all = prompt.size();
+  EXPECT_TRUE(run_step(backend, {&sequence, 1}, {&all, 1}));
+  return sequence.logits;
+}
+
+class CudaBackendPrefill : public testing::TestWithParam<WeightType> {};
+
+TEST_P(CudaBackendPrefill, OfManyTokensByALibraryComesToTheSame) {
+  const TinyModel model{.seed = 11,
+                        .architecture = "qwen2",
+                        .type = GetParam(),
+                        .layers = 1,
+                        .embedding = 256,
+                        .feed_forward = 256,
+                        .head_dim = 32};
+  const TemporaryFile file(model.gguf());
+  BackendOptions by_library = gpu_options();
+  by_library.deterministic = false;
+  const auto own = load(file, gpu_options()), library = load(file, by_library);
+  ASSERT_TRUE(own != nullptr && library != nullptr);
+  EXPECT_NE(own->info().numerics_id, library->info().numerics_id);
+  const auto prompt = random_tokens(70, model.vocabulary, 12);
+  const auto ours = logits_at_once(*own, prompt), theirs = logits_at_once(*library, prompt);
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < ours.size(); ++i) {
+    difference += std::pow(double{ours[i]} - theirs[i], 2), norm += std::pow(double{ours[i]}, 2);
+  }
+  EXPECT_LT(std::sqrt(difference / norm), kErrorMax);
+  EXPECT_GT(difference, 0) << "the library was not asked";
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, CudaBackendPrefill,
+                         testing::Values(WeightType::kBF16, WeightType::kF16, WeightType::kQ8_0,
+                                         WeightType::kQ4K));
 
 TEST(CudaBackendBlocks, ACopiedBlockIsReadLikeTheOneItCameFrom) {
   const TinyModel model{
