@@ -29,6 +29,20 @@ const ModelConfig* Config::find_model(std::string_view name) const {
   return nullptr;
 }
 
+bool Config::is_shared(std::string_view gpu) const {
+  size_t parts = 0, runners = 0;
+  bool is_whole = true;
+  for (const auto& device : devices) {
+    if (device.gpu != gpu) continue;
+    ++parts;
+    is_whole = is_whole && device.thread_percent == 100;
+  }
+  for (const auto& model : models) {
+    for (const auto& device : model.devices) runners += device.gpu == gpu ? 1 : 0;
+  }
+  return parts > 1 || runners > 1 || !is_whole;
+}
+
 std::string problems_text(const std::string& file, const ConfigProblems& problems) {
   std::string text;
   for (const auto& problem : problems) {

@@ -57,11 +57,14 @@ struct SuperviseConfig {
 
 struct DeviceConfig {
   std::string name;
-  std::string kind;                 // "cpu"
+  std::string kind;                 // "cpu", "cuda"
   std::vector<uint32_t> cores;      // never empty; all of the cpuset unless configured
-  uint64_t memory_limit_bytes = 0;  // 0: none
+  uint64_t memory_limit_bytes = 0;  // of a GPU: its memory; 0: none
+  std::string gpu = {};             // "cuda": its number on the PCI bus ("0"), or its UUID ("GPU-8f3a...")
+  uint32_t thread_percent = 100;    // "cuda": of the GPU's multiprocessors, where it is shared
 
   bool operator==(const DeviceConfig&) const = default;
+  bool is_gpu() const { return kind == "cuda"; }
 };
 
 struct ModelConfig {
@@ -126,6 +129,9 @@ struct Config {
   bool asks_cgroups() const;
   // By name or alias; an empty name is the default model. nullptr: there is none.
   const ModelConfig* find_model(std::string_view name) const;
+  // Whether more than one runner works on that GPU, or one has but a part of it. What is loaded beside what
+  // it replaces does not count.
+  bool is_shared(std::string_view gpu) const;
 };
 
 // What is wrong with a file, and where. Line and column start at 1; 0 is "the whole file".

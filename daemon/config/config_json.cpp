@@ -52,10 +52,16 @@ json::object model_json(const ModelConfig& model) {
 
 json::object device_json(const DeviceConfig& device) {
   const bool limited = device.memory_limit_bytes != 0;
-  return {{"name", device.name},
-          {"kind", device.kind},
-          {"cores", plain_array(device.cores)},
-          {"memory_limit", limited ? json::value(size_text(device.memory_limit_bytes)) : json::value()}};
+  json::object object{
+      {"name", device.name},
+      {"kind", device.kind},
+      {"cores", plain_array(device.cores)},
+      {"memory_limit", limited ? json::value(size_text(device.memory_limit_bytes)) : json::value()}};
+  if (!device.is_gpu()) return object;
+  const bool is_uuid = device.gpu.starts_with("GPU-");
+  object["gpu"] = is_uuid ? json::value(device.gpu) : json::value(std::stoul(device.gpu));
+  object["thread_percent"] = device.thread_percent;
+  return object;
 }
 
 json::object client_json(const ClientConfig& client) {

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "daemon/config/config.h"
+#include "daemon/config/device_section.h"
 #include "daemon/config/toml_section.h"
 #include "daemon/config/units.h"
 #include "ipc/rank_group/group_memory.h"
@@ -57,6 +58,7 @@ class Loader {
   static void read_prefix_cache(Section& section, ModelConfig& model);
   void read_fallback(Section& section, ModelConfig& model);
   void check_fallbacks(Section& root);
+  void check_groups(Section& root);
   void read_classes(const toml::table& table);
   void read_api_keys(Section& section, const toml::node& node, ClientConfig& client);
   void read_client(Section section);
@@ -73,11 +75,12 @@ class Loader {
   ConfigProblems problems_;
   std::set<std::string> device_names_, model_names_, client_names_;
   std::set<KeyDigest> key_digests_;
-  struct Fallback {
+  struct OfModel {  // to be checked once all is read
     const toml::node* node;
     size_t model;  // its place in config_.models
   };
-  std::vector<Fallback> fallbacks_;
+  std::vector<OfModel> fallbacks_;
+  std::vector<OfModel> groups_;           // of tensor_parallel
   const toml::node* tcp_node_ = nullptr;  // of server.listen, when it names an address over TCP
 };
 
@@ -102,6 +105,7 @@ tl::expected<Config, ConfigProblems> Loader::load(const toml::table& table) {
     root.problem(tcp_node_, "server.listen: nobody could use TCP: no [[client]] has an api_key_sha256");
   }
   check_fallbacks(root);
+  check_groups(root);
   if (config_.devices.empty()) root.problem(nullptr, "there is no [[device]]: nothing can run");
   if (config_.models.empty()) root.problem(nullptr, "there is no [[model]]: nothing can be served");
   if (problems_.empty()) return std::move(config_);
@@ -240,33 +244,7 @@ std::string Loader::read_name(Section& section, std::set<std::string>& taken, st
 void Loader::read_device(Section section) {
   DeviceConfig device;
   device.name = read_name(section, device_names_, "device");
-  const auto* kind_node = section.require("kind");
-  section.read("kind", device.kind);
-  if (device.kind == "cuda") {
-    section.problem(kind_node, "device.kind: \"cuda\" is not supported: this dsd was built without CUDA");
-    for (const auto* key : {"gpu", "thread_percent"}) section.take(key);
-  } else if (kind_node != nullptr && kind_node->is_string() && device.kind != "cpu") {
-    section.problem(kind_node,
-                    fmt::format("device.kind: '{}' is not known: \"cpu\" or \"cuda\"", device.kind));
-  }
-  const auto* cores_node = section.take("cores");
-  section.read_integers("cores", 8191, device.cores);
-  std::set<uint32_t> seen;
-  for (const uint32_t core : device.cores) {
-    const auto& cpuset = surroundings_.cpuset;
-    if (std::find(cpuset.begin(), cpuset.end(), core) == cpuset.end()) {
-      section.problem(cores_node, fmt::format("device.cores: core {} is not in this host's cpuset ({})", core,
-                                              fmt::join(cpuset, ",")));
-    }
-    if (!seen.insert(core).second) {
-      section.problem(cores_node, fmt::format("device.cores: core {} is there twice", core));
-    }
-  }
-  if (cores_node != nullptr && cores_node->is_array() && cores_node->as_array()->empty()) {
-    section.problem(cores_node, "device.cores: the list is empty");
-  }
-  if (cores_node == nullptr) device.cores = surroundings_.cpuset;
-  section.read_size("memory_limit", 16 << 20, uint64_t{1} << 50, device.memory_limit_bytes);
+  read_device_keys(section, surroundings_, config_.devices, device);
   section.finish();
   config_.devices.push_back(std::move(device));
 }
@@ -296,6 +274,15 @@ void Loader::read_model_devices(Section& section, const toml::node* node, ModelC
     section.problem(parallel_node,
                     fmt::format("model.tensor_parallel: {} devices cannot be parted into groups of {}",
                                 names.size(), model.tensor_parallel));
+  }
+  if (model.tensor_parallel > 1) groups_.push_back({parallel_node, config_.models.size()});
+}
+
+// Once all devices and models are known.
+void Loader::check_groups(Section& root) {
+  for (const auto& [node, index] : groups_) {
+    const auto trouble = group_trouble(config_, config_.models[index]);
+    if (!trouble.empty()) root.problem(node, "model.tensor_parallel: " + trouble);
   }
 }
 

@@ -23,7 +23,9 @@ json::object to_json(const DeviceConfig& device) {
   return {{"name", device.name},
           {"kind", device.kind},
           {"cores", json::array(device.cores.begin(), device.cores.end())},
-          {"memory_limit_bytes", device.memory_limit_bytes}};
+          {"memory_limit_bytes", device.memory_limit_bytes},
+          {"gpu", device.gpu},
+          {"thread_percent", device.thread_percent}};
 }
 
 json::object to_json(const ModelConfig& settings) {
@@ -100,6 +102,9 @@ DeviceConfig device_of(const json::object& object) {
   for (const auto& core : object.at("cores").as_array())
     device.cores.push_back(json::value_to<uint32_t>(core));
   device.memory_limit_bytes = json::value_to<uint64_t>(object.at("memory_limit_bytes"));
+  if (!object.contains("gpu")) return device;  // earlier builds wrote none
+  device.gpu = text_of(object, "gpu");
+  device.thread_percent = number_of(object, "thread_percent");
   return device;
 }
 

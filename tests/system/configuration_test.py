@@ -44,9 +44,9 @@ class Configuration(unittest.TestCase):
         self.assertTrue(json.loads(self.dsd(harness.DEVICE + self.model(), "--check", "--json").stdout)["ok"])
 
     def test_serving_a_bad_one_ends_with_1_before_anything_is_made(self):
-        served = self.dsd('[[device]]\nname = "gpu0"\nkind = "cuda"\ngpu = 0\n' + self.model())
+        served = self.dsd('[[device]]\nname = "gpu0"\nkind = "cuda"\ngpu = -1\n' + self.model())
         self.assertEqual(served.returncode, 1)
-        self.assertIn("built without CUDA", served.stderr)
+        self.assertIn("device.gpu: -1 is not within 0 to 255", served.stderr)
         self.assertFalse(os.path.exists(self.directory + "/run"))
 
     def test_the_default_configuration_is_valid_apart_from_its_model(self):

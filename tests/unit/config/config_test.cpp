@@ -180,8 +180,6 @@ TEST_F(ConfigFile, EachMistakeIsNamed) {
   EXPECT_THAT(problem(kDevice + "gpu = 1\n" + kModel).message, HasSubstr("unknown key 'device.gpu'"));
   EXPECT_THAT(problem("[[device]]\nname = \"cpu0\"\nkind = \"cpu\"\ncores = [7]\n" + kModel).message,
               HasSubstr("core 7 is not in this host's cpuset (0,1)"));
-  EXPECT_THAT(problem("[[device]]\nname = \"cpu0\"\nkind = \"cuda\"\ngpu = 0\n" + kModel).message,
-              HasSubstr("built without CUDA"));
   EXPECT_THAT(
       problem(kDevice + "[[model]]\nname = \"m\"\npath = \"gone.gguf\"\ndevices = [\"cpu0\"]\n").message,
       HasSubstr("gone.gguf'"));
@@ -202,6 +200,94 @@ TEST_F(ConfigFile, EachMistakeIsNamed) {
   EXPECT_THAT(
       problem(kDevice + kModel + "[[client]]\nname = \"a\"\nuid = 1\napi_key_sha256 = \"x\"\n").message,
       HasSubstr("64 hexadecimal digits"));
+}
+
+std::string gpu_device(const std::string& name, const std::string& keys) {
+  return "[[device]]\nname = \"" + name + "\"\nkind = \"cuda\"\n" + keys + "\n";
+}
+std::string on_devices(const std::string& devices, const std::string& more = "") {
+  return "[[model]]\nname = \"m" + std::to_string(more.size()) +
+         "\"\npath = \"tiny.gguf\"\ndevices = " + devices + "\n" + more;
+}
+
+TEST_F(ConfigFile, AGpuIsNamedByItsNumberOrItsUuid) {
+  const auto config =
+      load(gpu_device("g", "gpu = 3\nthread_percent = 40\nmemory_limit = \"8GiB\"") + on_devices("[\"g\"]"));
+  ASSERT_TRUE(config) << problems_text("", config.error());
+  EXPECT_EQ(config->devices[0].gpu, "3");
+  EXPECT_EQ(config->devices[0].thread_percent, 40u);
+  EXPECT_EQ(config->models[0].devices[0], config->devices[0]);
+  EXPECT_THAT(config_json(*config), HasSubstr("\"gpu\":3,\"thread_percent\":40"));
+  const std::string uuid = "GPU-8F3A0000-1111-2222-3333-44445555abcd";
+  const auto by_uuid = load(gpu_device("g", "gpu = \"" + uuid + "\"") + on_devices("[\"g\"]"));
+  ASSERT_TRUE(by_uuid);
+  EXPECT_EQ(by_uuid->devices[0].gpu, "GPU-8f3a0000-1111-2222-3333-44445555abcd");
+  EXPECT_EQ(by_uuid->devices[0].thread_percent, 100u);
+}
+
+TEST_F(ConfigFile, GpuKeysThatMakeNoSenseAreRefusedAtTheirPlace) {
+  const auto message = [&](const std::string& keys) {
+    return problem(gpu_device("g", keys) + on_devices("[\"g\"]"));
+  };
+  EXPECT_THAT(message("").message, HasSubstr("device.gpu"));
+  EXPECT_THAT(message("gpu = -1").message, HasSubstr("-1 is not within 0 to 255"));
+  EXPECT_EQ(message("gpu = -1").line, 4u);
+  EXPECT_EQ(message("gpu = -1").column, 7u);
+  for (const std::string gpu :
+       {"1.5", "true", "\"0\"", "\"GPU-8f3a\"", "\"GPU-8f3a0000-1111-2222-3333-44445555abcg\"",
+        "\"MIG-8f3a0000-1111-2222-3333-44445555abcd\""}) {
+    EXPECT_THAT(message("gpu = " + gpu).message, HasSubstr("this is no GPU: its number, or its whole UUID"))
+        << gpu;
+  }
+  EXPECT_THAT(message("gpu = 0\nthread_percent = 0").message, HasSubstr("0 is not within 1 to 100"));
+  EXPECT_THAT(message("gpu = 0\nthread_percent = 101").message, HasSubstr("101 is not within 1 to 100"));
+  EXPECT_THAT(problem(kDevice + "thread_percent = 50\n" + kModel).message,
+              HasSubstr("unknown key 'device.thread_percent'"));
+}
+
+TEST_F(ConfigFile, GpusAreNotNamedInBothWays) {
+  const auto found = problem(gpu_device("a", "gpu = 0") +
+                             gpu_device("b", "gpu = \"GPU-8f3a0000-1111-2222-3333-44445555abcd\"") +
+                             on_devices("[\"a\", \"b\"]"));
+  EXPECT_THAT(found.message, HasSubstr("'a' names its GPU by number: name all in the same way"));
+  EXPECT_EQ(found.line, 8u);
+}
+
+TEST_F(ConfigFile, AGpuIsSharedByWhateverMakesTwoRunnersOrAPart) {
+  const auto is_shared = [&](const std::string& text) {
+    const auto config = load(text);
+    EXPECT_TRUE(config) << problems_text("", config.error());
+    return config && config->is_shared("0");
+  };
+  const std::string whole = gpu_device("a", "gpu = 0");
+  EXPECT_FALSE(is_shared(whole + on_devices("[\"a\"]")));
+  EXPECT_FALSE(is_shared(whole + gpu_device("b", "gpu = 1") + on_devices("[\"a\", \"b\"]")));
+  EXPECT_TRUE(is_shared(whole + gpu_device("b", "gpu = 0") + on_devices("[\"a\"]")));
+  EXPECT_TRUE(is_shared(gpu_device("a", "gpu = 0\nthread_percent = 99") + on_devices("[\"a\"]")));
+  EXPECT_TRUE(is_shared(whole + on_devices("[\"a\"]") + on_devices("[\"a\"]", "sequences_max = 8\n")));
+  // MPS allows that shares add up to more than the whole.
+  EXPECT_TRUE(is_shared(gpu_device("a", "gpu = 0\nthread_percent = 70") +
+                        gpu_device("b", "gpu = 0\nthread_percent = 70") + on_devices("[\"a\", \"b\"]")));
+}
+
+TEST_F(ConfigFile, ARankTakesAWholeGpu) {
+  const std::string group = "tensor_parallel = 2\n";
+  const std::string two = gpu_device("a", "gpu = 0") + gpu_device("b", "gpu = 1");
+  EXPECT_TRUE(load(two + on_devices("[\"a\", \"b\"]", group)));
+  EXPECT_THAT(
+      problem(gpu_device("a", "gpu = 0") + gpu_device("b", "gpu = 0") + on_devices("[\"a\", \"b\"]", group))
+          .message,
+      HasSubstr("a rank takes a whole GPU, and that of device 'a' (0) is shared"));
+  EXPECT_THAT(problem(gpu_device("a", "gpu = 0") + gpu_device("b", "gpu = 1\nthread_percent = 50") +
+                      on_devices("[\"a\", \"b\"]", group))
+                  .message,
+              HasSubstr("device 'b' (1) is shared"));
+  EXPECT_THAT(problem(two + gpu_device("c", "gpu = 1") + on_devices("[\"a\", \"b\"]", group)).message,
+              HasSubstr("device 'b' (1) is shared"));
+  EXPECT_THAT(problem(two + on_devices("[\"b\"]") + on_devices("[\"a\", \"b\"]", group)).message,
+              HasSubstr("device 'b' (1) is shared"));
+  EXPECT_THAT(problem(kDevice + gpu_device("b", "gpu = 1") + on_devices("[\"cpu0\", \"b\"]", group)).message,
+              HasSubstr("'cpu0' and 'b' are devices of different kinds"));
 }
 
 TEST_F(ConfigFile, AMissingFileIsAProblemOfTheWholeFile) {
