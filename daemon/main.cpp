@@ -13,6 +13,7 @@
 #include "daemon/process/runtime_dir.h"
 #include "daemon/process/service_manager.h"
 #include "daemon/serving/adoption.h"
+#include "daemon/supervise/mps_processes.h"
 #include "daemon/upgrade/roll_back.h"
 #include "daemon/upgrade/sealed_document.h"
 #include "daemon/upgrade/trial.h"
@@ -129,7 +130,9 @@ int main(int argument_count, char** argument_values) {
   if (arguments.check) return check_config(arguments, surroundings);
   init_log("dsd", LogLevel::kInfo);
   if (arguments.end_runners) {
-    if (service_was_stopped()) end_runners(rendezvous_dir(arguments.runtime_dir));
+    if (!service_was_stopped()) return 0;
+    end_runners(rendezvous_dir(arguments.runtime_dir));
+    end_left_mps(mps_dir(std::filesystem::absolute(arguments.runtime_dir).lexically_normal()));
     return 0;
   }
   if (trial) {

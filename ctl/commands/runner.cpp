@@ -20,6 +20,22 @@ std::string pids_of(const json::value& row) {
   return pids.empty() ? text_of(row, "pid") : fmt::format("{}", fmt::join(pids, "+"));
 }
 
+// "cpu0"; of a GPU "half0 (GPU 0, 50 %, shared)", a UUID by its first part.
+std::string device_of(const json::value& row) {
+  std::vector<std::string> devices;
+  for (const json::value& rank : rows_of(field(row, "ranks"))) {
+    std::string device = text_of(rank, "device");
+    if (std::string gpu = text_of(rank, "gpu"); gpu != kNothing) {
+      constexpr size_t kFirstPart = 12;
+      if (gpu.starts_with("GPU-")) gpu = gpu.substr(4, kFirstPart - 4);
+      device +=
+          fmt::format(" (GPU {}, {} %, {})", gpu, text_of(rank, "thread_percent"), text_of(rank, "sharing"));
+    }
+    devices.push_back(std::move(device));
+  }
+  return devices.empty() ? text_of(row, "device") : fmt::format("{}", fmt::join(devices, "+"));
+}
+
 }  // namespace
 
 Result<void> list_runners(Session& session) {
@@ -39,7 +55,7 @@ Result<void> list_runners(Session& session) {
       table.add_row({{text_of(row, "id"), Style::kBold},
                      {pids_of(row)},
                      state_cell(row),
-                     {text_of(row, "device")},
+                     {device_of(row)},
                      {text_of(row, "isa")},
                      {text_of(row, "restarts")},
                      {duration_of(row, "uptime_s")},
@@ -56,7 +72,10 @@ Result<void> show_runner(Session& session, const std::string& id) {
   return ask_and_show(session, {.path = "/ctl/runners/" + path_segment(id)}, [&](const json::value& row) {
     const Terminal& terminal = session.terminal();
     json::value others = row;
-    if (json::object* object = others.if_object()) object->erase("gpus");
+    if (json::object* object = others.if_object()) {
+      object->erase("gpus");
+      if (object->contains("device")) (*object)["device"] = device_of(row);
+    }
     const std::string gpus = gpu_table(field(row, "gpus"), terminal);
     return describe(others, terminal) + (gpus.empty() ? "" : "\n" + gpus);
   });

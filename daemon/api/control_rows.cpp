@@ -89,11 +89,14 @@ void append_row(JsonWriter& json, const RunnerRow& row) {
       .member("requests", row.requests);
   json.key("ranks").begin_list();
   for (const RankRow& rank : row.ranks) {
-    json.begin_object()
-        .member("rank", rank.rank)
-        .member("pid", rank.pid)
-        .member("device", rank.device)
-        .end_object();
+    json.begin_object().member("rank", rank.rank).member("pid", rank.pid).member("device", rank.device);
+    if (!rank.gpu.empty()) {
+      json.member("gpu", rank.gpu)
+          .member("thread_percent", rank.thread_percent)
+          .member("sharing", rank.sharing)
+          .member("mps_pid", rank.mps_pid);
+    }
+    json.end_object();
   }
   json.end_list();
   append_rows(json.key("gpus"), row.gpus);

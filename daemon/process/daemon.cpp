@@ -91,7 +91,7 @@ bool has_runners(const Config& config) {
 
 bool uses_gpus(const Config& config) {
   return std::any_of(config.devices.begin(), config.devices.end(),
-                     [](const auto& device) { return device.kind == "cuda"; });
+                     [](const auto& device) { return device.is_gpu(); });
 }
 
 // What clients may hold of the descriptors that we are allowed.
@@ -111,7 +111,7 @@ class Daemon {
         runtime_dir_(std::move(runtime_dir)),
         started_ns_(options.handed ? options.handed->started_ns : monotonic_ns()),
         return_until_ns_(has_runners(config) ? monotonic_ns() + Service::kReturnMax_ns : 0),
-        gpus_(loop_, open_nvml_gpus, nullptr),
+        gpus_(loop_, open_nvml_gpus, [this](const XidEvent& event) { service_.on_xid(event); }),
         service_(loop_, config_,
                  {.runner_binary = options.runner_binary,
                   .rendezvous_dir = rendezvous_dir(config.runtime_dir),
@@ -122,7 +122,8 @@ class Daemon {
                   .adopt = [this](RequestId id, const RequestSpec& spec) { return api_.adopt(id, spec); },
                   .ticket_key = ticket_key,
                   .ticket_epoch = host_boot(),
-                  .gpus = &gpus_}),
+                  .gpus = &gpus_,
+                  .mps_dir = mps_dir(config.runtime_dir)}),
         server_(loop_, limits),
         api_(service_, metrics_, api_options()),
         control_(service_, control_options()),

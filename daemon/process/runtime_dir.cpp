@@ -24,6 +24,10 @@ std::string rendezvous_dir(const std::string& runtime_dir) {
   return runtime_dir + "/runners";
 }
 
+std::string mps_dir(const std::string& runtime_dir) {
+  return runtime_dir + "/mps";
+}
+
 Result<RuntimeDir> RuntimeDir::claim(const std::string& path) {
   TRY(make_private_dir(path));
   const std::string lock_path = path + "/dsd.lock";

@@ -13,6 +13,8 @@ Result<void> make_private_dir(const std::string& path);
 
 // Where in it the runners' sockets lie by which a next dsd finds them.
 std::string rendezvous_dir(const std::string& runtime_dir);
+// And where the MPS daemons of shared GPUs have their files.
+std::string mps_dir(const std::string& runtime_dir);
 
 class RuntimeDir {
  public:

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "daemon/serving/model_memory.h"
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
 
@@ -38,7 +39,7 @@ void weigh_session(pid_t pid, std::string_view nice) {
 }  // namespace
 
 RunnerLink::RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, DeviceGroup devices,
-                       std::string id, Programs programs, RunnerOwner& owner)
+                       std::string id, Programs programs, GpuShares& gpus, RunnerOwner& owner)
     : loop_(loop),
       model_(model),
       devices_(std::move(devices)),
@@ -46,6 +47,7 @@ RunnerLink::RunnerLink(Loop& loop, const Config& config, const ModelConfig& mode
       programs_(std::move(programs)),
       orphan_limit_ns_(config.supervise.orphan_limit_ns),
       leave_limit_ns_(config.server.drain_limit_ns),
+      gpus_(gpus),
       owner_(owner),
       supervision_(limits_of(config.supervise)),
       watch_(kTick_ms * kMillisecond_ns, config.supervise.hang_after_ns, config.supervise.load_hang_after_ns),
@@ -55,6 +57,7 @@ RunnerLink::RunnerLink(Loop& loop, const Config& config, const ModelConfig& mode
 RunnerLink::~RunnerLink() {
   kill_now();
   close_process();
+  gpus_.forget(*this);
 }
 
 void RunnerLink::reconfigure(const Config& config) {
@@ -67,6 +70,11 @@ void RunnerLink::reconfigure(const Config& config) {
 bool RunnerLink::is_on(std::string_view device) const {
   return std::any_of(devices_.begin(), devices_.end(),
                      [device](const auto& one) { return one.name == device; });
+}
+
+bool RunnerLink::is_on_gpu(std::string_view gpu) const {
+  return std::any_of(devices_.begin(), devices_.end(),
+                     [gpu](const auto& one) { return one.is_gpu() && one.gpu == gpu; });
 }
 
 void RunnerLink::start() {
@@ -103,26 +111,51 @@ void RunnerLink::step(RunnerEvent event, const Death* death) {
 }
 
 void RunnerLink::act(RunnerActions actions) {
-  if (actions.signal != 0 && !processes_.empty()) {
-    signalled_ = true;
-    // SIGTERM is rank 0's to answer: the others end with it.
-    if (actions.signal == SIGKILL)
-      kill_now();
-    else
-      processes_[0].child.signal(actions.signal);
+  if (actions.signal != 0 && !processes_.empty()) send_signal(actions.signal);
+  if (actions.spawn) start_process();
+}
+
+void RunnerLink::send_signal(int number) {
+  signalled_ = true;
+  // SIGTERM is rank 0's to answer: the others end with it.
+  if (number != SIGKILL) return processes_[0].child.signal(number);
+  if (!gpus_.is_client(*this)) return kill_now();
+  // Its neighbours on the GPU go on better if that is taken from it first.
+  gpus_.terminate_client(*this, pid(), [this, alive = std::weak_ptr<bool>(alive_), epoch = epoch_] {
+    if (!alive.expired() && epoch == epoch_) kill_now();
+  });
+}
+
+void RunnerLink::start_process() {
+  const uint64_t needed_bytes = devices_.front().is_gpu() ? runner_memory_bytes(model_) : 0;
+  switch (gpus_.ask(*this, devices_, needed_bytes)) {
+    case GpuStart::kWait:
+      return step(RunnerEvent::kHeld);
+    case GpuStart::kNever:
+      return lose_start({Blame::kRunner, true, "device", gpus_.trouble(devices_)});
+    case GpuStart::kNow:
+      break;
   }
-  if (!actions.spawn) return;
   if (supervision_.restarts() != 0) owner_.on_restart(*this, supervision_.last_reason());
   const auto spawned = spawn();
-  if (spawned) return;
+  if (spawned) return gpus_.started(*this, devices_);
   spdlog::error("runner {}: {}", id_, spawned.error().message);
-  const Death death{Blame::kRunner, false, "spawn", spawned.error().message};
   // A child that nobody watches must not stay: neither alive nor as a zombie.
   kill_now();
   for (Process& process : processes_) process.child.reap();
   close_process();
+  lose_start({Blame::kRunner, false, "spawn", spawned.error().message});
+}
+
+void RunnerLink::lose_start(const Death& death) {
   step(RunnerEvent::kDied, &death);
   owner_.on_died(*this, Blame::kNobody);
+}
+
+void RunnerLink::on_gpu_lost() {
+  if (processes_.empty()) return;
+  spdlog::warn("runner {} (pid {}): its GPU's MPS daemon is gone or fails, it is started anew", id_, pid());
+  step(RunnerEvent::kDeviceLost);
 }
 
 void RunnerLink::arrange_timer() {
@@ -193,7 +226,8 @@ Result<void> RunnerLink::spawn_ranks(std::span<const std::pair<int, int>> lane_f
   }
   for (uint32_t rank = 0; rank < ranks; ++rank) {
     const auto all = std::span<const std::pair<int, int>>(inherited);
-    TRY_ASSIGN(auto child, Child::spawn(command_of(rank), rank == 0 ? all : all.last(1)));
+    TRY_ASSIGN(auto child, Child::spawn(command_of(rank), rank == 0 ? all : all.last(1),
+                                        gpus_.environment(devices_[rank])));
     if (loads_behind_) weigh_session(child.pid(), kLoadNice);
     processes_.push_back({std::move(child), nullptr});
   }
@@ -266,6 +300,7 @@ Result<void> RunnerLink::adopt(RunnerCandidate candidate) {
   told_all_ = false;
   started_ns_ = ipc::start_ns(candidate.hello.process);
   supervisor_socket_ = std::move(candidate.connection);
+  gpus_.adopted(*this, devices_);
   step(RunnerEvent::kAdopt);
   spdlog::info("runner {} adopted: pid {}, epoch {}", id_, pid(), epoch_);
   return {};
@@ -316,7 +351,10 @@ void RunnerLink::tick(uint64_t now_ns) {
   const auto phase = is_due ? ProgressWatch::Phase::kServing : ProgressWatch::Phase::kLoading;
   const auto verdict = watch_.tick(now_ns, phase, lane_->progress());
   if (verdict.stepped) stepped_ns_ = now_ns;
-  if (std::exchange(served_, false)) step(RunnerEvent::kServed);
+  if (std::exchange(served_, false)) {
+    step(RunnerEvent::kServed);
+    gpus_.served(devices_);
+  }
   oom_watch_.tick(now_ns);
   if (verdict.hung || (serves && leaving() && now_ns - leaving_since_ns_ > leave_limit_ns_)) {
     step(RunnerEvent::kStoodStill);
@@ -446,6 +484,8 @@ void RunnerLink::on_process_ended(uint32_t rank) {
   } else {
     facts.reported = group_->failure(rank);
   }
+  const bool told = facts.reported || facts.drained;
+  ended_abruptly_ = ended_abruptly_ || (status.known ? !status.exited : !told);
   process.death_poll.reset();
   const bool first = !deaths_.any();
   deaths_.add(rank, facts, process.killed_with_group);
@@ -466,6 +506,7 @@ void RunnerLink::end_other_ranks() {
 void RunnerLink::on_all_ended() {
   const auto death = deaths_.verdict();
   const pid_t old_pid = pid();
+  const GpuEnd on_gpu{death.device_error, deaths_.cause_rank(), ended_abruptly_, death.text};
   close_process();
 
   // The requests go back to the queue before a new process exists: it can only get them afterwards.
@@ -475,6 +516,7 @@ void RunnerLink::on_all_ended() {
   spdlog::log(level, "runner {} (pid {}): {}; now {}", id_, old_pid, supervision_.last_error(),
               runner_status_name(supervision_.status()));
   owner_.on_died(*this, supervision_.last_blame());
+  gpus_.ended(*this, devices_, on_gpu);  // before it asks for another start
   act(actions);
   arrange_timer();
   answer_waiters();
@@ -496,7 +538,7 @@ void RunnerLink::close_process() {
   warms_up_ = false;
   served_ = false;
   adopted_ = false;
-  signalled_ = false;
+  signalled_ = ended_abruptly_ = false;
   lied_ = false;
   if (drain_deferred_) {
     // The deferred drain belongs to the lane that is gone.

@@ -21,6 +21,7 @@
 #include "daemon/config/config.h"
 #include "daemon/loop/loop.h"
 #include "daemon/serving/adoption.h"
+#include "daemon/serving/gpu_shares.h"
 #include "daemon/supervise/child.h"
 #include "daemon/supervise/oom_count.h"
 #include "daemon/supervise/progress_watch.h"
@@ -52,7 +53,7 @@ class RunnerOwner {
   ~RunnerOwner() = default;
 };
 
-class RunnerLink {
+class RunnerLink final : private GpuUser {
  public:
   static constexpr uint64_t kTick_ms = 250;
   // Of one lane's byte rings. Their memory is touched only as far as messages fill them.
@@ -68,7 +69,7 @@ class RunnerLink {
   // Everything named here must outlive the link. `id`: as runner_id says, or longer, where another runner has
   // that name.
   RunnerLink(Loop& loop, const Config& config, const ModelConfig& model, DeviceGroup devices, std::string id,
-             Programs programs, RunnerOwner& owner);
+             Programs programs, GpuShares& gpus, RunnerOwner& owner);
   ~RunnerLink();
   RunnerLink(const RunnerLink&) = delete;
   RunnerLink& operator=(const RunnerLink&) = delete;
@@ -110,6 +111,7 @@ class RunnerLink {
   const ModelConfig& model() const { return model_; }
   const DeviceGroup& devices() const { return devices_; }
   bool is_on(std::string_view device) const;
+  bool is_on_gpu(std::string_view gpu) const;
   const Supervision& supervision() const { return supervision_; }
   // See Supervision.
   void absolve() { supervision_.absolve(); }
@@ -143,6 +145,11 @@ class RunnerLink {
  private:
   void step(RunnerEvent event, const Death* death = nullptr);
   void act(RunnerActions actions);
+  void send_signal(int number);
+  void start_process();
+  void lose_start(const Death& death);
+  void on_gpu_open() override { step(RunnerEvent::kReleased); }
+  void on_gpu_lost() override;
   std::vector<std::string> command_of(uint32_t rank) const;
   Result<void> spawn();
   Result<void> spawn_ranks(std::span<const std::pair<int, int>> lane_fds);
@@ -168,6 +175,7 @@ class RunnerLink {
   const Programs programs_;
   uint64_t orphan_limit_ns_;
   uint64_t leave_limit_ns_;
+  GpuShares& gpus_;
   RunnerOwner& owner_;
   Supervision supervision_;
   ProgressWatch watch_;
@@ -202,6 +210,7 @@ class RunnerLink {
   uint64_t leaving_since_ns_ = 0;  // 0: it does not
   bool drained_ = false;           // it said so
   bool signalled_ = false;
+  bool ended_abruptly_ = false;  // one of its processes: by a signal, or nobody tells how
   bool lied_ = false;
   bool drain_deferred_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // deferred functions look here first

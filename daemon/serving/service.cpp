@@ -32,6 +32,21 @@ AdmissionOptions admission_of(const Config& config, const ServiceOptions& option
   return admission;
 }
 
+GpuFacts facts_of(const GpuMonitor* monitor) {
+  if (monitor == nullptr) return {};
+  GpuFacts facts;
+  facts.free_bytes = [monitor](const std::string& name, uint64_t since_ns) -> std::optional<uint64_t> {
+    const GpuState* gpu = monitor->named(name);
+    if (gpu == nullptr || !gpu->answers(monotonic_ns())) return std::nullopt;
+    return gpu->read_ns < since_ns ? uint64_t{0} : gpu->reading.memory_free_bytes;  // else it is not seen yet
+  };
+  facts.uuid = [monitor](const std::string& name) {
+    const GpuState* gpu = monitor->named(name);
+    return gpu == nullptr ? std::string() : gpu->identity.uuid;
+  };
+  return facts;
+}
+
 }  // namespace
 
 Service::Service(Loop& loop, const Config& config, ServiceOptions options)
@@ -39,6 +54,7 @@ Service::Service(Loop& loop, const Config& config, ServiceOptions options)
       config_(config),
       options_(std::move(options)),
       started_unix_(static_cast<uint64_t>(unix_seconds())),
+      gpus_(loop, options_.mps_dir, facts_of(options_.gpus)),
       admission_(admission_of(config, options_, 0)),
       fallbacks_({}),
       next_id_(options_.first_request),

@@ -3,8 +3,8 @@
 // Split by subject: service.cpp (requests come and go), service_canary.cpp (which of them a canary gets, and
 // how it is judged), service_configuration.cpp (the configuration changes: models come, go and change),
 // service_demand.cpp (models that are loaded while they are wanted), service_drain.cpp
-// (what an operator drains), service_fallback.cpp (who answers for a model that only fails, what is refused
-// at a glance), service_generations.cpp (one generation of a model takes another's place),
+// (what an operator drains and resets), service_fallback.cpp (who answers for a model that only fails, what
+// is refused at a glance), service_generations.cpp (one generation of a model takes another's place),
 // service_messages.cpp (what runners say), service_restore.cpp (what an earlier dsd left),
 // service_runners.cpp (runners come and go, dispatch, stop), service_rows.cpp (what can be seen of it),
 // service_shadow.cpp (copies of requests, for a shadow),
@@ -33,6 +33,7 @@
 #include "daemon/rollout/rollout.h"
 #include "daemon/rollout/shadow_tally.h"
 #include "daemon/serving/generation_file.h"
+#include "daemon/serving/gpu_shares.h"
 #include "daemon/serving/kept_request.h"
 #include "daemon/serving/runner_link.h"
 #include "daemon/serving/serving.h"
@@ -54,6 +55,9 @@ struct ServiceOptions {
   TicketKey ticket_key = {};   // what signs the tickets of refused requests
   uint64_t ticket_epoch = 0;   // see TicketOffice
   GpuMonitor* gpus = nullptr;  // outlives the service; null: nothing is known of GPUs
+  // Where the MPS daemons of shared GPUs have their files, and those of the last dsd's are found; empty: no
+  // GPU's use is arranged.
+  std::string mps_dir = {};
 };
 
 // Where a request lies between 0 and 1: below so many of a hundred it is the canary's.
@@ -88,7 +92,10 @@ class Service final : public Serving, private RunnerOwner {
   void order(const ModelOrder& order, std::function<void(Result<void>)> done) override;
   std::vector<GenerationRow> generations(const std::string& model) const override;
 
+  // Also of what its GPU was drained for, and with it the others that failed there for that.
   void reset_runner(const std::string& id, std::function<void(Result<void>)> done) override;
+  // The driver has told of it.
+  void on_xid(const XidEvent& event);
   void drain(const DrainTarget& target, DrainDone done) override;
   Result<void> resume(const DrainTarget& target) override;
   std::optional<RequestTrace> trace(RequestId id) const override;
@@ -282,6 +289,7 @@ class Service final : public Serving, private RunnerOwner {
   void judge_model(const Record& record, EndKind how);
 
   // service_drain.cpp
+  void restart_neighbours(const Runner& reset);
   Result<void> check_target(const DrainTarget& target) const;
   const Runner* find_runner(const std::string& id) const;
   uint32_t model_of(const DrainTarget& target) const;
@@ -368,6 +376,8 @@ class Service final : public Serving, private RunnerOwner {
   void forget_running();
 
   // service_rows.cpp
+  std::vector<GpuState> gpus_of(const RunnerLink& link) const;
+  RankRow row_of_rank(const RunnerLink& link, uint32_t rank) const;
   RequestRow row_of(const Record& record, uint64_t now_ns) const;
   ModelRow row_of_model(uint32_t model) const;
 
@@ -420,6 +430,7 @@ class Service final : public Serving, private RunnerOwner {
   const Config& config_;
   const ServiceOptions options_;
   const uint64_t started_unix_;
+  GpuShares gpus_;  // outlives the runners
   std::vector<std::unique_ptr<Runner>> runners_;
   std::vector<std::unique_ptr<Served>> served_;  // every model that there was
   std::unordered_map<RequestId, std::unique_ptr<Record>> records_;
@@ -443,6 +454,7 @@ class Service final : public Serving, private RunnerOwner {
   uint64_t next_query_ = 0;
   bool stopping_ = false;
   bool runners_stopping_ = false;
+  bool gpus_stopping_ = false;  // after all runners
   std::function<void()> drained_;
   std::function<void()> stopped_;
   uint64_t ticked_ns_ = 0;          // when admission heard of the time last

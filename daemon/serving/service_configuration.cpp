@@ -72,6 +72,7 @@ std::vector<uint32_t> Service::follow_models() {
 }
 
 void Service::reconfigure() {
+  gpus_.configure(config_);
   const auto come = follow_models();
   for (auto& runner : runners_) runner->link->reconfigure(config_);
   for (const uint32_t model : come) begin_model(model);

@@ -1,7 +1,8 @@
-// Drain and resume of a runner, a model, the host.
+// Drain and resume of a runner, a model, the host; what resets a GPU, and what drains it.
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <set>
 
 #include "daemon/serving/service.h"
 #include "ipc/base/clock.h"
@@ -126,12 +127,37 @@ std::optional<Refusal> Service::drained_refusal(uint32_t model, ipc::Class servi
 void Service::reset_runner(const std::string& id, std::function<void(Result<void>)> done) {
   const auto* runner = find_runner(id);
   if (runner != nullptr && !stopping_) {
+    if (gpus_.reset(runner->link->devices())) restart_neighbours(*runner);
     const auto status = runner->link->supervision().status();
     if (status != RunnerStatus::kFailed && status != RunnerStatus::kBackoff) {
       return loop_.defer([done = std::move(done)] { done({}); });
     }
   }
   restart_runner(id, std::move(done));
+}
+
+// The others that its GPU's fault has kept from starting.
+void Service::restart_neighbours(const Runner& reset) {
+  for (auto& runner : runners_) {
+    const auto& link = *runner->link;
+    if (runner.get() == &reset || link.supervision().status() != RunnerStatus::kFailed) continue;
+    const bool is_neighbour =
+        link.supervision().last_reason() == "device" &&
+        std::any_of(link.devices().begin(), link.devices().end(),
+                    [&](const auto& device) { return device.is_gpu() && reset.link->is_on_gpu(device.gpu); });
+    if (is_neighbour) runner->link->restart([](const auto&) {});
+  }
+}
+
+void Service::on_xid(const XidEvent& event) {
+  std::set<std::string> names;
+  for (const auto& device : config_.devices) {
+    const GpuState* gpu =
+        device.is_gpu() && options_.gpus != nullptr ? options_.gpus->named(device.gpu) : nullptr;
+    if (gpu != nullptr && gpu->identity.index == event.gpu) names.insert(device.gpu);
+  }
+  for (const auto& name : names)
+    gpus_.on_xid(name, static_cast<uint32_t>(std::min<uint64_t>(event.xid, ~uint32_t{0})));
 }
 
 }  // namespace deepserve::daemon

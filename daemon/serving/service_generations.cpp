@@ -217,7 +217,7 @@ void Service::spawn_generation(uint32_t model, uint32_t number, const std::vecto
     made->link =
         std::make_unique<RunnerLink>(loop_, config_, *made->settings, std::move(devices), std::move(id),
                                      RunnerLink::Programs{options_.runner_binary, options_.rendezvous_dir},
-                                     static_cast<RunnerOwner&>(*this));
+                                     gpus_, static_cast<RunnerOwner&>(*this));
     auto& runner = *runners_.emplace_back(std::move(made));
     if (served.rollout.routed() != 0 && served.rollout.routed() != number) runner.link->load_behind();
     // While those of an earlier dsd are asked for, begin_runners() starts it in the end.

@@ -168,11 +168,11 @@ bool Service::on_failed(Runner& runner, std::span<const std::byte> body) {
   }
   const auto cell = request_cell(record->state, RequestEvent::kFail);
   if (cell.rule == RequestRule::kImpossible) return false;
-  if (cell.rule == RequestRule::kTell && event->code == Code::kBadModelFile) {
-    // The model was good when it was loaded: the runner ends now, and the request goes the way of all that
-    // a dead runner had.
+  const bool by_file = event->code == Code::kBadModelFile;  // the model was good when it was loaded
+  if (cell.rule == RequestRule::kTell && (by_file || event->code == Code::kDeviceFault)) {
+    // The runner ends now, and the request goes the way of all that a dead runner had.
     spdlog::error("runner {} (pid {}): {}", runner.link->id(), runner.link->pid(), event->message);
-    record->trouble = "the model's file changed while it was served";
+    record->trouble = by_file ? "the model's file changed while it was served" : "its device failed again";
     runner.link->expect_end();
     return true;
   }

@@ -71,7 +71,8 @@ std::vector<RunnerRow> Service::runners() const {
     row.pid = link.pid();
     row.device = devices_text(link.devices());
     for (uint32_t rank = 0; rank < link.devices().size(); ++rank)
-      row.ranks.push_back({rank, link.pid_of(rank), link.devices()[rank].name});
+      row.ranks.push_back(row_of_rank(link, rank));
+    row.gpus = gpus_of(link);
     row.model = link.model().name;
     row.generation = runner->generation;
     row.state = link.state_name();
@@ -86,6 +87,30 @@ std::vector<RunnerRow> Service::runners() const {
     if (link.is_ready()) row.facts = link.facts();
   }
   return rows;
+}
+
+RankRow Service::row_of_rank(const RunnerLink& link, uint32_t rank) const {
+  const DeviceConfig& device = link.devices()[rank];
+  RankRow row{rank, link.pid_of(rank), device.name};
+  if (!device.is_gpu()) return row;
+  row.gpu = device.gpu;
+  row.thread_percent = device.thread_percent;
+  row.sharing = gpus_.state_name(device);
+  row.mps_pid = gpus_.mps_pid(device);
+  return row;
+}
+
+std::vector<GpuState> Service::gpus_of(const RunnerLink& link) const {
+  std::vector<GpuState> gpus;
+  for (const auto& device : link.devices()) {
+    const GpuState* gpu =
+        device.is_gpu() && options_.gpus != nullptr ? options_.gpus->named(device.gpu) : nullptr;
+    const bool is_new = gpu != nullptr && std::none_of(gpus.begin(), gpus.end(), [gpu](const auto& other) {
+                          return other.identity.index == gpu->identity.index;
+                        });
+    if (is_new) gpus.push_back(*gpu);
+  }
+  return gpus;
 }
 
 RequestRow Service::row_of(const Record& record, uint64_t now_ns) const {

@@ -43,9 +43,12 @@ void Service::begin_runners() {
         runner->ending = true;
       }
     }
+    gpus_.settle();
     forget_what_is_gone();
     (void)keep_generations();
   };
+  gpus_.find_left();
+  gpus_.configure(config_);
   begun_ = true;
   if (options_.rendezvous_dir.empty()) return start_others();
   adoption_ = std::make_unique<Adoption>(
@@ -111,6 +114,7 @@ void Service::tick() {
     runner->link->tick(now_ns);
     tell_runner(*runner);
   }
+  gpus_.tick();
   reap_strays();
   forget_running();
   for (uint32_t model = 0; model < served_.size(); ++model) fallbacks_.breaker(model).state(now_ns);
@@ -352,6 +356,7 @@ void Service::begin_stop(uint64_t limit_ns, std::function<void()> drained) {
 void Service::stop_runners(std::function<void()> done) {
   stopping_ = true;
   runners_stopping_ = true;
+  gpus_.begin_stop();
   forget_generations();
   stopped_ = std::move(done);
   std::vector<RequestId> ids;
@@ -368,13 +373,16 @@ void Service::kill_runners() {
   forget_generations();
   if (adoption_ != nullptr) adoption_->end_all();
   for (auto& runner : runners_) runner->link->kill_now();
+  gpus_.kill_now();
 }
 
 void Service::check_stopped() {
   if (runners_stopping_) {
     const bool all_gone = std::all_of(runners_.begin(), runners_.end(),
                                       [](const auto& runner) { return runner->link->stopped(); });
-    if (all_gone && stopped_) loop_.defer(std::exchange(stopped_, nullptr));
+    if (!all_gone || !stopped_) return;
+    if (!std::exchange(gpus_stopping_, true)) gpus_.stop();
+    if (gpus_.stopped()) loop_.defer(std::exchange(stopped_, nullptr));
   } else if (stopping_ && drained_ && records_.empty() && late_.empty()) {
     loop_.defer(std::exchange(drained_, nullptr));
   }

@@ -24,6 +24,7 @@ Result<KeptRequest> read_kept(std::span<const std::byte> submitted) {
 std::string Service::stays() {
   if (!queries_.empty()) return "a question to a runner";
   if (!late_.empty() || !actions_.empty()) return "an answer that is about to be told";
+  if (gpus_.speaks()) return "a word to an MPS daemon";
   for (uint32_t model = 0; model < served_.size(); ++model) {
     if (served_[model]->rollout.busy()) return "an order for model " + served_[model]->config.name;
   }

@@ -115,6 +115,10 @@ struct RankRow {
   uint32_t rank = 0;
   int64_t pid = -1;  // -1: none
   std::string device;
+  std::string gpu = {};         // its number or UUID, as configured; empty: the device is none
+  uint32_t thread_percent = 0;  // of it
+  std::string sharing = {};     // share_state_name(): "alone", "shared", "time-sliced", ...
+  int64_t mps_pid = -1;         // of that GPU's MPS daemon
 };
 
 struct RunnerRow {

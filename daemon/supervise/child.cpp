@@ -21,13 +21,13 @@ namespace {
 
 constexpr int kFdsKept = 64;  // sources are moved at or above this before they are put at their numbers
 
-// Variables that speak of dsd itself and would mislead a child.
+// Variables that speak of dsd itself, or of all GPUs, and would mislead a child.
 bool is_ours(std::string_view variable) {
   for (const std::string_view name : {"NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=", "LISTEN_PID=",
                                       "LISTEN_FDS=", "LISTEN_FDNAMES="}) {
     if (variable.starts_with(name)) return true;
   }
-  return false;
+  return is_gpu_variable(variable.substr(0, variable.find('=')));
 }
 
 // posix_spawn's two descriptions, which have to be given back.
@@ -74,7 +74,7 @@ void plan_session_and_signals(SpawnPlan& plan) {
 }  // namespace
 
 Result<Child> Child::spawn(const std::vector<std::string>& arguments,
-                           std::span<const std::pair<int, int>> inherited) {
+                           std::span<const std::pair<int, int>> inherited, const Environment& environment) {
   CHECK(!arguments.empty());
   std::vector<char*> argv, envp;
   for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
@@ -82,6 +82,9 @@ Result<Child> Child::spawn(const std::vector<std::string>& arguments,
   for (char** variable = environ; *variable != nullptr; ++variable) {
     if (!is_ours(*variable)) envp.push_back(*variable);
   }
+  std::vector<std::string> own;
+  for (const auto& [name, value] : environment) own.push_back(fmt::format("{}={}", name, value));
+  for (auto& variable : own) envp.push_back(variable.data());
   envp.push_back(nullptr);
 
   std::vector<Fd> sources;
@@ -126,6 +129,11 @@ bool Child::has_ended() const {
 
 void Child::signal(int number) const {
   ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
+}
+
+void Child::kill_group() const {
+  // Its number is nobody else's as long as a process of the group is there, or it is not reaped.
+  ::kill(-pid_, SIGKILL);
 }
 
 ChildStatus Child::reap() {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/supervise/gpu_environment.h"
 #include "ipc/base/fd.h"
 #include "ipc/base/result.h"
 #include "ipc/lane/process_identity.h"
@@ -26,10 +27,12 @@ class Child {
  public:
   // Runs `arguments[0]` (a path) in a session of its own, stdin from /dev/null, stdout going where stderr
   // goes, signal mask and dispositions fresh, `inherited` dup'ed as (ours, its number there) and everything
-  // else closed. Its oom_score_adj is its own business: a runner raises it itself. Returns once the program
-  // runs; fails with kIo when it cannot.
+  // else closed. Its environment is ours, without what speaks of dsd or chooses a GPU, and `environment`.
+  // Its oom_score_adj is its own business: a runner raises it itself. Returns once the program runs; fails
+  // with kIo when it cannot.
   static Result<Child> spawn(const std::vector<std::string>& arguments,
-                             std::span<const std::pair<int, int>> inherited);
+                             std::span<const std::pair<int, int>> inherited,
+                             const Environment& environment = {});
 
   // The process that is this one and no later one of its number. kNotFound: it is gone.
   static Result<Child> adopt(const ipc::ProcessIdentity& process);
@@ -40,6 +43,8 @@ class Child {
   bool has_ended() const;
   // Nothing when it has ended already.
   void signal(int number) const;
+  // SIGKILL to all that is left of its session's first group, which it leads. Before reap().
+  void kill_group() const;
   // Takes the exit status, where we are its parent; the pidfd must be readable.
   ChildStatus reap();
 

@@ -26,6 +26,7 @@ class RankDeaths {
   // it said that it had lost a peer), else the first that said so, else the first. Names the rank where there
   // are several.
   Death verdict() const;
+  uint32_t cause_rank() const { return cause().rank; }  // whose death that was
 
  private:
   struct RankDeath {

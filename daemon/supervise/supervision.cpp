@@ -18,30 +18,39 @@ using Row = std::array<RunnerRule, kEvents>;
 constexpr std::array<Row, kStatuses> kTable = {{
     // kStart     kLoading            kReady           kServed      kStoodStill
     // kLied      kDied               kTimer           kRestart     kStop              kAdopt
+    // kHeld      kReleased           kDeviceLost
     // stopped
     {{R::kSpawn,  R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
-      R::kIgnore, R::kIgnore,         R::kIgnore,      R::kSpawn,        R::kIgnore, R::kTakeOver}},
+      R::kIgnore, R::kIgnore,         R::kIgnore,      R::kSpawn,        R::kIgnore, R::kTakeOver,
+      R::kIgnore, R::kIgnore,         R::kIgnore}},
     // starting
     {{R::kIgnore, R::kBecomeLoading,  R::kBecomeReady, R::kIgnore,       R::kEndHung,
-      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop, R::kIgnore}},
+      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop, R::kIgnore,
+      R::kHold,   R::kIgnore,         R::kEndForDevice}},
     // loading
     {{R::kIgnore, R::kBecomeLoading,  R::kBecomeReady, R::kIgnore,       R::kEndHung,
-      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop, R::kIgnore}},
+      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop, R::kIgnore,
+      R::kIgnore, R::kIgnore,         R::kEndForDevice}},
     // ready
     {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kForgive,      R::kEndHung,
-      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop, R::kIgnore}},
+      R::kEndLiar, R::kBury,           R::kIgnore,      R::kEndForRestart, R::kEndForStop, R::kIgnore,
+      R::kIgnore, R::kIgnore,         R::kEndForDevice}},
     // draining
     {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
-      R::kKill,   R::kBury,           R::kKill,        R::kRestartWanted, R::kStopWanted, R::kIgnore}},
+      R::kKill,   R::kBury,           R::kKill,        R::kRestartWanted, R::kStopWanted, R::kIgnore,
+      R::kIgnore, R::kIgnore,         R::kIgnore}},
     // hung
     {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
-      R::kKill,   R::kBury,           R::kKill,        R::kRestartWanted, R::kStopWanted, R::kIgnore}},
+      R::kKill,   R::kBury,           R::kKill,        R::kRestartWanted, R::kStopWanted, R::kIgnore,
+      R::kIgnore, R::kIgnore,         R::kIgnore}},
     // backoff
     {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
-      R::kIgnore, R::kIgnore,         R::kSpawn,       R::kSpawn,        R::kBecomeStopped, R::kIgnore}},
+      R::kIgnore, R::kIgnore,         R::kSpawn,       R::kSpawn,        R::kBecomeStopped, R::kIgnore,
+      R::kIgnore, R::kSpawnHeld,      R::kIgnore}},
     // failed
     {{R::kIgnore, R::kIgnore,         R::kIgnore,      R::kIgnore,       R::kIgnore,
-      R::kIgnore, R::kIgnore,         R::kIgnore,      R::kSpawn,        R::kBecomeStopped, R::kIgnore}},
+      R::kIgnore, R::kIgnore,         R::kIgnore,      R::kSpawn,        R::kBecomeStopped, R::kIgnore,
+      R::kIgnore, R::kIgnore,         R::kIgnore}},
 }};
 // clang-format on
 static_assert(kTable.size() == kStatuses && kTable[0].size() == kEvents);
@@ -113,6 +122,15 @@ RunnerActions Supervision::step(RunnerEvent event, uint64_t now_ns, const Death*
     case R::kTakeOver:
       begin();
       return {};
+    case R::kHold:
+      status_ = RunnerStatus::kBackoff;
+      held_ = true;
+      return {};
+    case R::kSpawnHeld:
+      return held_ ? spawn() : RunnerActions{};
+    case R::kEndForDevice:
+      restart_wanted_ = device_lost_ = true;
+      return end(RunnerStatus::kDraining, SIGTERM, now_ns);
     case R::kCount:
       break;
   }
@@ -120,7 +138,7 @@ RunnerActions Supervision::step(RunnerEvent event, uint64_t now_ns, const Death*
 }
 
 RunnerActions Supervision::spawn() {
-  if (started_) ++restarts_;
+  if (started_ && !held_) ++restarts_;
   begin();
   return {0, true};
 }
@@ -130,8 +148,9 @@ void Supervision::begin() {
   started_ = true;
   status_ = RunnerStatus::kStarting;
   timer_at_ns_ = 0;
-  restart_wanted_ = false;
+  restart_wanted_ = stop_wanted_ = false;
   terminated_ = false;
+  held_ = device_lost_ = false;
   hang_text_.clear();
 }
 
@@ -180,7 +199,8 @@ void Supervision::resume(const SupervisionRecord& record) {
 RunnerActions Supervision::bury(const Death& death, uint64_t now_ns) {
   const bool was_hung = status_ == RunnerStatus::kHung;
   last_error_ = was_hung ? hang_text_ : death.text;
-  last_reason_ = was_hung ? "hung" : restart_wanted_ ? "operator" : death.reason;
+  if (device_lost_ && death.device_error == 0) last_error_ = "ended, as its device was taken from it";
+  last_reason_ = was_hung ? "hung" : device_lost_ ? "device" : restart_wanted_ ? "operator" : death.reason;
   last_blame_ = was_hung ? Blame::kRunner : status_ == RunnerStatus::kDraining ? Blame::kNobody : death.blame;
   timer_at_ns_ = 0;
   if (stop_wanted_) {

@@ -37,6 +37,9 @@ enum class RunnerEvent : uint8_t {
   kRestart,     // an operator's wish
   kStop,        // dsd ends
   kAdopt,       // a process of an earlier dsd is taken over: it will say what it is
+  kHeld,        // it was to be started, and its device is not ready for it
+  kReleased,    // its device is, or another try is due
+  kDeviceLost,  // its device is taken from it: it is to be ended, and started anew
   kCount
 };
 
@@ -55,7 +58,10 @@ enum class RunnerRule : uint8_t {
   kRestartWanted,  // it is ending already: restart afterwards, unless dsd ends
   kBury,           // decide what comes after a death
   kBecomeStopped,
-  kTakeOver,  // as after a spawn, of a process that is there
+  kTakeOver,      // as after a spawn, of a process that is there
+  kHold,          // it waits for its device, without a timer
+  kSpawnHeld,     // start a process now, if it waits for its device
+  kEndForDevice,  // as for a restart, which nobody asked for
   kCount
 };
 
@@ -126,6 +132,8 @@ class Supervision {
   bool terminated_ = false;  // it has had its SIGTERM
   bool stop_wanted_ = false;
   bool restart_wanted_ = false;
+  bool held_ = false;         // it waits for its device
+  bool device_lost_ = false;  // why it is being ended
   std::string last_error_;
   std::string last_reason_;
   std::string hang_text_;

@@ -3,11 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/cpu/kv_format.h"
+#include "runner/backend/backend.h"
 
 namespace deepserve::runner {
 
@@ -34,6 +37,8 @@ struct ServeOptions {
   uint64_t device_memory_bytes = 0;            // of a GPU; 0: all of it
   std::string chat_template;                   // a family by name; empty: what the model's file says
   std::string isa;                             // "scalar", "avx2", "avx512"; empty: the best there is
+  // Called with the backend once its model is loaded: a test's way to have it fail. Empty: it stays.
+  std::function<std::unique_ptr<Backend>(std::unique_ptr<Backend>)> replace_backend;
 };
 
 }  // namespace deepserve::runner

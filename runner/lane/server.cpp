@@ -197,6 +197,8 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, const Connection& daem
   }
   spdlog::info("loading {}; sandbox: {}", options.model.string(), enter_sandbox(readable));
   TRY_ASSIGN(ServedModel model, load(options, device.make, priority, daemon, collective.get()));
+  if (options.replace_backend)
+    model.loaded.backend = options.replace_backend(std::move(model.loaded.backend));
   daemon.tell_phase(ipc::RunnerPhase::kWarming);
   daemon.link.lane().count_step();
   if (auto warm = warm_up(*model.loaded.backend, *model.tokenizer); !warm) {

@@ -36,7 +36,9 @@ constexpr const char* kLostGpu =
     R"("trouble":"GPU is lost","age_s":0.4,"utilization":null,"memory_used_bytes":null,)"
     R"("temperature_celsius":null,"power_watts":null,"ecc_corrected":null,"xids":{}})";
 constexpr const char* kGpuRunner =
-    R"({"id":"large@gpu0","pid":78,"state":"ready","gpus":[{"index":0,"name":"NVIDIA H200",)"
+    R"({"id":"large@gpu0","device":"half0","ranks":[{"rank":0,"pid":78,"device":"half0",)"
+    R"("gpu":"GPU-8f3a0000-1111-2222-3333-44445555abcd","thread_percent":50,"sharing":"shared",)"
+    R"("mps_pid":99}],"pid":78,"state":"ready","gpus":[{"index":0,"name":"NVIDIA H200",)"
     R"("state":"ready","power_watts":412.5}]})";
 constexpr const char* kRequest =
     R"({"id":"00c0ffee00c0ffee","state":"streaming","client":"uid:0","peer":{"pid":5,"uid":0,"gid":0},)"
@@ -146,6 +148,7 @@ TEST_F(Commands, StatusHasALineForEachGpu) {
 TEST_F(Commands, ARunnersGpuFollowsWhatElseIsKnownOfIt) {
   const std::string text = run({"runner", "show", "large@gpu0"}).out;
   EXPECT_THAT(text, ContainsRegex("pid +78\nstate +ready\n\n"));
+  EXPECT_THAT(text, ContainsRegex("device +half0 \\(GPU 8f3a0000, 50 %, shared\\)\n"));
   EXPECT_THAT(text, ContainsRegex("0 +NVIDIA H200 +ready .*412 W"));
   EXPECT_THAT(run({"runner", "show", "tiny@cpu0"}).out, Not(HasSubstr("GPU")));
 }

@@ -22,12 +22,12 @@ ChildStatus wait_and_reap(Child& child) {
 }
 
 // What `script` writes to descriptor 5, which it inherits.
-std::string output_of(const std::string& script) {
+std::string output_of(const std::string& script, const Environment& environment = {}) {
   int ends[2];
   EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
   Fd read_end(ends[0]), write_end(ends[1]);
   const std::pair<int, int> inherited[] = {{write_end.get(), 5}};
-  auto child = Child::spawn({"/bin/sh", "-c", script}, inherited);
+  auto child = Child::spawn({"/bin/sh", "-c", script}, inherited, environment);
   EXPECT_TRUE(child) << child.error().message;
   write_end.reset();
   std::string output;
@@ -55,6 +55,17 @@ TEST(Child, AProgramThatIsNotThereIsAnErrorAtOnce) {
   const auto child = Child::spawn({"/nonexistent/runner"}, {});
   ASSERT_FALSE(child);
   EXPECT_THAT(child.error().message, HasSubstr("cannot run '/nonexistent/runner': No such file"));
+}
+
+TEST(Child, HasOurEnvironmentButNotWhatChoosesAGpuAndWhatItWasGiven) {
+  setenv("CUDA_VISIBLE_DEVICES", "7", 1);
+  setenv("CUDA_CACHE_PATH", "/cache", 1);
+  const std::string script = "echo $CUDA_VISIBLE_DEVICES,$CUDA_CACHE_PATH,$CUDA_DEVICE_ORDER >&5";
+  EXPECT_EQ(output_of(script), ",/cache,\n");
+  EXPECT_EQ(output_of(script, {{"CUDA_VISIBLE_DEVICES", "1"}, {"CUDA_DEVICE_ORDER", "PCI_BUS_ID"}}),
+            "1,/cache,PCI_BUS_ID\n");
+  unsetenv("CUDA_VISIBLE_DEVICES");
+  unsetenv("CUDA_CACHE_PATH");
 }
 
 TEST(Child, InheritsOnlyWhatItWasGiven) {

@@ -213,6 +213,57 @@ TEST_F(RunnerSupervision, StopDuringARestartOrAHangWins) {
   EXPECT_EQ(supervision_.status(), S::kStopped);
 }
 
+TEST_F(RunnerSupervision, OneThatIsHeldWaitsWithoutATimerAndIsNoRestart) {
+  EXPECT_TRUE(step(E::kStart).spawn);
+  EXPECT_FALSE(step(E::kHeld).spawn);
+  EXPECT_EQ(supervision_.status(), S::kBackoff);
+  EXPECT_EQ(supervision_.timer_at_ns(), 0u);
+  EXPECT_TRUE(supervision_.may_become_ready());
+  EXPECT_TRUE(step(E::kReleased).spawn);
+  EXPECT_EQ(supervision_.status(), S::kStarting);
+  EXPECT_EQ(supervision_.restarts(), 0u);
+}
+
+TEST_F(RunnerSupervision, ARestartThatIsHeldCountsOnce) {
+  become_ready();
+  EXPECT_TRUE(die(kCrash).spawn);
+  step(E::kHeld);
+  step(E::kReleased);
+  step(E::kHeld);
+  EXPECT_TRUE(step(E::kReleased).spawn);
+  EXPECT_EQ(supervision_.restarts(), 1u);
+}
+
+TEST_F(RunnerSupervision, AReleaseEndsNoBackOff) {
+  become_ready();
+  die(kCrash);
+  die(kCrash);
+  ASSERT_EQ(supervision_.status(), S::kBackoff);
+  EXPECT_FALSE(step(E::kReleased).spawn);
+  EXPECT_EQ(supervision_.status(), S::kBackoff);
+  EXPECT_NE(supervision_.timer_at_ns(), 0u);
+}
+
+TEST_F(RunnerSupervision, OneWhoseDeviceIsTakenIsEndedAndStartedAnewWithoutBlame) {
+  become_ready();
+  EXPECT_EQ(step(E::kDeviceLost).signal, SIGTERM);
+  expire();
+  EXPECT_EQ(last_.signal, SIGKILL);
+  EXPECT_TRUE(die(kKilled).spawn);
+  EXPECT_EQ(supervision_.last_blame(), Blame::kNobody);
+  EXPECT_EQ(supervision_.last_reason(), "device");
+  EXPECT_EQ(supervision_.last_error(), "ended, as its device was taken from it");
+}
+
+TEST_F(RunnerSupervision, WhatWasStoppedMayBeStartedAgain) {
+  become_ready();
+  step(E::kStop);
+  EXPECT_FALSE(die(kKilled).spawn);
+  EXPECT_TRUE(step(E::kStart).spawn);
+  step(E::kReady);
+  EXPECT_TRUE(die(kKilled).spawn);
+}
+
 TEST_F(RunnerSupervision, AnAdoptedProcessIsNoRestartAndItsDeathIsFollowedByOne) {
   const auto actions = step(E::kAdopt);
   EXPECT_FALSE(actions.spawn);
@@ -225,15 +276,16 @@ TEST_F(RunnerSupervision, AnAdoptedProcessIsNoRestartAndItsDeathIsFollowedByOne)
 
 // Rows: status; columns: event, in the enum's order. Initials of RunnerRule:
 // . ignore, S spawn, L loading, Y ready, F forgive, H end hung, X end liar, R end for restart, E end for
-// stop, K kill, s stop wanted, r restart wanted, B bury, Z stopped, A take over
+// stop, K kill, s stop wanted, r restart wanted, B bury, Z stopped, A take over, W hold, w spawn if held, D
+// end for its device
 const std::map<S, std::string> kExpected = {
-    {S::kStopped, "S.......S.A"}, {S::kStarting, ".LY.HXB.RE."}, {S::kLoading, ".LY.HXB.RE."},
-    {S::kReady, "...FHXB.RE."},   {S::kDraining, ".....KBKrs."}, {S::kHung, ".....KBKrs."},
-    {S::kBackoff, ".......SSZ."}, {S::kFailed, "........SZ."},
+    {S::kStopped, "S.......S.A..."}, {S::kStarting, ".LY.HXB.RE.W.D"}, {S::kLoading, ".LY.HXB.RE...D"},
+    {S::kReady, "...FHXB.RE...D"},   {S::kDraining, ".....KBKrs...."}, {S::kHung, ".....KBKrs...."},
+    {S::kBackoff, ".......SSZ..w."}, {S::kFailed, "........SZ...."},
 };
 
 TEST(SupervisionTable, EveryCellIsAsItReads) {
-  constexpr std::string_view kLetters = ".SLYFHXREKsrBZA";
+  constexpr std::string_view kLetters = ".SLYFHXREKsrBZAWwD";
   static_assert(kLetters.size() == static_cast<size_t>(RunnerRule::kCount));
   for (const auto& [status, expected] : kExpected) {
     std::string row;
