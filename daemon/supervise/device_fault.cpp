@@ -51,10 +51,14 @@ constexpr std::array kCudaFaults = {
     CudaFault{802, 802, A::kRestartRunner, A::kRestartRunner, kNoRequest, "the GPUs' fabric is not ready"},
     // cudaErrorSystemDriverMismatch, cudaErrorCompatNotSupportedOnDevice.
     CudaFault{803, 804, A::kGiveUp, A::kGiveUp, kNoRequest, "driver and CUDA libraries do not go together"},
-    // cudaErrorMpsConnectionFailed, cudaErrorMpsRpcFailure, cudaErrorMpsServerNotReady,
-    // cudaErrorMpsMaxClientsReached, cudaErrorMpsMaxConnectionsReached, cudaErrorMpsClientTerminated: what is
-    // wrong is the MPS daemon's, or a neighbour's doing.
-    CudaFault{805, 810, A::kRecycleMps, A::kRecycleMps, kNoRequest, "MPS has failed"},
+    // cudaErrorMpsConnectionFailed, cudaErrorMpsRpcFailure, cudaErrorMpsServerNotReady: the daemon's, or its
+    // server recovers from a neighbour's fault.
+    CudaFault{805, 807, A::kRecycleMps, A::kRecycleMps, kNoRequest, "MPS has failed"},
+    // cudaErrorMpsMaxClientsReached, cudaErrorMpsMaxConnectionsReached: one client too many, and the others
+    // work.
+    CudaFault{808, 809, A::kRestartRunner, A::kRestartRunner, kNoRequest, "MPS takes no more clients"},
+    // cudaErrorMpsClientTerminated: by us or by an operator.
+    CudaFault{810, 810, A::kRecycleMps, A::kRecycleMps, kNoRequest, "MPS has terminated the client"},
     // Anything else.
     CudaFault{0, 0, A::kRestartRunner, A::kRestartRunner, kTheRequests, "unexpected"},
 };

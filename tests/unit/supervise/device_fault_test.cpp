@@ -42,8 +42,8 @@ const std::map<int, Expected> kExpected = {
     {805, {A::kRecycleMps, A::kRecycleMps, Blame::kNobody}},
     {806, {A::kRecycleMps, A::kRecycleMps, Blame::kNobody}},
     {807, {A::kRecycleMps, A::kRecycleMps, Blame::kNobody}},
-    {808, {A::kRecycleMps, A::kRecycleMps, Blame::kNobody}},
-    {809, {A::kRecycleMps, A::kRecycleMps, Blame::kNobody}},
+    {808, {A::kRestartRunner, A::kRestartRunner, Blame::kNobody}},
+    {809, {A::kRestartRunner, A::kRestartRunner, Blame::kNobody}},
     {810, {A::kRecycleMps, A::kRecycleMps, Blame::kNobody}},
 };
 
