@@ -180,8 +180,9 @@ class Daemon {
       api_.expect(std::move(expected));
       awaits_answers_ = false;
     }
-    service_.take_over(
-        Service::DrainedNames{handed.drained.host, handed.drained.models, handed.drained.runners});
+    Service::DrainedNames drained{handed.drained.host, handed.drained.models, handed.drained.runners};
+    for (const auto& [gpu, why] : handed.drained.gpus) drained.gpus.push_back({gpu, why});
+    service_.take_over(drained);
     service_.take_over(handed.requests);
     std::vector<Service::RunningRequest> running;
     for (const auto& one : handed.running) {
@@ -342,6 +343,7 @@ class Daemon {
     }
     auto drained = service_.drained();
     state.drained = {drained.host, std::move(drained.models), std::move(drained.runners)};
+    for (auto& [gpu, why] : drained.gpus) state.drained.gpus.push_back({std::move(gpu), std::move(why)});
     if (auto expected = api_.expected_next()) {
       auto& answers = state.answers.emplace();
       for (auto& one : *expected) answers.push_back({one.id, std::move(one.client), std::move(one.key)});

@@ -67,11 +67,19 @@ GpuStart GpuShares::ask(GpuUser& user, const DeviceGroup& devices, uint64_t need
     waits = true;
   }
   if (waits) return GpuStart::kWait;
+  return ask_memory(user, devices, needed_bytes);
+}
+
+// The least that is free of what a process of the group needs.
+GpuStart GpuShares::ask_memory(GpuUser& user, const DeviceGroup& devices, uint64_t needed_bytes) {
   const auto found = memory_.find(&user);
-  if (found == memory_.end() || devices.empty() || !devices.front().is_gpu()) return GpuStart::kNow;
+  if (found == memory_.end()) return GpuStart::kNow;
   auto& waiter = found->second;
-  const auto free_bytes =
-      facts_.free_bytes ? facts_.free_bytes(devices.front().gpu, waiter.ended_ns) : std::nullopt;
+  std::optional<uint64_t> free_bytes;
+  for (const auto& device : devices) {
+    const auto free = facts_.free_bytes ? facts_.free_bytes(device.gpu, waiter.ended_ns) : std::nullopt;
+    if (free) free_bytes = std::min(free_bytes.value_or(*free), *free);
+  }
   switch (waiter.wait.step(monotonic_ns(), needed_bytes, free_bytes)) {
     case MemoryWait::Verdict::kWait:
       waiter.waits = true;
@@ -207,8 +215,12 @@ bool GpuShares::reset(const DeviceGroup& devices) {
   return was_drained;
 }
 
-bool GpuShares::is_drained(const DeviceGroup& devices) const {
-  return !trouble(devices).empty();
+std::vector<DrainedGpu> GpuShares::drained() const {
+  std::vector<DrainedGpu> drained;
+  for (const auto& [name, gpu] : gpus_) {
+    if (gpu->share.state() == ShareState::kDrained) drained.push_back({name, gpu->drained_why});
+  }
+  return drained;
 }
 
 std::string_view GpuShares::state_name(const DeviceConfig& device) const {

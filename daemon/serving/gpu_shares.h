@@ -55,6 +55,12 @@ struct GpuEnd {
   std::string text;      // for the log
 };
 
+// Where no runner starts until an operator says so, and why.
+struct DrainedGpu {
+  std::string gpu;
+  std::string why;
+};
+
 class GpuShares {
  public:
   // `directory`: where the MPS daemons have their files; empty: there are none, all GPUs are as if alone.
@@ -87,7 +93,9 @@ class GpuShares {
   void on_xid(const std::string& gpu, uint32_t xid);
   // An operator wants drained ones to be used again. True: one of them was.
   bool reset(const DeviceGroup& devices);
-  bool is_drained(const DeviceGroup& devices) const;
+  std::vector<DrainedGpu> drained() const;
+  // As another dsd left it.
+  void drain(const DrainedGpu& drained) { drain(gpu_of(drained.gpu), drained.why); }
   // "alone", "shared", "time-sliced", ...; empty: it is no GPU.
   std::string_view state_name(const DeviceConfig& device) const;
   // Of the MPS daemon of the device's GPU; -1: there is none.
@@ -115,6 +123,7 @@ class GpuShares {
   };
   Gpu& gpu_of(const std::string& name);
   const Gpu* find(const std::string& name) const;
+  GpuStart ask_memory(GpuUser& user, const DeviceGroup& devices, uint64_t needed_bytes);
   void apply(Gpu& gpu, ShareEvent event);
   void admit_later();
   void drain(Gpu& gpu, const std::string& why);

@@ -133,11 +133,12 @@ class Service final : public Serving, private RunnerOwner {
     SupervisionRecord record;
   };
   std::vector<RunnerPast> pasts() const;
-  // What an operator has drained.
+  // What an operator has drained, and what a fault has.
   struct DrainedNames {
     bool host = false;
     std::vector<std::string> models;
     std::vector<std::string> runners;
+    std::vector<DrainedGpu> gpus = {};
   };
   DrainedNames drained() const;
   void take_over(const DrainedNames& drained);
@@ -309,6 +310,8 @@ class Service final : public Serving, private RunnerOwner {
   static uint32_t live_line(uint32_t model) { return 2 * model; }
   static uint32_t canary_line(uint32_t model) { return 2 * model + 1; }
   Result<void> begin_order(uint32_t model, const ModelOrder& order, RolloutActions& actions);
+  uint64_t room_of(const DeviceConfig& device) const;
+  static bool takes_room(const Runner& runner, const DeviceConfig& device);
   Result<SwapWay> way_to_swap(uint32_t model, const ModelConfig& settings) const;
   void carry_out(uint32_t model, RolloutActions actions);
   void spawn_generation(uint32_t model, uint32_t number, const std::vector<std::string>& ids = {});

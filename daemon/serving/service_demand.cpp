@@ -67,13 +67,14 @@ bool Service::has_room_beside_others(uint32_t model) const {
   const auto& settings = settings_of(model);
   const uint64_t needed = runner_memory_bytes(settings);
   return std::all_of(settings.devices.begin(), settings.devices.end(), [&](const DeviceConfig& device) {
-    if (device.memory_limit_bytes == 0) return true;
+    const uint64_t room = room_of(device);
+    if (room == 0) return true;
     uint64_t others = 0;
     for (const auto& runner : runners_) {
-      if (runner->model == model || !runner->link->is_on(device.name)) continue;
+      if (runner->model == model || !takes_room(*runner, device)) continue;
       others += runner_memory_bytes(*runner->settings);
     }
-    return others == 0 || needed + others <= device.memory_limit_bytes;
+    return others == 0 || needed + others <= room;
   });
 }
 
@@ -91,8 +92,9 @@ void Service::make_room(uint32_t model) {
   for (uint32_t other = 0; other < served_.size(); ++other) {
     const auto& devices = settings_of(other).devices;
     const bool shares = std::any_of(devices.begin(), devices.end(), [&](const DeviceConfig& device) {
-      return std::any_of(needed.begin(), needed.end(),
-                         [&device](const auto& one) { return one.name == device.name; });
+      return std::any_of(needed.begin(), needed.end(), [&device](const auto& one) {
+        return one.name == device.name || (one.is_gpu() && one.gpu == device.gpu);
+      });
     });
     // One that goes already makes room.
     const auto& rollout = served_[other]->rollout;

@@ -116,6 +116,19 @@ Result<void> Service::begin_order(uint32_t model, const ModelOrder& order, Rollo
   return begun;
 }
 
+// What runners on it may have together; 0: nobody says. Of a GPU some is the driver's and CUDA's own.
+uint64_t Service::room_of(const DeviceConfig& device) const {
+  const bool asks_driver = device.memory_limit_bytes == 0 && device.is_gpu() && options_.gpus != nullptr;
+  const GpuState* gpu = asks_driver ? options_.gpus->named(device.gpu) : nullptr;
+  return gpu == nullptr ? device.memory_limit_bytes : gpu->identity.memory_bytes / 16 * 15;
+}
+
+// Whether it has some of that.
+bool Service::takes_room(const Runner& runner, const DeviceConfig& device) {
+  const bool of_gpu = device.memory_limit_bytes == 0 && device.is_gpu();
+  return of_gpu ? runner.link->is_on_gpu(device.gpu) : runner.link->is_on(device.name);
+}
+
 // Whether its devices have room for it beside all that they hold but what is kept warm of it. kNotSupported:
 // they have not even for it alone.
 Result<SwapWay> Service::way_to_swap(uint32_t model, const ModelConfig& settings) const {
@@ -123,19 +136,20 @@ Result<SwapWay> Service::way_to_swap(uint32_t model, const ModelConfig& settings
   const uint32_t warm = served_[model]->rollout.warm();
   auto way = SwapWay::kBeside;
   for (const auto& device : settings.devices) {
-    const uint64_t limit = device.memory_limit_bytes;
+    const uint64_t limit = room_of(device);
     if (limit == 0) continue;
     uint64_t others = 0;
     uint64_t own = 0;
     for (const auto& runner : runners_) {
       if (runner->model == model && runner->generation == warm) continue;
-      if (!runner->link->is_on(device.name)) continue;
+      if (!takes_room(*runner, device)) continue;
       (runner->model == model ? own : others) += runner_memory_bytes(*runner->settings);
     }
     if (needed + others > limit) {
-      return fail(Code::kNotSupported,
-                  "'{}' takes {} bytes, others hold {} bytes of device '{}', and its memory_limit is {}",
-                  settings.path, needed, others, device.name, limit);
+      return fail(
+          Code::kNotSupported, "'{}' takes {} bytes, others hold {} bytes of device '{}', and {} is {}",
+          settings.path, needed, others, device.name,
+          device.memory_limit_bytes != 0 ? "its memory_limit" : "what its GPU has for runners", limit);
     }
     if (needed + others + own > limit) way = SwapWay::kDrainFirst;
   }

@@ -144,6 +144,7 @@ Service::DrainedNames Service::drained() const {
   for (const auto& runner : runners_) {
     if (drains_.runner(runner->link->id())) names.runners.push_back(runner->link->id());
   }
+  names.gpus = gpus_.drained();
   return names;
 }
 
@@ -167,6 +168,7 @@ void Service::take_over(const DrainedNames& drained) {
     if (const auto model = known_model(name)) drains_.mark_model(*model, true);
   }
   for (const auto& id : drained.runners) drains_.mark_runner(id, true);
+  for (const auto& gpu : drained.gpus) gpus_.drain(gpu);
 }
 
 void Service::take_over(const std::vector<RunnerPast>& pasts) {

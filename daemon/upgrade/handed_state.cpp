@@ -112,6 +112,11 @@ void encode_drains(const HandedDrains& drained, ByteWriter& out) {
   out.put(drained.host);
   encode_names(drained.models, out);
   encode_names(drained.runners, out);
+  out.put(static_cast<uint32_t>(drained.gpus.size()));
+  for (const auto& [gpu, why] : drained.gpus) {
+    out.put_string(gpu);
+    out.put_string(why);
+  }
 }
 
 HandedDrains decode_drains(ByteReader& in) {
@@ -119,6 +124,12 @@ HandedDrains decode_drains(ByteReader& in) {
   drained.host = in.get<uint8_t>() != 0;
   drained.models = decode_names(in);
   drained.runners = decode_names(in);
+  if (in.done()) return drained;
+  drained.gpus.resize(in.get_count(2 * sizeof(uint32_t)));
+  for (auto& [gpu, why] : drained.gpus) {
+    gpu = in.get_string();
+    why = in.get_string();
+  }
   return drained;
 }
 

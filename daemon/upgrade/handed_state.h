@@ -37,11 +37,18 @@ struct HandedRunner {
   SupervisionRecord record;
 };
 
-// What an operator has drained.
+// Until an operator resets it.
+struct HandedDrainedGpu {
+  std::string gpu;  // as the configuration names it
+  std::string why;
+};
+
+// What an operator has drained, and what a fault has.
 struct HandedDrains {
   bool host = false;
   std::vector<std::string> models;
   std::vector<std::string> runners;
+  std::vector<HandedDrainedGpu> gpus = {};  // none: an older dsd does not say
 };
 
 // An answer that its client may come back for.

@@ -159,6 +159,15 @@ class WithADriver(unittest.TestCase):
         self.assertIn("drained until `dsctl runner reset`: Xid 79 (the GPU has fallen off the bus)",
                       row["last_error"])
 
+    def test_a_gpu_that_is_drained_stays_so_over_an_upgrade(self):
+        self.host.tell_of_gpus(*self.GPU, "gpu.0.memory_used 0", "xid 0 95")
+        wait_for(lambda: self.dsd.runner_row()["ranks"][0]["sharing"] == "drained", "the GPU to be drained")
+        self.assertEqual(self.dsd.control("POST", "/ctl/daemon/reexec", {}).status, 200)
+        self.dsd.wait_state("ready")
+        self.assertEqual(self.dsd.runner_row()["ranks"][0]["sharing"], "drained")
+        os.kill(self.dsd.runner_row()["pid"], signal.SIGKILL)
+        self.assertIn("Xid 95", self.dsd.wait_state("failed")["last_error"])
+
     def test_an_xid_that_is_the_applications_changes_nothing(self):
         self.host.tell_of_gpus(*self.GPU, "gpu.0.memory_used 0", "xid 0 13")
         wait_for(lambda: "Xid 13 (graphics engine exception): note" in self.dsd.log(), "it to be noted")
@@ -183,6 +192,21 @@ class WithADriver(unittest.TestCase):
         self.dsd.wait_state("backoff")
         self.dsd.wait_state("ready")
         self.assertIn("1000000 bytes are free", self.dsd.log())
+
+
+class OnASmallGpu(unittest.TestCase):
+    def test_a_swap_drains_first_where_the_gpu_has_no_room_for_two(self):
+        host = self.enterContext(GpuHost(has_driver=True))
+        host.tell_of_gpus("gpus 1", f"gpu.0.uuid {UUID}", "gpu.0.memory_total 40000000",
+                          "gpu.0.memory_used 0")
+        dsd = self.enterContext(host.dsd(alone()))
+        dsd.wait_state("ready")
+        wait_for(lambda: dsd.runner_row()["gpus"], "the driver to be read")
+        refused = harness.dsctl(dsd, "model", "canary", "tiny")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("no room for a canary beside", refused.stderr)
+        self.assertEqual(harness.dsctl(dsd, "model", "swap", "tiny").returncode, 0)
+        self.assertEqual(dsd.runner_row()["generation"], 2)
 
 
 if __name__ == "__main__":

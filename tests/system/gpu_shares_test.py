@@ -81,6 +81,26 @@ class GpuShares(unittest.TestCase):
         self.assertEqual(row["restarts"], 0)
         self.assertEqual(row["ranks"][0]["sharing"], "shared")
 
+    def test_a_daemon_that_never_answers_is_ended_and_another_one_started(self):
+        self.host.behave("mute")
+        self.dsd = self.enterContext(self.host.dsd(two_on_one()))
+        wait_for(lambda: len(self.host.mps_starts()) == 2, "another MPS daemon")
+        self.host.behave("mute", False)
+        self.dsd.wait_state("ready")
+        self.assertEqual(len(self.host.living_mps()), 1)
+        self.assertIn("does not answer", self.dsd.log())
+
+    def test_a_second_signal_leaves_no_daemon_either(self):
+        self.host.behave("stubborn")
+        self.start(two_on_one(), 2)
+        stream = self.dsd.stream(greedy(tokens=900)).begin()  # the first one waits for it
+        for _ in range(2):
+            self.dsd.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: "stopping:" in self.dsd.log(), "the first signal to be heard")
+        self.assertEqual(self.dsd.process.wait(harness.BOUND_S), 1)
+        wait_for(lambda: self.host.living_mps() == [], "the MPS daemon to end")
+        stream.close()
+
     def test_a_clean_stop_leaves_no_daemon(self):
         self.start(two_on_one(), 2)
         self.dsd.process.send_signal(signal.SIGTERM)

@@ -36,7 +36,7 @@ HandedState some_state() {
   record.restarts = 3;
   record.deaths = {100, 200};
   record.last_error = "was killed";
-  state.drained = {true, {"tiny"}, {"tiny@cpu0", "tiny@cpu1"}};
+  state.drained = {true, {"tiny"}, {"tiny@cpu0", "tiny@cpu1"}, {{"0", "Xid 79"}, {"3", ""}}};
   state.runners = {{"tiny@cpu0", {4711, 4712}, record}};
   state.bookings = {std::byte{3}};
   state.running = {{16, "tiny@cpu0", true, 7, 3, {std::byte{4}}}, {17, "tiny@cpu0", false, 0, 0, {}}};
@@ -83,6 +83,11 @@ void expect_same(const HandedState& left, const HandedState& right) {
   EXPECT_EQ(left.drained.host, right.drained.host);
   EXPECT_EQ(left.drained.models, right.drained.models);
   EXPECT_EQ(left.drained.runners, right.drained.runners);
+  ASSERT_EQ(left.drained.gpus.size(), right.drained.gpus.size());
+  for (size_t i = 0; i < left.drained.gpus.size(); ++i) {
+    EXPECT_EQ(left.drained.gpus[i].gpu, right.drained.gpus[i].gpu);
+    EXPECT_EQ(left.drained.gpus[i].why, right.drained.gpus[i].why);
+  }
   ASSERT_EQ(left.answers.has_value(), right.answers.has_value());
   for (size_t i = 0; left.answers && i < left.answers->size(); ++i) {
     EXPECT_EQ(left.answers->at(i).request, right.answers->at(i).request);
