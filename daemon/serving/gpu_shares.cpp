@@ -70,23 +70,33 @@ GpuStart GpuShares::ask(GpuUser& user, const DeviceGroup& devices, uint64_t need
   return ask_memory(user, devices, needed_bytes);
 }
 
-// The least that is free of what a process of the group needs.
+// Looks at what is free of each GPU since a process ended there, and takes the least.
 GpuStart GpuShares::ask_memory(GpuUser& user, const DeviceGroup& devices, uint64_t needed_bytes) {
-  const auto found = memory_.find(&user);
-  if (found == memory_.end()) return GpuStart::kNow;
-  auto& waiter = found->second;
+  uint64_t ended_ns = 0;
   std::optional<uint64_t> free_bytes;
   for (const auto& device : devices) {
-    const auto free = facts_.free_bytes ? facts_.free_bytes(device.gpu, waiter.ended_ns) : std::nullopt;
+    const Gpu* gpu = find(device.gpu);
+    if (gpu == nullptr || gpu->ended_ns == 0 || !facts_.free_bytes) continue;
+    ended_ns = std::max(ended_ns, gpu->ended_ns);
+    const auto free = facts_.free_bytes(device.gpu, gpu->ended_ns);
     if (free) free_bytes = std::min(free_bytes.value_or(*free), *free);
   }
-  switch (waiter.wait.step(monotonic_ns(), needed_bytes, free_bytes)) {
+  const uint64_t now_ns = monotonic_ns();
+  if (ended_ns == 0) return GpuStart::kNow;
+  auto found = memory_.find(&user);
+  if (found == memory_.end()) {
+    if (now_ns - ended_ns > MemoryWait::kLimit_ns) return GpuStart::kNow;
+    found = memory_.emplace(&user, Waiter()).first;
+    found->second.wait.begin(now_ns);
+  }
+  auto& waiter = found->second;
+  switch (waiter.wait.step(now_ns, needed_bytes, free_bytes)) {
     case MemoryWait::Verdict::kWait:
       waiter.waits = true;
       return GpuStart::kWait;
     case MemoryWait::Verdict::kGoLate:
-      spdlog::warn("GPU {}: {} bytes are free, {} are needed for what ran there before; it is tried",
-                   devices.front().gpu, free_bytes.value_or(0), needed_bytes);
+      spdlog::warn("GPU {}: {} bytes are free, {} are needed; it is tried", devices.front().gpu,
+                   free_bytes.value_or(0), needed_bytes);
       break;
     case MemoryWait::Verdict::kGo:
       break;
@@ -155,9 +165,7 @@ void GpuShares::ended(GpuUser& user, const DeviceGroup& devices, const GpuEnd& e
       apply(gpu, ShareEvent::kFault);
     }
     if (gpu.clients.empty()) apply(gpu, ShareEvent::kEmptied);
-    auto& waiter = memory_[&user];
-    waiter.ended_ns = monotonic_ns();
-    waiter.wait.begin(waiter.ended_ns);
+    gpu.ended_ns = monotonic_ns();
   }
 }
 

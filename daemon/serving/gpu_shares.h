@@ -120,6 +120,7 @@ class GpuShares {
     std::set<GpuUser*> clients;  // of its MPS daemon, with a process
     std::set<GpuUser*> waiting;  // to be started
     std::string drained_why;
+    uint64_t ended_ns = 0;  // when a process that had some of its memory ended last; 0: none has
   };
   Gpu& gpu_of(const std::string& name);
   const Gpu* find(const std::string& name) const;
@@ -138,10 +139,9 @@ class GpuShares {
   std::map<std::string, std::unique_ptr<Gpu>> gpus_;
   struct Waiter {
     MemoryWait wait;
-    uint64_t ended_ns = 0;
     bool waits = false;
   };
-  std::map<GpuUser*, Waiter> memory_;  // whose process has ended, until the next is started
+  std::map<GpuUser*, Waiter> memory_;  // who is to be started soon after another process has ended there
   bool settled_ = false;
   bool stopping_ = false;
   bool said_missing_ = false;

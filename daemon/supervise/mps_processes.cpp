@@ -63,7 +63,7 @@ std::vector<LeftMps> find_left_mps(const std::string& directory) {
     if (pipe.filename() != "pipe" || pipe.parent_path().parent_path() != directory) continue;
     const auto words = ipc::command_line(pid);
     const auto process = ipc::process_identity(pid);
-    if (words && process && is_control_daemon(*words))
+    if (words && process && is_control_daemon(*words) && ::getsid(pid) == pid)  // no child of one
       left.push_back({pipe.parent_path().filename(), *process});
   }
   return left;

@@ -1,5 +1,6 @@
 """A runner whose GPU fails: who is restarted, who is suspected, and what becomes of the requests."""
 
+import concurrent.futures
 import os
 import signal
 import unittest
@@ -195,18 +196,35 @@ class WithADriver(unittest.TestCase):
 
 
 class OnASmallGpu(unittest.TestCase):
-    def test_a_swap_drains_first_where_the_gpu_has_no_room_for_two(self):
-        host = self.enterContext(GpuHost(has_driver=True))
-        host.tell_of_gpus("gpus 1", f"gpu.0.uuid {UUID}", "gpu.0.memory_total 40000000",
-                          "gpu.0.memory_used 0")
-        dsd = self.enterContext(host.dsd(alone()))
-        dsd.wait_state("ready")
-        wait_for(lambda: dsd.runner_row()["gpus"], "the driver to be read")
-        refused = harness.dsctl(dsd, "model", "canary", "tiny")
+    """It has room for one runner."""
+
+    def setUp(self):
+        self.host = self.enterContext(GpuHost(has_driver=True))
+        self.use(0)
+        self.dsd = self.enterContext(self.host.dsd(alone()))
+        self.dsd.wait_state("ready")
+        wait_for(lambda: self.dsd.runner_row()["gpus"], "the driver to be read")
+
+    def use(self, memory_bytes):
+        self.host.tell_of_gpus("gpus 1", f"gpu.0.uuid {UUID}", "gpu.0.memory_total 40000000",
+                               f"gpu.0.memory_used {memory_bytes}")
+
+    def test_a_swap_drains_first_and_a_canary_is_refused(self):
+        refused = harness.dsctl(self.dsd, "model", "canary", "tiny")
         self.assertEqual(refused.returncode, 1)
         self.assertIn("no room for a canary beside", refused.stderr)
-        self.assertEqual(harness.dsctl(dsd, "model", "swap", "tiny").returncode, 0)
-        self.assertEqual(dsd.runner_row()["generation"], 2)
+        self.assertEqual(harness.dsctl(self.dsd, "model", "swap", "tiny").returncode, 0)
+        self.assertEqual(self.dsd.runner_row()["generation"], 2)
+
+    def test_the_next_generation_starts_when_the_memory_of_the_last_is_seen_free(self):
+        self.use(39000000)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            swap = pool.submit(harness.dsctl, self.dsd, "model", "swap", "tiny")
+            wait_for(lambda: [(row["generation"], row["state"]) for row in self.dsd.runners()] ==
+                     [(2, "backoff")], "the next generation to wait")
+            self.use(0)
+            self.assertEqual(swap.result().returncode, 0)
+        self.assertNotIn("bytes are free", self.dsd.log())
 
 
 if __name__ == "__main__":
