@@ -27,6 +27,7 @@ void GpuShares::find_left() {
     Gpu& gpu = gpu_of(left.gpu);
     if (gpu.mps->stopped() && gpu.mps->adopt(left.process)) {
       gpu.share.adopt_mps();
+      gpu.mps_visible = left.visible;
       continue;
     }
     spdlog::warn("GPU {}: a second MPS daemon (pid {}) is ended", left.gpu, left.process.pid);
@@ -121,15 +122,12 @@ std::string GpuShares::visible_name(const std::string& gpu) const {
   return uuid.empty() ? gpu : uuid;
 }
 
-Environment GpuShares::mps_environment_of(const std::string& gpu) const {
-  return mps_environment(directory_, gpu, visible_name(gpu));
-}
-
 Environment GpuShares::environment(const DeviceConfig& device) const {
   if (!device.is_gpu() || directory_.empty()) return {};
   const Gpu* gpu = find(device.gpu);
-  return runner_environment(directory_, device, visible_name(device.gpu),
-                            gpu != nullptr && gpu->share.uses_mps());
+  const bool is_client = gpu != nullptr && gpu->share.uses_mps();
+  return runner_environment(directory_, device, is_client ? gpu->mps_visible : visible_name(device.gpu),
+                            is_client);
 }
 
 void GpuShares::started(GpuUser& user, const DeviceGroup& devices) {
@@ -283,7 +281,7 @@ GpuShares::Gpu& GpuShares::gpu_of(const std::string& name) {
   hooks.gone = [this, &gpu] { apply(gpu, ShareEvent::kMpsGone); };
   hooks.given_up = [this, &gpu](const std::string& why) { give_up(gpu, why); };
   hooks.may_start = [this, &gpu] { return gpu.share.may_start_mps() && !stopping_; };
-  hooks.environment = [this, &gpu] { return mps_environment_of(gpu.name); };
+  hooks.environment = [this, &gpu] { return mps_environment(directory_, gpu.name, gpu.mps_visible); };
   gpu.mps = std::make_unique<MpsDaemon>(loop_, limits_, directory_, name, std::move(hooks));
   return gpu;
 }
@@ -312,8 +310,11 @@ void GpuShares::apply(Gpu& gpu, ShareEvent event) {
   if (actions.end_clients) {
     for (GpuUser* user : std::vector<GpuUser*>(gpu.clients.begin(), gpu.clients.end())) user->on_gpu_lost();
   }
-  if (actions.stop_mps) gpu.mps->stop();
-  if (actions.start_mps && !stopping_) gpu.mps->start();
+  if (actions.stop_mps && (!actions.start_mps || !gpu.mps->stopped())) gpu.mps->stop();
+  if (actions.start_mps && !stopping_) {
+    gpu.mps_visible = visible_name(gpu.name);
+    gpu.mps->start();
+  }
   if (actions.admit) admit_later();
   if (event != ShareEvent::kEmptied && settled_ && gpu.clients.empty()) apply(gpu, ShareEvent::kEmptied);
 }

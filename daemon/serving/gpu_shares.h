@@ -117,6 +117,7 @@ class GpuShares {
     std::string name;
     GpuShare share;
     std::unique_ptr<MpsDaemon> mps;
+    std::string mps_visible;     // what that daemon calls it: clients have to call it accordingly
     std::set<GpuUser*> clients;  // of its MPS daemon, with a process
     std::set<GpuUser*> waiting;  // to be started
     std::string drained_why;
@@ -128,7 +129,6 @@ class GpuShares {
   void apply(Gpu& gpu, ShareEvent event);
   void admit_later();
   void drain(Gpu& gpu, const std::string& why);
-  Environment mps_environment_of(const std::string& gpu) const;
   std::string visible_name(const std::string& gpu) const;
   void give_up(Gpu& gpu, const std::string& why);
 

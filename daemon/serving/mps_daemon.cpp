@@ -185,7 +185,7 @@ void MpsDaemon::on_ended() {
   death.blame = Blame::kRunner;  // whoever killed it: its clients are lost, and so is who comes too often
   const bool was_asked = supervision_.status() == RunnerStatus::kDraining;
   spdlog::log(was_asked ? spdlog::level::info : spdlog::level::warn, "GPU {}: {}", gpu_, death.text);
-  hooks_.gone();
+  if (!was_asked) hooks_.gone();
   step(RunnerEvent::kDied, &death);
   if (supervision_.status() == RunnerStatus::kStopped && std::exchange(start_again_, false)) start();
 }

@@ -25,7 +25,7 @@ class MpsDaemon {
 
   struct Hooks {
     std::function<void()> ready;                       // it answers: clients may come
-    std::function<void()> gone;                        // its process has ended
+    std::function<void()> gone;                        // its process has ended unasked
     std::function<void(const std::string&)> given_up;  // none will come by itself, and why
     std::function<bool()> may_start;                   // false: it waits for release()
     std::function<Environment()> environment;

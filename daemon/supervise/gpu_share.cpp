@@ -21,9 +21,9 @@ constexpr std::array<Row, kStates> kTable = {{
     // alone: the daemon of an earlier share may be there still
     {{R::kStartMps,  R::kIgnore,  R::kIgnore, R::kEndClients,  R::kIgnore,
       R::kIgnore,    R::kDrain,   R::kIgnore, R::kStopMps}},
-    // waiting: it has no clients
-    {{R::kIgnore,    R::kLeave,   R::kOpen,   R::kIgnore,      R::kTimeSlice,
-      R::kIgnore,    R::kDrain,   R::kIgnore, R::kIgnore}},
+    // waiting: its clients are those of an earlier dsd
+    {{R::kIgnore,    R::kLeave,   R::kOpen,   R::kEndClients,  R::kTimeSlice,
+      R::kEndClients, R::kDrain,  R::kIgnore, R::kIgnore}},
     // shared
     {{R::kIgnore,    R::kLeave,   R::kIgnore, R::kEndClients,  R::kTimeSlice,
       R::kEndClients, R::kDrain,  R::kIgnore, R::kIgnore}},
@@ -74,12 +74,11 @@ ShareActions GpuShare::step(ShareEvent event) {
       break;
     case R::kEndClients:
       actions.end_clients = true;
-      if (state_ == S::kShared) state_ = S::kRecycling;
+      if (state_ != S::kAlone) state_ = S::kRecycling;
       break;
     case R::kRenewMps:
       state_ = S::kWaiting;
-      actions.stop_mps = mps_ready_;
-      actions.start_mps = true;
+      actions.stop_mps = actions.start_mps = true;
       mps_ready_ = false;
       break;
     case R::kTimeSlice:

@@ -26,7 +26,7 @@ enum class ShareEvent : uint8_t {
   kShare,       // the configuration was read: it is shared
   kOwn,         // the configuration was read: one runner has it
   kMpsReady,    // its MPS daemon answers
-  kMpsGone,     // the process of its MPS daemon has ended
+  kMpsGone,     // the process of its MPS daemon has ended, and was not to
   kMpsGivenUp,  // there is no such program, or it dies again and again
   kFault,       // a client's fault is one for all clients
   kDrain,       // a fault of the GPU itself
@@ -55,8 +55,8 @@ ShareRule share_rule(ShareState state, ShareEvent event);
 // What the owner must do, in this order.
 struct ShareActions {
   bool end_clients = false;
-  bool stop_mps = false;   // when it has ended, nothing more
-  bool start_mps = false;  // where one runs or ends still: once it is gone
+  bool stop_mps = false;   // and, unless start_mps says so too, none comes after it
+  bool start_mps = false;  // where one ends still: once it is gone
   bool admit = false;      // who waits asks again
 };
 

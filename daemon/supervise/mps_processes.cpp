@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <string_view>
 
@@ -22,14 +23,16 @@ namespace fs = std::filesystem;
 constexpr std::string_view kControl = "nvidia-cuda-mps-control";
 constexpr std::string_view kInForeground = "-f";
 
-// "" where it cannot be read: another user's, or gone.
-std::string pipe_dir_of(const fs::path& process) {
-  constexpr std::string_view kName = "CUDA_MPS_PIPE_DIRECTORY=";
+// What a process was started with; nothing where that cannot be read: another user's, or gone.
+std::map<std::string, std::string> environment_of(const fs::path& process) {
+  std::map<std::string, std::string> environment;
   std::ifstream file(process / "environ");
   for (std::string variable; std::getline(file, variable, '\0');) {
-    if (variable.starts_with(kName)) return variable.substr(kName.size());
+    const size_t name_bytes = variable.find('=');
+    if (name_bytes != std::string::npos)
+      environment.emplace(variable.substr(0, name_bytes), variable.substr(name_bytes + 1));
   }
-  return {};
+  return environment;
 }
 
 // Not its servers, and not who only speaks with it. A script's interpreter comes before its name.
@@ -54,17 +57,19 @@ std::string find_mps_control() {
 std::vector<LeftMps> find_left_mps(const std::string& directory) {
   std::vector<LeftMps> left;
   std::error_code error;
+  if (!fs::exists(directory, error)) return left;  // none was ever started
   for (fs::directory_iterator entry("/proc", error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename();
     pid_t pid = 0;
     const auto read = std::from_chars(name.data(), name.data() + name.size(), pid);
     if (read.ec != std::errc() || read.ptr != name.data() + name.size()) continue;
-    const fs::path pipe = pipe_dir_of(entry->path());
+    auto environment = environment_of(entry->path());
+    const fs::path pipe = environment["CUDA_MPS_PIPE_DIRECTORY"];
     if (pipe.filename() != "pipe" || pipe.parent_path().parent_path() != directory) continue;
     const auto words = ipc::command_line(pid);
     const auto process = ipc::process_identity(pid);
     if (words && process && is_control_daemon(*words) && ::getsid(pid) == pid)  // no child of one
-      left.push_back({pipe.parent_path().filename(), *process});
+      left.push_back({pipe.parent_path().filename(), environment["CUDA_VISIBLE_DEVICES"], *process});
   }
   return left;
 }

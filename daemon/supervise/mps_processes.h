@@ -13,7 +13,8 @@ std::string find_mps_control();
 
 // A control daemon whose files lie in one of our directories.
 struct LeftMps {
-  std::string gpu;  // the name of its directory
+  std::string gpu;      // the name of its directory
+  std::string visible;  // what it was told to use: that GPU's number or UUID
   ipc::ProcessIdentity process;
 };
 

@@ -195,6 +195,28 @@ class WithADriver(unittest.TestCase):
         self.assertIn("1000000 bytes are free", self.dsd.log())
 
 
+class SharedAndKnownToADriver(unittest.TestCase):
+    def test_daemon_and_clients_call_the_gpu_by_the_same_name(self):
+        host = self.enterContext(GpuHost(has_driver=True))
+        host.tell_of_gpus("gpus 2", f"gpu.1.uuid {UUID}", "gpu.1.memory_total 1000000000",
+                          "gpu.1.memory_used 0")
+        dsd = self.enterContext(host.dsd(two_on_one().replace("gpu = 0", "gpu = 1")))
+
+        def names():
+            rows = [dsd.wait_state("ready", index) for index in (0, 1)]
+            clients = {host.environment_of(row["pid"])["CUDA_VISIBLE_DEVICES"] for row in rows}
+            return host.mps_starts()[-1]["environment"]["CUDA_VISIBLE_DEVICES"], clients
+        self.assertIn(names(), [("1", {"0"}), (UUID, {UUID})])  # as the driver was read in time, or not
+        wait_for(lambda: dsd.runner_row()["gpus"], "the driver to be read")
+        os.kill(dsd.runner_row()["pid"], signal.SIGKILL)
+        wait_for(lambda: len(host.mps_starts()) == 2, "a new MPS daemon")
+        self.assertEqual(names(), (UUID, {UUID}))
+        dsd.replace()
+        os.kill(dsd.wait_state("ready")["pid"], signal.SIGKILL)
+        wait_for(lambda: len(host.mps_starts()) == 3, "another one")
+        self.assertEqual(names(), (UUID, {UUID}))
+
+
 class OnASmallGpu(unittest.TestCase):
     """It has room for one runner."""
 
