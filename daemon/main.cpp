@@ -9,6 +9,8 @@
 
 #include "daemon/config/config.h"
 #include "daemon/config/cpuset.h"
+#include "daemon/gpu/inventory_probe.h"
+#include "daemon/gpu/nvml_gpus.h"
 #include "daemon/process/daemon.h"
 #include "daemon/process/runtime_dir.h"
 #include "daemon/process/service_manager.h"
@@ -42,16 +44,23 @@ std::string beside_this_program(const std::string& name) {
   return self.parent_path() / name;
 }
 
+// Asked of the driver once, and only where the configuration has a GPU.
+Result<GpuInventory> host_gpus() {
+  constexpr uint64_t kDriverLimit_ms = 3'000;
+  static const auto gpus = probe_inventory(open_nvml_gpus, kDriverLimit_ms);
+  return gpus;
+}
+
 int check_config(const Arguments& arguments, const ConfigSurroundings& surroundings) {
   const auto config = load_config(arguments.config, surroundings);
-  const ConfigProblems problems = config ? ConfigProblems{} : config.error();
+  const ConfigProblems problems = config ? config->warnings : config.error();
   if (arguments.json) {
     std::cout << problems_json(arguments.config, problems) << "\n";
   } else {
     std::cerr << problems_text(arguments.config, problems);
-    if (problems.empty()) std::cout << arguments.config << ": ok\n";
+    if (config) std::cout << arguments.config << ": ok\n";
   }
-  return problems.empty() ? 0 : 1;
+  return config ? 0 : 1;
 }
 
 int serve(const Arguments& arguments, const ConfigSurroundings& surroundings) {
@@ -60,6 +69,7 @@ int serve(const Arguments& arguments, const ConfigSurroundings& surroundings) {
     std::cerr << problems_text(arguments.config, config.error());
     return 1;
   }
+  std::cerr << problems_text(arguments.config, config->warnings);
   return run_daemon(*config, {.runner_binary = arguments.runner,
                               .state_dir_wanted = arguments.state_dir_given,
                               .arguments = arguments.all});
@@ -126,7 +136,9 @@ int main(int argument_count, char** argument_values) {
   }
   arguments.state_dir_given = state_dir->count() != 0;
   if (arguments.runner.empty()) arguments.runner = beside_this_program("ds-runner");
-  const ConfigSurroundings surroundings{arguments.runtime_dir, arguments.state_dir, host_cpuset()};
+  ConfigSurroundings surroundings{arguments.runtime_dir, arguments.state_dir, host_cpuset()};
+  // One that goes on for another serves what that one served, whatever has become of a GPU meanwhile.
+  if (!trial && !take_over) surroundings.gpus = host_gpus;
   if (arguments.check) return check_config(arguments, surroundings);
   init_log("dsd", LogLevel::kInfo);
   if (arguments.end_runners) {

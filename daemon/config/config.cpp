@@ -46,7 +46,8 @@ bool Config::is_shared(std::string_view gpu) const {
 std::string problems_text(const std::string& file, const ConfigProblems& problems) {
   std::string text;
   for (const auto& problem : problems) {
-    text += fmt::format("{}:{}:{}: {}\n", file, problem.line, problem.column, problem.message);
+    text += fmt::format("{}:{}:{}: {}{}\n", file, problem.line, problem.column,
+                        problem.is_warning ? "warning: " : "", problem.message);
   }
   return text;
 }

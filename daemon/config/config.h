@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "daemon/config/agreement.h"
 #include "daemon/config/api_key.h"
 #include "daemon/config/prefix_cache.h"
+#include "daemon/gpu/gpus.h"
 #include "ipc/base/clock.h"
 #include "ipc/base/result.h"
 #include "ipc/wire/messages.h"
@@ -112,6 +114,15 @@ struct ClientConfig {
   Agreement agreement = {};        // of its requests that say nothing of it themselves
 };
 
+// What is wrong with a file, and where. Line and column start at 1; 0 is "the whole file".
+struct ConfigProblem {
+  uint32_t line = 0;
+  uint32_t column = 0;
+  std::string message;
+  bool is_warning = false;  // it may be wrong: it could not be checked here
+};
+using ConfigProblems = std::vector<ConfigProblem>;
+
 struct Config {
   std::string file;         // absolute
   std::string text;         // what it was read from
@@ -124,6 +135,7 @@ struct Config {
   std::vector<ModelConfig> models;  // never empty; the first is the default
   std::array<ClassConfig, kClasses> classes;
   std::vector<ClientConfig> clients;
+  ConfigProblems warnings;  // nothing but warnings
 
   // Whether a client is known by its cgroup.
   bool asks_cgroups() const;
@@ -134,23 +146,17 @@ struct Config {
   bool is_shared(std::string_view gpu) const;
 };
 
-// What is wrong with a file, and where. Line and column start at 1; 0 is "the whole file".
-struct ConfigProblem {
-  uint32_t line = 0;
-  uint32_t column = 0;
-  std::string message;
-};
-
 // What the file is checked against: where dsd runs, and what this host has.
 struct ConfigSurroundings {
   std::string runtime_dir;
   std::string state_dir;
   std::vector<uint32_t> cpuset;  // cores that this host's cpuset allows
+  // Its GPUs, or why nobody knows; asked only for a device that is one, each time anew. Empty: devices are
+  // not held against them, and nothing is said of it.
+  std::function<Result<GpuInventory>()> gpus = {};
 };
 
-using ConfigProblems = std::vector<ConfigProblem>;
-
-// Reads and validates `file`. On failure: at least one problem, in the order of the file.
+// Reads and validates `file`. On failure: at least one problem that is no warning, in the order of the file.
 tl::expected<Config, ConfigProblems> load_config(const std::string& file,
                                                  const ConfigSurroundings& surroundings);
 
@@ -158,9 +164,9 @@ tl::expected<Config, ConfigProblems> load_config(const std::string& file,
 tl::expected<Config, ConfigProblems> parse_config(const std::string& file, std::string text,
                                                   const ConfigSurroundings& surroundings);
 
-// "FILE:LINE:COLUMN: message" for each, one a line.
+// "FILE:LINE:COLUMN: message" for each, one a line; "... warning: message".
 std::string problems_text(const std::string& file, const ConfigProblems& problems);
-// {"ok": bool, "path": ..., "errors": [{"line", "column", "message"}]}
+// {"ok": bool, "path": ..., "errors": [{"line", "column", "message"}], "warnings": [...]}
 std::string problems_json(const std::string& file, const ConfigProblems& problems);
 // The effective configuration, as JSON with the keys of the file.
 std::string config_json(const Config& config);

@@ -112,11 +112,14 @@ std::string config_json(const Config& config) {
 
 std::string problems_json(const std::string& file, const ConfigProblems& problems) {
   json::array errors;
+  json::array warnings;
   for (const auto& problem : problems) {
-    errors.push_back(
-        json::object{{"line", problem.line}, {"column", problem.column}, {"message", problem.message}});
+    (problem.is_warning ? warnings : errors)
+        .push_back(
+            json::object{{"line", problem.line}, {"column", problem.column}, {"message", problem.message}});
   }
-  return json::serialize(json::object{{"ok", problems.empty()}, {"path", file}, {"errors", errors}});
+  return json::serialize(
+      json::object{{"ok", errors.empty()}, {"path", file}, {"errors", errors}, {"warnings", warnings}});
 }
 
 }  // namespace deepserve::daemon

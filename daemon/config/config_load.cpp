@@ -108,10 +108,13 @@ tl::expected<Config, ConfigProblems> Loader::load(const toml::table& table) {
   check_groups(root);
   if (config_.devices.empty()) root.problem(nullptr, "there is no [[device]]: nothing can run");
   if (config_.models.empty()) root.problem(nullptr, "there is no [[model]]: nothing can be served");
-  if (problems_.empty()) return std::move(config_);
   std::stable_sort(problems_.begin(), problems_.end(), [](const auto& a, const auto& b) {
     return std::pair(a.line, a.column) < std::pair(b.line, b.column);
   });
+  if (std::all_of(problems_.begin(), problems_.end(), [](const auto& one) { return one.is_warning; })) {
+    config_.warnings = std::move(problems_);
+    return std::move(config_);
+  }
   return tl::unexpected(std::move(problems_));
 }
 

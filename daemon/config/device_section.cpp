@@ -4,6 +4,8 @@
 #include <optional>
 #include <set>
 
+#include "daemon/config/gpu_check.h"
+
 namespace deepserve::daemon {
 namespace {
 
@@ -23,7 +25,14 @@ std::optional<std::string> gpu_uuid(std::string_view text) {
   return "GPU" + uuid.substr(3);
 }
 
-// Whether it is there is its runner's to say: dsd knows nothing of CUDA.
+void hold_against(Section& section, const DeviceConfig& device, const Result<GpuInventory>& gpus) {
+  for (const auto& finding : check_gpu(device, gpus)) {
+    const auto text = fmt::format("device.{}: {}", finding.key, finding.text);
+    const auto* node = section.take(finding.key);
+    finding.refuses ? section.problem(node, text) : section.warning(node, text);
+  }
+}
+
 void read_gpu(Section& section, const std::vector<DeviceConfig>& others, DeviceConfig& device) {
   section.read_integer("thread_percent", 1, 100, device.thread_percent);
   const auto* node = section.require("gpu");
@@ -82,6 +91,7 @@ void read_device_keys(Section& section, const ConfigSurroundings& surroundings,
   }
   read_cores(section, surroundings.cpuset, device.cores);
   section.read_size("memory_limit", 16 << 20, uint64_t{1} << 50, device.memory_limit_bytes);
+  if (!device.gpu.empty() && surroundings.gpus) hold_against(section, device, surroundings.gpus());
 }
 
 // Ranks exchange what only their own kind of device has, and NCCL takes whole GPUs, without MPS.

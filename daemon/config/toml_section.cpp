@@ -41,6 +41,11 @@ void Section::problem(const toml::node* node, std::string message) {
   problems_.push_back({begin.line, begin.column, std::move(message)});
 }
 
+void Section::warning(const toml::node* node, std::string message) {
+  problem(node, std::move(message));
+  problems_.back().is_warning = true;
+}
+
 void Section::wrong_type(const toml::node& node, std::string_view key, std::string_view expected) {
   problem(&node, fmt::format("{}: expected {}, found {}", key_name(key), expected, toml_type_name(node)));
 }

@@ -39,6 +39,8 @@ class Section {
 
   // Reports a problem at `node`, or at the table itself when it is null.
   void problem(const toml::node* node, std::string message);
+  // The same of what could not be checked: the file is valid with it.
+  void warning(const toml::node* node, std::string message);
   // Reports every key that nobody took.
   void finish();
 

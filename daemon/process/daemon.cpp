@@ -253,7 +253,9 @@ class Daemon {
   }
   // The file as it is now against what is in effect.
   Result<std::string> config_changes(bool applies) {
-    const auto read = load_config(config_.file, {config_.runtime_dir, config_.state_dir, host_cpuset()});
+    ConfigSurroundings surroundings{config_.runtime_dir, config_.state_dir, host_cpuset()};
+    surroundings.gpus = [this] { return known_gpus(); };
+    const auto read = load_config(config_.file, surroundings);
     if (!read) {
       std::string text = problems_text(config_.file, read.error());
       text.pop_back();  // the last line's end
@@ -267,9 +269,16 @@ class Daemon {
         spdlog::error("config reload: {}", text);
         return fail(applied.error().code, "{}", text);
       }
+      if (!read->warnings.empty())
+        spdlog::warn("config reload: {}", problems_text(config_.file, read->warnings));
       spdlog::info("config reload: {} change(s) from {}", changes.size(), config_.file);
     }
     return changes_json(config_.file, changes);
+  }
+  // The loop does not wait for a driver: of GPUs that nobody has used before only their runners tell.
+  Result<GpuInventory> known_gpus() const {
+    if (gpus_.inventory() != nullptr) return *gpus_.inventory();
+    return fail(Code::kNotFound, "{}", gpus_.trouble().empty() ? "no GPU was in use yet" : gpus_.trouble());
   }
   // Whole, or not at all: what may fail comes first.
   Result<void> apply(const Config& next) {

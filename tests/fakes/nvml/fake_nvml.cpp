@@ -26,7 +26,7 @@ namespace {
 
 constexpr unsigned kGpusMax = 16;
 char gpus[kGpusMax];  // a handle points to its GPU's place
-bool initialised = false;
+int initialised = 0;  // so many times, and not shut down again
 
 unsigned index_of(Device device) {
   return static_cast<unsigned>(reinterpret_cast<char*>(device) - gpus);
@@ -41,7 +41,7 @@ Return begin(const GpuFile& file, const char* function) {
   ::usleep(static_cast<useconds_t>(file.number("delay_ms").value_or(0) * 1000));
   if (const auto code = file.number(std::string("error.") + function)) return static_cast<Return>(*code);
   const bool is_init = std::strcmp(function, "nvmlInit_v2") == 0;
-  return initialised || is_init ? nvml::kSuccess : nvml::kUninitialized;
+  return initialised > 0 || is_init ? nvml::kSuccess : nvml::kUninitialized;
 }
 
 Return begin(const GpuFile& file, const char* function, Device device) {
@@ -78,13 +78,13 @@ extern "C" {
 
 Return nvmlInit_v2() {
   const auto status = begin(GpuFile::read(), __func__);
-  initialised = initialised || status == nvml::kSuccess;
+  if (status == nvml::kSuccess) ++initialised;
   return status;
 }
 
 Return nvmlShutdown() {
   const auto status = begin(GpuFile::read(), __func__);
-  initialised = false;
+  if (status == nvml::kSuccess) --initialised;
   return status;
 }
 

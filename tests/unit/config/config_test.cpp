@@ -11,6 +11,7 @@ namespace deepserve::daemon {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 class ConfigFile : public ::testing::Test {
@@ -243,6 +244,30 @@ TEST_F(ConfigFile, GpuKeysThatMakeNoSenseAreRefusedAtTheirPlace) {
   EXPECT_THAT(message("gpu = 0\nthread_percent = 101").message, HasSubstr("101 is not within 1 to 100"));
   EXPECT_THAT(problem(kDevice + "thread_percent = 50\n" + kModel).message,
               HasSubstr("unknown key 'device.thread_percent'"));
+}
+
+TEST_F(ConfigFile, GpusAreHeldAgainstWhatTheDriverTells) {
+  const GpuInventory gpus{
+      "580", 13'000, {{.index = 0, .uuid = "GPU-a", .name = "H200", .memory_bytes = 64u << 20}}};
+  const auto check = [&](const std::string& keys, const Result<GpuInventory>& told) {
+    std::ofstream(directory_ + "/deepserve.toml") << gpu_device("g", keys) + on_devices("[\"g\"]");
+    return load_config(directory_ + "/deepserve.toml", {directory_, directory_, {0}, [&] { return told; }});
+  };
+  ASSERT_TRUE(check("gpu = 0\nmemory_limit = \"64MiB\"", gpus));
+  EXPECT_THAT(check("gpu = 0", gpus)->warnings, IsEmpty());
+  const auto refused = check("gpu = 1\nmemory_limit = \"65MiB\"", gpus);
+  ASSERT_FALSE(refused);
+  ASSERT_THAT(refused.error(), SizeIs(1));
+  EXPECT_THAT(problems_text("f", refused.error()), HasSubstr("f:4:7: device.gpu: there is no GPU 1"));
+  const auto too_large = check("gpu = 0\nmemory_limit = \"65MiB\"", gpus);
+  ASSERT_FALSE(too_large);
+  EXPECT_THAT(problems_text("f", too_large.error()), HasSubstr("f:5:16: device.memory_limit: 0.06 GiB is"));
+  const auto unchecked = check("gpu = 7", fail(Code::kNotFound, "no driver"));
+  ASSERT_TRUE(unchecked) << problems_text("", unchecked.error());
+  EXPECT_THAT(problems_text("f", unchecked->warnings),
+              HasSubstr("f:4:7: warning: device.gpu: cannot be checked: no driver"));
+  EXPECT_THAT(problems_json("f", unchecked->warnings), HasSubstr("{\"ok\":true,"));
+  EXPECT_THAT(problems_json("f", unchecked->warnings), HasSubstr("\"errors\":[],\"warnings\":[{\"line\":4"));
 }
 
 TEST_F(ConfigFile, GpusAreNotNamedInBothWays) {
