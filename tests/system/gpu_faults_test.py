@@ -198,7 +198,7 @@ class WithADriver(unittest.TestCase):
 class SharedAndKnownToADriver(unittest.TestCase):
     def test_daemon_and_clients_call_the_gpu_by_the_same_name(self):
         host = self.enterContext(GpuHost(has_driver=True))
-        host.tell_of_gpus("gpus 2", f"gpu.1.uuid {UUID}", "gpu.1.memory_total 1000000000",
+        host.tell_of_gpus("gpus 2", f"gpu.1.uuid {UUID}", "gpu.1.memory_total 20000000000",
                           "gpu.1.memory_used 0")
         dsd = self.enterContext(host.dsd(two_on_one().replace("gpu = 0", "gpu = 1")))
 
