@@ -3,6 +3,7 @@
 #include "runner/backend/cpu_backend.h"
 #ifdef DEEPSERVE_WITH_CUDA
 #include "runner/backend/cuda/cuda_backend.h"
+#include "runner/backend/cuda/gpu_limits.h"
 #endif
 
 namespace deepserve::runner {
@@ -15,10 +16,10 @@ Result<void> open_cpu() {
 }  // namespace
 
 Result<DeviceKind> device_kind(std::string_view name) {
-  if (name == "cpu") return DeviceKind{make_cpu_backend, open_cpu};
+  if (name == "cpu") return DeviceKind{make_cpu_backend, open_cpu, nullptr};
   if (name != "cuda") return fail(Code::kInvalidConfig, "kind = \"{}\": there is \"cpu\" and \"cuda\"", name);
 #ifdef DEEPSERVE_WITH_CUDA
-  return DeviceKind{cuda::make_cuda_backend, cuda::open_device};
+  return DeviceKind{cuda::make_cuda_backend, cuda::open_device, cuda::measure_gpu_limits};
 #else
   return fail(Code::kNotSupported, "kind = \"cuda\": this ds-runner was built without CUDA");
 #endif

@@ -6,6 +6,7 @@
 
 #include "ipc/base/result.h"
 #include "runner/backend/backend.h"
+#include "runner/backend/device_limits.h"
 
 namespace deepserve::runner {
 
@@ -13,6 +14,8 @@ struct DeviceKind {
   BackendMaker make;
   // Takes hold of the device, before the process enters its sandbox: kInvalidConfig says why it cannot.
   Result<void> (*open)();
+  // nullptr: it is the host.
+  Result<DeviceLimits> (*measure_limits)();
 };
 
 // kInvalidConfig: there is no such kind; kNotSupported: this program was built without it.

@@ -90,7 +90,7 @@ struct BackendOptions {
   uint32_t threads = 1;
   uint32_t batch_tokens_max = 512;
   bool deterministic = false;  // on a GPU: equal bits whatever the batch and chunks are, as on a CPU always
-  std::string isa;  // "": the best this CPU has; "scalar", "avx2" or "avx512" to force one
+  std::string isa;             // "": the best this CPU has; "scalar", "avx2" or "avx512" to force one
   // Set: this process has one rank's part of the model, and kv_bytes are the whole group's. Outlives the
   // backend.
   Collective* collective = nullptr;

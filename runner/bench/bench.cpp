@@ -58,6 +58,24 @@ Result<MachineLimits> measure_share(const Arguments& arguments, const BackendInf
   return limits;
 }
 
+// A GPU's kernels are held against a copy's bandwidth, and against one product's rate whatever the weights
+// are stored as.
+Result<MachineLimits> measure_device(const DeviceKind& device, std::string_view isa) {
+  TRY_ASSIGN(const DeviceLimits measured, device.measure_limits());
+  MachineLimits limits;
+  limits.threads = 1;
+  limits.buffer_bytes = measured.buffer_bytes;
+  limits.read_bytes_per_second = measured.copy_bytes_per_second;
+  if (measured.matmul_operations_per_second == 0)
+    return fail(Code::kNotSupported, "no cuBLASLt on this host to measure its rate of products with");
+  const std::string instruction = fmt::format("{} products", isa);
+  for (const auto arithmetic :
+       {kernels::Arithmetic::kFloat32, kernels::Arithmetic::kBFloat16, kernels::Arithmetic::kInt8}) {
+    limits.peaks.push_back({arithmetic, instruction, measured.matmul_operations_per_second});
+  }
+  return limits;
+}
+
 Result<BenchReport> measure(const Arguments& arguments) {
   const uint64_t begin_ns = monotonic_ns();
   BackendOptions options;
@@ -76,7 +94,11 @@ Result<BenchReport> measure(const Arguments& arguments) {
   report.backend = model.backend->info();
   report.context_tokens = arguments.context_tokens;
   report.load_seconds = static_cast<double>(monotonic_ns() - begin_ns) / 1e9;
-  TRY_ASSIGN(report.limits, measure_share(arguments, report.backend));
+  const auto measure_machine = [&]() {
+    return device.measure_limits != nullptr ? measure_device(device, report.backend.isa)
+                                            : measure_share(arguments, report.backend);
+  };
+  TRY_ASSIGN(report.limits, measure_machine());
   StepTimer timer(*model.backend);
   if (arguments.prompt_tokens != 0) {
     TRY_ASSIGN(auto measurement, measure_prefill(arguments, timer));
@@ -87,7 +109,7 @@ Result<BenchReport> measure(const Arguments& arguments) {
     TRY_ASSIGN(auto measurement, measure_decode(arguments, batch, timer));
     report.measurements.push_back(std::move(measurement));
   }
-  TRY_ASSIGN(const auto limits_after, measure_share(arguments, report.backend));
+  TRY_ASSIGN(const auto limits_after, measure_machine());
   report.limits.raise_to(limits_after);
   return report;
 }

@@ -114,6 +114,21 @@ struct Heads {
   bool adjacent, norm;
 };
 
+// Element `at` of a query's or key's head, normalised and rotated.
+double prepared(const Heads& shape, const float* head, const std::vector<float>& norm, const float* cosines,
+                const float* sines, uint32_t at) {
+  double sum = 0;
+  for (uint32_t i = 0; i < shape.head_dim; ++i) sum += double{head[i]} * head[i];
+  const double scale = 1 / std::sqrt(sum / shape.head_dim + 1e-6);
+  const auto value = [&](uint32_t i) { return shape.norm ? head[i] * scale * norm[i] : double{head[i]}; };
+  if (at >= 2 * shape.pairs) return value(at);
+  const uint32_t pair = shape.adjacent ? at / 2 : at % shape.pairs;
+  const uint32_t first = shape.adjacent ? 2 * pair : pair;
+  const uint32_t second = first + (shape.adjacent ? 1 : shape.pairs);
+  const double c = cosines[pair], s = sines[pair];
+  return at == first ? value(first) * c - value(second) * s : value(first) * s + value(second) * c;
+}
+
 class GpuRopeStore : public testing::TestWithParam<Heads> {};
 
 TEST_P(GpuRopeStore, MatchesFloat64AndFillsItsPlacesOfTheCacheAlone) {
@@ -154,19 +169,9 @@ TEST_P(GpuRopeStore, MatchesFloat64AndFillsItsPlacesOfTheCacheAlone) {
                          stream()));
   const auto exact = [&](uint32_t token, uint32_t index, uint32_t at) {
     const float* head = &qkv[token * width + index * shape.head_dim];
-    const bool is_value = index >= shape.heads + shape.kv_heads;
-    if (is_value) return double{head[at]};
-    double sum = 0;
-    for (uint32_t i = 0; i < shape.head_dim; ++i) sum += double{head[i]} * head[i];
-    const double scale = 1 / std::sqrt(sum / shape.head_dim + 1e-6);
+    if (index >= shape.heads + shape.kv_heads) return double{head[at]};
     const auto& norm = index < shape.heads ? query_norm : key_norm;
-    const auto value = [&](uint32_t i) { return shape.norm ? head[i] * scale * norm[i] : double{head[i]}; };
-    if (at >= 2 * shape.pairs) return value(at);
-    const uint32_t pair = shape.adjacent ? at / 2 : at % shape.pairs;
-    const uint32_t first = shape.adjacent ? 2 * pair : pair,
-                   second = first + (shape.adjacent ? 1 : shape.pairs);
-    const double c = cosines[token * shape.pairs + pair], s = sines[token * shape.pairs + pair];
-    return at == first ? value(first) * c - value(second) * s : value(first) * s + value(second) * c;
+    return prepared(shape, head, norm, &cosines[token * shape.pairs], &sines[token * shape.pairs], at);
   };
   const auto cached = floats_of_f16(cache.values()), asked = floats_of_f16(queries.values());
   size_t written = 0;
