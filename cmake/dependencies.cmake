@@ -12,9 +12,10 @@ pkg_check_modules(libsystemd REQUIRED libsystemd)  # its types alone: daemon/pro
 pkg_check_modules(libedit REQUIRED IMPORTED_TARGET libedit)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 
-# outside_library(NAME TARGET ARCHIVES...): outside::NAME, which our libraries link in place of TARGET. A program
-# gets TARGET itself, the shared library; one whose property DEEPSERVE_BUNDLED is on (cmake/bundle) gets the
-# archives, with the same objects. An archive that is not installed is missed only when a bundle is linked.
+# outside_library(NAME TARGET ARCHIVES...): outside::NAME, which our libraries link in place of TARGET. A
+# program gets TARGET itself, the shared library; one whose property DEEPSERVE_BUNDLED is on (cmake/bundle)
+# gets the archives, with the same objects. An archive that is not installed is missed only when a bundle is
+# linked.
 function(outside_library name target)
   set(bundled $<BOOL:$<TARGET_PROPERTY:DEEPSERVE_BUNDLED>>)
   add_library(outside_${name} INTERFACE)

@@ -1,5 +1,5 @@
-# cmake -P: puts beside the linked programs in BUNDLE/bin what else a bundle consists of, makes ARCHIVE of it and says
-# how large it is. Units name the programs where the archive is meant to lie, in /opt/deepserve.
+# cmake -P: puts beside the linked programs in BUNDLE/bin what else a bundle consists of, makes ARCHIVE of it
+# and says how large it is. Units name the programs where the archive is meant to lie, in /opt/deepserve.
 foreach(folder lib etc systemd)
   file(REMOVE_RECURSE ${BUNDLE}/${folder})
 endforeach()

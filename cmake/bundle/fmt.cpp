@@ -1,6 +1,6 @@
-// fmt as an archive, made of its own headers: Debian ships a shared library and no archive. Without FMT_HEADER_ONLY
-// the "-inl" header defines what is no template; the templates that its other headers declare `extern` for char, or
-// only declare, are made here. The linker names one that is missing.
+// fmt as an archive, made of its own headers: Debian ships a shared library and no archive. Without
+// FMT_HEADER_ONLY the "-inl" header defines what is no template; the templates that its other headers declare
+// `extern` for char, or only declare, are made here. The linker names one that is missing.
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE

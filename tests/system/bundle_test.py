@@ -1,4 +1,4 @@
-"""The bundle needs nothing of a host but glibc: by what its files say, and by running it where nothing else is."""
+"""The bundle needs nothing of a host but glibc: it says so itself, and runs where nothing else is."""
 
 import os
 import re
@@ -10,11 +10,11 @@ import unittest
 import harness
 
 # What every distribution with glibc has at these names, for as long as it has glibc.
-BASE_SYSTEM = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "ld-linux-x86-64.so.2",
-               "ld-linux-aarch64.so.1"}
+BASE_SYSTEM = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1",
+               "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
 CARRIED_MIB_MAX = 64.0  # what may be carried to a GPU host, of which tests take their part
 
-# Runs in a mount namespace of its own. The root has the bundle and glibc; ROOT/proc is where dsd reads of itself.
+# Runs in a mount namespace of its own, on a root with the bundle and glibc; dsd reads of itself in /proc.
 IN_EMPTY_ROOT = r"""
 mount -t proc proc "$1/proc" 2>/dev/null || mount --rbind /proc "$1/proc"
 for device in null urandom; do touch "$1/dev/$device"; mount --bind /dev/$device "$1/dev/$device"; done
@@ -27,7 +27,7 @@ until $deepserve/dsctl --runtime-dir /run/d status >/dev/null 2>&1; do
   if [ $tries -gt 300 ] || ! kill -0 $dsd; then cat "$1/log" >&2; exit 1; fi
   sleep 0.1
 done
-$deepserve/dsctl --runtime-dir /run/d chat --max-tokens 40 "Hello! Who are you?" || { cat "$1/log" >&2; exit 1; }
+$deepserve/dsctl --runtime-dir /run/d chat --max-tokens 40 "Who are you?" || { cat "$1/log" >&2; exit 1; }
 $deepserve/dsctl --runtime-dir /run/d daemon stop
 wait $dsd
 """
@@ -47,8 +47,8 @@ def elf_files():
 
 
 def said_by_readelf(flag, path):
-    return subprocess.run(["readelf", "--wide", flag, os.path.join(bundle(), path)], capture_output=True, text=True,
-                          check=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    return subprocess.run(["readelf", "--wide", flag, os.path.join(bundle(), path)], capture_output=True,
+                          text=True, check=True, env={**os.environ, "LC_ALL": "C"}).stdout
 
 
 def needed(path):
@@ -66,8 +66,8 @@ def empty_root(directory):
     for folder in ("proc", "dev", "run", "tmp", "opt", "lib64", "lib"):
         os.mkdir(os.path.join(directory, folder))
     shutil.copytree(bundle(), os.path.join(directory, "opt", "deepserve"), symlinks=True)
-    found = subprocess.run(["ldd", os.path.join(bundle(), "bin", "ds-runner")], capture_output=True, text=True,
-                           check=True).stdout
+    found = subprocess.run(["ldd", os.path.join(bundle(), "bin", "ds-runner")], capture_output=True,
+                           text=True, check=True).stdout
     for path in re.findall(r"(/\S+) \(", found):
         if os.path.basename(path) not in BASE_SYSTEM:
             raise AssertionError(f"{path} is no part of glibc")
@@ -123,9 +123,8 @@ class Bundle(unittest.TestCase):
         possible = subprocess.run(["unshare", *namespaces, "true"], capture_output=True, text=True)
         if possible.returncode != 0:
             raise unittest.SkipTest(f"no namespace of our own: {possible.stderr.strip()}")
-        ran = subprocess.run(["unshare", *namespaces, "sh", "-euc", script, "sh", directory], capture_output=True,
-                             text=True, timeout=harness.BOUND_S * 2)
-        return ran
+        return subprocess.run(["unshare", *namespaces, "sh", "-euc", script, "sh", directory],
+                              capture_output=True, text=True, timeout=harness.BOUND_S * 2)
 
     def test_it_serves_where_there_is_nothing_but_glibc(self):
         ran = self.in_empty_root(IN_EMPTY_ROOT)
@@ -135,7 +134,8 @@ class Bundle(unittest.TestCase):
     def test_sockets_of_systemd_are_refused_by_name_where_its_library_is_not(self):
         ran = self.in_empty_root(
             'mount --rbind /proc "$1/proc"; cd "$1"; export LISTEN_FDS=1 LISTEN_FDNAMES=api LISTEN_PID=$$\n'
-            "exec chroot . /opt/deepserve/bin/dsd --config /opt/deepserve/etc/deepserve.toml --runtime-dir /run/d")
+            "exec chroot . /opt/deepserve/bin/dsd --runtime-dir /run/d"
+            " --config /opt/deepserve/etc/deepserve.toml")
         self.assertEqual(ran.returncode, 1)
         self.assertIn("sockets come from systemd (LISTEN_FDS), but libsystemd.so.0", ran.stderr)
 
