@@ -25,7 +25,7 @@ def judged(figure, bar):
 
 
 def read_figures(text, bars):
-    """The figures of a program's output: its last line that is a JSON object. BadFigures if one is missing."""
+    """The figures in a program's output: its last line that is a JSON object. BadFigures if one lacks."""
     for line in reversed(text.splitlines()):
         if line.startswith("{"):
             try:
