@@ -273,6 +273,7 @@ BackendOptions backend_options_of(const ServeOptions& options) {
   backend_options.memory_bytes = options.device_memory_bytes;
   backend_options.threads = usable_cores();
   backend_options.batch_tokens_max = kStepTokensMax;
+  backend_options.deterministic = true;  // a replay on another runner says the same
   backend_options.isa = options.isa;
   return backend_options;
 }

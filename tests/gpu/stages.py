@@ -44,7 +44,7 @@ STAGES = [
     Stage("kernels", 60, ["gpu_kernel_test", "--gtest_brief=1"]),
     Stage("model_test", 60, ["gpu_backend_test", "--gtest_brief=1"]),
     Stage("floors", 30, ["gpu_bench", "floors", "--json"], figures=True),
-    Stage("bench", 120, ["gpu_bench", "--json"], {
+    Stage("bench", 120, ["gpu_bench", "steps", "--json"], {
         "decode 7B batch 1, of copy bandwidth": at_least(0.80),
         "decode 1.5B batch 1, of copy bandwidth": at_least(0.65),
         "decode 7B batch 32 / 1, tokens/s": at_least(20),

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/cpu/float16.h"
+#include "kernels/cuda/matrix_layout.h"
 #include "tests/gpu/kernels/device_array.h"
 #include "tests/unit/kernels/random_weights.h"
 
@@ -80,6 +81,78 @@ TEST(GpuRmsNorm, TakesTheRowsItIsTold) {
   for (size_t i = 0; i < 64; ++i) {
     EXPECT_EQ(chosen[i], every[3 * 64 + i]);
     EXPECT_EQ(chosen[64 + i], every[64 + i]);
+  }
+}
+
+TEST(GpuBias, IsPutOrAddedToEveryRowAndNothingBehindIt) {
+  RandomWeights random(24);
+  const uint32_t rows = 300, count = 3, stride = 320;
+  const auto bias = random.floats(rows), before = random.floats(count * stride);
+  DeviceArray<float> device_bias(bias), put(before), added(before);
+  BiasArguments arguments{.bias = device_bias.data(),
+                          .rows = rows,
+                          .count = count,
+                          .out = put.data(),
+                          .out_stride = stride,
+                          .add = false};
+  require(put_bias(arguments, stream()));
+  arguments.out = added.data();
+  arguments.add = true;
+  require(put_bias(arguments, stream()));
+  const auto all_put = put.values(), all_added = added.values();
+  for (uint32_t i = 0; i < count * stride; ++i) {
+    const bool inside = i % stride < rows;
+    EXPECT_EQ(all_put[i], inside ? bias[i % stride] : before[i]) << i;
+    EXPECT_EQ(all_added[i], inside ? before[i] + bias[i % stride] : before[i]) << i;
+  }
+}
+
+TEST(GpuSwiglu, TakesGateAndUpFromTheirTilesAndPadsWithZeros) {
+  RandomWeights random(25);
+  const uint32_t width = 40, rows = 2 * width, count = 2, stride = 64;
+  const auto product = random.floats(count * rows, 4), bias = random.floats(rows);
+  DeviceArray<float> device_product(product), device_bias(bias);
+  DeviceArray<uint16_t> out(count * stride);
+  require(swiglu({.gate_and_up = device_product.data(),
+                  .bias = device_bias.data(),
+                  .rows = rows,
+                  .count = count,
+                  .out = out.data(),
+                  .out_stride = stride},
+                 stream()));
+  const auto values = floats_of_bf16(out.values());
+  for (uint32_t i = 0; i < count * stride; ++i) {
+    const uint32_t at = i % stride, gate_row = at / kGateRows * kTileRows + at % kGateRows;
+    double wanted = 0;
+    if (at < width) {
+      const float* row = &product[i / stride * rows];
+      const double gate = double{row[gate_row]} + bias[gate_row];
+      wanted =
+          gate / (1 + std::exp(-gate)) * (double{row[gate_row + kGateRows]} + bias[gate_row + kGateRows]);
+    }
+    EXPECT_NEAR(values[i], wanted, 0x1p-8 * std::abs(wanted) + 1e-9) << i;
+  }
+}
+
+TEST(GpuEmbedding, LooksUpTheRowsOfItsTokens) {
+  RandomWeights random(26);
+  const uint32_t rows = 5, columns = 70;
+  DeviceMatrix table = shape_of(MatrixFormat::kBf16, rows, columns);
+  std::vector<uint8_t> bytes(data_bytes(table));
+  for (uint32_t r = 0; r < rows; ++r) {
+    for (uint32_t i = 0; i < columns; ++i) {
+      RandomWeights::put_bfloat16(&bytes[r * table.row_bytes + 2 * i], random.uniform(-1, 1));
+    }
+  }
+  DeviceArray<uint8_t> data(bytes);
+  table.data = data.data();
+  DeviceArray<uint32_t> tokens(std::vector<uint32_t>{4, 0, 4});
+  DeviceArray<float> out(3 * columns);
+  require(embed({.table = table, .tokens = tokens.data(), .count = 3, .out = out.data()}, stream()));
+  const auto values = out.values();
+  for (uint32_t i = 0; i < 3 * columns; ++i) {
+    const uint32_t row = i / columns == 1 ? 0 : 4;
+    EXPECT_EQ(values[i], bfloat16_to_float(load_u16(&bytes[row * table.row_bytes + i % columns * 2])));
   }
 }
 

@@ -1,0 +1,164 @@
+// gpu_bench floors|steps [--shape 7B|1.5B|test] [--json]: what this GPU can do at the most, and how much of
+// it steps of the CUDA backend reach, on random weights. tests/gpu/stages.py has the bars.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <string>
+
+#include "runner/backend/cuda/cuda_backend.h"
+#include "runner/backend/cuda/gpu_limits.h"
+#include "runner/bench/step_timer.h"
+#include "tests/gpu/bench/random_model.h"
+
+namespace deepserve::runner {
+namespace {
+
+constexpr uint32_t kRepeats = 9;
+constexpr uint32_t kDecodeSteps = 16;
+constexpr uint32_t kContextTokens = 64;
+
+struct Options {
+  std::string what;
+  std::string shape;  // empty: 7B and 1.5B
+  uint32_t prompt_tokens = 4096;
+  bool json = false;
+};
+
+struct Figure {
+  std::string name;
+  double value;
+  std::string unit;
+  size_t n;
+  double least, most;
+};
+
+void print(const std::vector<Figure>& figures, bool json) {
+  if (!json) {
+    for (const Figure& one : figures) {
+      fmt::print("{:<52} {:.4g} {} (n={}, {:.4g} to {:.4g})\n", one.name, one.value, one.unit, one.n,
+                 one.least, one.most);
+    }
+    return;
+  }
+  fmt::print("{{\"figures\": [");
+  for (size_t i = 0; i < figures.size(); ++i) {
+    const Figure& one = figures[i];
+    fmt::print(
+        "{}{{\"name\": \"{}\", \"value\": {:.6g}, \"unit\": \"{}\", \"n\": {}, \"spread\": "
+        "\"{:.4g}-{:.4g}\"}}",
+        i == 0 ? "" : ", ", one.name, one.value, one.unit, one.n, one.least, one.most);
+  }
+  fmt::print("]}}\n");
+}
+
+// The median, least and most of `scale / seconds`.
+Figure rate(std::string name, Durations_ns durations, double scale, std::string unit) {
+  std::sort(durations.begin(), durations.end());
+  const auto of = [&](uint64_t taken_ns) { return scale / (static_cast<double>(taken_ns) / 1e9); };
+  return {std::move(name),      of(durations[durations.size() / 2]),
+          std::move(unit),      durations.size(),
+          of(durations.back()), of(durations.front())};
+}
+
+double median_seconds(Durations_ns durations) {
+  std::sort(durations.begin(), durations.end());
+  return static_cast<double>(durations[durations.size() / 2]) / 1e9;
+}
+
+Result<std::vector<Figure>> floors() {
+  TRY(cuda::open_device());
+  TRY_ASSIGN(const DeviceLimits limits, cuda::measure_gpu_limits());
+  const double copy = limits.copy_bytes_per_second / 1e9, matmul = limits.matmul_operations_per_second / 1e12;
+  return std::vector<Figure>{{"copy bandwidth", copy, "GB/s", 9, copy, copy},
+                             {"matmul rate, bf16", matmul, "TFLOP/s", 9, matmul, matmul}};
+}
+
+Result<void> time_decode(const ModelShape& shape, Backend& backend, const DeviceLimits& limits,
+                         std::vector<Figure>& figures) {
+  StepTimer timer(backend);
+  const auto seconds_of = [&](uint32_t batch, Durations_ns& durations) -> Result<double> {
+    TRY_ASSIGN(durations, timer.decode(batch, kContextTokens, kDecodeSteps, kRepeats));
+    return median_seconds(durations) / kDecodeSteps;
+  };
+  Durations_ns one, many;
+  TRY_ASSIGN(const double alone, seconds_of(1, one));
+  TRY_ASSIGN(const double together, seconds_of(32, many));
+  const double bytes =
+      kDecodeSteps * static_cast<double>(backend.info().work.bytes(decode_shape(1, kContextTokens)));
+  const std::string name = fmt::format("decode {} batch", shape.name);
+  figures.push_back(rate(name + " 1, of copy bandwidth", one, bytes / limits.copy_bytes_per_second, "x"));
+  figures.push_back(rate(name + " 1", one, kDecodeSteps, "tokens/s"));
+  figures.push_back(rate(name + " 32", many, 32.0 * kDecodeSteps, "tokens/s"));
+  const double ratio = together / alone;
+  figures.push_back({name + " 32 / 1, step time", ratio, "x", kRepeats, ratio, ratio});
+  figures.push_back({name + " 32 / 1, tokens/s", 32 / ratio, "x", kRepeats, 32 / ratio, 32 / ratio});
+  return {};
+}
+
+Result<void> time_prefill(const ModelShape& shape, uint32_t tokens, Backend& backend,
+                          const DeviceLimits& limits, std::vector<Figure>& figures) {
+  StepTimer timer(backend);
+  TRY_ASSIGN(const Durations_ns durations, timer.prefill(tokens, kRepeats));
+  double operations = 0;  // of matrices: attention's own do not count
+  for (size_t i = 0; i < backend.info().work.weights.size(); ++i) {
+    operations += static_cast<double>(backend.info().work.matrix_operations(i, prefill_shape(tokens)));
+  }
+  const std::string name = fmt::format("prefill {} {} tokens", shape.name, tokens);
+  figures.push_back(
+      rate(name + ", of matmul rate", durations, operations / limits.matmul_operations_per_second, "x"));
+  figures.push_back(rate(name, durations, tokens, "tokens/s"));
+  return {};
+}
+
+Result<void> time_steps(const ModelShape& shape, const Options& options, std::vector<Figure>& figures) {
+  const auto bytes = random_weight_bytes(shape);
+  BackendOptions backend_options;
+  backend_options.kv_type = kernels::KvType::kF16;
+  backend_options.threads = 8;
+  backend_options.batch_tokens_max = options.prompt_tokens;
+  const uint64_t token_bytes = uint64_t{4} * shape.layers * shape.kv_heads * shape.head_dim;
+  backend_options.kv_bytes = token_bytes * (options.prompt_tokens + 32 * 2 * kContextTokens);
+  TRY_ASSIGN(const auto backend, cuda::make_cuda_backend(random_model(shape, bytes), backend_options));
+  TRY_ASSIGN(const DeviceLimits limits, cuda::measure_gpu_limits());
+  if (limits.matmul_operations_per_second == 0)
+    return fail(Code::kNotSupported, "no cuBLASLt to hold prefill against");
+  TRY(time_decode(shape, *backend, limits, figures));
+  return time_prefill(shape, options.prompt_tokens, *backend, limits, figures);
+}
+
+Result<std::vector<Figure>> steps(const Options& options) {
+  TRY(cuda::open_device());
+  std::vector<Figure> figures;
+  for (const ModelShape& shape : {kShape7B, kShape1_5B, kShapeTest}) {
+    const bool is_wanted =
+        options.shape.empty() ? shape.name != kShapeTest.name : options.shape == shape.name;
+    if (is_wanted) TRY(time_steps(shape, options, figures));
+  }
+  return figures;
+}
+
+}  // namespace
+}  // namespace deepserve::runner
+
+int main(int count, char** words) {
+  using namespace deepserve;
+  runner::Options options;
+  CLI::App app("What a GPU reaches of what it can do at the most", "gpu_bench");
+  app.add_option("WHAT", options.what, "floors or steps")
+      ->required()
+      ->check(CLI::IsMember({"floors", "steps"}));
+  app.add_option("--shape", options.shape, "7B, 1.5B or test; both of the first when not given")
+      ->check(CLI::IsMember({"7B", "1.5B", "test"}));
+  app.add_option("--prompt-tokens", options.prompt_tokens, "Of prefill, in one step (4096)")
+      ->check(CLI::Range(64u, 8192u));
+  app.add_flag("--json", options.json, "Print JSON");
+  CLI11_PARSE(app, count, words);
+  const auto figures = options.what == "floors" ? runner::floors() : runner::steps(options);
+  if (!figures) {
+    fmt::print(stderr, "gpu_bench: {}\n", figures.error().message);
+    return error_row(figures.error().code).exit_code;
+  }
+  runner::print(*figures, options.json);
+  return 0;
+}

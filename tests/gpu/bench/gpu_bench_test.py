@@ -1,0 +1,41 @@
+"""gpu_bench on the emulated GPU: it prints the figures that tests/gpu/run reads, under the names of the bars."""
+
+import os
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+import report
+import stages
+
+PROGRAM = sys.argv.pop()
+
+
+def figures(*words):
+    environment = os.environ | {"DEEPSERVE_EMULATED_GPU": "memory=48MiB"}
+    done = subprocess.run([PROGRAM, *words, "--json"], env=environment, capture_output=True, text=True,
+                          timeout=100)
+    if done.returncode != 0:
+        raise AssertionError(done.stderr)
+    return report.read_figures(done.stdout, {})
+
+
+class GpuBench(unittest.TestCase):
+    def test_floors_are_two_rates(self):
+        self.assertEqual([one["unit"] for one in figures("floors")], ["GB/s", "TFLOP/s"])
+
+    def test_steps_tell_of_every_bar_but_that_of_attention_alone(self):
+        told = {one["name"] for one in figures("steps", "--shape", "test", "--prompt-tokens", "64")}
+        bars = next(stage.bars for stage in stages.STAGES if stage.name == "bench")
+        wanted = {name.replace("7B", "test").replace("4096", "64") for name in bars if "7B" in name}
+        self.assertEqual(wanted - told, set())
+
+    def test_a_gpu_that_is_too_small_is_said(self):
+        with self.assertRaisesRegex(AssertionError, "of GPU memory are needed"):
+            figures("steps", "--shape", "1.5B")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,75 @@
+"""ds-runner's CUDA backend under dsd, on the emulated GPU of tests/gpu/emulator: what a model says there, and
+what becomes of it when the GPU cannot."""
+
+import os
+import unittest
+
+import harness
+from gpu_host import device, model
+from harness import Dsd, greedy
+
+GPU = device("gpu0", 0) + model("tiny", "gpu0")
+
+
+def emulated(config=GPU):
+    return Dsd(config, runner=harness.program("ds-runner-emulated"))
+
+
+class GpuServing(unittest.TestCase):
+    def setUp(self):
+        self.addCleanup(os.environ.pop, "DEEPSERVE_EMULATED_GPU", None)
+
+    def emulate(self, what):
+        os.environ["DEEPSERVE_EMULATED_GPU"] = what
+
+    def answer(self, dsd, tokens):
+        return dsd.api("POST", "/v1/completions", greedy(tokens=tokens))
+
+    def text_on_the_cpu(self, tokens):
+        with Dsd(harness.DEVICE + harness.model_toml("tiny")) as dsd:
+            dsd.wait_ready()
+            return self.answer(dsd, tokens).json["choices"][0]["text"]
+
+    def test_the_built_in_model_says_what_it_says_on_the_cpu(self):
+        with emulated() as dsd:
+            dsd.wait_ready()
+            row = dsd.runner_row(0)
+            self.assertEqual(row["device"], "gpu0")
+            self.assertEqual(self.answer(dsd, 12).json["choices"][0]["text"], self.text_on_the_cpu(12))
+
+    def test_a_request_goes_on_after_an_illegal_address(self):
+        expected = self.text_on_the_cpu(10)
+        self.emulate("fault=700 fault_launches=600")  # of each process, some seven tokens after its start
+        with emulated() as dsd:
+            dsd.wait_ready()
+            answer = self.answer(dsd, 10)
+            self.assertEqual(answer.status, 200, answer.text)
+            self.assertEqual(answer.json["choices"][0]["text"], expected)
+            row = dsd.runner_row(0)
+            self.assertGreaterEqual(row["restarts"], 1)
+            self.assertIn("CUDA error 700 (illegal address)", row["last_error"])
+
+    def expect_refusal(self, emulation, *words):
+        self.emulate(emulation)
+        with emulated() as dsd:
+            row = dsd.wait_state("failed")
+            for word in words:
+                self.assertIn(word, row["last_error"])
+            self.assertEqual(row["restarts"], 0)
+
+    def test_too_little_memory_fails_the_model_at_once_with_the_sizes(self):
+        self.expect_refusal("memory=4MiB", "of GPU memory are needed", "for weights", "for the KV cache")
+
+    def test_a_driver_that_is_too_old_fails_the_model_at_once(self):
+        self.expect_refusal("driver=12040", "the driver knows CUDA up to 12.4")
+
+    def test_a_gpu_without_machine_code_fails_the_model_at_once(self):
+        self.expect_refusal("capability=75", "compute capability 7.5")
+
+    def test_a_kv_type_without_kernels_fails_the_model_at_once(self):
+        with emulated(device("gpu0", 0) + model("tiny", "gpu0", extra='kv_type = "q8"\n')) as dsd:
+            self.assertIn('kv_type = "q8" is not supported on a GPU', dsd.wait_state("failed")["last_error"])
+
+
+if __name__ == "__main__":
+    harness.main()
