@@ -135,7 +135,8 @@ std::optional<uint64_t> Service::ahead_until(uint32_t model, uint64_t now_ns) co
   if (!served.paused || served.was_ahead) return std::nullopt;
   const auto expected = served.pauses.expected(served_[model]->config.keep_alive_ns);
   if (!expected) return std::nullopt;
-  const uint64_t spare_ns = 2 * expected_load_ns(model);
+  // It is looked at once a tick: one that loads within less must not fall between two of them.
+  const uint64_t spare_ns = 2 * expected_load_ns(model) + RunnerLink::kTick_ms * kMillisecond_ns;
   const uint64_t until_ns = served.used_ns + expected->until_ns + spare_ns;
   if (now_ns + spare_ns < served.used_ns + expected->from_ns || now_ns > until_ns) return std::nullopt;
   return until_ns;

@@ -8,10 +8,8 @@ import harness
 from gpu_host import device, model
 from harness import Dsd, greedy
 
-GPU = device("gpu0", 0) + model("tiny", "gpu0")
-
-
-def emulated(config=GPU):
+def emulated(extra=""):
+    config = device("gpu0", 0) + model("tiny", "gpu0", extra=extra)
     return Dsd(config, runner=harness.program("ds-runner-emulated"))
 
 
@@ -38,11 +36,11 @@ class GpuServing(unittest.TestCase):
             self.assertEqual(self.answer(dsd, 12).json["choices"][0]["text"], self.text_on_the_cpu(12))
 
     def test_a_request_goes_on_after_an_illegal_address(self):
-        expected = self.text_on_the_cpu(10)
-        self.emulate("fault=700 fault_launches=600")  # of each process, some seven tokens after its start
+        expected = self.text_on_the_cpu(14)
+        self.emulate("fault=700 fault_launches=500")  # of each process, some nine tokens after its start
         with emulated() as dsd:
             dsd.wait_ready()
-            answer = self.answer(dsd, 10)
+            answer = self.answer(dsd, 14)
             self.assertEqual(answer.status, 200, answer.text)
             self.assertEqual(answer.json["choices"][0]["text"], expected)
             row = dsd.runner_row(0)
@@ -67,7 +65,7 @@ class GpuServing(unittest.TestCase):
         self.expect_refusal("capability=75", "compute capability 7.5")
 
     def test_a_kv_type_without_kernels_fails_the_model_at_once(self):
-        with emulated(device("gpu0", 0) + model("tiny", "gpu0", extra='kv_type = "q8"\n')) as dsd:
+        with emulated('kv_type = "q8"\n') as dsd:
             self.assertIn('kv_type = "q8" is not supported on a GPU', dsd.wait_state("failed")["last_error"])
 
 

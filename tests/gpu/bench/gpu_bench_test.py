@@ -1,4 +1,4 @@
-"""gpu_bench on the emulated GPU: it prints the figures that tests/gpu/run reads, under the names of the bars."""
+"""gpu_bench on the emulated GPU: it prints the figures that tests/gpu/run reads, as the bars name them."""
 
 import os
 import subprocess

@@ -95,11 +95,26 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 
 namespace {
 
-double element(const void* data, const cublasLtMatrixLayoutOpaque_t& layout, bool transposed, uint64_t row,
-               uint64_t column) {
-  if (transposed) std::swap(row, column);
-  const uint64_t at = column * static_cast<uint64_t>(layout.stride) + row;
-  return deepserve::kernels::bfloat16_to_float(static_cast<const uint16_t*>(data)[at]);
+// The matrix's numbers, those that are summed over side by side: [outer][inner].
+std::vector<float> numbers(const void* data, const cublasLtMatrixLayoutOpaque_t& layout, bool inner_is_rows) {
+  const uint64_t outer = inner_is_rows ? layout.columns : layout.rows;
+  const uint64_t inner = inner_is_rows ? layout.rows : layout.columns;
+  std::vector<float> values(outer * inner);
+  for (uint64_t o = 0; o < outer; ++o) {
+    for (uint64_t i = 0; i < inner; ++i) {
+      const uint64_t row = inner_is_rows ? i : o, column = inner_is_rows ? o : i;
+      const uint64_t at = column * static_cast<uint64_t>(layout.stride) + row;
+      values[o * inner + i] = deepserve::kernels::bfloat16_to_float(static_cast<const uint16_t*>(data)[at]);
+    }
+  }
+  return values;
+}
+
+// In four sums, so that the compiler may take them side by side.
+double dot(const float* a, const float* b, uint64_t count) {
+  double sums[4] = {};
+  for (uint64_t i = 0; i < count; ++i) sums[i % 4] += double{a[i]} * b[i];
+  return sums[0] + sums[1] + sums[2] + sums[3];
 }
 
 }  // namespace
@@ -121,12 +136,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   auto* out = static_cast<float*>(d);
   // By value: the layouts may be gone when it runs.
   auto work = [=, left = *a_layout, right = *b_layout, stride = d_layout->stride] {
+    const auto lefts = numbers(a, left, a_turned), rights = numbers(b, right, !b_turned);
     for (uint64_t column = 0; column < columns; ++column) {
       for (uint64_t row = 0; row < rows; ++row) {
-        double sum = 0;
-        for (uint64_t k = 0; k < inner; ++k) {
-          sum += element(a, left, a_turned, row, k) * element(b, right, b_turned, k, column);
-        }
+        const double sum = dot(&lefts[row * inner], &rights[column * inner], inner);
         float& to = out[column * static_cast<uint64_t>(stride) + row];
         to = static_cast<float>(scale * sum) + (kept == 0 ? 0 : kept * to);
       }
