@@ -16,7 +16,7 @@ PROGRAM = sys.argv.pop()
 def figures(*words):
     environment = os.environ | {"DEEPSERVE_EMULATED_GPU": "memory=48MiB"}
     done = subprocess.run([PROGRAM, *words, "--json"], env=environment, capture_output=True, text=True,
-                          timeout=100)
+                          timeout=250)
     if done.returncode != 0:
         raise AssertionError(done.stderr)
     return report.read_figures(done.stdout, {})
