@@ -110,6 +110,24 @@ __device__ inline uint32_t float_to_bits(float value) {
   return __float_as_uint(value);
 }
 
+// The same value, of which the compiler does not know that: what follows from it is computed anew where it is
+// used, and no register keeps it meanwhile.
+__device__ inline uint32_t forgotten(uint32_t value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
+// "mul.rn": a product that is rounded by itself, never part of a fused multiply-add.
+__device__ inline float rounded_product(float a, float b) {
+  return __fmul_rn(a, b);
+}
+// "ex2.approx.ftz": 2^x within 2 ulp; 1 of 0, 0 of -infinity and of all that is below 2^-126.
+__device__ inline float exp2_approximate(float x) {
+  float value;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(value) : "f"(x));
+  return value;
+}
+
 // "shfl.sync.bfly": what the thread whose lane differs by `mask` gives. All 32 call it.
 __device__ inline float shuffle_xor(float value, unsigned mask) {
   return __shfl_xor_sync(0xffffffff, value, mask);
@@ -120,6 +138,21 @@ __device__ inline uint32_t shuffle_xor(uint32_t value, unsigned mask) {
 // What thread `lane` gives.
 __device__ inline uint32_t shuffle(uint32_t value, unsigned lane) {
   return __shfl_sync(0xffffffff, value, lane);
+}
+// "vote.sync.any": whether it is true for any thread of the warp. All 32 call it.
+__device__ inline bool warp_any(bool value) {
+  return __any_sync(0xffffffff, value) != 0;
+}
+
+// "atom.acq_rel.gpu.add": gives what was there before. Who reads a number by it sees all that was written
+// before the number was added to, by the thread that added and, where a barrier lies between, by its block.
+__device__ inline uint32_t add_and_see(uint32_t* global, uint32_t value) {
+  uint32_t before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(global), "r"(value)
+               : "memory");
+  return before;
 }
 
 }  // namespace deepserve::kernels::cuda

@@ -2,7 +2,9 @@
 // tensor cores are taken in float32 in the order of k; a GPU's own order is not written down.
 #pragma once
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -137,6 +139,29 @@ inline uint32_t shuffle_xor(uint32_t value, unsigned mask) {
 }
 inline uint32_t shuffle(uint32_t value, unsigned lane) {
   return emulated_shuffle(value, lane);
+}
+inline bool warp_any(bool value) {
+  bool all[32];
+  emulator::exchange(&value, sizeof value, all);
+  return std::any_of(all, all + 32, [](bool one) { return one; });
+}
+
+inline uint32_t forgotten(uint32_t value) {
+  return value;
+}
+inline float rounded_product(float a, float b) {
+  return a * b;
+}
+inline float exp2_approximate(float x) {
+  const float value = std::exp2(x);
+  return value < 0x1p-126f ? 0.0f : value;  // NaN stays
+}
+
+// Blocks come one after the other: nothing is left to be seen.
+inline uint32_t add_and_see(uint32_t* global, uint32_t value) {
+  const uint32_t before = *global;
+  *global = before + value;
+  return before;
 }
 
 }  // namespace deepserve::kernels::cuda
