@@ -10,6 +10,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "runner/backend/cuda/forward.h"
 #include "runner/backend/cuda/gpu.h"
+#include "runner/backend/cuda/step_graphs.h"
 #include "runner/backend/rope_table.h"
 #include "runner/model/model_config.h"
 
@@ -19,8 +20,9 @@ namespace {
 using kernels::kBlockTokens;
 
 // Raise it whenever a kernel may give other bits than before: it is part of numerics_id.
-constexpr int kCudaNumericsRevision = 1;
-constexpr uint32_t kHeadDimMax = 256;
+constexpr int kCudaNumericsRevision = 2;
+
+constexpr uint32_t kSpareBlocks = 1;  // of the KV cache, for the rows that a step is padded with
 
 // What the model takes of the GPU's memory.
 struct MemoryNeed {
@@ -31,7 +33,7 @@ struct MemoryNeed {
   uint64_t total() const { return weights + kv + work; }
 };
 
-Result<void> check_supported(const BackendModel& model, const BackendOptions& options) {
+Result<void> check_supported(const BackendModel& model, const Gpu& gpu, const BackendOptions& options) {
   if (options.kv_type != kernels::KvType::kF16) {
     return fail(Code::kNotSupported, "kv_type = \"{}\" is not supported on a GPU: \"f16\" is",
                 kernels::kv_type_name(options.kv_type));
@@ -39,13 +41,7 @@ Result<void> check_supported(const BackendModel& model, const BackendOptions& op
   if (options.collective != nullptr) {
     return fail(Code::kNotSupported, "tensor_parallel is not supported on GPUs in this version");
   }
-  const ModelConfig& config = model.config;
-  if (config.head_dim > kHeadDimMax || config.head_dim % 8 != 0) {
-    return fail(Code::kNotSupported,
-                "heads of {} dimensions are not supported on a GPU: multiples of 8 up to {}", config.head_dim,
-                kHeadDimMax);
-  }
-  return {};
+  return StepAttention::check_supported(model.config, gpu);
 }
 
 Result<void> check_memory(const MemoryNeed& need, const Gpu& gpu, const BackendOptions& options) {
@@ -82,11 +78,11 @@ BackendInfo describe(const BackendModel& model, const Gpu& gpu, uint32_t blocks,
 class CudaBackend final : public Backend {
  public:
   static Result<std::unique_ptr<CudaBackend>> make(const ModelConfig& config, DeviceWeights weights,
-                                                   BackendInfo info, const ForwardOptions& forward,
-                                                   uint32_t threads) {
+                                                   BackendInfo info, const Gpu& gpu,
+                                                   const ForwardOptions& forward, uint32_t threads) {
     std::unique_ptr<CudaBackend> backend(
         new CudaBackend(config, std::move(weights), std::move(info), threads));
-    TRY(backend->prepare(forward));
+    TRY(backend->prepare(gpu, forward));
     return backend;
   }
 
@@ -103,9 +99,8 @@ class CudaBackend final : public Backend {
           outputs.largest.size() == counts.logits_rows * kernels::logits_chunks(info_.vocabulary));
     if (counts.tokens == 0) return {};
     const cudaStream_t stream = stream_.get();
-    TRY(inputs_.send(stream));
     TRY(attention_.send(batch, stream));
-    TRY(forward_->run(inputs_, attention_, stream));
+    TRY(run_layers(counts.tokens));
     if (counts.hidden_rows != 0) TRY(write_hidden(outputs.hidden));
     TRY(write_logits(batch, outputs));
     return checked(cudaStreamSynchronize(stream), "a step");
@@ -128,11 +123,12 @@ class CudaBackend final : public Backend {
         threads_(threads),
         logits_kernels_(*kernels::find_logits_kernels("")) {}
 
-  Result<void> prepare(const ForwardOptions& options) {
+  Result<void> prepare(const Gpu& gpu, const ForwardOptions& options) {
     TRY_ASSIGN(stream_, make_stream());
-    TRY_ASSIGN(cache_, DeviceKvCache::make(config_, info_.blocks));
+    TRY_ASSIGN(cache_, DeviceKvCache::make(config_, info_.blocks + kSpareBlocks));
     TRY_ASSIGN(inputs_, StepInputs::make(info_.batch_tokens_max, kBlockTokens));
-    TRY_ASSIGN(attention_, StepAttention::make(config_));
+    TRY_ASSIGN(attention_,
+               StepAttention::make(config_, gpu, {info_.batch_tokens_max, info_.blocks}, stream_.get()));
     TRY_ASSIGN(Forward forward, Forward::make(config_, weights_, cache_, options));
     forward_.emplace(std::move(forward));
     // What a library chose by shape is no promise of equal bits.
@@ -143,6 +139,23 @@ class CudaBackend final : public Backend {
     sums_scales_.reserve(info_.batch_tokens_max);
     return {};
   }
+
+  // As a graph where the step decodes, or drafts: of few tokens of each sequence.
+  Result<void> run_layers(uint32_t tokens) {
+    const cudaStream_t stream = stream_.get();
+    const uint32_t rows = attention_.is_decode() ? StepGraphs::rows_for(tokens) : 0;
+    if (rows == 0 || rows > info_.batch_tokens_max) {
+      TRY(inputs_.send(stream));
+      return forward_->run(inputs_, attention_, stream);
+    }
+    inputs_.pad(rows, spare_block());
+    TRY(inputs_.send(stream));
+    return graphs_.run(rows, attention_.places(), stream,
+                       [&] { return forward_->run_any(rows, inputs_, attention_, stream); });
+  }
+
+  // Where rows of nobody have their keys and values.
+  BlockId spare_block() const { return info_.blocks; }
 
   void check(std::span<const BatchEntry> batch) const {
     size_t tokens = 0;
@@ -207,6 +220,7 @@ class CudaBackend final : public Backend {
   DeviceKvCache cache_;
   StepInputs inputs_;
   StepAttention attention_;
+  StepGraphs graphs_;
   std::optional<Forward> forward_;
   PinnedMemory outputs_;
   std::vector<float> sums_scales_;  // of the step's rows of logits
@@ -221,8 +235,8 @@ Result<void> open_device() {
 }
 
 Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel model, const BackendOptions& options) {
-  TRY(check_supported(model, options));
   TRY_ASSIGN(const Gpu gpu, open_gpu());
+  TRY(check_supported(model, gpu, options));
   TRY_ASSIGN(const uint32_t blocks, DeviceKvCache::blocks_for(model.config, options.kv_bytes));
   const BackendInfo info = describe(model, gpu, blocks, options);
   const ForwardOptions forward{
@@ -231,8 +245,9 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel model, const Bac
       .deterministic = options.deterministic};
   const DeviceWeights plan = plan_weights(model.config, model.weights);
   const MemoryNeed need{.weights = plan.bytes,
-                        .kv = blocks * DeviceKvCache::block_bytes(model.config),
-                        .work = Forward::workspace_bytes(model.config, plan, forward)};
+                        .kv = (uint64_t{blocks} + kSpareBlocks) * DeviceKvCache::block_bytes(model.config),
+                        .work = Forward::workspace_bytes(model.config, plan, forward) +
+                                StepAttention::memory_bytes(model.config, {info.batch_tokens_max, blocks})};
   TRY(check_memory(need, gpu, options));
   UploadOptions upload{.threads = options.threads, .on_bytes = {}};
   const auto& told = options.on_bytes_loaded;
@@ -240,7 +255,7 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel model, const Bac
   TRY_ASSIGN(DeviceWeights weights,
              options.run_aside([&] { return upload_weights(model.config, model.weights, upload); }));
   TRY(model.files.verify_unchanged());
-  return CudaBackend::make(model.config, std::move(weights), info, forward, options.threads);
+  return CudaBackend::make(model.config, std::move(weights), info, gpu, forward, options.threads);
 }
 
 }  // namespace deepserve::runner::cuda

@@ -67,27 +67,36 @@ Result<Forward> Forward::make(const ModelConfig& config, const DeviceWeights& we
   return forward;
 }
 
-Result<void> Forward::begin(const StepInputs& inputs, cudaStream_t stream) {
-  const StepArrays& arrays = inputs.arrays();
-  const uint32_t tokens = inputs.counts().tokens;
+Result<void> Forward::begin(const Way& way) {
+  const StepArrays& arrays = way.inputs.arrays();
   TRY(launched(kernels::cuda::embed(
-      {.table = weights_->embedding, .tokens = arrays.tokens, .count = tokens, .out = residual_}, stream)));
+      {.table = weights_->embedding, .tokens = arrays.tokens, .count = way.tokens, .out = residual_},
+      way.stream)));
   return launched(kernels::cuda::rope_angles({.positions = arrays.positions,
                                               .frequencies = weights_->rope_frequencies,
                                               .factor = rope_factor_,
                                               .pairs = config_->rotated_dims / 2,
-                                              .count = tokens,
+                                              .count = way.tokens,
                                               .cosines = cosines_,
                                               .sines = sines_},
-                                             stream));
+                                             way.stream));
 }
 
 Result<void> Forward::run(const StepInputs& inputs, const StepAttention& attention, cudaStream_t stream) {
-  TRY(begin(inputs, stream));
+  return run_layers({inputs.counts().tokens, false, inputs, attention, stream});
+}
+
+Result<void> Forward::run_any(uint32_t tokens, const StepInputs& inputs, const StepAttention& attention,
+                              cudaStream_t stream) {
+  return run_layers({tokens, true, inputs, attention, stream});
+}
+
+Result<void> Forward::run_layers(const Way& way) {
+  TRY(begin(way));
   for (uint32_t i = 0; i < config_->layers; ++i) {
     const DeviceLayer& layer = weights_->layers[i];
-    TRY(attend(layer, i, inputs, attention, stream));
-    TRY(feed_forward(layer, inputs.counts().tokens, stream));
+    TRY(attend(layer, i, way));
+    TRY(feed_forward(layer, way.tokens, way.stream));
   }
   return {};
 }
@@ -116,9 +125,10 @@ Result<void> Forward::add_product(const DeviceMatrix& matrix, const float* bias,
                        stream);
 }
 
-Result<void> Forward::attend(const DeviceLayer& layer, uint32_t index, const StepInputs& inputs,
-                             const StepAttention& attention, cudaStream_t stream) {
-  const uint32_t tokens = inputs.counts().tokens;
+Result<void> Forward::attend(const DeviceLayer& layer, uint32_t index, const Way& way) {
+  const uint32_t tokens = way.tokens;
+  const cudaStream_t stream = way.stream;
+  const StepArrays& arrays = way.inputs.arrays();
   const uint32_t rows = (config_->heads + 2 * config_->kv_heads) * config_->head_dim;
   TRY(normalize(layer.attention_norm, tokens, stream));
   for (const JoinedMatrix& joined : layer.query_key_value) {
@@ -144,8 +154,8 @@ Result<void> Forward::attend(const DeviceLayer& layer, uint32_t index, const Ste
        .heads = config_->heads,
        .kv_heads = config_->kv_heads,
        .head_dim = config_->head_dim,
-       .positions = inputs.arrays().positions,
-       .block_of = inputs.arrays().block_of,
+       .positions = arrays.positions,
+       .block_of = arrays.block_of,
        .block_tokens = kernels::kBlockTokens,
        .cache = cache_->data(),
        .block_stride = cache_->block_stride(),
@@ -153,7 +163,8 @@ Result<void> Forward::attend(const DeviceLayer& layer, uint32_t index, const Ste
        .count = tokens,
        .queries = queries_},
       stream)));
-  TRY(attention.run(*cache_, index, queries_, attended_, attended_stride_, stream));
+  const auto attended = way.any ? &StepAttention::run_any : &StepAttention::run;
+  TRY((way.attention.*attended)(*cache_, index, queries_, attended_, attended_stride_, stream));
   return add_product(layer.attention_output, layer.attention_output_bias, attended_, attended_stride_, tokens,
                      stream);
 }

@@ -35,6 +35,10 @@ class Forward {
 
   // The layers, into the residual stream; what was filled into `inputs` and `attention` must be on its way.
   Result<void> run(const StepInputs& inputs, const StepAttention& attention, cudaStream_t stream);
+  // The same for `tokens` rows of whatever `inputs` holds when it runs, padded if need be, and
+  // StepAttention::run_any: what of it was captured goes for later steps.
+  Result<void> run_any(uint32_t tokens, const StepInputs& inputs, const StepAttention& attention,
+                       cudaStream_t stream);
   // Logits of rows [begin, begin + count) of those that give some, at most kLogitsRows: to logits().
   Result<void> make_logits(const StepInputs& inputs, uint32_t begin, uint32_t count, cudaStream_t stream);
   bool deterministic() const { return products_.deterministic(); }
@@ -47,9 +51,18 @@ class Forward {
   Forward(const ModelConfig& config, const DeviceWeights& weights, DeviceKvCache& cache)
       : config_(&config), weights_(&weights), cache_(&cache) {}
   void carve(uint8_t* memory, uint32_t tokens_max);
-  Result<void> begin(const StepInputs& inputs, cudaStream_t stream);
-  Result<void> attend(const DeviceLayer& layer, uint32_t index, const StepInputs& inputs,
-                      const StepAttention& attention, cudaStream_t stream);
+  // How a step's kernels are started.
+  struct Way {
+    uint32_t tokens;
+    bool any;  // as run_any has it
+    const StepInputs& inputs;
+    const StepAttention& attention;
+    cudaStream_t stream;
+  };
+
+  Result<void> run_layers(const Way& way);
+  Result<void> begin(const Way& way);
+  Result<void> attend(const DeviceLayer& layer, uint32_t index, const Way& way);
   Result<void> feed_forward(const DeviceLayer& layer, uint32_t tokens, cudaStream_t stream);
   Result<void> normalize(const float* weight, uint32_t count, cudaStream_t stream);
   Result<void> add_product(const kernels::cuda::DeviceMatrix& matrix, const float* bias,

@@ -58,6 +58,8 @@ Result<Gpu> open_gpu() {
   TRY(checked(cudaMemGetInfo(&free_bytes, &total_bytes), "the GPU's memory"));
   gpu.free_bytes = free_bytes;
   gpu.total_bytes = total_bytes;
+  gpu.multiprocessors = static_cast<uint32_t>(properties.multiProcessorCount);
+  gpu.block_shared_bytes = properties.sharedMemPerBlockOptin;
   return gpu;
 }
 

@@ -14,6 +14,8 @@ struct Gpu {
   int capability = 0;  // 90 for 9.0
   uint64_t total_bytes = 0;
   uint64_t free_bytes = 0;  // when it was opened
+  uint32_t multiprocessors = 0;
+  uint64_t block_shared_bytes = 0;  // shared memory that a block of threads may have at most
 };
 
 // Opens it: from here on the process has a context on it. kInvalidConfig names what is missing: a GPU, a

@@ -1,5 +1,7 @@
 #include "runner/backend/cuda/step_inputs.h"
 
+#include "ipc/base/check.h"
+
 namespace deepserve::runner::cuda {
 namespace {
 
@@ -41,6 +43,15 @@ void StepInputs::fill(std::span<const BatchEntry> batch) {
       if (i + entry.logits_rows >= tokens) host_.logits_rows[counts_.logits_rows++] = row;
       if (entry.hidden_rows) host_.hidden_rows[counts_.hidden_rows++] = row;
     }
+  }
+}
+
+void StepInputs::pad(uint32_t tokens, uint32_t block) {
+  CHECK(tokens <= tokens_max_);
+  for (uint32_t row = counts_.tokens; row < tokens; ++row) {
+    host_.tokens[row] = 0;
+    host_.positions[row] = 0;
+    host_.block_of[row] = block;
   }
 }
 

@@ -33,6 +33,9 @@ class StepInputs {
 
   // Takes the step's entries, which must be within the backend's bounds.
   void fill(std::span<const BatchEntry> batch);
+  // Adds rows up to `tokens`, at most tokens_max, of which counts() says nothing: of token 0 at position 0 of
+  // `block`, which must be nobody's.
+  void pad(uint32_t tokens, uint32_t block);
   // Puts the copy into `stream`; fill() may be called again when it has run.
   Result<void> send(cudaStream_t stream) const;
 

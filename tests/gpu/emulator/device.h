@@ -28,5 +28,6 @@ uint64_t schedule_seed();
 
 uint64_t memory_in_use_bytes();
 uint64_t launches();  // of kernels, those of graphs too
+uint64_t graph_launches();
 
 }  // namespace deepserve::emulator

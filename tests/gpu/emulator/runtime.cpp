@@ -42,6 +42,7 @@ struct Device {
   cudaError_t sticky = cudaSuccess;  // of the context: every call gives it from then on
   cudaError_t last = cudaSuccess;
   uint64_t launches = 0;
+  uint64_t graph_launches = 0;
   uint64_t in_use_bytes = 0;
   std::unordered_map<void*, size_t> memory;
   std::vector<Stream*> streams;
@@ -155,6 +156,7 @@ void set_device(const DeviceOptions& options) {
   gpu().sticky = cudaSuccess;
   gpu().last = cudaSuccess;
   gpu().launches = 0;
+  gpu().graph_launches = 0;
 }
 
 const DeviceOptions& device() {
@@ -168,6 +170,9 @@ uint64_t memory_in_use_bytes() {
 }
 uint64_t launches() {
   return gpu().launches;
+}
+uint64_t graph_launches() {
+  return gpu().graph_launches;
 }
 
 int launch(const Grid& grid, Stream* stream, std::function<void()> thread) {
@@ -383,6 +388,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  ++gpu().graph_launches;
   for (const Work& node : executable->nodes) {
     if (const cudaError_t error = add(stream, node); error != cudaSuccess) return error;
   }
