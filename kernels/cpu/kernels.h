@@ -21,7 +21,7 @@
 namespace deepserve::kernels {
 
 // Part of numerics_id: raise it whenever a kernel may give other bits than before.
-inline constexpr int kNumericsRevision = 6;
+inline constexpr int kNumericsRevision = 7;
 
 // outputs[t][r] = dot(weights[r], inputs[t]) (+ bias[r]) for r in [row_begin, row_end), t in [0, tokens). The
 // order of a part's sum (column_parts.h) depends on its length alone.

@@ -13,15 +13,14 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kernels/exponential.h"
+
 namespace deepserve::kernels {
 
 inline constexpr size_t kLogitsChunk = 256;  // tokens; of the last chunk, what is left
 constexpr size_t logits_chunks(size_t count) {
   return (count + kLogitsChunk - 1) / kLogitsChunk;
 }
-
-// Weights below e^this of the largest one are taken for zero: a whole vocabulary of them cannot move a draw.
-inline constexpr float kExponentMin = -64.0f;
 
 struct LogitsKernels {
   const char* isa;  // "scalar", "avx2", "avx512"

@@ -9,11 +9,9 @@
 #pragma once
 
 #include "kernels/cpu/logits.h"
+#include "kernels/exponential.h"
 
 namespace deepserve::kernels {
-
-// Adding and taking off 1.5 * 2^23 rounds a float32 to the nearest integer, which its lowest bits then hold.
-static constexpr float kRounder = 12582912.0f;
 
 namespace {
 
@@ -26,26 +24,6 @@ inline size_t lesser(size_t a, size_t b) {
 
 inline unsigned lanes_below(size_t count) {
   return count >= kWidth ? kAllLanes : (1u << count) - 1;
-}
-
-// exp(x) for x in [kExponentMin, 0], zero below: 2^n exp(r) with |r| <= ln(2) / 2, and exp(r) = 1 + r q(r),
-// where the polynomial q meets (exp(r) - 1) / r at the six Chebyshev nodes of that range (relative error
-// 1e-8).
-inline Lanes exponential(Lanes x) {
-  const unsigned kept = Lanes::at_least(x, Lanes::all(kExponentMin));
-  const Lanes rounded = Lanes::multiply_add(x, Lanes::all(1.44269504f), Lanes::all(kRounder));
-  const Lanes n = Lanes::subtract(rounded, Lanes::all(kRounder));
-  // ln(2) in two parts, the first with so few bits that its product with n is exact.
-  Lanes r = Lanes::multiply_add(n, Lanes::all(-0.693359375f), x);
-  r = Lanes::multiply_add(n, Lanes::all(2.12194440e-4f), r);
-  constexpr float kSmallerTerms[] = {8.36915523e-3f, 4.16664667e-2f, 0.166665047f, 0.5f, 1.0f, 1.0f};
-  Lanes sum = Lanes::all(1.39336498e-3f);
-  for (const float term : kSmallerTerms) sum = Lanes::multiply_add(sum, r, Lanes::all(term));
-  return Lanes::keep(Lanes::times_power(sum, rounded), kept);
-}
-
-inline Lanes weight_of(Lanes logits, Lanes offset, Lanes scale) {
-  return exponential(Lanes::multiply(Lanes::subtract(logits, offset), scale));
 }
 
 bool find_largest(const float* logits, size_t count, float* largest) {
@@ -125,7 +103,7 @@ void exponentials(const float* logits, size_t count, float offset, float scale, 
   for (size_t i = 0; i < count; i += kWidth) {
     const size_t lanes = lesser(kWidth, count - i);
     const Lanes values = Lanes::load_first(logits + i, lanes, offset);
-    weight_of(values, Lanes::all(offset), Lanes::all(scale)).store_first(weights + i, lanes);
+    exponential_weight(values, Lanes::all(offset), Lanes::all(scale)).store_first(weights + i, lanes);
   }
 }
 
@@ -140,11 +118,11 @@ void sum_exponentials(const float* logits, size_t count, const float* largest, f
     Lanes sum = Lanes::all(0);
     size_t i = begin;
     for (; i + kWidth <= end; i += kWidth) {
-      sum = Lanes::add(sum, weight_of(Lanes::load(logits + i), offsets, scales));
+      sum = Lanes::add(sum, exponential_weight(Lanes::load(logits + i), offsets, scales));
     }
     if (i < end) {
       const Lanes weights =
-          weight_of(Lanes::load_first(logits + i, end - i, -__builtin_inff()), offsets, scales);
+          exponential_weight(Lanes::load_first(logits + i, end - i, -__builtin_inff()), offsets, scales);
       sum = Lanes::add(sum, weights);
     }
     sums[chunk] = sum.sum();

@@ -1,8 +1,4 @@
-// Philox4x32-10: a counter-based random generator. The numbers are a pure function of (key, counter), so a
-// replay of the same choice draws the same at the same index, whatever was drawn in between.
-//
-// Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011, section 3.3;
-// constants and test vectors as in the authors' Random123 library.
+// The generator of kernels/philox.h in the engine's words.
 #pragma once
 
 #include <array>

@@ -6,20 +6,25 @@
 #include <limits>
 
 #include "ipc/base/check.h"
-#include "runner/engine/philox.h"
+#include "kernels/philox.h"
+#include "runner/engine/logprobs.h"
 
 namespace deepserve::runner {
 namespace {
 
 using kernels::kExponentMin;
 using kernels::kLogitsChunk;
+using kernels::kWeightUnit;
 using kernels::logits_chunks;
+using kernels::scale_of;
+using kernels::token_weight;
+using kernels::TokenWeight;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-// What a probability of zero is reported as: JSON has no infinity (vLLM reports the same number).
-constexpr float kLogprobMin = -9999.0f;
 constexpr size_t kFewCandidates = 128;  // are sorted as they are
 constexpr size_t kBuckets = 256;
+// Of thresholds' exponents, for what the exponentials' rounding may do to the weights that they stand for.
+constexpr double kExponentMargin = 1e-5;
 // What a change makes wrong of its chunk.
 constexpr uint8_t kSumChanged = 1;
 constexpr uint8_t kLargestLost = 2;
@@ -37,15 +42,6 @@ float logit_below(float largest, double exponent, float temperature) {
   const double margin = (std::abs(logit) + std::abs(static_cast<double>(largest))) * 1e-6;
   return static_cast<float>(
       std::max(logit - margin, -static_cast<double>(std::numeric_limits<float>::max())));
-}
-
-float scale_of(float temperature) {
-  return std::min(1.0f / temperature, std::numeric_limits<float>::max());
-}
-
-double weight_of(float logit, float largest, float temperature) {
-  const double exponent = (static_cast<double>(logit) - largest) / temperature;
-  return exponent >= static_cast<double>(kExponentMin) ? std::exp(exponent) : 0.0;
 }
 
 }  // namespace
@@ -176,27 +172,23 @@ Result<TokenId> Sampler::sample(const LogitsRow& given, const Draw& draw) {
 TokenId Sampler::pick(const Row& row, const Draw& draw) {
   const auto& generation = draw.generation;
   if (generation.temperature == 0.0f) return pick_largest(row);
-  const double uniform = uniform_draw(generation.seed, draw.choice, draw.index);
+  const uint64_t bits = kernels::draw_bits(generation.seed, draw.choice, draw.index);
   if (generation.top_k != 0 && generation.top_k < row.logits.size()) {
     collect_top_k(row, generation);
-    if (generation.top_p < 1.0f) {
-      double total = 0;
-      for (const auto& candidate : candidates_) total += candidate.weight;
-      keep_top_p(generation.top_p, total, row.logits.size());
-    }
+    if (generation.top_p < 1.0f) keep_top_p(generation.top_p, candidates_weight(), row.logits.size());
   } else if (generation.top_p < 1.0f) {
     collect_top_p(row, generation);
   } else if (generation.min_p > 0.0f) {
     collect(row, generation.temperature,
-            logit_below(row.best, std::log(generation.min_p), generation.temperature));
+            logit_below(row.best, std::log(static_cast<double>(generation.min_p)) - kExponentMargin,
+                        generation.temperature));
   } else {
-    return pick_of_all(row, generation.temperature, uniform);
+    return pick_of_all(row, generation.temperature, bits);
   }
-  if (generation.min_p > 0.0f) {
-    const double floor = static_cast<double>(generation.min_p);  // the most likely one's weight is 1
-    std::erase_if(candidates_, [floor](const Candidate& candidate) { return candidate.weight < floor; });
+  if (generation.min_p > 0.0f) {  // the most likely one's exponential is 1
+    std::erase_if(candidates_, [&](const Candidate& one) { return one.exponential < generation.min_p; });
   }
-  return pick_of_candidates(uniform);
+  return pick_of_candidates(bits);
 }
 
 TokenId Sampler::pick_largest(const Row& row) {
@@ -225,56 +217,55 @@ std::span<const float> Sampler::sums_of(const Row& row, float scale) {
 }
 
 // The sum of all weights; weights_ has those of the chunks.
-double Sampler::total_weight(const Row& row, float scale) {
+TokenWeight Sampler::total_weight(const Row& row, float scale) {
   const auto sums = sums_of(row, scale);
   factors_.resize(sums.size());
   weights_.resize(sums.size());
   kernels_.exponentials(row.largest.data(), row.largest.size(), row.best, scale, factors_.data());
-  double total = 0;
+  TokenWeight total = 0;
   for (size_t chunk = 0; chunk < sums.size(); ++chunk) {
-    weights_[chunk] = static_cast<double>(sums[chunk]) * static_cast<double>(factors_[chunk]);
+    weights_[chunk] = token_weight(sums[chunk], factors_[chunk]);
     total += weights_[chunk];
   }
   return total;
 }
 
-// First the chunk, then the token in it. Sums of lanes and of tokens differ in their last bits: where the
-// chunk ends before the target is reached, its last token with any weight is taken.
-TokenId Sampler::pick_of_all(const Row& row, float temperature, double uniform) {
+// First the chunk, then the token in it. A chunk's weight and those of its tokens differ in their last bits:
+// where the chunk ends before the point is passed, its last token with any exponential is taken.
+TokenId Sampler::pick_of_all(const Row& row, float temperature, uint64_t bits) {
   const float scale = scale_of(temperature);
-  const double target = uniform * total_weight(row, scale);
-  double reached = 0;
-  size_t chunk = 0, last = 0;
-  for (; chunk < weights_.size() && !(target < reached + weights_[chunk]); ++chunk) {
-    if (weights_[chunk] > 0) last = chunk;
-    reached += weights_[chunk];
-  }
-  if (chunk == weights_.size()) chunk = last;  // the last sum was rounded down
+  const TokenWeight point = kernels::drawn_point(total_weight(row, scale), bits);
+  TokenWeight reached = 0;
+  size_t chunk = 0;
+  while (reached + weights_[chunk] <= point) reached += weights_[chunk++];
   const size_t begin = chunk * kLogitsChunk;
   const auto part = row.logits.subspan(begin, std::min(kLogitsChunk, row.logits.size() - begin));
-  std::array<float, kLogitsChunk> weights;
-  kernels_.exponentials(part.data(), part.size(), row.largest[chunk], scale, weights.data());
-  const double factor = static_cast<double>(factors_[chunk]);
+  std::array<float, kLogitsChunk> exponentials;
+  kernels_.exponentials(part.data(), part.size(), row.largest[chunk], scale, exponentials.data());
   size_t token = 0;
   for (size_t i = 0; i < part.size(); ++i) {
-    if (weights[i] == 0) continue;
+    if (exponentials[i] == 0) continue;
     token = i;
-    reached += factor * static_cast<double>(weights[i]);
-    if (target < reached) break;
+    reached += token_weight(exponentials[i], factors_[chunk]);
+    if (point < reached) break;
   }
   return static_cast<TokenId>(begin + token);
 }
 
-TokenId Sampler::pick_of_candidates(double uniform) const {
-  double total = 0;
-  for (const auto& candidate : candidates_) total += candidate.weight;
-  const double target = uniform * total;
-  double reached = 0;
+TokenWeight Sampler::candidates_weight() const {
+  TokenWeight total = 0;
+  for (const auto& candidate : candidates_) total += token_weight(candidate.exponential);
+  return total;
+}
+
+TokenId Sampler::pick_of_candidates(uint64_t bits) const {
+  const TokenWeight point = kernels::drawn_point(candidates_weight(), bits);
+  TokenWeight reached = 0;
   for (const auto& candidate : candidates_) {
-    reached += candidate.weight;
-    if (target < reached) return candidate.token;
+    reached += token_weight(candidate.exponential);
+    if (point < reached) return candidate.token;
   }
-  return candidates_.back().token;  // the last sum was rounded down
+  CHECK(false);
 }
 
 // All tokens from `threshold` up whose weight is not negligible, in the order of their ids.
@@ -282,11 +273,12 @@ void Sampler::collect(const Row& row, float temperature, float threshold) {
   threshold = std::max(threshold, logit_below(row.best, kExponentMin, temperature));
   const size_t found =
       kernels_.collect(row.logits.data(), row.logits.size(), row.largest.data(), threshold, indices_.data());
+  exponentials_.resize(found);
+  for (size_t i = 0; i < found; ++i) exponentials_[i] = row.logits[indices_[i]];
+  kernels_.exponentials(exponentials_.data(), found, row.best, scale_of(temperature), exponentials_.data());
   candidates_.clear();
   for (size_t i = 0; i < found; ++i) {
-    const TokenId token = indices_[i];
-    const double weight = weight_of(row.logits[token], row.best, temperature);
-    if (weight > 0) candidates_.push_back({token, row.logits[token], weight});
+    if (exponentials_[i] > 0) candidates_.push_back({indices_[i], row.logits[indices_[i]], exponentials_[i]});
   }
 }
 
@@ -314,19 +306,17 @@ void Sampler::collect_top_k(const Row& row, const ipc::Generation& generation) {
 // Looks among the most likely ones first, and only when they do not reach p among more of them.
 void Sampler::collect_top_p(const Row& row, const ipc::Generation& generation) {
   const float temperature = generation.temperature;
-  const double total = total_weight(row, scale_of(temperature));
-  // All that are less likely than (1 - p) / vocabulary add up to less than 1 - p: the nucleus never reaches
-  // them.
-  const double rest = (1.0 - static_cast<double>(generation.top_p)) / static_cast<double>(row.logits.size());
-  const double exponent_last = std::clamp(std::log(total * rest), static_cast<double>(kExponentMin), -0.01);
-  const double wanted = static_cast<double>(generation.top_p) * total;
+  const TokenWeight total = total_weight(row, scale_of(temperature));
+  const auto vocabulary = static_cast<uint32_t>(row.logits.size());
+  const double negligible = kernels::negligible_weight(generation.top_p, total, vocabulary) / kWeightUnit;
+  const double exponent_last =
+      std::clamp(std::log(negligible), static_cast<double>(kExponentMin), -0.01) - kExponentMargin;
+  const TokenWeight wanted = kernels::nucleus_weight(generation.top_p, total);
   for (double exponent = -4;; exponent *= 1.5) {
     exponent = std::max(exponent, exponent_last);
     collect(row, temperature, logit_below(row.best, exponent, temperature));
-    double sum = 0;
-    for (const auto& candidate : candidates_) sum += candidate.weight;
-    if (sum < wanted * (1 + 1e-9) && exponent > exponent_last) continue;
-    keep_likeliest(wanted * (1 + 1e-9), -exponent * static_cast<double>(temperature) / kBuckets, row.best);
+    if (candidates_weight() < wanted && exponent > exponent_last) continue;
+    keep_likeliest(wanted, -exponent * static_cast<double>(temperature) / kBuckets, row.best);
     break;
   }
   keep_top_p(generation.top_p, total, row.logits.size());
@@ -334,28 +324,29 @@ void Sampler::collect_top_p(const Row& row, const ipc::Generation& generation) {
 
 // Drops candidates that are less likely than those that add up to `weight`: as many as can be told without
 // sorting them. Buckets are ranges of logits.
-void Sampler::keep_likeliest(double weight, double bucket_width, float largest) {
+void Sampler::keep_likeliest(TokenWeight weight, double bucket_width, float largest) {
   if (candidates_.size() <= kFewCandidates) return;
   const auto bucket_of = [bucket_width, largest](const Candidate& candidate) {
     const double bucket = (static_cast<double>(largest) - candidate.logit) / bucket_width;
     return static_cast<size_t>(std::min(bucket, static_cast<double>(kBuckets - 1)));
   };
-  std::array<double, kBuckets> sums{};
-  for (const auto& candidate : candidates_) sums[bucket_of(candidate)] += candidate.weight;
+  std::array<TokenWeight, kBuckets> sums{};
+  for (const auto& candidate : candidates_) sums[bucket_of(candidate)] += token_weight(candidate.exponential);
   size_t last = 0;
-  for (double reached = sums[0]; reached < weight && last + 1 < kBuckets;) reached += sums[++last];
+  for (TokenWeight reached = sums[0]; reached < weight && last + 1 < kBuckets;) reached += sums[++last];
   std::erase_if(candidates_, [&](const Candidate& candidate) { return bucket_of(candidate) > last; });
 }
 
-void Sampler::keep_top_p(float top_p, double total, size_t vocabulary) {
-  const double floor = total * (1.0 - static_cast<double>(top_p)) / static_cast<double>(vocabulary);
-  std::erase_if(candidates_, [floor](const Candidate& candidate) { return candidate.weight < floor; });
+void Sampler::keep_top_p(float top_p, TokenWeight total, size_t vocabulary) {
+  const double negligible = kernels::negligible_weight(top_p, total, static_cast<uint32_t>(vocabulary));
+  const auto weight_of = [](const Candidate& one) { return token_weight(one.exponential); };
+  std::erase_if(candidates_,
+                [&](const Candidate& one) { return static_cast<double>(weight_of(one)) < negligible; });
   std::ranges::sort(candidates_, Likelier());
-  double reached = 0;
+  const TokenWeight wanted = kernels::nucleus_weight(top_p, total);
+  TokenWeight reached = 0;
   size_t kept = 0;
-  while (kept < candidates_.size() && reached < static_cast<double>(top_p) * total) {
-    reached += candidates_[kept++].weight;
-  }
+  while (kept < candidates_.size() && reached < wanted) reached += weight_of(candidates_[kept++]);
   candidates_.erase(candidates_.begin() + static_cast<ptrdiff_t>(kept), candidates_.end());
 }
 
@@ -363,7 +354,7 @@ std::span<const RankedToken> Sampler::logprobs(const LogitsRow& given, TokenId c
   const auto row = look_at(given);
   CHECK(row.has_value());
   const auto logits = row->logits;
-  const double log_total = std::log(total_weight(*row, 1.0f)) + static_cast<double>(row->best);
+  const double log_total = log_of_total(total_weight(*row, 1.0f), row->best);
   candidates_.clear();
   if (alternatives > 0) {
     const size_t found = kernels_.collect(logits.data(), logits.size(), row->largest.data(),
@@ -373,12 +364,10 @@ std::span<const RankedToken> Sampler::logprobs(const LogitsRow& given, TokenId c
     std::partial_sort(candidates_.begin(), end, candidates_.end(), Likelier());
     candidates_.erase(end, candidates_.end());
   }
-  const auto logprob_of = [log_total](float logit) {
-    return std::max(static_cast<float>(static_cast<double>(logit) - log_total), kLogprobMin);
-  };
   ranked_.clear();
-  ranked_.push_back({chosen, logprob_of(logits[chosen])});
-  for (const auto& candidate : candidates_) ranked_.push_back({candidate.token, logprob_of(candidate.logit)});
+  ranked_.push_back({chosen, logprob_of(logits[chosen], log_total)});
+  for (const auto& candidate : candidates_)
+    ranked_.push_back({candidate.token, logprob_of(candidate.logit, log_total)});
   return ranked_;
 }
 

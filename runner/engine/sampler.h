@@ -13,9 +13,10 @@
 //      the fewest most likely ones whose probability reaches p; 9. min-p (Nguyen et al. 2024,
 //      arXiv:2407.01082) those with at least min_p times the probability of the most likely one;
 //  10. one draw of the counter-based generator at (seed, choice, index) chooses among the rest (philox.h).
-// Equal logits are ordered by id everywhere. Sums over the few that are left are taken in double, in the
-// order of likelihood (top-k, top-p) or of ids; sums over the vocabulary as kernels/cpu/logits.h writes them
-// down: the same row gives the same token on every run and with every instruction set.
+// Equal logits are ordered by id everywhere; the rest is gone through in the order of likelihood where top-k
+// or top-p took something away, of ids otherwise. Weights are integers (kernels/token_weights.h), whose sums
+// are those of any order; sums over the vocabulary are those that kernels/cpu/logits.h writes down: the same
+// row gives the same token on every run, with every instruction set, and on a GPU (kernels/cuda/sampling.h).
 //
 // A row's outline (kernels/cpu/logits.h) says which of its chunks can hold what is looked for: only these are
 // read. Where the row comes without its outline, or without the sums that a draw from all of the vocabulary
@@ -29,6 +30,7 @@
 
 #include "ipc/base/result.h"
 #include "ipc/wire/messages.h"
+#include "kernels/token_weights.h"
 #include "runner/engine/logits_rows.h"
 #include "runner/engine/token_counts.h"
 
@@ -86,7 +88,7 @@ class Sampler {
   struct Candidate {
     TokenId token;
     float logit;
-    double weight;  // relative to the most likely one's
+    float exponential;  // its weight beside the most likely one's
   };
 
   Result<Row> look_at(const LogitsRow& given);
@@ -98,14 +100,15 @@ class Sampler {
 
   TokenId pick(const Row& row, const Draw& draw);
   static TokenId pick_largest(const Row& row);
-  TokenId pick_of_all(const Row& row, float temperature, double uniform);
-  TokenId pick_of_candidates(double uniform) const;
+  TokenId pick_of_all(const Row& row, float temperature, uint64_t bits);
+  TokenId pick_of_candidates(uint64_t bits) const;
+  kernels::TokenWeight candidates_weight() const;
   void collect(const Row& row, float temperature, float threshold);
   void collect_top_k(const Row& row, const ipc::Generation& generation);
   void collect_top_p(const Row& row, const ipc::Generation& generation);
-  void keep_top_p(float top_p, double total, size_t vocabulary);
-  void keep_likeliest(double weight, double bucket_width, float largest);
-  double total_weight(const Row& row, float scale);
+  void keep_top_p(float top_p, kernels::TokenWeight total, size_t vocabulary);
+  void keep_likeliest(kernels::TokenWeight weight, double bucket_width, float largest);
+  kernels::TokenWeight total_weight(const Row& row, float scale);
   std::span<const float> sums_of(const Row& row, float scale);
   float nth_largest_chunk(const Row& row, size_t n);
 
@@ -113,7 +116,8 @@ class Sampler {
   std::vector<float> largest_;                   // [chunks] of a row that came without or was changed
   std::vector<float> sums_;                      // [chunks], the same
   std::vector<float> factors_;                   // [chunks]: of its largest logit, beside the best one
-  std::vector<double> weights_;                  // [chunks]: sum times factor
+  std::vector<kernels::TokenWeight> weights_;    // [chunks]: sum times factor
+  std::vector<float> exponentials_;              // [candidates]
   std::vector<float> order_;                     // [chunks]
   std::vector<uint32_t> indices_;                // [vocabulary + 16]
   std::vector<float> masked_;                    // [vocabulary]
