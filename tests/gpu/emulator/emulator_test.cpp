@@ -55,6 +55,37 @@ TEST_F(Emulator, ThreadsMeetAtBarriers) {
   for (size_t i = 0; i < 64; ++i) EXPECT_EQ(out.values()[i], static_cast<float>(63 - i));
 }
 
+TEST_F(Emulator, WorkThatWaitsForOthersHoldsUpItsStreamAlone) {
+  bool is_there = false;
+  DeviceArray<float> out(1);
+  ASSERT_EQ(emulator::enqueue(stream(), [&] { return is_there ? cudaSuccess : cudaErrorNotReady; }), 0);
+  require(cudaMemsetAsync(out.data(), 0, sizeof(float), stream()));
+  EXPECT_EQ(cudaStreamQuery(stream()), cudaErrorNotReady);
+  cudaStream_t other = nullptr;
+  require(cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking));
+  EXPECT_EQ(cudaStreamQuery(other), cudaSuccess);
+  require(cudaStreamDestroy(other));
+  is_there = true;
+  EXPECT_EQ(cudaStreamQuery(stream()), cudaSuccess);
+  EXPECT_EQ(out.values()[0], 0.0f);
+}
+
+TEST_F(Emulator, AFaultEndsWhatWaitsForOthers) {
+  ASSERT_EQ(emulator::enqueue(stream(), [] { return cudaErrorIllegalAddress; }), 0);
+  ASSERT_EQ(emulator::enqueue(stream(), [] { return cudaErrorNotReady; }), 0);
+  EXPECT_EQ(cudaStreamQuery(stream()), cudaErrorIllegalAddress);
+}
+
+TEST_F(Emulator, RowsAreCopiedFromOnePitchToAnother) {
+  DeviceArray<float> in(numbers(6)), out(8);
+  require(cudaMemcpy2DAsync(out.data() + 1, 4 * sizeof(float), in.data(), 3 * sizeof(float),
+                            2 * sizeof(float), 2, cudaMemcpyDeviceToDevice, stream()));
+  const auto values = out.values();
+  EXPECT_EQ(std::vector<float>({values[1], values[2], values[5], values[6]}),
+            std::vector<float>({0, 1, 3, 4}));
+  EXPECT_TRUE(std::isnan(values[0]) && std::isnan(values[3]) && std::isnan(values[4]));
+}
+
 TEST_F(Emulator, AMissingBarrierShows) {
   DeviceArray<float> in(numbers(64)), out(64);
   require(

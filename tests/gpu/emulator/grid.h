@@ -39,6 +39,11 @@ bool shared_memory_allowed(int bytes);
 // Puts the grid into `stream`; a number of cudaError_t.
 int launch(const Grid& grid, Stream* stream, std::function<void()> thread);
 
+// Puts work of another library into `stream`: it is called until it says something else than
+// cudaErrorNotReady, which is that it still waits for another process. A number of cudaError_t, as is its
+// own.
+int enqueue(Stream* stream, std::function<int()> work);
+
 // Runs all of it now.
 void run_grid(const Grid& grid, const std::function<void()>& thread);
 

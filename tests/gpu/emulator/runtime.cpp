@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -17,6 +18,8 @@ namespace deepserve::emulator {
 
 using Work = std::function<cudaError_t()>;
 using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::microseconds kNap{50};  // between two looks at what is not ready
 
 struct Event {
   Stream* stream = nullptr;  // it was last recorded in
@@ -109,12 +112,18 @@ cudaError_t add(Stream* stream, Work work) {
   return cudaSuccess;
 }
 
-// Runs the stream's work up to `place`.
-cudaError_t run_until(Stream* stream, uint64_t place) {
+// Runs the stream's work up to `place`, or until some of it is not ready and `waits` is false.
+cudaError_t run_until(Stream* stream, uint64_t place, bool waits = true) {
   while (stream->done < place) {
-    const Work work = std::move(stream->queue.front());
+    const cudaError_t error = stream->queue.front()();
+    // What waits for others ends with the context, as a kernel does.
+    if (error == cudaErrorNotReady && gpu().sticky == cudaSuccess) {
+      if (!waits) return cudaErrorNotReady;
+      std::this_thread::sleep_for(kNap);
+      continue;
+    }
+    if (error != cudaSuccess && error != cudaErrorNotReady) gpu().sticky = error;
     stream->queue.pop_front();
-    if (const cudaError_t error = work(); error != cudaSuccess) gpu().sticky = error;
     ++stream->done;
   }
   return said(gpu().sticky);
@@ -186,6 +195,10 @@ int launch(const Grid& grid, Stream* stream, std::function<void()> thread) {
     run_grid(grid, thread);
     return cudaSuccess;
   });
+}
+
+int enqueue(Stream* stream, std::function<int()> work) {
+  return add(stream, [work = std::move(work)] { return static_cast<cudaError_t>(work()); });
 }
 
 }  // namespace deepserve::emulator
@@ -305,6 +318,18 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   });
 }
 
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
+                              size_t height, cudaMemcpyKind, cudaStream_t stream) {
+  if (width > to_pitch || width > from_pitch) return said(cudaErrorInvalidValue);
+  return add(stream, [=] {
+    for (size_t row = 0; row < height; ++row) {
+      std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
+                  width);
+    }
+    return cudaSuccess;
+  });
+}
+
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
   return add(stream, [=] {
     std::memset(memory, value, bytes);
@@ -326,6 +351,11 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  if (stream->capture != nullptr) return said(cudaErrorStreamCaptureUnsupported);
+  return run_until(stream, stream->added, false);
+}
+
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (stream->capture != nullptr) return said(cudaErrorStreamCaptureUnsupported);
   return run_until(stream, stream->added);
@@ -335,7 +365,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   Stream* other = event->stream;
   const uint64_t place = event->place;
   if (other == nullptr || other == stream) return cudaSuccess;
-  return add(stream, [=] { return run_until(other, place); });
+  return add(stream, [=] { return run_until(other, place, false); });
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
