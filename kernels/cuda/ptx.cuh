@@ -121,6 +121,10 @@ __device__ inline uint32_t forgotten(uint32_t value) {
 __device__ inline float rounded_product(float a, float b) {
   return __fmul_rn(a, b);
 }
+// "fma.rn": a * b + c, rounded once.
+__device__ inline float multiply_add(float a, float b, float c) {
+  return __fmaf_rn(a, b, c);
+}
 // "ex2.approx.ftz": 2^x within 2 ulp; 1 of 0, 0 of -infinity and of all that is below 2^-126.
 __device__ inline float exp2_approximate(float x) {
   float value;

@@ -152,6 +152,9 @@ inline uint32_t forgotten(uint32_t value) {
 inline float rounded_product(float a, float b) {
   return a * b;
 }
+inline float multiply_add(float a, float b, float c) {
+  return std::fma(a, b, c);
+}
 inline float exp2_approximate(float x) {
   const float value = std::exp2(x);
   return value < 0x1p-126f ? 0.0f : value;  // NaN stays
