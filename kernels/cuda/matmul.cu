@@ -1,21 +1,24 @@
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_result.cuh"
 #include "kernels/cuda/weight_tile.cuh"
+#include "kernels/cuda/wide_matmul.h"
 
 namespace deepserve::kernels::cuda {
 namespace {
 
 constexpr unsigned kWarps = kColumnParts;
 constexpr unsigned kThreads = 32 * kWarps;
-constexpr unsigned kStepsAhead = 4;  // so many reads are under way
+// So many reads of 2 KiB are under way in a warp. Two blocks on a multiprocessor, 96 KiB: one reads while the
+// other begins or adds up.
+constexpr unsigned kStepsAhead = 3;
+constexpr unsigned kResident = 2;
+constexpr unsigned kTiles = kFewTokens / 8;
 
 // The inputs of this thread's columns, of the token lane / 4 of each tile.
-template <unsigned kTiles>
-__device__ void load_inputs(uint4 (&inputs)[kTiles], const MatmulArguments& arguments, uint32_t first_token,
-                            uint32_t column) {
+__device__ void load_inputs(uint4 (&inputs)[kTiles], const MatmulArguments& arguments, uint32_t column) {
 #pragma unroll
   for (unsigned n = 0; n < kTiles; ++n) {
-    const uint32_t token = first_token + n * 8 + lane_index() / 4;
+    const uint32_t token = n * 8 + lane_index() / 4;
     inputs[n] = {0, 0, 0, 0};
     if (token < arguments.tokens) {
       inputs[n] =
@@ -24,8 +27,8 @@ __device__ void load_inputs(uint4 (&inputs)[kTiles], const MatmulArguments& argu
   }
 }
 
-template <MatrixFormat kFormat, unsigned kTiles>
-__device__ void sum_part(const MatmulArguments& arguments, uint32_t first_token, float (&sums)[kTiles][4]) {
+template <MatrixFormat kFormat>
+__device__ void sum_part(const MatmulArguments& arguments, float (&sums)[kTiles][4]) {
   const unsigned warp = threadIdx.x / 32, group = lane_index() / 4, pair = lane_index() % 4;
   RowPair rows;
 #pragma unroll
@@ -53,86 +56,47 @@ __device__ void sum_part(const MatmulArguments& arguments, uint32_t first_token,
 #pragma unroll
       for (unsigned half = 0; half < kHalves; ++half) {
         uint4 inputs[kTiles];
-        load_inputs(inputs, arguments, first_token, step * kStepColumns + half * 32 + pair * 8);
+        load_inputs(inputs, arguments, step * kStepColumns + half * 32 + pair * 8);
         tile.multiply_half(half, inputs, sums);
       }
     }
   }
 }
 
-__device__ float silu(float x) {
-  return x / (1.0f + expf(-x));
-}
-
-// `sum` of row `row` of a tile and `token`, and for kSwiglu of the row of up beside it.
-__device__ void put(const MatmulArguments& arguments, uint32_t token, uint32_t row, float sum, float up) {
-  const uint32_t at = blockIdx.x * kTileRows + row;
-  const bool has_bias = arguments.bias != nullptr;
-  if (arguments.epilogue == Epilogue::kSwiglu) {
-    const uint32_t column = blockIdx.x * kGateRows + row;
-    if (column >= arguments.out_stride) return;
-    const float gate = sum + (has_bias ? arguments.bias[at] : 0.0f);
-    up += has_bias ? arguments.bias[at + kGateRows] : 0.0f;
-    arguments.out_bf16[size_t{token} * arguments.out_stride + column] =
-        static_cast<uint16_t>(pack_bf16(silu(gate) * up, 0));
-    return;
-  }
-  if (at >= arguments.weights.rows) return;
-  float* out = arguments.out + size_t{token} * arguments.out_stride + at;
-  const float value = sum + (has_bias ? arguments.bias[at] : 0.0f);
-  *out = arguments.epilogue == Epilogue::kAdd ? *out + value : value;
-}
-
-// blockIdx.x: tile of rows; blockIdx.y: kTiles * 8 tokens. A warp has one part of the columns.
-template <MatrixFormat kFormat, unsigned kTiles>
-__global__ void __launch_bounds__(kThreads) matmul_kernel(const MatmulArguments arguments) {
-  constexpr unsigned kTokens = kTiles * 8;
+// blockIdx.x: tile of rows. A warp has one part of the columns.
+template <MatrixFormat kFormat>
+__global__ void __launch_bounds__(kThreads, kResident) matmul_kernel(const MatmulArguments arguments) {
   const unsigned warp = threadIdx.x / 32, group = lane_index() / 4, pair = lane_index() % 4;
-  const uint32_t first_token = blockIdx.y * kTokens;
   float sums[kTiles][4] = {};
-  sum_part<kFormat, kTiles>(arguments, first_token, sums);
+  sum_part<kFormat>(arguments, sums);
 
-  auto* parts = reinterpret_cast<float*>(dynamic_shared());  // [kWarps][kTokens][kTileRows]
+  __shared__ float parts[kWarps][kFewTokens][kTileRows];
 #pragma unroll
   for (unsigned n = 0; n < kTiles; ++n) {
     for (unsigned i = 0; i < 4; ++i) {
       const unsigned token = n * 8 + 2 * pair + i % 2, row = group + i / 2 * 8;
-      parts[(warp * kTokens + token) * kTileRows + row] = sums[n][i];
+      parts[warp][token][row] = sums[n][i];
     }
   }
   __syncthreads();
   const bool is_swiglu = arguments.epilogue == Epilogue::kSwiglu;
   const unsigned rows = is_swiglu ? kGateRows : kTileRows;
-  for (unsigned i = threadIdx.x; i < kTokens * rows; i += kThreads) {
+  for (unsigned i = threadIdx.x; i < kFewTokens * rows; i += kThreads) {
     const unsigned token = i / rows, row = i % rows;
-    if (first_token + token >= arguments.tokens) continue;
+    if (token >= arguments.tokens) continue;
     float sum = 0, up = 0;
     for (unsigned w = 0; w < kWarps; ++w) {
-      const float* of_token = parts + (w * kTokens + token) * kTileRows;
-      sum += of_token[row];
-      if (is_swiglu) up += of_token[row + kGateRows];
+      sum += parts[w][token][row];
+      if (is_swiglu) up += parts[w][token][row + kGateRows];
     }
-    put(arguments, first_token + token, row, sum, up);
+    put_product(arguments, token, blockIdx.x * kTileRows + row, sum, up);
   }
 }
 
-template <MatrixFormat kFormat, unsigned kTiles>
-cudaError_t launch_matmul(const MatmulArguments& arguments, cudaStream_t stream) {
-  constexpr unsigned kTokens = kTiles * 8;
-  const unsigned tiles = (arguments.weights.rows + kTileRows - 1) / kTileRows;
-  return launch_kernel({{tiles, (arguments.tokens + kTokens - 1) / kTokens, 1},
-                        {kThreads, 1, 1},
-                        kWarps * kTokens * kTileRows * sizeof(float),
-                        stream},
-                       matmul_kernel<kFormat, kTiles>, arguments);
-}
-
 template <MatrixFormat kFormat>
-cudaError_t matmul_of(const MatmulArguments& arguments, cudaStream_t stream) {
-  if (arguments.tokens <= 8) return launch_matmul<kFormat, 1>(arguments, stream);
-  if (arguments.tokens <= 16) return launch_matmul<kFormat, 2>(arguments, stream);
-  if (arguments.tokens <= 32) return launch_matmul<kFormat, 4>(arguments, stream);
-  return launch_matmul<kFormat, kMatmulTokens / 8>(arguments, stream);
+cudaError_t matmul_of_few(const MatmulArguments& arguments, cudaStream_t stream) {
+  const unsigned tiles = (arguments.weights.rows + kTileRows - 1) / kTileRows;
+  return launch_kernel({{tiles, 1, 1}, {kThreads, 1, 1}, 0, stream}, matmul_kernel<kFormat>, arguments);
 }
 
 __global__ void expand_kernel(const DeviceMatrix matrix, uint16_t* out) {
@@ -146,17 +110,19 @@ __global__ void expand_kernel(const DeviceMatrix matrix, uint16_t* out) {
 }  // namespace
 
 cudaError_t matmul(const MatmulArguments& arguments, cudaStream_t stream) {
-  const bool is_aligned = arguments.input_stride % 8 == 0 && arguments.weights.row_bytes % 16 == 0;
+  const bool is_aligned = arguments.input_stride % 8 == 0 && arguments.weights.row_bytes % 16 == 0 &&
+                          arguments.weights.scale_row_bytes % 16 == 0;
   if (!is_aligned || arguments.input_stride < arguments.weights.padded_columns) return cudaErrorInvalidValue;
+  if (arguments.tokens > kFewTokens) return wide_matmul(arguments, stream);
   switch (arguments.weights.format) {
     case MatrixFormat::kBf16:
-      return matmul_of<MatrixFormat::kBf16>(arguments, stream);
+      return matmul_of_few<MatrixFormat::kBf16>(arguments, stream);
     case MatrixFormat::kF16:
-      return matmul_of<MatrixFormat::kF16>(arguments, stream);
+      return matmul_of_few<MatrixFormat::kF16>(arguments, stream);
     case MatrixFormat::kQ8:
-      return matmul_of<MatrixFormat::kQ8>(arguments, stream);
+      return matmul_of_few<MatrixFormat::kQ8>(arguments, stream);
     case MatrixFormat::kQ4K:
-      return matmul_of<MatrixFormat::kQ4K>(arguments, stream);
+      return matmul_of_few<MatrixFormat::kQ4K>(arguments, stream);
     default:
       return cudaErrorInvalidValue;
   }

@@ -1,5 +1,5 @@
-// Products of a step's tokens with a matrix of weights, for few tokens: the time is that of reading the
-// weights once for every kMatmulTokens tokens.
+// Products of a step's tokens with a matrix of weights: of few tokens by one warp for each part of the
+// columns of 16 rows, of more by tiles that share weights and inputs (wide_matmul.h).
 //
 // Every output is the sum of kColumnParts partial sums, each of a range of columns that the matrix alone
 // fixes, taken in the order of columns: what else is in the call changes no bit (DESIGN 8). Quantised weights
@@ -14,13 +14,22 @@
 
 namespace deepserve::kernels::cuda {
 
-inline constexpr uint32_t kMatmulTokens = 64;
+inline constexpr uint32_t kFewTokens = 8;
 inline constexpr uint32_t kColumnParts = 8;
 
 enum class Epilogue : uint8_t {
   kStore,   // out = product + bias
   kAdd,     // out += product + bias
   kSwiglu,  // out_bf16 = silu(gate + bias) * (up + bias), half as many as rows; zeros up to out_stride
+};
+
+// Memory for partial sums, one call's at a time. Its first kWideArrivals numbers must be zero before the
+// first use; each use leaves them so. Without any, or with too little, products of few rows take longer.
+inline constexpr uint32_t kWideArrivals = 4'096;
+struct MatmulWorkspace {
+  void* memory = nullptr;  // 16-byte aligned
+  size_t bytes = 0;
+  uint32_t multiprocessors = 1;  // of the GPU
 };
 
 struct MatmulArguments {
@@ -33,6 +42,7 @@ struct MatmulArguments {
   float* out = nullptr;          // [tokens, out_stride]
   uint16_t* out_bf16 = nullptr;  // kSwiglu: the same
   uint32_t out_stride;           // elements
+  MatmulWorkspace workspace = {};
 };
 
 // Any number of tokens. cudaErrorInvalidValue: a format or alignment that there is no kernel for.

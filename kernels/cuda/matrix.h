@@ -29,7 +29,7 @@ inline constexpr uint32_t kGateRows = kTileRows / 2;
 
 struct DeviceMatrix {
   const uint8_t* data = nullptr;    // device memory, rows `row_bytes` apart
-  const uint8_t* scales = nullptr;  // kQ8 alone: rows `scale_row_bytes` apart
+  const uint8_t* scales = nullptr;  // kQ8 alone: rows `scale_row_bytes` apart, a multiple of 16
   size_t row_bytes = 0;
   size_t scale_row_bytes = 0;
   uint32_t rows = 0;
@@ -54,7 +54,7 @@ constexpr size_t matrix_row_bytes(MatrixFormat format, uint32_t padded) {
   }
 }
 constexpr size_t matrix_scale_row_bytes(MatrixFormat format, uint32_t padded) {
-  return format == MatrixFormat::kQ8 ? padded / 32 * 2 : 0;
+  return format == MatrixFormat::kQ8 ? (padded / 32 * 2 + 15) / 16 * 16 : 0;
 }
 
 }  // namespace deepserve::kernels::cuda

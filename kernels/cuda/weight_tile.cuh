@@ -23,14 +23,15 @@ struct RowPair {
   const uint8_t* scales[2];
 };
 
-// Products of weights that are bf16 pairs a with the inputs b of all token tiles.
+// Products of weights that are bf16 pairs a with the inputs of one token tile, or of all.
+__device__ inline void multiply(float (&sums)[4], const uint32_t (&a)[2][4], const uint4& inputs) {
+  mma_bf16(sums, a[0], {inputs.x, inputs.y});
+  mma_bf16(sums, a[1], {inputs.z, inputs.w});
+}
 template <unsigned kTiles>
 __device__ void multiply(float (&sums)[kTiles][4], const uint32_t (&a)[2][4], const uint4 (&inputs)[kTiles]) {
 #pragma unroll
-  for (unsigned n = 0; n < kTiles; ++n) {
-    mma_bf16(sums[n], a[0], {inputs[n].x, inputs[n].y});
-    mma_bf16(sums[n], a[1], {inputs[n].z, inputs[n].w});
-  }
+  for (unsigned n = 0; n < kTiles; ++n) multiply(sums[n], a, inputs[n]);
 }
 
 template <>
@@ -98,13 +99,13 @@ struct WeightTile<MatrixFormat::kQ8> {
     const uint2 u0 = bytes_to_bf16(codes[0][half].x), u1 = bytes_to_bf16(codes[0][half].y);
     const uint2 l0 = bytes_to_bf16(codes[1][half].x), l1 = bytes_to_bf16(codes[1][half].y);
     const uint32_t a[2][4] = {{u0.x, l0.x, u0.y, l0.y}, {u1.x, l1.x, u1.y, l1.y}};
-    float products[kTiles][4] = {};
-    multiply(products, a, inputs);
     const float upper = f16_to_float(scales[0][half]), lower = f16_to_float(scales[1][half]);
 #pragma unroll
     for (unsigned n = 0; n < kTiles; ++n) {
+      float products[4] = {};
+      multiply(products, a, inputs[n]);
       for (unsigned i = 0; i < 4; ++i) {
-        sums[n][i] = multiply_add(products[n][i], i < 2 ? upper : lower, sums[n][i]);
+        sums[n][i] = multiply_add(products[i], i < 2 ? upper : lower, sums[n][i]);
       }
     }
   }
@@ -136,17 +137,17 @@ struct WeightTile<MatrixFormat::kQ4K> {
     const uint32_t a[2][4] = {{u0.x, l0.x, u0.y, l0.y}, {u1.x, l1.x, u1.y, l1.y}};
     constexpr uint32_t kOnes = 0x3f803f80;
     const uint32_t ones[2][4] = {{kOnes, kOnes, kOnes, kOnes}, {kOnes, kOnes, kOnes, kOnes}};
-    float products[kTiles][4] = {}, input_sums[kTiles][4] = {};
-    multiply(products, a, inputs);
-    multiply(input_sums, ones, inputs);
     float scales[2], minimums[2];
 #pragma unroll
     for (unsigned r = 0; r < 2; ++r) q4k_scale(headers[r], sub + half, scales[r], minimums[r]);
 #pragma unroll
     for (unsigned n = 0; n < kTiles; ++n) {
+      float products[4] = {}, input_sums[4] = {};
+      multiply(products, a, inputs[n]);
+      multiply(input_sums, ones, inputs[n]);
       for (unsigned i = 0; i < 4; ++i) {
-        sums[n][i] = multiply_add(-input_sums[n][i], minimums[i / 2], sums[n][i]);
-        sums[n][i] = multiply_add(products[n][i], scales[i / 2], sums[n][i]);
+        sums[n][i] = multiply_add(-input_sums[i], minimums[i / 2], sums[n][i]);
+        sums[n][i] = multiply_add(products[i], scales[i / 2], sums[n][i]);
       }
     }
   }

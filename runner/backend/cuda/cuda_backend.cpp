@@ -242,7 +242,8 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel model, const Bac
   const ForwardOptions forward{
       .tokens_max = info.batch_tokens_max,
       .rope_factor = RopeTable(model.config, model.weights.rope_factors).attention_factor(),
-      .deterministic = options.deterministic};
+      .deterministic = options.deterministic,
+      .multiprocessors = gpu.multiprocessors};
   const DeviceWeights plan = plan_weights(model.config, model.weights);
   const MemoryNeed need{.weights = plan.bytes,
                         .kv = (uint64_t{blocks} + kSpareBlocks) * DeviceKvCache::block_bytes(model.config),

@@ -16,6 +16,10 @@ uint32_t padded(uint64_t columns) {
   return static_cast<uint32_t>((columns + kStrideUnit - 1) / kStrideUnit * kStrideUnit);
 }
 
+ProductsOptions products_options(const ForwardOptions& options) {
+  return {options.tokens_max, options.deterministic, options.multiprocessors};
+}
+
 Result<void> launched(cudaError_t error) {
   return checked(error, "starting a kernel");
 }
@@ -48,14 +52,14 @@ uint64_t Forward::workspace_bytes(const ModelConfig& config, const DeviceWeights
   DeviceKvCache cache;
   Forward forward(config, weights, cache);
   forward.carve(nullptr, options.tokens_max);
-  return forward.used_bytes_ + Products::workspace_bytes(weights, options.tokens_max, options.deterministic);
+  return forward.used_bytes_ + Products::workspace_bytes(weights, products_options(options));
 }
 
 Result<Forward> Forward::make(const ModelConfig& config, const DeviceWeights& weights, DeviceKvCache& cache,
                               const ForwardOptions& options) {
   Forward forward(config, weights, cache);
   forward.rope_factor_ = options.rope_factor;
-  TRY_ASSIGN(forward.products_, Products::make(weights, options.tokens_max, options.deterministic));
+  TRY_ASSIGN(forward.products_, Products::make(weights, products_options(options)));
   forward.carve(nullptr, options.tokens_max);
   TRY_ASSIGN(forward.memory_, DeviceMemory::make(forward.used_bytes_, "a step's work"));
   forward.carve(forward.memory_.data(), options.tokens_max);

@@ -19,6 +19,7 @@ struct ForwardOptions {
   uint32_t tokens_max = 0;  // of a step
   double rope_factor = 1;   // that cosines and sines have
   bool deterministic = false;
+  uint32_t multiprocessors = 1;  // of the GPU
 };
 
 class Forward {

@@ -18,57 +18,77 @@ Result<void> launched(cudaError_t error) {
   return checked(error, "starting a kernel");
 }
 
+// Of the tiles that fill a large GPU once or twice: with more nothing is cut.
+constexpr uint64_t kPartialBytesMax = uint64_t{64} << 20;
+
+// So much all parts of a product take.
+uint64_t partial_bytes(uint64_t rows, uint64_t tokens) {
+  constexpr uint64_t kTile = 128;
+  const auto whole = [](uint64_t count) { return (count + kTile - 1) / kTile * kTile; };
+  return whole(rows) * whole(tokens) * kernels::cuda::kColumnParts * sizeof(float);
+}
+
 uint64_t panel_elements(const DeviceMatrix& matrix) {
   return matrix.format == MatrixFormat::kBf16 ? 0 : uint64_t{matrix.rows} * matrix.padded_columns;
 }
 
 }  // namespace
 
-void Products::carve(uint8_t* memory, const DeviceWeights& weights, uint64_t& used_bytes) {
-  uint64_t panel = 0, rows = 0;
+uint64_t Products::carve(uint8_t* memory, const DeviceWeights& weights, bool for_library) {
+  uint64_t panel = 0, gate_and_up = 0, rows = weights.output.rows;
   for (const DeviceLayer& layer : weights.layers) {
-    for (const JoinedMatrix& joined : layer.query_key_value)
-      panel = std::max(panel, panel_elements(joined.matrix));
-    for (const DeviceMatrix* matrix : {&layer.attention_output, &layer.gate_and_up, &layer.down}) {
+    std::vector<const DeviceMatrix*> matrices{&layer.attention_output, &layer.gate_and_up, &layer.down};
+    for (const JoinedMatrix& joined : layer.query_key_value) matrices.push_back(&joined.matrix);
+    for (const DeviceMatrix* matrix : matrices) {
       panel = std::max(panel, panel_elements(*matrix));
+      rows = std::max<uint64_t>(rows, matrix->rows);
     }
-    rows = std::max<uint64_t>(rows, layer.gate_and_up.rows);
+    gate_and_up = std::max<uint64_t>(gate_and_up, layer.gate_and_up.rows);
   }
   Carver carver(memory);
-  panel_ = carver.take<uint16_t>(panel);
-  gate_and_up_ = carver.take<float>(tokens_max_ * rows);
-  used_bytes = carver.used_bytes();
-}
-
-uint64_t Products::workspace_bytes(const DeviceWeights& weights, uint32_t tokens_max, bool deterministic) {
-  if (deterministic || tokens_max <= kOwnTokens) return 0;
-  Products products;
-  products.tokens_max_ = tokens_max;
-  uint64_t bytes = 0;
-  products.carve(nullptr, weights, bytes);
-  return bytes + LibraryMatmul::kWorkspaceBytes;
-}
-
-Result<Products> Products::make(const DeviceWeights& weights, uint32_t tokens_max, bool deterministic) {
-  Products products;
-  products.tokens_max_ = tokens_max;
-  if (deterministic || tokens_max <= kOwnTokens) return products;
-  const auto library = load_cublas_lt();
-  if (!library) {
-    spdlog::warn("prompts are computed without cuBLASLt, more slowly: {}", library.error().message);
-    return products;
+  workspace_.bytes = kernels::cuda::kWideArrivals * sizeof(uint32_t) +
+                     std::min(kPartialBytesMax, partial_bytes(rows, tokens_max_));
+  workspace_.memory = carver.take<uint8_t>(workspace_.bytes);
+  if (for_library) {
+    panel_ = carver.take<uint16_t>(panel);
+    gate_and_up_ = carver.take<float>(tokens_max_ * gate_and_up);
   }
-  TRY_ASSIGN(LibraryMatmul matmul, LibraryMatmul::make(**library));
-  products.library_.emplace(std::move(matmul));
-  uint64_t bytes = 0;
-  products.carve(nullptr, weights, bytes);
-  TRY_ASSIGN(products.memory_, DeviceMemory::make(bytes, "products of many tokens"));
-  products.carve(products.memory_.data(), weights, bytes);
+  return carver.used_bytes();
+}
+
+uint64_t Products::workspace_bytes(const DeviceWeights& weights, const ProductsOptions& options) {
+  Products products;
+  products.tokens_max_ = options.tokens_max;
+  const bool for_library = asks_library(options);
+  return products.carve(nullptr, weights, for_library) + (for_library ? LibraryMatmul::kWorkspaceBytes : 0);
+}
+
+Result<Products> Products::make(const DeviceWeights& weights, const ProductsOptions& options) {
+  Products products;
+  products.tokens_max_ = options.tokens_max;
+  products.workspace_.multiprocessors = options.multiprocessors;
+  if (asks_library(options)) {
+    if (const auto library = load_cublas_lt()) {
+      TRY_ASSIGN(LibraryMatmul matmul, LibraryMatmul::make(**library));
+      products.library_.emplace(std::move(matmul));
+    } else {
+      spdlog::warn("prompts are computed without cuBLASLt, more slowly: {}", library.error().message);
+    }
+  }
+  const bool for_library = products.library_.has_value();
+  TRY_ASSIGN(products.memory_, DeviceMemory::make(products.carve(nullptr, weights, for_library), "products"));
+  products.carve(products.memory_.data(), weights, for_library);
+  TRY_ASSIGN(const Stream stream, make_stream());
+  TRY(checked(cudaMemsetAsync(products.workspace_.memory, 0, kernels::cuda::kWideArrivals * sizeof(uint32_t),
+                              stream.get()),
+              "clearing memory"));
+  TRY(checked(cudaStreamSynchronize(stream.get()), "clearing memory"));
   return products;
 }
 
-Result<void> Products::run(const MatmulArguments& arguments, cudaStream_t stream) {
+Result<void> Products::run(MatmulArguments arguments, cudaStream_t stream) {
   if (library_ && arguments.tokens > kOwnTokens) return run_by_library(arguments, stream);
+  arguments.workspace = workspace_;
   return launched(kernels::cuda::matmul(arguments, stream));
 }
 

@@ -67,6 +67,26 @@ double exact(const TestMatrix& weights, const TestInputs& inputs, uint32_t token
   return sum;
 }
 
+// Partial sums' memory, poisoned but for what must be zero.
+class TestWorkspace {
+ public:
+  TestWorkspace() : memory_(kBytes) {
+    require(cudaMemsetAsync(memory_.data(), 0, kWideArrivals * sizeof(uint32_t), stream()));
+  }
+  MatmulWorkspace of(uint32_t multiprocessors) {
+    if (multiprocessors == 0) return {};
+    return {.memory = memory_.data(), .bytes = kBytes, .multiprocessors = multiprocessors};
+  }
+  void expect_zeros() const {
+    const auto bytes = memory_.values();
+    for (size_t i = 0; i < kWideArrivals * sizeof(uint32_t); ++i) ASSERT_EQ(bytes[i], 0) << i;
+  }
+
+ private:
+  static constexpr size_t kBytes = 4 << 20;
+  DeviceArray<uint8_t> memory_;
+};
+
 std::vector<WeightType> held_types() {
   return {WeightType::kBF16, WeightType::kF16, WeightType::kQ8_0, WeightType::kQ4K};
 }
@@ -81,8 +101,8 @@ class GpuMatmul : public testing::TestWithParam<WeightType> {
 
 TEST_P(GpuMatmul, MatchesFloat64ForAnyNumberOfTokensRowsAndColumns) {
   RandomWeights random(31);
-  const uint32_t shapes[][3] = {{1, 16, 64},  {1, 1, 40},     {8, 17, 328},  {9, 40, 1'000},
-                                {16, 16, 72}, {33, 5, 2'048}, {64, 48, 520}, {70, 33, 256}};
+  const uint32_t shapes[][3] = {{1, 16, 64},    {1, 1, 40},     {8, 17, 328},   {9, 40, 1'000}, {16, 130, 72},
+                                {33, 5, 2'048}, {64, 148, 520}, {70, 133, 256}, {130, 16, 328}};
   for (const auto& [tokens, rows, wanted] : shapes) {
     const TestMatrix weights(random, GetParam(), rows, columns(wanted));
     const TestInputs inputs(random, tokens, weights.matrix);
@@ -113,7 +133,7 @@ TEST_P(GpuMatmul, MatchesFloat64ForAnyNumberOfTokensRowsAndColumns) {
 
 TEST_P(GpuMatmul, ATokenGetsTheSameBitsInAnyCompany) {
   RandomWeights random(32);
-  const uint32_t rows = 40, tokens = 70;
+  const uint32_t rows = 140, tokens = 140;
   const TestMatrix weights(random, GetParam(), rows, columns(700));
   const TestInputs inputs(random, tokens, weights.matrix);
   DeviceArray<float> together(tokens * rows);
@@ -125,36 +145,29 @@ TEST_P(GpuMatmul, ATokenGetsTheSameBitsInAnyCompany) {
                             .out_stride = rows};
   require(matmul(arguments, stream()));
   const auto all = together.values();
-  for (const uint32_t count : {1u, 3u, 12u, 20u, 40u}) {
-    DeviceArray<float> some(count * rows);
-    arguments.inputs = inputs.device->data() + size_t{tokens - count} * inputs.stride;
-    arguments.tokens = count;
-    arguments.out = some.data();
-    require(matmul(arguments, stream()));
-    const auto few = some.values();
-    EXPECT_EQ(0, std::memcmp(few.data(), &all[(tokens - count) * rows], few.size() * sizeof(float))) << count;
+  // Alone by few-token kernels; in tiles of each size; the columns' parts shared by 1, 2, 4 and 8 blocks.
+  TestWorkspace workspace;
+  for (const uint32_t multiprocessors : {0u, 1u, 2u, 5u, 100u}) {
+    arguments.workspace = workspace.of(multiprocessors);
+    for (const uint32_t count : {1u, 8u, 12u, 20u, 40u, 70u}) {
+      DeviceArray<float> some(count * rows);
+      arguments.inputs = inputs.device->data() + size_t{tokens - count} * inputs.stride;
+      arguments.tokens = count;
+      arguments.out = some.data();
+      require(matmul(arguments, stream()));
+      const auto few = some.values();
+      EXPECT_EQ(0, std::memcmp(few.data(), &all[(tokens - count) * rows], few.size() * sizeof(float)))
+          << count << " tokens, " << multiprocessors << " multiprocessors";
+    }
   }
+  workspace.expect_zeros();
 }
 
-TEST_P(GpuMatmul, SwigluTakesGateAndUpFromOneTile) {
-  RandomWeights random(33);
-  const uint32_t width = 40, tokens = 5, stride = 64;  // 5 tiles of 8 rows of each
-  const TestMatrix weights(random, GetParam(), 2 * width, columns(300));
-  const TestInputs inputs(random, tokens, weights.matrix);
-  const auto bias = random.floats(2 * width);
-  DeviceArray<float> device_bias(bias);
-  DeviceArray<uint16_t> out(tokens * stride);
-  require(cudaMemsetAsync(out.data(), 0, tokens * stride * 2, stream()));
-  require(matmul({.weights = weights.matrix,
-                  .inputs = inputs.device->data(),
-                  .input_stride = inputs.stride,
-                  .tokens = tokens,
-                  .bias = device_bias.data(),
-                  .epilogue = Epilogue::kSwiglu,
-                  .out_bf16 = out.data(),
-                  .out_stride = stride},
-                 stream()));
-  const auto bits = out.values();
+// Each row of `out` against float64; zeros behind its columns.
+void expect_swiglu(const TestMatrix& weights, const TestInputs& inputs, const std::vector<float>& bias,
+                   uint32_t tokens, const std::vector<uint16_t>& out) {
+  const uint32_t width = weights.matrix.rows / 2;
+  const size_t stride = out.size() / tokens;
   for (uint32_t t = 0; t < tokens; ++t) {
     for (uint32_t i = 0; i < stride; ++i) {
       double wanted = 0;
@@ -164,8 +177,31 @@ TEST_P(GpuMatmul, SwigluTakesGateAndUpFromOneTile) {
         const double up = exact(weights, inputs, t, gate_row + kGateRows) + bias[gate_row + kGateRows];
         wanted = gate / (1 + std::exp(-gate)) * up;
       }
-      EXPECT_NEAR(bfloat16_to_float(bits[t * stride + i]), wanted, 0x1p-8 * std::abs(wanted) + 1e-4);
+      EXPECT_NEAR(bfloat16_to_float(out[t * stride + i]), wanted, 0x1p-8 * std::abs(wanted) + 1e-4);
     }
+  }
+}
+
+TEST_P(GpuMatmul, SwigluTakesGateAndUpFromOneTile) {
+  RandomWeights random(33);
+  const uint32_t width = 72, stride = 128;  // 9 tiles of 8 rows of each
+  const TestMatrix weights(random, GetParam(), 2 * width, columns(300));
+  const auto bias = random.floats(2 * width);
+  DeviceArray<float> device_bias(bias);
+  for (const uint32_t tokens : {5u, 20u, 70u}) {
+    const TestInputs inputs(random, tokens, weights.matrix);
+    DeviceArray<uint16_t> out(tokens * stride);
+    require(cudaMemsetAsync(out.data(), 0, tokens * stride * 2, stream()));
+    require(matmul({.weights = weights.matrix,
+                    .inputs = inputs.device->data(),
+                    .input_stride = inputs.stride,
+                    .tokens = tokens,
+                    .bias = device_bias.data(),
+                    .epilogue = Epilogue::kSwiglu,
+                    .out_bf16 = out.data(),
+                    .out_stride = stride},
+                   stream()));
+    expect_swiglu(weights, inputs, bias, tokens, out.values());
   }
 }
 
