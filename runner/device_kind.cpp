@@ -9,7 +9,7 @@
 namespace deepserve::runner {
 namespace {
 
-Result<void> open_cpu() {
+Result<void> open_cpu(bool) {
   return {};
 }
 

@@ -13,7 +13,8 @@ namespace deepserve::runner {
 struct DeviceKind {
   BackendMaker make;
   // Takes hold of the device, before the process enters its sandbox: kInvalidConfig says why it cannot.
-  Result<void> (*open)();
+  // `allow_jit`: as BackendOptions has it.
+  Result<void> (*open)(bool allow_jit);
   // nullptr: it is the host.
   Result<DeviceLimits> (*measure_limits)();
 };

@@ -27,6 +27,13 @@ inline void add_kind_option(CLI::App& app, std::string& kind) {
       ->check(CLI::IsMember({"cpu", "cuda"}));
 }
 
+// What a GPU may do, by hand: flags, off unless given.
+inline void add_gpu_flags(CLI::App& app, bool& deterministic, bool& allow_jit) {
+  app.add_flag("--deterministic", deterministic,
+               "On a GPU: equal bits whatever a step's shape is, as under dsd; a CPU always is");
+  app.add_flag("--allow-jit", allow_jit, "A GPU's driver may compile what there is no machine code for");
+}
+
 inline void add_speculation_option(CLI::App& app, bool& speculation) {
   app.add_option_function<std::string>(
          "--speculation", [&speculation](const std::string& value) { speculation = value == "auto"; },

@@ -21,6 +21,8 @@ struct Arguments {
   std::string prompt;
   std::string chat_template;
   std::string kind = "cpu";
+  bool deterministic = false;
+  bool allow_jit = false;
   std::string isa;
   bool chat = false;
   bool speculation = true;
@@ -77,6 +79,8 @@ Result<void> generate(const Arguments& arguments) {
   backend_options.threads = arguments.threads;
   if (arguments.threads == 0) backend_options.threads = std::max(1u, usable_cores() / arguments.ranks);
   backend_options.isa = arguments.isa;
+  backend_options.deterministic = arguments.deterministic;
+  backend_options.allow_jit = arguments.allow_jit;
   TRY_ASSIGN(const DeviceKind device, device_kind(arguments.kind));
   backend_options.make = device.make;
   TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, backend_options));
@@ -135,6 +139,7 @@ Result<int> run_generate(std::vector<std::string> words) {
   app.add_option("--context-tokens", arguments.context_tokens, "Context in tokens (4096)");
   app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
   add_kind_option(app, arguments.kind);
+  add_gpu_flags(app, arguments.deterministic, arguments.allow_jit);
   add_kv_type_option(app, arguments.kv_type);
   app.add_option("--isa", arguments.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");

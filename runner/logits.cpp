@@ -25,6 +25,8 @@ struct Arguments {
   uint32_t threads = 1;
   uint32_t ranks = 1;
   std::string kind = "cpu";
+  bool deterministic = false;
+  bool allow_jit = false;
   std::string isa;
   kernels::KvType kv_type = kernels::KvType::kF32;  // for comparisons: nothing is rounded
   bool json = false;
@@ -136,12 +138,15 @@ Result<int> run_logits(std::vector<std::string> words) {
   app.add_option("--tensor-parallel", arguments.ranks, "Processes to spread the model over (1)")
       ->check(CLI::Range(1u, ipc::kRanksMax));
   add_kind_option(app, arguments.kind);
+  add_gpu_flags(app, arguments.deterministic, arguments.allow_jit);
   add_kv_type_option(app, arguments.kv_type);
   app.add_flag("--json", arguments.json, "Print JSON");
   TRY(parse_words(app, "logits", std::move(words)));
   BackendOptions options;
   options.threads = arguments.threads;
   options.isa = arguments.isa;
+  options.deterministic = arguments.deterministic;
+  options.allow_jit = arguments.allow_jit;
   options.kv_type = arguments.kv_type;
   options.batch_tokens_max = kChunkTokens;
   TRY_ASSIGN(const DeviceKind device, device_kind(arguments.kind));

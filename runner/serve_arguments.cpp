@@ -37,7 +37,7 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
   options.command = words;
   std::string model;
   std::string cores;
-  std::string prefix_cache = "on";
+  std::string prefix_cache = "on", deterministic = "on", allow_jit = "off";
   uint64_t memory_limit_bytes = 0;
   CLI::App app("Serve one lane of dsd, which starts this with the lane's descriptors", "ds-runner serve");
   app.add_option("--name", options.name, "Who this is in the log: <model>@<device>")->required();
@@ -70,11 +70,17 @@ Result<ServeOptions> parse_serve_arguments(std::vector<std::string> words) {
   app.add_option("--isa", options.isa,
                  "\"scalar\", \"avx2\" or \"avx512\"; without it the best this CPU has");
   add_speculation_option(app, options.speculation);
+  app.add_option("--deterministic", deterministic, "\"on\", or \"off\": a GPU's library may choose by shape")
+      ->check(CLI::IsMember({"on", "off"}));
+  app.add_option("--allow-jit", allow_jit, "\"on\": a GPU's driver may compile the kernels; or \"off\"")
+      ->check(CLI::IsMember({"on", "off"}));
   TRY(parse_words(app, "serve", std::move(words)));
   if (options.rank >= options.ranks)
     return fail(Code::kUsage, "serve: --rank {} of --ranks {}", options.rank, options.ranks);
   options.model = model;
   options.prefix_cache = prefix_cache == "on";
+  options.deterministic = deterministic == "on";
+  options.allow_jit = allow_jit == "on";
   if (options.kind == "cuda")
     options.device_memory_bytes = memory_limit_bytes;
   else if (memory_limit_bytes != 0)

@@ -29,6 +29,11 @@ const ModelConfig* Config::find_model(std::string_view name) const {
   return nullptr;
 }
 
+bool replays_exactly(const ModelConfig& model) {
+  return model.deterministic || std::none_of(model.devices.begin(), model.devices.end(),
+                                             [](const auto& device) { return device.is_gpu(); });
+}
+
 bool Config::is_shared(std::string_view gpu) const {
   size_t parts = 0, runners = 0;
   bool is_whole = true;

@@ -64,6 +64,7 @@ struct DeviceConfig {
   uint64_t memory_limit_bytes = 0;  // of a GPU: its memory; 0: none
   std::string gpu = {};             // "cuda": its number on the PCI bus ("0"), or its UUID ("GPU-8f3a...")
   uint32_t thread_percent = 100;    // "cuda": of the GPU's multiprocessors, where it is shared
+  bool allow_jit = false;           // "cuda": its driver may compile what there is no machine code for
 
   bool operator==(const DeviceConfig&) const = default;
   bool is_gpu() const { return kind == "cuda"; }
@@ -84,6 +85,9 @@ struct ModelConfig {
   PrefixCache prefix_cache = PrefixCache::kShared;
   std::string chat_template;         // empty: what the file says
   std::string speculation = "auto";  // drafts tokens where that pays; "off"
+  // On a GPU: bits do not depend on a step's shape (DESIGN 8). false: a library may choose by the shape, and
+  // a replay may go on in other words.
+  bool deterministic = true;
   // While the circuit breaker keeps requests away from it: other models, the first that serves, and if none
   // does this text as the answer. Both empty: 503.
   std::vector<std::string> fallback;
@@ -93,6 +97,9 @@ struct ModelConfig {
   uint64_t keep_warm_ns = 60 * kSecond_ns;
   uint64_t keep_alive_ns = 0;  // it is unloaded after so long without a request; 0: never
 };
+
+// Whether a replay of a request says what the first try would have said: not on GPUs without `deterministic`.
+bool replays_exactly(const ModelConfig& model);
 
 struct ClassConfig {
   double share = 0;

@@ -46,6 +46,7 @@ json::object model_json(const ModelConfig& model) {
           {"prefix_cache", prefix_cache_name(model.prefix_cache)},
           {"chat_template", model.chat_template},
           {"speculation", model.speculation},
+          {"deterministic", model.deterministic},
           {"fallback", plain_array(model.fallback)},
           {"fallback_reply", model.fallback_reply}};
 }
@@ -61,6 +62,7 @@ json::object device_json(const DeviceConfig& device) {
   const bool is_uuid = device.gpu.starts_with("GPU-");
   object["gpu"] = is_uuid ? json::value(device.gpu) : json::value(std::stoul(device.gpu));
   object["thread_percent"] = device.thread_percent;
+  object["allow_jit"] = device.allow_jit;
   return object;
 }
 

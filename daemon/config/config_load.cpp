@@ -56,6 +56,7 @@ class Loader {
   void read_model(Section section);
   void read_model_devices(Section& section, const toml::node* node, ModelConfig& model);
   static void read_prefix_cache(Section& section, ModelConfig& model);
+  void read_determinism(Section& section, ModelConfig& model);
   void read_fallback(Section& section, ModelConfig& model);
   void check_fallbacks(Section& root);
   void check_groups(Section& root);
@@ -346,9 +347,19 @@ void Loader::read_model(Section section) {
     section.problem(speculation_node, fmt::format("model.speculation: '{}' is not known: \"auto\" or \"off\"",
                                                   model.speculation));
   }
+  read_determinism(section, model);
   read_fallback(section, model);
   section.finish();
   config_.models.push_back(std::move(model));
+}
+
+void Loader::read_determinism(Section& section, ModelConfig& model) {
+  const auto* node = section.take("deterministic");
+  section.read("deterministic", model.deterministic);
+  const bool on_gpu = std::any_of(model.devices.begin(), model.devices.end(),
+                                  [](const auto& device) { return device.is_gpu(); });
+  if (!model.deterministic && !on_gpu && !model.devices.empty())
+    section.warning(node, "model.deterministic: false changes nothing on a CPU, which always is");
 }
 
 void Loader::read_fallback(Section& section, ModelConfig& model) {

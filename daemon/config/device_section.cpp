@@ -35,6 +35,7 @@ void hold_against(Section& section, const DeviceConfig& device, const Result<Gpu
 
 void read_gpu(Section& section, const std::vector<DeviceConfig>& others, DeviceConfig& device) {
   section.read_integer("thread_percent", 1, 100, device.thread_percent);
+  section.read("allow_jit", device.allow_jit);
   const auto* node = section.require("gpu");
   if (node == nullptr) return;
   if (node->is_integer()) {

@@ -11,7 +11,8 @@ template <typename Model>  // const or not
 auto runner_keys(Model& model) {
   return std::tie(model.path, model.devices, model.tensor_parallel, model.context_tokens,
                   model.kv_memory_bytes, model.kv_type, model.sequences_max, model.step_target_ns,
-                  model.step_max_ns, model.prefix_cache, model.chat_template, model.speculation);
+                  model.step_max_ns, model.prefix_cache, model.chat_template, model.speculation,
+                  model.deterministic);
 }
 
 }  // namespace

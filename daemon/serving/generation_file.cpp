@@ -25,7 +25,8 @@ json::object to_json(const DeviceConfig& device) {
           {"cores", json::array(device.cores.begin(), device.cores.end())},
           {"memory_limit_bytes", device.memory_limit_bytes},
           {"gpu", device.gpu},
-          {"thread_percent", device.thread_percent}};
+          {"thread_percent", device.thread_percent},
+          {"allow_jit", device.allow_jit}};
 }
 
 json::object to_json(const ModelConfig& settings) {
@@ -42,7 +43,8 @@ json::object to_json(const ModelConfig& settings) {
           {"step_max_ns", settings.step_max_ns},
           {"prefix_cache", prefix_cache_name(settings.prefix_cache)},
           {"chat_template", settings.chat_template},
-          {"speculation", settings.speculation}};
+          {"speculation", settings.speculation},
+          {"deterministic", settings.deterministic}};
 }
 
 json::object to_json(const Generation& facts, const ModelConfig& settings,
@@ -105,6 +107,7 @@ DeviceConfig device_of(const json::object& object) {
   if (!object.contains("gpu")) return device;  // earlier builds wrote none
   device.gpu = text_of(object, "gpu");
   device.thread_percent = number_of(object, "thread_percent");
+  if (const auto* allowed = object.if_contains("allow_jit")) device.allow_jit = allowed->as_bool();
   return device;
 }
 
@@ -122,6 +125,7 @@ ModelConfig settings_of(const json::object& object) {
   settings.step_max_ns = json::value_to<uint64_t>(object.at("step_max_ns"));
   settings.chat_template = text_of(object, "chat_template");
   settings.speculation = text_of(object, "speculation");
+  if (const auto* exact = object.if_contains("deterministic")) settings.deterministic = exact->as_bool();
   const std::string cache = text_of(object, "prefix_cache");
   for (uint8_t i = 0; i < static_cast<uint8_t>(PrefixCache::kCount); ++i) {
     if (prefix_cache_name(static_cast<PrefixCache>(i)) == cache)

@@ -420,6 +420,8 @@ class Service final : public Serving, private RunnerOwner {
   void leave_runner(Record& record);
   bool takes(const Runner& runner) const;
   void replay_or_lose(Record& record, Blame blame, bool alone, const std::string& why);
+  // Of a request that was accepted: it ends with an error.
+  void lose(Record& record, std::string why);
   void lose_line(uint32_t model);
   bool model_may_serve(uint32_t model) const;
   Error model_trouble(uint32_t model) const;

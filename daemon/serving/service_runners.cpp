@@ -262,8 +262,22 @@ void Service::on_died(RunnerLink& link, Blame blame) {
   }
 }
 
-void Service::replay_or_lose(Record& record, Blame blame, bool alone, const std::string& why) {
+void Service::lose(Record& record, std::string why) {
   note(record, TraceKind::kRunnerDied, record.progress.generated_tokens(), why);
+  const auto cell = request_cell(record.state, RequestEvent::kRunnerLost);
+  CHECK(cell.rule == RequestRule::kRefuse);
+  leave_runner(record);
+  record.state = cell.next;
+  end_failed(record, {Code::kRunnerLost, std::move(why)});
+}
+
+void Service::replay_or_lose(Record& record, Blame blame, bool alone, const std::string& why) {
+  // The tokens that were told are the replay's prompt: it goes on from them, in whatever words.
+  const uint32_t told = record.progress.generated_tokens();
+  const bool in_other_words =
+      told > 0 && record.runner != nullptr && !replays_exactly(*record.runner->settings);
+  note(record, TraceKind::kRunnerDied, told,
+       in_other_words ? why + "; its rest may be in other words: model.deterministic = false" : why);
   if (record.is_copy) return end_failed(record, {Code::kRunnerLost, why});
   const bool again = record.progress.on_runner_died(blame, alone);
   if (!again && blame == Blame::kRunner) record.runner->link->absolve();

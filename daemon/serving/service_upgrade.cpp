@@ -84,7 +84,9 @@ void Service::take_over(std::vector<RunningRequest> running) {
 }
 
 // What a runner had that did not live to tell of it goes to another one, from its beginning: the same tokens,
-// of which its client knows the first. That is true of the generation that it began with alone.
+// of which its client knows the first. That is true of the generation that it began with alone, and only
+// where a replay says the same: other words behind those that were told would make no sense, and nobody would
+// see.
 void Service::begin_again(Runner& runner) {
   const auto first_lost =
       std::stable_partition(running_before_.begin(), running_before_.end(),
@@ -111,7 +113,12 @@ void Service::begin_again(Runner& runner) {
       tell_admission(record, *one.accepted);
       record.sink->on_accepted(*one.accepted);
     }
-    replay_or_lose(record, Blame::kNobody, false, "its runner did not outlive an upgrade of dsd");
+    const std::string why = "its runner did not outlive an upgrade of dsd";
+    if (record.progress.accepted() && !replays_exactly(*runner.settings)) {
+      lose(record, why + ", and model.deterministic = false does not say the same again");
+      continue;
+    }
+    replay_or_lose(record, Blame::kNobody, false, why);
   }
 }
 

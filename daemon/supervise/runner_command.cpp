@@ -49,6 +49,9 @@ std::vector<std::string> runner_command(const std::string& binary, const std::st
   if (device.memory_limit_bytes != 0) option("--memory-limit", std::to_string(device.memory_limit_bytes));
   if (!model.chat_template.empty()) option("--chat-template", model.chat_template);
   option("--speculation", model.speculation);
+  // Without these words a runner of an earlier build is the same.
+  if (!model.deterministic) option("--deterministic", "off");
+  if (device.allow_jit) option("--allow-jit", "on");
   return command;
 }
 

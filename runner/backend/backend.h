@@ -30,6 +30,7 @@ struct BackendInfo {
   std::string weights_type;  // the type most of the weights have, "Q8_0"
   std::string isa;           // "scalar", "avx2", "avx512"
   std::string numerics_id;
+  bool deterministic = true;  // bits depend on no step's shape
   uint64_t weight_bytes = 0;
   uint64_t parameters = 0;
   uint32_t vocabulary = 0;
@@ -90,6 +91,7 @@ struct BackendOptions {
   uint32_t threads = 1;
   uint32_t batch_tokens_max = 512;
   bool deterministic = false;  // on a GPU: equal bits whatever the batch and chunks are, as on a CPU always
+  bool allow_jit = false;      // on a GPU: its driver may compile what there is no machine code for
   std::string isa;             // "": the best this CPU has; "scalar", "avx2" or "avx512" to force one
   // Set: this process has one rank's part of the model, and kv_bytes are the whole group's. Outlives the
   // backend.

@@ -21,6 +21,8 @@ struct Arguments {
   uint32_t threads = 0;  // 0: what the usable cores leave each rank
   uint32_t ranks = 1;
   std::string kind = "cpu";
+  bool deterministic = false;  // prefill is timed that way too
+  bool allow_jit = false;
   std::string isa;
   uint64_t kv_bytes = 512ull << 20;
   kernels::KvType kv_type = kernels::KvType::kF16;
@@ -76,19 +78,50 @@ Result<MachineLimits> measure_device(const DeviceKind& device, std::string_view 
   return limits;
 }
 
-Result<BenchReport> measure(const Arguments& arguments) {
-  const uint64_t begin_ns = monotonic_ns();
+Result<std::vector<Measurement>> measure_steps(const Arguments& arguments, Backend& backend) {
+  std::vector<Measurement> measurements;
+  StepTimer timer(backend);
+  if (arguments.prompt_tokens != 0) {
+    TRY_ASSIGN(auto measurement, measure_prefill(arguments, timer));
+    measurements.push_back(std::move(measurement));
+  }
+  for (const uint32_t batch : arguments.batches) {
+    if (batch == 0) continue;
+    TRY_ASSIGN(auto measurement, measure_decode(arguments, batch, timer));
+    measurements.push_back(std::move(measurement));
+  }
+  return measurements;
+}
+
+// Prefill without what a library chooses by the shape. The model is loaded for it once more, once the other
+// one is gone.
+Result<Measurement> measure_deterministic(const Arguments& arguments, BackendOptions options) {
+  options.deterministic = true;
+  TRY_ASSIGN(const LoadedModel model, load_model(arguments.model, options));
+  StepTimer timer(*model.backend);
+  TRY_ASSIGN(auto measurement, measure_prefill(arguments, timer));
+  measurement.what = kDeterministicPrefill;
+  return measurement;
+}
+
+BackendOptions options_of(const Arguments& arguments, const DeviceKind& device) {
   BackendOptions options;
   options.kv_bytes = arguments.kv_bytes;
   options.kv_type = arguments.kv_type;
   options.threads = arguments.threads;
   options.isa = arguments.isa;
-  TRY_ASSIGN(const DeviceKind device, device_kind(arguments.kind));
+  options.allow_jit = arguments.allow_jit;
   options.make = device.make;
   options.batch_tokens_max = std::max(arguments.prompt_tokens, std::ranges::max(arguments.batches));
+  return options;
+}
+
+Result<BenchReport> measure(const Arguments& arguments, const DeviceKind& device) {
+  const uint64_t begin_ns = monotonic_ns();
+  BackendOptions options = options_of(arguments, device);
   TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, options));
   options.collective = ranks->collective();
-  TRY_ASSIGN(const LoadedModel model, load_model(arguments.model, options));
+  TRY_ASSIGN(LoadedModel model, load_model(arguments.model, options));
   BenchReport report;
   report.model = arguments.model;
   report.backend = model.backend->info();
@@ -99,18 +132,14 @@ Result<BenchReport> measure(const Arguments& arguments) {
                                             : measure_share(arguments, report.backend);
   };
   TRY_ASSIGN(report.limits, measure_machine());
-  StepTimer timer(*model.backend);
-  if (arguments.prompt_tokens != 0) {
-    TRY_ASSIGN(auto measurement, measure_prefill(arguments, timer));
-    report.measurements.push_back(std::move(measurement));
-  }
-  for (const uint32_t batch : arguments.batches) {
-    if (batch == 0) continue;
-    TRY_ASSIGN(auto measurement, measure_decode(arguments, batch, timer));
-    report.measurements.push_back(std::move(measurement));
-  }
+  TRY_ASSIGN(report.measurements, measure_steps(arguments, *model.backend));
   TRY_ASSIGN(const auto limits_after, measure_machine());
   report.limits.raise_to(limits_after);
+  if (arguments.deterministic && arguments.prompt_tokens != 0 && !report.backend.deterministic) {
+    model.backend.reset();
+    TRY_ASSIGN(auto measurement, measure_deterministic(arguments, options));
+    report.measurements.push_back(std::move(measurement));
+  }
   return report;
 }
 
@@ -139,12 +168,19 @@ Result<int> run_bench(std::vector<std::string> words) {
       ->check(CLI::Range(1u, ipc::kRanksMax));
   app.add_option("--kv-bytes", arguments.kv_bytes, "Memory for the KV cache (512 MiB)");
   add_kind_option(app, arguments.kind);
+  app.add_flag(
+      "--deterministic", arguments.deterministic,
+      "On a GPU: prefill also as dsd has it unless told otherwise, of equal bits whatever the shape");
+  app.add_flag("--allow-jit", arguments.allow_jit, "As of `generate`");
   add_kv_type_option(app, arguments.kv_type);
   app.add_option("--isa", arguments.isa, "As of `generate`; the best this CPU has when not given");
   app.add_flag("--json", arguments.json, "Print JSON");
   TRY(parse_words(app, "bench", std::move(words)));
+  if (arguments.deterministic && arguments.ranks != 1)
+    return fail(Code::kUsage, "bench: --deterministic is for one process, not with --tensor-parallel");
   if (arguments.threads == 0) arguments.threads = std::max(1u, usable_cores() / arguments.ranks);
-  TRY_ASSIGN(const BenchReport report, measure(arguments));
+  TRY_ASSIGN(const DeviceKind device, device_kind(arguments.kind));
+  TRY_ASSIGN(const BenchReport report, measure(arguments, device));
   if (arguments.json)
     print_json(report);
   else

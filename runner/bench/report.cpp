@@ -77,6 +77,18 @@ void print_json_of(const Measurement& measurement, const BenchReport& report) {
              figures.bound_by, figures.bound_tokens_per_second, figures.reached);
 }
 
+// Its rate as a part of the other prefill's; 0: one of the two was not measured.
+double deterministic_part(const BenchReport& report) {
+  const auto rate = [&](std::string_view what) {
+    for (const Measurement& measurement : report.measurements) {
+      if (measurement.what == what) return figures_of(measurement, report).tokens_per_second;
+    }
+    return 0.0;
+  };
+  const double others = rate("prefill");
+  return others == 0 ? 0 : rate(kDeterministicPrefill) / others;
+}
+
 }  // namespace
 
 void print_table(const BenchReport& report) {
@@ -93,13 +105,13 @@ void print_table(const BenchReport& report) {
     fmt::print("; {} {:.0f} Gop/s ({})", arithmetic_name(peak.arithmetic), peak.operations_per_second / 1e9,
                peak.instruction);
   }
-  fmt::print("\n\n{:<8} {:>5} {:>9} {:>18} {:>9} {:>6} {:>5} {:>7} {:>5} {:>9} {:<10} {:>7}\n", "", "batch",
+  fmt::print("\n\n{:<21} {:>5} {:>9} {:>18} {:>9} {:>6} {:>5} {:>7} {:>5} {:>9} {:<10} {:>7}\n", "", "batch",
              "tokens/s", "(min - max)", "step ms", "GB/s", "of", "Gop/s", "of", "bound", "by", "reached");
   for (const Measurement& measurement : report.measurements) {
     const Figures figures = figures_of(measurement, report);
     const uint64_t batch = measurement.tokens / measurement.shapes.size();
     fmt::print(
-        "{:<8} {:>5} {:>9.1f} {:>18} {:>9.2f} {:>6.1f} {:>4.0f}% {:>7.1f} {:>4.0f}% {:>9.1f} {:<10} "
+        "{:<21} {:>5} {:>9.1f} {:>18} {:>9.2f} {:>6.1f} {:>4.0f}% {:>7.1f} {:>4.0f}% {:>9.1f} {:<10} "
         "{:>6.0f}%\n",
         measurement.what, batch, figures.tokens_per_second,
         fmt::format("({:.1f} - {:.1f})", figures.tokens_per_second_min, figures.tokens_per_second_max),
@@ -107,6 +119,8 @@ void print_table(const BenchReport& report) {
         figures.operations_per_second / 1e9, figures.of_peak * 100, figures.bound_tokens_per_second,
         figures.bound_by, figures.reached * 100);
   }
+  if (const double part = deterministic_part(report); part != 0)
+    fmt::print("deterministic prefill has {:.2f} of the rate of prefill by the library's choice\n", part);
 }
 
 void print_json(const BenchReport& report) {
@@ -137,7 +151,10 @@ void print_json(const BenchReport& report) {
     print_json_of(measurement, report);
     separator = ",\n";
   }
-  fmt::print("]}}\n");
+  fmt::print("]");
+  if (const double part = deterministic_part(report); part != 0)
+    fmt::print(",\n \"deterministic_part\": {:.6g}", part);
+  fmt::print("}}\n");
 }
 
 }  // namespace deepserve::runner

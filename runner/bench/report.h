@@ -12,9 +12,12 @@
 
 namespace deepserve::runner {
 
+// What a measurement of prefill without a library's choices is called.
+inline constexpr const char* kDeterministicPrefill = "deterministic prefill";
+
 // One kind of work, timed several times.
 struct Measurement {
-  const char* what = "";               // "prefill", "decode"
+  const char* what = "";               // "prefill", "decode", kDeterministicPrefill
   uint32_t sequences = 0;              // that ran at once
   uint64_t tokens = 0;                 // new ones of one repeat, of all sequences
   std::vector<StepShape> shapes = {};  // of the steps of one repeat

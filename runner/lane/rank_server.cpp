@@ -21,7 +21,7 @@ namespace {
 // An error has been told to the other ranks.
 Result<DeviceKind> open_device(const ServeOptions& options, Collective& collective) {
   auto device = device_kind(options.kind);
-  const auto opened = device ? device->open() : Result<void>(tl::unexpected(device.error()));
+  const auto opened = device ? device->open(options.allow_jit) : Result<void>(tl::unexpected(device.error()));
   if (opened) return device;
   collective.abandon(opened.error());
   return tl::unexpected<Error>(opened.error());

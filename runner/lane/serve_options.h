@@ -26,9 +26,11 @@ struct ServeOptions {
   uint64_t step_target_ns = 25'000'000;  // of prefill in a step in which others decode; 0: no limit
   uint64_t step_max_ns = 100'000'000;    // of a step without decodes, or beside vip work
   bool prefix_cache = true;
-  bool speculation = true;  // drafts tokens where that pays
-  uint64_t epoch = 0;       // of the lane, and of the rank group; 0: any
-  uint32_t rank = 0;        // of `ranks` processes that the model is spread over; rank 0 has the lane
+  bool speculation = true;    // drafts tokens where that pays
+  bool deterministic = true;  // on a GPU: a replay says the same
+  bool allow_jit = false;     // on a GPU: its driver may compile the kernels
+  uint64_t epoch = 0;         // of the lane, and of the rank group; 0: any
+  uint32_t rank = 0;          // of `ranks` processes that the model is spread over; rank 0 has the lane
   uint32_t ranks = 1;
   uint64_t orphan_limit_ns = 30'000'000'000;   // without a dsd for so long it drains and ends
   int load_nice = 0;                           // until it is ready; 0: others do not go first

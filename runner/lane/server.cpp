@@ -185,7 +185,7 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, const Connection& daem
   LoadPriority priority(options.load_nice);
   daemon.tell_phase(ipc::RunnerPhase::kLoading);
   TRY_ASSIGN(const DeviceKind device, device_kind(options.kind));
-  TRY(device.open());
+  TRY(device.open(options.allow_jit));
   std::unique_ptr<SharedCollective> collective;  // outlives the backend
   if (group != nullptr) {
     TRY_ASSIGN(collective, SharedCollective::join(std::move(group), {.rank = 0}));
@@ -273,7 +273,8 @@ BackendOptions backend_options_of(const ServeOptions& options) {
   backend_options.memory_bytes = options.device_memory_bytes;
   backend_options.threads = usable_cores();
   backend_options.batch_tokens_max = kStepTokensMax;
-  backend_options.deterministic = true;  // a replay on another runner says the same
+  backend_options.deterministic = options.deterministic;
+  backend_options.allow_jit = options.allow_jit;
   backend_options.isa = options.isa;
   return backend_options;
 }

@@ -1,6 +1,7 @@
 """ds-runner bench: what it prints is consistent with itself (no word about how fast it must be)."""
 
 import json
+import os
 import subprocess
 import unittest
 
@@ -73,6 +74,24 @@ class Bench(unittest.TestCase):
     def test_arguments_that_make_no_sense_are_usage_errors(self):
         self.assertEqual(bench("--repeats", "0").returncode, 2)
         self.assertEqual(bench("--batch", "one").returncode, 2)
+
+    def test_a_gpus_prefill_is_also_timed_deterministic_and_the_two_rates_are_compared(self):
+        words = [harness.program("ds-runner-emulated"), "bench", harness.tiny_model(), "--kind", "cuda",
+                 "--deterministic", "--prompt-tokens", "65", "--batch", "0", "--repeats", "1",
+                 "--kv-bytes", "1000000"]
+        # Little memory: what it can do at best is measured on small matrices.
+        environment = os.environ | {"DEEPSERVE_EMULATED_GPU": "memory=84MiB"}
+        told = subprocess.run([*words, "--json"], env=environment, capture_output=True, text=True,
+                              timeout=4 * harness.BOUND_S)
+        self.assertEqual(told.returncode, 0, told.stderr)
+        report = json.loads(told.stdout)
+        rates = {run["what"]: run["tokens_per_second"] for run in report["runs"]}
+        self.assertEqual(set(rates), {"prefill", "deterministic prefill"})
+        part = rates["deterministic prefill"] / rates["prefill"]
+        self.assertAlmostEqual(report["deterministic_part"], part, delta=part * 1e-4)
+        spread = subprocess.run([*words, "--tensor-parallel", "2"], capture_output=True, text=True)
+        self.assertEqual(spread.returncode, 2)
+        self.assertIn("--deterministic is for one process", spread.stderr)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,30 @@ class GpuFaults(unittest.TestCase):
         self.assertEqual(row["restarts"], 1)
         self.assertIn("restart runner", self.dsd.log())
 
+    def test_what_may_go_on_in_other_words_says_so_in_its_trace(self):
+        self.start(device("gpu0", 0) + model("tiny", "gpu0", extra="deterministic = false\n"), 1)
+        stream = self.dsd.stream(greedy(tokens=600)).begin()
+        request = self.dsd.requests()[0]["id"]
+        self.host.fail_next_step("tiny@gpu0", 700)
+        stream.choices()
+        self.assertTrue(stream.done)
+        trace = self.dsd.control("GET", f"/ctl/requests/{request}/trace").json
+        died = [event for event in trace["events"] if event["event"] == "runner_died"]
+        self.assertIn("in other words: model.deterministic = false", died[0]["text"])
+
+    def test_what_cannot_be_told_again_after_an_upgrade_ends_with_an_error(self):
+        config = '[supervise]\nhang_after = "6s"\n' + device("gpu0", 0)
+        self.start(config + model("tiny", "gpu0", extra="deterministic = false\n"), 1)
+        stream = self.dsd.stream(greedy(tokens=600)).begin()
+        # It answers no rendezvous, and is ended before it has told the next dsd of anything.
+        harness.send(self.dsd.runner_row()["pid"], signal.SIGSTOP)
+        self.assertEqual(self.dsd.control("POST", "/ctl/daemon/reexec", {}).status, 200)
+        stream.choices()
+        self.assertFalse(stream.done)
+        self.assertIn("model.deterministic = false does not say the same again", stream.error["message"])
+        self.dsd.wait_state("ready")
+        self.assertEqual(self.undisturbed(greedy(tokens=5)), self.undisturbed(greedy(tokens=5)))
+
     def test_an_illegal_address_on_a_shared_gpu_recycles_mps_with_all_its_runners(self):
         self.start(two_on_one(), 2)
         self.stream_through(700)

@@ -63,6 +63,8 @@ BackendInfo describe(const BackendModel& model, const Gpu& gpu, uint32_t blocks,
   info.isa = fmt::format("sm_{}", gpu.capability);
   info.numerics_id = fmt::format("{:016x}-{}.{}-{}-f16-r1-cuda", model.content_hash, DEEPSERVE_VERSION,
                                  kCudaNumericsRevision, info.isa);
+  // Another driver compiles another way.
+  if (gpu.jit_driver != 0) info.numerics_id += fmt::format("+jit{}", gpu.jit_driver);
   info.weight_bytes = model.weights.size_bytes;
   info.parameters = model.weights.parameters;
   info.vocabulary = static_cast<uint32_t>(model.weights.embedding.rows);
@@ -132,7 +134,8 @@ class CudaBackend final : public Backend {
     TRY_ASSIGN(Forward forward, Forward::make(config_, weights_, cache_, options));
     forward_.emplace(std::move(forward));
     // What a library chose by shape is no promise of equal bits.
-    if (!forward_->deterministic()) info_.numerics_id += "+cublas";
+    info_.deterministic = forward_->deterministic();
+    if (!info_.deterministic) info_.numerics_id += "+cublas";
     const uint64_t logits_bytes = uint64_t{Forward::kLogitsRows} * info_.vocabulary * sizeof(float);
     const uint64_t hidden_bytes = uint64_t{info_.batch_tokens_max} * info_.embedding * sizeof(float);
     TRY_ASSIGN(outputs_, PinnedMemory::make(std::max(logits_bytes, hidden_bytes)));
@@ -228,14 +231,18 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
-Result<void> open_device() {
-  TRY(open_gpu());
+Result<void> open_device(bool allow_jit) {
+  TRY_ASSIGN(const Gpu gpu, open_gpu(allow_jit));
+  if (gpu.jit_driver != 0) {
+    spdlog::warn("{} has compute capability {}.{}: its driver compiled the kernels, from PTX for another GPU",
+                 gpu.name, gpu.capability / 10, gpu.capability % 10);
+  }
   (void)load_cublas_lt();  // who needs it says why it is not there
   return {};
 }
 
 Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel model, const BackendOptions& options) {
-  TRY_ASSIGN(const Gpu gpu, open_gpu());
+  TRY_ASSIGN(const Gpu gpu, open_gpu(options.allow_jit));
   TRY(check_supported(model, gpu, options));
   TRY_ASSIGN(const uint32_t blocks, DeviceKvCache::blocks_for(model.config, options.kv_bytes));
   const BackendInfo info = describe(model, gpu, blocks, options);

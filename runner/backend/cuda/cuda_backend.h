@@ -10,8 +10,9 @@
 namespace deepserve::runner::cuda {
 
 // Takes hold of the GPU and of the libraries that go with it, while the process may still open files.
-// kInvalidConfig: none there, its driver too old, or no machine code for it.
-Result<void> open_device();
+// `allow_jit`: as BackendOptions has it. kInvalidConfig: none there, its driver too old, or no machine code
+// for it.
+Result<void> open_device(bool allow_jit);
 
 // Takes the weights to the GPU and lets go of the files. kInvalidConfig says before anything is copied why
 // the GPU cannot: none there, its driver too old, no machine code for it, too little memory, with the sizes

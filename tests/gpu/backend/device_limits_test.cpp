@@ -71,6 +71,27 @@ TEST_F(DeviceLimits, AGpuWithoutMachineCodeIsRefusedByNameAndCapability) {
   const Error error = error_of_load();
   EXPECT_EQ(error.code, Code::kInvalidConfig);
   EXPECT_THAT(error.message, HasSubstr("emulated GPU has compute capability 7.5"));
+  EXPECT_THAT(error.message, HasSubstr("nor has it PTX"));
+  options_.allow_jit = true;
+  EXPECT_EQ(error_of_load().message, error.message) << "older than all PTX";
+}
+
+TEST_F(DeviceLimits, AGpuThatItsDriverCouldCompileForIsRefusedUntilThatIsAllowed) {
+  emulator::set_device({.capability = 120});
+  EXPECT_THAT(error_of_load().message, HasSubstr("allow_jit = true"));
+  options_.allow_jit = true;
+  const auto loaded = load();
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_THAT(loaded->backend->info().numerics_id, HasSubstr("sm_120"));
+  EXPECT_THAT(loaded->backend->info().numerics_id, HasSubstr("+jit13000")) << "other drivers, other bits";
+}
+
+TEST_F(DeviceLimits, PtxIsCompiledForGpusThatAreNotOlder) {
+  const int ptx[] = {90, 100};
+  EXPECT_FALSE(cuda::compiles_for(ptx, 89));
+  EXPECT_TRUE(cuda::compiles_for(ptx, 90));
+  EXPECT_TRUE(cuda::compiles_for(ptx, 121));
+  EXPECT_FALSE(cuda::compiles_for({}, 121));
 }
 
 TEST_F(DeviceLimits, ANewerMinorOfTheSameMajorRunsOlderCode) {

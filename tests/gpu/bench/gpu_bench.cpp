@@ -67,7 +67,7 @@ double median_seconds(Durations_ns durations) {
 }
 
 Result<std::vector<Figure>> floors() {
-  TRY(cuda::open_device());
+  TRY(cuda::open_device(false));
   TRY_ASSIGN(const DeviceLimits limits, cuda::measure_gpu_limits());
   const double copy = limits.copy_bytes_per_second / 1e9, matmul = limits.matmul_operations_per_second / 1e12;
   return std::vector<Figure>{{"copy bandwidth", copy, "GB/s", 9, copy, copy},
@@ -128,7 +128,7 @@ Result<void> time_steps(const ModelShape& shape, const Options& options, std::ve
 }
 
 Result<std::vector<Figure>> steps(const Options& options) {
-  TRY(cuda::open_device());
+  TRY(cuda::open_device(false));
   std::vector<Figure> figures;
   for (const ModelShape& shape : {kShape7B, kShape1_5B, kShapeTest}) {
     const bool is_wanted =

@@ -93,6 +93,7 @@ TEST(ModelChange, EveryKeyOfAModelIsItsRunnersOrDsdsOwn) {
   EXPECT_TRUE(changes([](auto& model) { model.prefix_cache = PrefixCache::kOff; }));
   EXPECT_TRUE(changes([](auto& model) { model.chat_template = "x"; }));
   EXPECT_TRUE(changes([](auto& model) { model.speculation = "off"; }));
+  EXPECT_TRUE(changes([](auto& model) { model.deterministic = false; }));
   EXPECT_FALSE(changes([](auto& model) { model.aliases = {"small"}; }));
   EXPECT_FALSE(changes([](auto& model) { model.fallback = {"other"}; }));
   EXPECT_FALSE(changes([](auto& model) { model.fallback_reply = "later"; }));

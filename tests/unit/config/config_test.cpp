@@ -226,6 +226,34 @@ TEST_F(ConfigFile, AGpuIsNamedByItsNumberOrItsUuid) {
   EXPECT_EQ(by_uuid->devices[0].thread_percent, 100u);
 }
 
+TEST_F(ConfigFile, AGpuComputesTheSameInAnyCompanyAndCompilesNothingUnlessTheFileSaysOtherwise) {
+  const auto usual = load(gpu_device("g", "gpu = 0") + on_devices("[\"g\"]"));
+  ASSERT_TRUE(usual) << problems_text("", usual.error());
+  EXPECT_TRUE(usual->models[0].deterministic);
+  EXPECT_TRUE(replays_exactly(usual->models[0]));
+  EXPECT_FALSE(usual->devices[0].allow_jit);
+  const auto free =
+      load(gpu_device("g", "gpu = 0\nallow_jit = true") + on_devices("[\"g\"]", "deterministic = false\n"));
+  ASSERT_TRUE(free) << problems_text("", free.error());
+  EXPECT_FALSE(replays_exactly(free->models[0]));
+  EXPECT_TRUE(free->models[0].devices[0].allow_jit);
+  EXPECT_THAT(free->warnings, IsEmpty());
+  EXPECT_THAT(config_json(*free), HasSubstr("\"deterministic\":false"));
+  EXPECT_THAT(config_json(*free), HasSubstr("\"allow_jit\":true"));
+}
+
+TEST_F(ConfigFile, ACpuIsWarnedThatItIsDeterministicAnyway) {
+  const auto config = load(kDevice + kModel + "deterministic = false\n");
+  ASSERT_TRUE(config) << problems_text("", config.error());
+  EXPECT_TRUE(replays_exactly(config->models[0]));
+  EXPECT_THAT(problems_text("f", config->warnings),
+              HasSubstr("f:9:17: warning: model.deterministic: false changes nothing on a CPU"));
+  EXPECT_THAT(problem(kDevice + kModel + "deterministic = \"no\"\n").message,
+              HasSubstr("model.deterministic"));
+  EXPECT_THAT(problem(kDevice + "allow_jit = true\n" + kModel).message,
+              HasSubstr("unknown key 'device.allow_jit'"));
+}
+
 TEST_F(ConfigFile, GpuKeysThatMakeNoSenseAreRefusedAtTheirPlace) {
   const auto message = [&](const std::string& keys) {
     return problem(gpu_device("g", keys) + on_devices("[\"g\"]"));

@@ -11,12 +11,13 @@ using ::testing::HasSubstr;
 
 TEST(ServeArguments, WhatTheDaemonWritesIsUnderstood) {
   const auto options = parse_serve_arguments(
-      {"--name",          "tiny@cpu0",  "--model",          "m.gguf",  "--kind",         "cpu",
-       "--cores",         "0,3",        "--context-tokens", "512",     "--kv-bytes",     "1073741824",
-       "--sequences-max", "8",          "--step-target-ns", "5000000", "--prefix-cache", "off",
-       "--epoch",         "3",          "--ranks",          "4",       "--rank",         "2",
-       "--memory-limit",  "8589934592", "--speculation",    "off",     "--kv-type",      "q8",
-       "--step-max-ns",   "60000000",   "--load-nice",      "10"});
+      {"--name",          "tiny@cpu0",  "--model",          "m.gguf",  "--kind",          "cpu",
+       "--cores",         "0,3",        "--context-tokens", "512",     "--kv-bytes",      "1073741824",
+       "--sequences-max", "8",          "--step-target-ns", "5000000", "--prefix-cache",  "off",
+       "--epoch",         "3",          "--ranks",          "4",       "--rank",          "2",
+       "--memory-limit",  "8589934592", "--speculation",    "off",     "--kv-type",       "q8",
+       "--step-max-ns",   "60000000",   "--load-nice",      "10",      "--deterministic", "off",
+       "--allow-jit",     "on"});
   ASSERT_TRUE(options);
   EXPECT_EQ(options->name, "tiny@cpu0");
   EXPECT_THAT(options->cores, ElementsAre(0, 3));
@@ -30,7 +31,11 @@ TEST(ServeArguments, WhatTheDaemonWritesIsUnderstood) {
   EXPECT_EQ(options->ranks, 4u);
   EXPECT_EQ(options->rank, 2u);
   EXPECT_FALSE(options->speculation);
+  EXPECT_FALSE(options->deterministic);
+  EXPECT_TRUE(options->allow_jit);
   EXPECT_TRUE(parse_serve_arguments({"--name", "x", "--model", "m"})->speculation);
+  EXPECT_TRUE(parse_serve_arguments({"--name", "x", "--model", "m"})->deterministic);
+  EXPECT_FALSE(parse_serve_arguments({"--name", "x", "--model", "m"})->allow_jit);
   EXPECT_EQ(options->memory_limit_bytes, 8589934592u);
 }
 
@@ -49,6 +54,8 @@ TEST(ServeArguments, WhatIsWrongIsNamed) {
               HasSubstr("--rank 1 of --ranks 1"));
   EXPECT_EQ(parse_serve_arguments({"--name", "x", "--model", "m", "--speculation", "x"}).error().code,
             Code::kUsage);
+  EXPECT_THAT(parse_serve_arguments({"--name", "x", "--model", "m", "--deterministic", "no"}).error().message,
+              HasSubstr("--deterministic"));
   EXPECT_THAT(parse_serve_arguments({"--name", "x", "--model", "m", "--kv-type", "q4"}).error().message,
               HasSubstr("--kv-type"));
   EXPECT_TRUE(parse_serve_arguments({"--name", "x", "--model", "m", "--cores", ""})->cores.empty());

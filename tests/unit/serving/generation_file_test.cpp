@@ -17,7 +17,7 @@ ModelConfig settings(const std::string& path) {
   ModelConfig settings;
   settings.path = path;
   settings.devices = {{.name = "cpu0", .kind = "cpu", .cores = {0, 1}, .memory_limit_bytes = 1 << 30},
-                      {.name = "cpu1", .kind = "cpu", .cores = {2}}};
+                      {.name = "cpu1", .kind = "cpu", .cores = {2}, .allow_jit = true}};
   settings.tensor_parallel = 2;
   settings.context_tokens = 99;
   settings.kv_memory_bytes = 5'000'000'000;
@@ -28,6 +28,7 @@ ModelConfig settings(const std::string& path) {
   settings.prefix_cache = PrefixCache::kPerClient;
   settings.chat_template = "chatml";
   settings.speculation = "off";
+  settings.deterministic = false;
   return settings;
 }
 

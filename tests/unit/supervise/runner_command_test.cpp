@@ -31,6 +31,19 @@ TEST(RunnerCommand, SaysAllThatARunnerNeeds) {
             "--prefix-cache off --epoch 3 --memory-limit 99 --chat-template chatml --speculation off");
 }
 
+TEST(RunnerCommand, WhatIsAsAlwaysIsNotSaidSoThatEarlierBuildsRunnersAreTheSame) {
+  ModelConfig model;
+  DeviceConfig device{.name = "gpu0", .kind = "cuda", .cores = {0}};
+  const auto text = [&] {
+    return fmt::format("{}", fmt::join(runner_command("r", "m@d", model, {device}, 0, 3), " "));
+  };
+  EXPECT_EQ(text().find("--deterministic"), std::string::npos);
+  EXPECT_EQ(text().find("--allow-jit"), std::string::npos);
+  model.deterministic = false;
+  device.allow_jit = true;
+  EXPECT_NE(text().find("--deterministic off --allow-jit on"), std::string::npos);
+}
+
 TEST(RunnerCommand, OfARankHasItsDevicesCoresAndItsNumber) {
   ModelConfig model;
   model.name = "large";
