@@ -148,6 +148,22 @@ __device__ inline bool warp_any(bool value) {
   return __any_sync(0xffffffff, value) != 0;
 }
 
+// "redux.sync": of all 32 threads, which all call it; the sum modulo 2^32.
+__device__ inline uint32_t warp_sum(uint32_t value) {
+  return __reduce_add_sync(0xffffffff, value);
+}
+__device__ inline uint32_t warp_largest(uint32_t value) {
+  return __reduce_max_sync(0xffffffff, value);
+}
+
+// "atom": in global or shared memory; the last gives what was there before.
+__device__ inline void keep_least(uint32_t* memory, uint32_t value) {
+  atomicMin(memory, value);
+}
+__device__ inline uint32_t take_places(uint32_t* memory, uint32_t count) {
+  return atomicAdd(memory, count);
+}
+
 // "atom.acq_rel.gpu.add": gives what was there before. Who reads a number by it sees all that was written
 // before the number was added to, by the thread that added and, where a barrier lies between, by its block.
 __device__ inline uint32_t add_and_see(uint32_t* global, uint32_t value) {

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 
 #include "kernels/cpu/float16.h"
 #include "tests/gpu/emulator/grid.h"
@@ -144,6 +145,25 @@ inline bool warp_any(bool value) {
   bool all[32];
   emulator::exchange(&value, sizeof value, all);
   return std::any_of(all, all + 32, [](bool one) { return one; });
+}
+
+inline uint32_t warp_sum(uint32_t value) {
+  uint32_t all[32];
+  emulator::exchange(&value, sizeof value, all);
+  return std::accumulate(all, all + 32, uint32_t{0});
+}
+inline uint32_t warp_largest(uint32_t value) {
+  uint32_t all[32];
+  emulator::exchange(&value, sizeof value, all);
+  return *std::max_element(all, all + 32);
+}
+inline void keep_least(uint32_t* memory, uint32_t value) {
+  *memory = std::min(*memory, value);
+}
+inline uint32_t take_places(uint32_t* memory, uint32_t count) {
+  const uint32_t before = *memory;
+  *memory = before + count;
+  return before;
 }
 
 inline uint32_t forgotten(uint32_t value) {
