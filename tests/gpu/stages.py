@@ -44,13 +44,15 @@ STAGES = [
     Stage("kernels", 60, ["gpu_kernel_test", "--gtest_brief=1"]),
     Stage("model_test", 60, ["gpu_backend_test", "--gtest_brief=1"]),
     Stage("floors", 30, ["gpu_bench", "floors", "--json"], figures=True),
+    Stage("attention", 30, ["gpu_bench", "attention", "--json"], {
+        "paged decode attention 32 x 8k, of copy bandwidth": at_least(0.80),
+    }),
     Stage("bench", 120, ["gpu_bench", "steps", "--json"], {
         "decode 7B batch 1, of copy bandwidth": at_least(0.80),
         "decode 1.5B batch 1, of copy bandwidth": at_least(0.65),
         "decode 7B batch 32 / 1, tokens/s": at_least(20),
         "decode 7B batch 32 / 1, step time": at_most(1.18),
         "prefill 7B 4096 tokens, of matmul rate": at_least(0.70),
-        "paged decode attention 32 x 8k, of copy bandwidth": at_least(0.80),
     }),
     Stage("memcheck", 60, ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9",
                            "gpu_kernel_test", "--gtest_brief=1"]),

@@ -27,7 +27,8 @@ until $deepserve/dsctl --runtime-dir /run/d status >/dev/null 2>&1; do
   if [ $tries -gt 300 ] || ! kill -0 $dsd; then cat "$1/log" >&2; exit 1; fi
   sleep 0.1
 done
-$deepserve/dsctl --runtime-dir /run/d chat --temperature 0 --max-tokens 40 "Who are you?" || { cat "$1/log" >&2; exit 1; }
+$deepserve/dsctl --runtime-dir /run/d chat --temperature 0 --max-tokens 40 "Who are you?" ||
+  { cat "$1/log" >&2; exit 1; }
 $deepserve/dsctl --runtime-dir /run/d daemon stop
 wait $dsd
 """

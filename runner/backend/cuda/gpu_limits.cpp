@@ -1,10 +1,10 @@
 #include "runner/backend/cuda/gpu_limits.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "kernels/cuda/random_bits.h"
 #include "runner/backend/cuda/library_matmul.h"
+#include "runner/backend/cuda/stream_timer.h"
 
 namespace deepserve::runner::cuda {
 namespace {
@@ -14,28 +14,10 @@ constexpr uint32_t kWidthMax = 8192;  // of the square matrices
 constexpr uint32_t kWidthMin = 64;
 constexpr int kRuns = 9;
 
-Result<Event> make_timed_event() {
-  cudaEvent_t event = nullptr;
-  TRY(checked(cudaEventCreateWithFlags(&event, 0), "an event"));
-  return Event(event);
-}
-
-// The median time of `work`, which puts itself into a stream, after one turn that is not counted.
 template <typename Work>
 Result<double> median_seconds(cudaStream_t stream, const Work& work) {
-  TRY_ASSIGN(const Event begin, make_timed_event());
-  TRY_ASSIGN(const Event end, make_timed_event());
-  std::vector<float> milliseconds(kRuns);
-  TRY(work());
-  for (float& time : milliseconds) {
-    TRY(checked(cudaEventRecord(begin.get(), stream), "timing"));
-    TRY(work());
-    TRY(checked(cudaEventRecord(end.get(), stream), "timing"));
-    TRY(checked(cudaEventSynchronize(end.get()), "timing"));
-    TRY(checked(cudaEventElapsedTime(&time, begin.get(), end.get()), "timing"));
-  }
-  std::nth_element(milliseconds.begin(), milliseconds.begin() + kRuns / 2, milliseconds.end());
-  return static_cast<double>(milliseconds[kRuns / 2]) / 1e3;
+  TRY_ASSIGN(const auto seconds, seconds_of(stream, kRuns, work));
+  return seconds[kRuns / 2];
 }
 
 Result<void> measure_copy(uint64_t room, cudaStream_t stream, DeviceLimits& limits) {

@@ -1,5 +1,6 @@
-// gpu_bench floors|steps [--shape 7B|1.5B|test] [--json]: what this GPU can do at the most, and how much of
-// it steps of the CUDA backend reach, on random weights. tests/gpu/stages.py has the bars.
+// gpu_bench floors|attention|steps [--shape 7B|1.5B|test] [--json]: what this GPU can do at the most, and how
+// much of it the attention of 32 sequences alone, and steps of the CUDA backend on random weights, reach.
+// tests/gpu/stages.py has the bars.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +10,8 @@
 #include "runner/backend/cuda/cuda_backend.h"
 #include "runner/backend/cuda/gpu_limits.h"
 #include "runner/bench/step_timer.h"
+#include "tests/gpu/bench/attention_figures.h"
+#include "tests/gpu/bench/figures.h"
 #include "tests/gpu/bench/random_model.h"
 
 namespace deepserve::runner {
@@ -25,42 +28,6 @@ struct Options {
   bool json = false;
 };
 
-struct Figure {
-  std::string name;
-  double value;
-  std::string unit;
-  size_t n;
-  double least, most;
-};
-
-void print(const std::vector<Figure>& figures, bool json) {
-  if (!json) {
-    for (const Figure& one : figures) {
-      fmt::print("{:<52} {:.4g} {} (n={}, {:.4g} to {:.4g})\n", one.name, one.value, one.unit, one.n,
-                 one.least, one.most);
-    }
-    return;
-  }
-  fmt::print("{{\"figures\": [");
-  for (size_t i = 0; i < figures.size(); ++i) {
-    const Figure& one = figures[i];
-    fmt::print(
-        "{}{{\"name\": \"{}\", \"value\": {:.6g}, \"unit\": \"{}\", \"n\": {}, \"spread\": "
-        "\"{:.4g}-{:.4g}\"}}",
-        i == 0 ? "" : ", ", one.name, one.value, one.unit, one.n, one.least, one.most);
-  }
-  fmt::print("]}}\n");
-}
-
-// The median, least and most of `scale / seconds`.
-Figure rate(std::string name, Durations_ns durations, double scale, std::string unit) {
-  std::sort(durations.begin(), durations.end());
-  const auto of = [&](uint64_t taken_ns) { return scale / (static_cast<double>(taken_ns) / 1e9); };
-  return {std::move(name),      of(durations[durations.size() / 2]),
-          std::move(unit),      durations.size(),
-          of(durations.back()), of(durations.front())};
-}
-
 double median_seconds(Durations_ns durations) {
   std::sort(durations.begin(), durations.end());
   return static_cast<double>(durations[durations.size() / 2]) / 1e9;
@@ -72,6 +39,20 @@ Result<std::vector<Figure>> floors() {
   const double copy = limits.copy_bytes_per_second / 1e9, matmul = limits.matmul_operations_per_second / 1e12;
   return std::vector<Figure>{{"copy bandwidth", copy, "GB/s", 9, copy, copy},
                              {"matmul rate, bf16", matmul, "TFLOP/s", 9, matmul, matmul}};
+}
+
+// The case, one long context, and many short ones, of the shape's heads.
+Result<std::vector<Figure>> attention(const Options& options) {
+  TRY(cuda::open_device(false));
+  TRY_ASSIGN(const DeviceLimits limits, cuda::measure_gpu_limits());
+  const bool is_test = options.shape == kShapeTest.name;
+  const ModelShape& shape = is_test ? kShapeTest : options.shape == kShape1_5B.name ? kShape1_5B : kShape7B;
+  std::vector<Figure> figures;
+  const std::vector<AttentionCase> all{{32, 8'192}, {1, 131'072}, {256, 512}}, few{{2, 200}};
+  for (const AttentionCase& one : is_test ? few : all) {
+    TRY(time_attention(shape, one, limits, figures));
+  }
+  return figures;
 }
 
 Result<void> time_decode(const ModelShape& shape, Backend& backend, const DeviceLimits& limits,
@@ -145,16 +126,18 @@ int main(int count, char** words) {
   using namespace deepserve;
   runner::Options options;
   CLI::App app("What a GPU reaches of what it can do at the most", "gpu_bench");
-  app.add_option("WHAT", options.what, "floors or steps")
+  app.add_option("WHAT", options.what, "floors, attention or steps")
       ->required()
-      ->check(CLI::IsMember({"floors", "steps"}));
+      ->check(CLI::IsMember({"floors", "attention", "steps"}));
   app.add_option("--shape", options.shape, "7B, 1.5B or test; both of the first when not given")
       ->check(CLI::IsMember({"7B", "1.5B", "test"}));
   app.add_option("--prompt-tokens", options.prompt_tokens, "Of prefill, in one step (4096)")
       ->check(CLI::Range(64u, 8192u));
   app.add_flag("--json", options.json, "Print JSON");
   CLI11_PARSE(app, count, words);
-  const auto figures = options.what == "floors" ? runner::floors() : runner::steps(options);
+  const auto figures = options.what == "floors"      ? runner::floors()
+                       : options.what == "attention" ? runner::attention(options)
+                                                     : runner::steps(options);
   if (!figures) {
     fmt::print(stderr, "gpu_bench: {}\n", figures.error().message);
     return error_row(figures.error().code).exit_code;

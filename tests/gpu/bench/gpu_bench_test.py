@@ -26,7 +26,13 @@ class GpuBench(unittest.TestCase):
     def test_floors_are_two_rates(self):
         self.assertEqual([one["unit"] for one in figures("floors")], ["GB/s", "TFLOP/s"])
 
-    def test_steps_tell_of_every_bar_but_that_of_attention_alone(self):
+    def test_attention_alone_is_a_share_of_bandwidth(self):
+        share, time = figures("attention", "--shape", "test")
+        self.assertEqual(share["name"], "paged decode attention 2 x 200 test, of copy bandwidth")
+        self.assertGreater(share["value"], 0)
+        self.assertEqual(time["unit"], "us")
+
+    def test_steps_tell_of_every_bar(self):
         told = {one["name"] for one in figures("steps", "--shape", "test", "--prompt-tokens", "64")}
         bars = next(stage.bars for stage in stages.STAGES if stage.name == "bench")
         wanted = {name.replace("7B", "test").replace("4096", "64") for name in bars if "7B" in name}
