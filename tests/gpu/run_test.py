@@ -100,6 +100,12 @@ class Run(unittest.TestCase):
         whys = [stage["why"] for stage in told["stages"]]
         self.assertEqual(whys, ["missing: gpu_nowhere", "missing: gpu_neither"])
 
+    def test_what_this_host_lacks_something_for_is_missing_and_never_a_pass(self):
+        script = "import sys; print('no MPS here'); sys.exit(77)"
+        status, told = self.run_stages(Stage("shares", 30, [sys.executable, "-c", script]))
+        self.assertEqual((status, told["stages"][0]["outcome"]), (1, "missing"))
+        self.assertEqual(told["stages"][0]["why"], "no MPS here")
+
     def test_a_stage_that_hangs_is_ended_with_all_that_it_started(self):
         script = "import os, time; os.fork(); print(os.getpid(), flush=True); time.sleep(600)"
         _, told = self.run_stages(Stage("hangs", 1.0, [sys.executable, "-c", script]), PASSES)

@@ -12,6 +12,7 @@ import report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LOG_TAIL_CHARACTERS = 600
+CANNOT_BE_TRIED = 77  # the exit status of a program that this host lacks something for
 
 
 @dataclass
@@ -54,6 +55,9 @@ STAGES = [
         "decode 7B batch 32 / 1, step time": at_most(1.18),
         "prefill 7B 4096 tokens, of matmul rate": at_least(0.70),
     }),
+    Stage("serving", 60, of_python("serving/serving_test.py", "dsd", "gpu_fault_runner", "Serving")),
+    Stage("telemetry", 30, of_python("serving/serving_test.py", "dsd", "gpu_fault_runner", "Telemetry")),
+    Stage("shares", 60, of_python("serving/serving_test.py", "dsd", "gpu_fault_runner", "Shares")),
     Stage("memcheck", 60, ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9",
                            "gpu_kernel_test", "--gtest_brief=1"]),
     Stage("racecheck", 60, ["compute-sanitizer", "--tool", "racecheck", "--error-exitcode", "9",
@@ -108,6 +112,8 @@ def judge(stage, folders, log_path, limit_s):
         figures = report.read_figures(output, stage.bars)
     if status is None:
         return {"why": f"ran longer than {limit_s:.0f} s: {tail}"}
+    if status == CANNOT_BE_TRIED:
+        return {"outcome": "missing", "why": tail}
     if status != 0:
         return {"why": f"exit status {status}: {tail}"}
     failed = [one["name"] for one in figures if one["outcome"] == "FAIL"]

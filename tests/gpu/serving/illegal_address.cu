@@ -1,0 +1,16 @@
+#include "tests/gpu/serving/illegal_address.h"
+
+namespace deepserve::runner {
+namespace {
+
+__global__ void write_kernel(unsigned* address) {
+  *address = 1;
+}
+
+}  // namespace
+
+void write_to_illegal_address() {
+  write_kernel<<<1, 1>>>(reinterpret_cast<unsigned*>(16));
+}
+
+}  // namespace deepserve::runner
