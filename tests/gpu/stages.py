@@ -45,6 +45,9 @@ STAGES = [
     Stage("kernels", 60, ["gpu_kernel_test", "--gtest_brief=1"]),
     Stage("model_test", 60, ["gpu_backend_test", "--gtest_brief=1"]),
     Stage("floors", 30, ["gpu_bench", "floors", "--json"], figures=True),
+    Stage("load", 60, ["gpu_bench", "load", "--json"], {
+        "load 7B, of the bus": at_least(0.80),
+    }),
     Stage("attention", 30, ["gpu_bench", "attention", "--json"], {
         "paged decode attention 32 x 8k, of copy bandwidth": at_least(0.80),
     }),

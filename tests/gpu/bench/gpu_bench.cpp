@@ -1,10 +1,11 @@
-// gpu_bench floors|attention|steps [--shape 7B|1.5B|test] [--json]: what this GPU can do at the most, and how
-// much of it the attention of 32 sequences alone, and steps of the CUDA backend on random weights, reach.
+// gpu_bench floors|load|attention|steps [--shape 7B|1.5B|test] [--json]: what this GPU can do at the most,
+// and how much of it loading, the attention of 32 sequences alone, and steps on random weights reach.
 // tests/gpu/stages.py has the bars.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <functional>
 #include <string>
 
 #include "runner/backend/cuda/cuda_backend.h"
@@ -12,6 +13,7 @@
 #include "runner/bench/step_timer.h"
 #include "tests/gpu/bench/attention_figures.h"
 #include "tests/gpu/bench/figures.h"
+#include "tests/gpu/bench/load_figures.h"
 #include "tests/gpu/bench/random_model.h"
 
 namespace deepserve::runner {
@@ -19,6 +21,8 @@ namespace {
 
 constexpr uint32_t kRepeats = 9;
 constexpr uint32_t kDecodeSteps = 16;
+constexpr uint32_t kThreads = 8;
+constexpr uint32_t kLoads = 3;
 constexpr uint32_t kContextTokens = 64;
 
 struct Options {
@@ -41,12 +45,26 @@ Result<std::vector<Figure>> floors() {
                              {"matmul rate, bf16", matmul, "TFLOP/s", 9, matmul, matmul}};
 }
 
+const ModelShape& shape_of(const Options& options) {
+  for (const ModelShape& shape : {std::cref(kShape1_5B), std::cref(kShapeTest)}) {
+    if (options.shape == shape.name) return shape;
+  }
+  return kShape7B;
+}
+
+Result<std::vector<Figure>> load(const Options& options) {
+  TRY(cuda::open_device(false));
+  std::vector<Figure> figures;
+  TRY(time_load(shape_of(options), kThreads, kLoads, figures));
+  return figures;
+}
+
 // The case, one long context, and many short ones, of the shape's heads.
 Result<std::vector<Figure>> attention(const Options& options) {
   TRY(cuda::open_device(false));
   TRY_ASSIGN(const DeviceLimits limits, cuda::measure_gpu_limits());
-  const bool is_test = options.shape == kShapeTest.name;
-  const ModelShape& shape = is_test ? kShapeTest : options.shape == kShape1_5B.name ? kShape1_5B : kShape7B;
+  const ModelShape& shape = shape_of(options);
+  const bool is_test = shape.name == kShapeTest.name;
   std::vector<Figure> figures;
   const std::vector<AttentionCase> all{{32, 8'192}, {1, 131'072}, {256, 512}}, few{{2, 200}};
   for (const AttentionCase& one : is_test ? few : all) {
@@ -96,7 +114,7 @@ Result<void> time_steps(const ModelShape& shape, const Options& options, std::ve
   const auto bytes = random_weight_bytes(shape);
   BackendOptions backend_options;
   backend_options.kv_type = kernels::KvType::kF16;
-  backend_options.threads = 8;
+  backend_options.threads = kThreads;
   backend_options.batch_tokens_max = options.prompt_tokens;
   const uint64_t token_bytes = uint64_t{4} * shape.layers * shape.kv_heads * shape.head_dim;
   backend_options.kv_bytes = token_bytes * (options.prompt_tokens + 32 * 2 * kContextTokens);
@@ -126,9 +144,9 @@ int main(int count, char** words) {
   using namespace deepserve;
   runner::Options options;
   CLI::App app("What a GPU reaches of what it can do at the most", "gpu_bench");
-  app.add_option("WHAT", options.what, "floors, attention or steps")
+  app.add_option("WHAT", options.what, "floors, load, attention or steps")
       ->required()
-      ->check(CLI::IsMember({"floors", "attention", "steps"}));
+      ->check(CLI::IsMember({"floors", "load", "attention", "steps"}));
   app.add_option("--shape", options.shape, "7B, 1.5B or test; both of the first when not given")
       ->check(CLI::IsMember({"7B", "1.5B", "test"}));
   app.add_option("--prompt-tokens", options.prompt_tokens, "Of prefill, in one step (4096)")
@@ -136,6 +154,7 @@ int main(int count, char** words) {
   app.add_flag("--json", options.json, "Print JSON");
   CLI11_PARSE(app, count, words);
   const auto figures = options.what == "floors"      ? runner::floors()
+                       : options.what == "load"      ? runner::load(options)
                        : options.what == "attention" ? runner::attention(options)
                                                      : runner::steps(options);
   if (!figures) {

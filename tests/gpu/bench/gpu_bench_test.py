@@ -26,6 +26,11 @@ class GpuBench(unittest.TestCase):
     def test_floors_are_two_rates(self):
         self.assertEqual([one["unit"] for one in figures("floors")], ["GB/s", "TFLOP/s"])
 
+    def test_loading_is_a_share_of_what_the_bus_can_do(self):
+        share, *rates = figures("load", "--shape", "test")
+        self.assertEqual(share["name"], "load test, of the bus")
+        self.assertEqual([one["unit"] for one in rates], ["GB/s", "GB/s"])
+
     def test_attention_alone_is_a_share_of_bandwidth(self):
         share, time = figures("attention", "--shape", "test")
         self.assertEqual(share["name"], "paged decode attention 2 x 200 test, of copy bandwidth")
