@@ -6,13 +6,15 @@ import importlib.util
 import io
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import report  # noqa: E402
-from stages import STAGES, Stage, at_least, at_most  # noqa: E402
+import rival  # noqa: E402
+from stages import CANNOT_BE_TRIED, STAGES, Stage, at_least, at_most  # noqa: E402
 
 
 def load_run():
@@ -105,6 +107,23 @@ class Run(unittest.TestCase):
         status, told = self.run_stages(Stage("shares", 30, [sys.executable, "-c", script]))
         self.assertEqual((status, told["stages"][0]["outcome"]), (1, "missing"))
         self.assertEqual(told["stages"][0]["why"], "no MPS here")
+
+    def test_a_stage_reads_what_the_ones_before_it_printed(self):
+        reader = Stage("reads", 30, [sys.executable, "-c", "import sys; print(open(sys.argv[1]).read())",
+                                     "{logs}/gpu-first.log"], figures=True)
+        first = Stage("first", 30, [sys.executable, "-c", "print('{\"figures\": []}')"])
+        self.assertEqual(self.run_stages(first, reader)[0], 0)
+
+    def test_the_rivals_figures_are_ratios_to_what_the_bench_told(self):
+        told = rival.figures({1: 200.0, 32: 4000.0}, {1: [40.0, 20.0, 25.0], 32: [500.0]})
+        self.assertEqual([(one["name"], one["value"]) for one in told[::2]],
+                         [("decode 7B batch 1, of transformers", 8.0),
+                          ("decode 7B batch 32, of transformers", 8.0)])
+        self.assertEqual(told[0]["spread"], "5-10")
+
+    def test_without_the_benchs_figures_the_rival_is_missing(self):
+        done = subprocess.run([sys.executable, rival.__file__, "/nowhere"], capture_output=True, timeout=60)
+        self.assertEqual(done.returncode, CANNOT_BE_TRIED)
 
     def test_a_stage_that_hangs_is_ended_with_all_that_it_started(self):
         script = "import os, time; os.fork(); print(os.getpid(), flush=True); time.sleep(600)"

@@ -17,8 +17,9 @@ CANNOT_BE_TRIED = 77  # the exit status of a program that this host lacks someth
 
 @dataclass
 class Stage:
-    """`command`: its first word is a program, looked up in the folders with programs and then in PATH. One
-    that has bars, or `figures`, prints them as README.md says; of the others the exit status alone counts."""
+    """`command`: its first word is a program, looked up in the folders with programs and then in PATH;
+    {logs} is the folder with the logs of the stages before. One that has bars, or `figures`, prints them as
+    README.md says; of the others the exit status alone counts."""
     name: str
     limit_s: float
     command: list
@@ -57,6 +58,10 @@ STAGES = [
         "decode 7B batch 32 / 1, tokens/s": at_least(20),
         "decode 7B batch 32 / 1, step time": at_most(1.18),
         "prefill 7B 4096 tokens, of matmul rate": at_least(0.70),
+    }),
+    Stage("rival", 90, of_python("rival.py", "{logs}/gpu-bench.log"), {
+        "decode 7B batch 1, of transformers": at_least(5),
+        "decode 7B batch 32, of transformers": at_least(5),
     }),
     Stage("serving", 60, of_python("serving/serving_test.py", "dsd", "gpu_fault_runner", "Serving")),
     Stage("telemetry", 30, of_python("serving/serving_test.py", "dsd", "gpu_fault_runner", "Telemetry")),
@@ -105,7 +110,8 @@ def run(stage, folders, log_path, left_s):
 
 
 def judge(stage, folders, log_path, limit_s):
-    words, missing = resolved(stage.command, folders)
+    command = [word.replace("{logs}", os.path.dirname(log_path)) for word in stage.command]
+    words, missing = resolved(command, folders)
     if missing:
         return {"outcome": "missing", "why": f"missing: {', '.join(missing)}"}
     status, output = output_of(words, log_path, limit_s)
