@@ -1,5 +1,5 @@
 // The weights of tokens as a draw adds them up: integers, so that a sum is the same in every order, on every
-// CPU and GPU. The most likely token of a row has kWeightUnit; a vocabulary of 4 million fits into 64 bits.
+// CPU and GPU. The most likely token of a row has kWeightUnit; kWeighedTokensMax of them fit into 64 bits.
 //
 // A token's weight is its exponential (exponential.h, with the row's largest logit as offset) in these units,
 // rounded down: what that takes from all tokens of a vocabulary of 2^18 together is less than 2^-24 of the
@@ -15,6 +15,7 @@ namespace deepserve::kernels {
 
 using TokenWeight = uint64_t;
 inline constexpr double kWeightUnit = 0x1p42;
+inline constexpr uint32_t kWeighedTokensMax = 1 << 22;
 
 // Of a token, or of a part of the row (`sum` beside its own largest logit, whose exponential is `factor`).
 // Both have 24 bits, so their product is exact.

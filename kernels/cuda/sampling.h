@@ -91,7 +91,7 @@ struct DrawnRow {
 
 struct SamplingArguments {
   float* logits = nullptr;  // [.., vocabulary]
-  uint32_t vocabulary = 0;
+  uint32_t vocabulary = 0;  // at most kWeighedTokensMax
   uint32_t rows_max = 0;
   const SampledRow* rows = nullptr;     // [*row_count]
   const uint32_t* row_count = nullptr;  // at most rows_max

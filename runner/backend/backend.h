@@ -16,13 +16,13 @@
 #include "ipc/base/result.h"
 #include "ipc/wire/messages.h"
 #include "kernels/cpu/kv_format.h"
+#include "runner/backend/row_draw.h"
 #include "runner/backend/step_work.h"
 
 namespace deepserve::runner {
 
 class Collective;
 
-using ipc::TokenId;
 using BlockId = uint32_t;
 
 struct BackendInfo {
@@ -39,6 +39,7 @@ struct BackendInfo {
   uint32_t block_tokens = 0;      // tokens per KV block
   uint32_t blocks = 0;            // ids are 0..blocks-1
   uint32_t batch_tokens_max = 0;  // most new tokens in one step
+  bool draws = false;             // from rows that say what is to be drawn
   StepWork work;                  // what steps ask of the device at the least
 };
 
@@ -50,17 +51,22 @@ struct BatchEntry {
   uint32_t logits_rows = 0;         // logits of the last so many tokens are wanted (0: none)
   bool hidden_rows = false;         // the hidden states of all tokens are wanted
   float sums_scale = 0;             // at which the rows' exponentials are added up (0: not)
+  // [logits_rows]: tokens are drawn from the rows, and their logits stay where they are; empty: the logits
+  // are wanted. Only for a backend that draws.
+  std::span<const RowDraw> draws = {};
 };
 
 // What a step writes, row after row, entry by entry.
 struct StepOutputs {
-  std::span<float> logits;  // [sum of logits_rows, vocabulary] float32, raw
+  std::span<float> logits;  // [sum of logits_rows that are not drawn from, vocabulary] float32, raw
   std::span<float>
       hidden;  // [sum of the tokens of entries with hidden_rows, embedding]: the final norm's output
-  // The outlines of the rows (kernels/cpu/logits.h), each [sum of logits_rows, logits_chunks(vocabulary)];
-  // empty: not wanted.
+  // The outlines of the same rows (kernels/cpu/logits.h), each [rows, logits_chunks(vocabulary)]; empty: not
+  // wanted.
   std::span<float> largest = {};
-  std::span<float> sums = {};  // of rows without a sums_scale: not written
+  std::span<float> sums = {};               // of rows without a sums_scale: not written
+  std::span<DrawnRow> drawn_rows = {};      // [sum of draws]
+  std::span<DrawnToken> drawn_tokens = {};  // [sum of their choices]
 };
 
 class Backend {

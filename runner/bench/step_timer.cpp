@@ -9,6 +9,7 @@ namespace deepserve::runner {
 namespace {
 
 constexpr uint32_t kTokenStride = 7919;  // prime: tokens from all over the vocabulary
+constexpr uint16_t kChoice = 0;
 
 uint32_t blocks_for(uint32_t tokens, uint32_t block_tokens) {
   return (tokens + block_tokens - 1) / block_tokens;
@@ -18,6 +19,7 @@ uint32_t blocks_for(uint32_t tokens, uint32_t block_tokens) {
 
 StepTimer::StepTimer(Backend& backend) : backend_(backend), blocks_(backend.info().blocks) {
   std::iota(blocks_.begin(), blocks_.end(), BlockId{0});
+  greedy_.temperature = 0;
   tokens_.resize(backend.info().batch_tokens_max);
   for (size_t i = 0; i < tokens_.size(); ++i) {
     tokens_[i] = static_cast<TokenId>((i + 1) * kTokenStride % backend.info().vocabulary);
@@ -90,17 +92,23 @@ Result<void> StepTimer::fill_context(uint32_t count, uint32_t context, uint32_t 
 // How long it took.
 Result<uint64_t> StepTimer::run(uint32_t count, uint32_t tokens, uint32_t position,
                                 uint32_t sequence_blocks) {
+  const bool draws = backend_.info().draws;
   entries_.resize(count);
+  draws_.assign(count, {.generation = &greedy_, .choices = {&kChoice, 1}});
   for (uint32_t i = 0; i < count; ++i) {
     entries_[i].tokens = std::span<const TokenId>(tokens_).subspan(count == 1 ? 0 : i, tokens);
     entries_[i].position = position;
     entries_[i].blocks = std::span<const BlockId>(blocks_).subspan(
         size_t{i} * sequence_blocks, blocks_for(position + tokens, backend_.info().block_tokens));
     entries_[i].logits_rows = 1;
+    if (draws) entries_[i].draws = {&draws_[i], 1};
   }
-  logits_.resize(size_t{count} * backend_.info().vocabulary);
+  logits_.resize(draws ? 0 : size_t{count} * backend_.info().vocabulary);
+  drawn_rows_.resize(draws ? count : 0);
+  drawn_tokens_.resize(drawn_rows_.size());
   const uint64_t begin_ns = monotonic_ns();
-  TRY(backend_.step(entries_, {logits_, {}}));
+  TRY(backend_.step(
+      entries_, {.logits = logits_, .hidden = {}, .drawn_rows = drawn_rows_, .drawn_tokens = drawn_tokens_}));
   return monotonic_ns() - begin_ns;
 }
 

@@ -18,12 +18,13 @@ class StepTimer {
   // `backend` must outlive the timer, which uses all its KV blocks as its own.
   explicit StepTimer(Backend& backend);
 
-  // One prompt of `tokens` from its beginning in one step, with the logits of its last token. kInvalidRequest
-  // when the backend takes no such step, with what it takes.
+  // One prompt of `tokens` from its beginning in one step, with the logits of its last token, or the
+  // likeliest next one where the backend draws by itself. kInvalidRequest when the backend takes no such
+  // step, with what it takes.
   Result<Durations_ns> prefill(uint32_t tokens, uint32_t repeats);
 
-  // `steps` steps of `count` sequences, a token each with its logits, after `context` tokens that are in the
-  // cache. kInvalidRequest as above.
+  // `steps` steps of `count` sequences, a token each with what it gives, after `context` tokens that are in
+  // the cache. kInvalidRequest as above.
   Result<Durations_ns> decode(uint32_t count, uint32_t context, uint32_t steps, uint32_t repeats);
 
  private:
@@ -36,6 +37,10 @@ class StepTimer {
   std::vector<BlockId> blocks_;
   std::vector<BatchEntry> entries_;
   std::vector<float> logits_;
+  ipc::Generation greedy_;
+  std::vector<RowDraw> draws_;
+  std::vector<DrawnRow> drawn_rows_;
+  std::vector<DrawnToken> drawn_tokens_;
 };
 
 }  // namespace deepserve::runner

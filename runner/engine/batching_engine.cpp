@@ -5,6 +5,7 @@
 
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
+#include "runner/engine/draw_faults.h"
 
 namespace deepserve::runner {
 namespace {
@@ -25,25 +26,31 @@ uint32_t scored_rows_max(const ipc::Generation& generation) {
   return std::max(1u, kScoredEntriesMax / (generation.choices * (1u + generation.logprobs)));
 }
 
-double seconds_since(uint64_t begin_ns) {
-  return static_cast<double>(monotonic_ns() - begin_ns) / static_cast<double>(kSecond_ns);
+std::vector<TokenId> end_tokens_of(const Tokenizer& tokenizer, uint32_t vocabulary) {
+  std::vector<TokenId> tokens;
+  for (TokenId token = 0; token < vocabulary; ++token) {
+    if (tokenizer.ends_generation(token)) tokens.push_back(token);
+  }
+  return tokens;
 }
 
-// Whether `allowed` has a token beside `masked` and `masked_too`; an empty `allowed` has.
-bool allows_more(std::span<const uint64_t> allowed, std::span<const TokenId> masked,
-                 std::span<const TokenId> masked_too) {
-  constexpr size_t kBits = 64;
-  if (allowed.empty()) return true;
-  for (size_t word = 0; word < allowed.size(); ++word) {
-    uint64_t left = allowed[word];
-    for (const auto tokens : {masked, masked_too}) {
-      for (const TokenId token : tokens) {
-        if (token / kBits == word) left &= ~(uint64_t{1} << token % kBits);
-      }
-    }
-    if (left != 0) return true;
+// What the backend drew for `choice`.
+Result<TokenId> drawn_token(const StepRow& row, uint16_t choice) {
+  switch (row.drawn->fault) {
+    case DrawFault::kNotALogit:
+      return not_a_logit(row.drawn->bad_logit, row.drawn->bad_token);
+    case DrawFault::kAllZero:
+      return all_logits_are_zero();
+    case DrawFault::kNothingLeft:
+      return nothing_left_to_choose();
+    case DrawFault::kNone:
+      break;
   }
-  return false;
+  return row.token_of(choice).token;
+}
+
+double seconds_since(uint64_t begin_ns) {
+  return static_cast<double>(monotonic_ns() - begin_ns) / static_cast<double>(kSecond_ns);
 }
 
 }  // namespace
@@ -82,11 +89,9 @@ BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, con
       speculator_(options),
       token_bytes_max_(token_bytes_max(tokenizer)),
       constraints_(tokenizer, backend.info().vocabulary),
-      batch_(backend) {
-  for (TokenId token = 0; token < backend.info().vocabulary; ++token) {
-    if (tokenizer.ends_generation(token)) end_tokens_.push_back(token);
-  }
-}
+      end_tokens_(end_tokens_of(tokenizer, backend.info().vocabulary)),
+      draw_rule_(end_tokens_),
+      batch_(backend, draw_rule_) {}
 
 void BatchingEngine::submit(const ipc::Submit& submit) {
   if (requests_.contains(submit.request)) return;
@@ -111,6 +116,8 @@ void BatchingEngine::submit(const ipc::Submit& submit) {
   request->id = submit.request;
   request->work = submit.work;
   if (submit.work == ipc::Work::kGenerate) request->generation = submit.generation;
+  // As backends want them; of one token they stay in the order in which they are added.
+  std::ranges::stable_sort(request->generation.logit_bias, {}, &std::pair<TokenId, float>::first);
   request->prompt_tokens = static_cast<uint32_t>(prepared->tokens.size());
   request->tokens_limit = prepared->tokens_limit;
   request->submitted_ns = monotonic_ns();
@@ -302,13 +309,13 @@ void BatchingEngine::take_results(size_t chunk) {
   sequence.computed += plan_.chunks[chunk].tokens - drafted;
   scheduler_.remember(sequence);
   if (request.work == ipc::Work::kEmbed) return take_hidden(sequence, position, batch_.hidden(chunk));
-  const LogitsRows rows = batch_.logits(chunk);
+  const StepRows rows = batch_.rows(chunk);
   const bool leads = sequence.size() == request.prompt_tokens;
-  if (leads && request.echo && !take_echo(sequence, rows)) return;
+  if (leads && request.echo && !take_echo(sequence, rows.logits)) return;
   if (sequence.pending() > 0) return;
   if (!request.answers()) return end_all_choices(request, ipc::FinishReason::kLength);
   if (drafted > 0) return take_drafted(sequence, drafted, rows);
-  take_logits(sequence, rows.back());
+  take_row(sequence, rows.back());
 }
 
 // False: the request has failed.
@@ -337,8 +344,8 @@ void BatchingEngine::take_hidden(Sequence& sequence, uint32_t position, std::spa
 }
 
 // `leader` has run all of its tokens. The choices that waited for it to prefill their prompt take the same
-// logits.
-void BatchingEngine::take_logits(Sequence& leader, const LogitsRow& row) {
+// row.
+void BatchingEngine::take_row(Sequence& leader, const StepRow& row) {
   Request& request = *leader.request;
   if (leader.size() == request.prompt_tokens) {
     for (auto& sibling : request.choices) {
@@ -354,7 +361,7 @@ void BatchingEngine::take_logits(Sequence& leader, const LogitsRow& row) {
 
 // Row i of `rows` follows the sequence and i tokens of its draft: it is looked at while these are what was
 // sampled, so that every token is the one that would have been sampled without a draft.
-void BatchingEngine::take_drafted(Sequence& sequence, uint32_t drafted, const LogitsRows& rows) {
+void BatchingEngine::take_drafted(Sequence& sequence, uint32_t drafted, const StepRows& rows) {
   Request& request = *sequence.request;
   uint32_t accepted = 0;
   request.drafts_rejected += drafted;  // until they are accepted: the first row may be the request's end
@@ -372,7 +379,7 @@ void BatchingEngine::take_drafted(Sequence& sequence, uint32_t drafted, const Lo
   if (sequence.phase == SequencePhase::kRunning) scheduler_.remember(sequence);
 }
 
-void BatchingEngine::sample(Sequence& sequence, const LogitsRow& row) {
+void BatchingEngine::sample(Sequence& sequence, const StepRow& row) {
   Request& request = *sequence.request;
   const auto token = choose(sequence, row);
   if (!token) return fail_request(request, token.error());
@@ -388,27 +395,10 @@ void BatchingEngine::sample(Sequence& sequence, const LogitsRow& row) {
   if (reason) end_choice(sequence, *reason);
 }
 
-Result<TokenId> BatchingEngine::choose(Sequence& sequence, const LogitsRow& row) {
-  const auto& generation = sequence.request->generation;
-  TRY_ASSIGN(const auto allowed, sequence.allowed());
-  Draw draw{.generation = generation,
-            .counts = sequence.counts,
-            .choice = sequence.priority.choice,
-            .index = sequence.continuation.tokens(),
-            .masked = {},
-            .masked_too = {},
-            .allowed = allowed};
-  if (sequence.continuation.must_go_on()) {
-    const std::span<const TokenId> stop_tokens = generation.stop_tokens;
-    std::span<const TokenId> end_tokens;
-    if (!generation.ignore_eos) end_tokens = end_tokens_;
-    // A constraint that is fulfilled allows nothing but the end: it has the last word over tokens_min.
-    if (allows_more(draw.allowed, stop_tokens, end_tokens)) {
-      draw.masked = stop_tokens;
-      draw.masked_too = end_tokens;
-    }
-  }
-  return sampler_.sample(row, draw);
+Result<TokenId> BatchingEngine::choose(Sequence& sequence, const StepRow& row) {
+  if (row.drawn != nullptr) return drawn_token(row, sequence.priority.choice);
+  TRY_ASSIGN(const Draw draw, draw_rule_.draw_of(sequence));
+  return sampler_.sample(row.logits, draw);
 }
 
 void BatchingEngine::end_choice(Sequence& sequence, ipc::FinishReason reason) {

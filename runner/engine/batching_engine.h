@@ -45,10 +45,10 @@ class BatchingEngine final : public Engine {
   void take_results(size_t chunk);
   bool take_echo(Sequence& leader, const LogitsRows& rows);
   void take_hidden(Sequence& sequence, uint32_t position, std::span<const float> hidden);
-  void take_logits(Sequence& leader, const LogitsRow& row);
-  void take_drafted(Sequence& sequence, uint32_t drafted, const LogitsRows& rows);
-  void sample(Sequence& sequence, const LogitsRow& row);
-  Result<TokenId> choose(Sequence& sequence, const LogitsRow& row);
+  void take_row(Sequence& leader, const StepRow& row);
+  void take_drafted(Sequence& sequence, uint32_t drafted, const StepRows& rows);
+  void sample(Sequence& sequence, const StepRow& row);
+  Result<TokenId> choose(Sequence& sequence, const StepRow& row);
   void end_choice(Sequence& sequence, ipc::FinishReason reason);
   void end_all_choices(Request& request, ipc::FinishReason reason);
   void fail_request(Request& request, const Error& error);
@@ -66,7 +66,8 @@ class BatchingEngine final : public Engine {
   Speculator speculator_;
   uint32_t token_bytes_max_;
   Constraints constraints_;
-  std::vector<TokenId> end_tokens_;  // all that end a generation, for tokens_min
+  std::vector<TokenId> end_tokens_;  // all that end a generation
+  DrawRule draw_rule_;
   std::unordered_map<ipc::RequestId, std::unique_ptr<Request>> requests_;
   std::deque<ipc::RequestId> only_told_;  // those that want their prompt told and nothing computed
   std::vector<ipc::RequestId>

@@ -6,10 +6,10 @@
 //
 // Files: prompt (what came in, checked), sequence (a request and its choices), scheduler and step_plan (who
 // runs), block_pool and prefix_index (where its KV lies, and what is found again), step_budget, speed_model
-// and prefill_cost (how much a step takes in), step_batch (what the model is asked), sampler and philox (the
-// next token), draft, speculation and speculator (tokens proposed ahead, and checked), continuation and
-// stop_matcher (its text, and the end), prompt_echo and teller (what is told of prompt and answer), mean_pool
-// (embeddings).
+// and prefill_cost (how much a step takes in), step_batch (what the model is asked), draw_rule, sampler and
+// philox (the next token), row_draws and step_rows (the same where the backend draws), draft, speculation and
+// speculator (tokens proposed ahead, and checked), continuation and stop_matcher (its text, and the end),
+// prompt_echo and teller (what is told of prompt and answer), mean_pool (embeddings).
 #pragma once
 
 #include <cstdint>

@@ -7,6 +7,7 @@
 
 #include "ipc/base/check.h"
 #include "kernels/philox.h"
+#include "runner/engine/draw_faults.h"
 #include "runner/engine/logprobs.h"
 
 namespace deepserve::runner {
@@ -74,11 +75,9 @@ Result<Sampler::Row> Sampler::look_at(const LogitsRow& given) {
   if (!sound || !find_best(row.largest, row.best)) {
     const auto bad = std::ranges::find_if(logits, [](float logit) { return !(logit < kInfinity); });
     CHECK(bad != logits.end());
-    return fail(Code::kNumericFault, "the model computed {} as the logit of token {}", *bad,
-                bad - logits.begin());
+    return not_a_logit(*bad, static_cast<size_t>(bad - logits.begin()));
   }
-  if (row.best == -kInfinity)
-    return fail(Code::kNumericFault, "the model gave every token a logit of -infinity");
+  if (row.best == -kInfinity) return all_logits_are_zero();
   changed_.clear();
   if (indices_.size() < logits.size() + 16) indices_.resize(logits.size() + 16);
   return row;
@@ -151,9 +150,7 @@ Result<Sampler::Row> Sampler::adjust(const LogitsRow& given, const Row& raw, con
     }
   }
   if (!find_best(largest_, row.best)) sound = false;
-  if (!sound || row.best == -kInfinity) {
-    return fail(Code::kInvalidRequest, "penalties, logit_bias and constraint leave no token to choose");
-  }
+  if (!sound || row.best == -kInfinity) return nothing_left_to_choose();
   return row;
 }
 

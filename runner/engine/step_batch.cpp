@@ -11,24 +11,47 @@ using kernels::logits_chunks;
 void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
   entries_.clear();
   places_.clear();
+  draws_.clear();
   rows_ = hidden_values_ = 0;
   for (const auto& chunk : plan.chunks) {
-    const Sequence& sequence = *chunk.sequence;
+    Sequence& sequence = *chunk.sequence;
     const Request& request = *sequence.request;
     const uint32_t blocks = pool.blocks_for(uint64_t{sequence.computed} + chunk.tokens);
     const bool to_the_end = chunk.tokens == sequence.pending() + sequence.drafts.count;
     const uint32_t for_answer = request.answers() && to_the_end ? 1 + sequence.drafts.count : 0;
+    const uint32_t scored = sequence.scored_rows(chunk.tokens);
     const BatchEntry& entry = entries_.emplace_back(
         BatchEntry{.tokens = std::span(sequence.tokens).subspan(sequence.computed, chunk.tokens),
                    .position = sequence.computed,
                    .blocks = std::span(sequence.blocks).first(blocks),
-                   .logits_rows = std::max(for_answer, sequence.scored_rows(chunk.tokens)),
+                   .logits_rows = std::max(for_answer, scored),
                    .hidden_rows = request.work == ipc::Work::kEmbed,
                    .sums_scale = Sampler::sums_scale(request.generation)});
-    places_.push_back({rows_, hidden_values_});
-    rows_ += entry.logits_rows;
+    const size_t drawn_begin = draws_.size();
+    const bool may_draw = backend_.info().draws && for_answer > 0 && scored == 0;
+    const bool is_drawn = may_draw && draws_.add(sequence);
+    places_.push_back({rows_, hidden_values_, is_drawn, drawn_begin, 0});
+    if (!is_drawn) rows_ += entry.logits_rows;
     if (entry.hidden_rows) hidden_values_ += entry.tokens.size() * backend_.info().embedding;
   }
+  take_draws();
+  make_room();
+}
+
+void StepBatch::take_draws() {
+  draws_.finish();
+  size_t tokens = 0;
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (!places_[i].is_drawn) continue;
+    places_[i].token_begin = tokens;
+    entries_[i].draws = draws_.rows(places_[i].drawn_begin, entries_[i].logits_rows);
+    for (const RowDraw& draw : entries_[i].draws) tokens += draw.choices.size();
+  }
+  drawn_rows_.resize(draws_.size());
+  drawn_tokens_.resize(tokens);
+}
+
+void StepBatch::make_room() {
   if (logits_.size() < rows_ * vocabulary()) {
     logits_.resize(rows_ * vocabulary());
     largest_.resize(rows_ * logits_chunks(vocabulary()));
@@ -40,17 +63,27 @@ void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
 Result<void> StepBatch::run(const StepPlan& plan) {
   for (const auto& copy : plan.copies) backend_.copy_block(copy.from, copy.to);
   const size_t chunks = rows_ * logits_chunks(vocabulary());
-  return backend_.step(
-      entries_, {std::span(logits_).first(rows_ * vocabulary()), std::span(hidden_).first(hidden_values_),
-                 std::span(largest_).first(chunks), std::span(sums_).first(chunks)});
+  return backend_.step(entries_, {.logits = std::span(logits_).first(rows_ * vocabulary()),
+                                  .hidden = std::span(hidden_).first(hidden_values_),
+                                  .largest = std::span(largest_).first(chunks),
+                                  .sums = std::span(sums_).first(chunks),
+                                  .drawn_rows = drawn_rows_,
+                                  .drawn_tokens = drawn_tokens_});
 }
 
-LogitsRows StepBatch::logits(size_t i) {
-  const size_t rows = entries_[i].logits_rows, begin = places_[i].row_begin;
-  const size_t chunks = logits_chunks(vocabulary());
-  return {std::span(logits_).subspan(begin * vocabulary(), rows * vocabulary()),
-          std::span(largest_).subspan(begin * chunks, rows * chunks),
-          std::span(sums_).subspan(begin * chunks, rows * chunks), entries_[i].sums_scale, vocabulary()};
+StepRows StepBatch::rows(size_t i) {
+  const Place& place = places_[i];
+  const BatchEntry& entry = entries_[i];
+  if (place.is_drawn) {
+    return {.draws = entry.draws,
+            .drawn = std::span(drawn_rows_).subspan(place.drawn_begin, entry.draws.size()),
+            .tokens = std::span(drawn_tokens_).subspan(place.token_begin)};
+  }
+  const size_t rows = entry.logits_rows, begin = place.row_begin, chunks = logits_chunks(vocabulary());
+  return {.logits = {std::span(logits_).subspan(begin * vocabulary(), rows * vocabulary()),
+                     std::span(largest_).subspan(begin * chunks, rows * chunks),
+                     std::span(sums_).subspan(begin * chunks, rows * chunks), entry.sums_scale,
+                     vocabulary()}};
 }
 
 std::span<const float> StepBatch::hidden(size_t i) const {

@@ -5,44 +5,53 @@
 #include <vector>
 
 #include "runner/backend/backend.h"
-#include "runner/engine/logits_rows.h"
+#include "runner/engine/row_draws.h"
 #include "runner/engine/scheduler.h"
+#include "runner/engine/step_rows.h"
 
 namespace deepserve::runner {
 
 // Keeps its memory from step to step.
 class StepBatch {
  public:
-  // `backend` must outlive the batch.
-  explicit StepBatch(Backend& backend) : backend_(backend) {}
+  // Both must outlive the batch.
+  StepBatch(Backend& backend, const DrawRule& rule) : backend_(backend), draws_(rule) {}
 
   // Entry i is chunk i of `plan`, whose sequences must not change before run() has returned.
   void build(const StepPlan& plan, const BlockPool& pool);
   // Copies the plan's blocks, then runs the model. Errors are the backend's.
   Result<void> run(const StepPlan& plan);
 
-  // The logits of the last tokens of chunk `i`; no rows when it asked for none.
-  LogitsRows logits(size_t i);
+  // The rows of the last tokens of chunk `i`; none when it asked for none.
+  StepRows rows(size_t i);
   // The hidden states [tokens, embedding] of chunk `i`; empty when it did not ask for them.
   std::span<const float> hidden(size_t i) const;
 
  private:
   size_t vocabulary() const { return backend_.info().vocabulary; }
+  void take_draws();
+  void make_room();
 
   struct Place {
     size_t row_begin;     // of logits
     size_t hidden_begin;  // in values
+    bool is_drawn;
+    size_t drawn_begin;  // of rows that are drawn from
+    size_t token_begin;  // of drawn tokens
   };
 
   Backend& backend_;
   std::vector<BatchEntry> entries_;
   std::vector<Place> places_;  // [entries]
-  size_t rows_ = 0;            // of logits
+  RowDraws draws_;
+  size_t rows_ = 0;  // of logits
   size_t hidden_values_ = 0;
   std::vector<float> logits_;
   std::vector<float> largest_;
   std::vector<float> sums_;
   std::vector<float> hidden_;
+  std::vector<DrawnRow> drawn_rows_;
+  std::vector<DrawnToken> drawn_tokens_;
 };
 
 }  // namespace deepserve::runner

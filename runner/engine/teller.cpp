@@ -1,6 +1,7 @@
 #include "runner/engine/teller.h"
 
 #include "ipc/base/check.h"
+#include "runner/engine/logprobs.h"
 
 namespace deepserve::runner {
 namespace {
@@ -17,10 +18,21 @@ void Teller::begin(const Request& request, bool echo) {
   delta_.logprobs.resize(request.generation.logprobs == ipc::kNoLogprobs ? 0 : 1);
 }
 
-// Of the delta's one token; without a row its entry is empty.
-void Teller::write_logprobs(TokenId token, const LogitsRow* row, uint8_t alternatives) {
-  std::span<const RankedToken> ranked;
-  if (row != nullptr) ranked = sampler_.logprobs(*row, token, alternatives);
+// As Sampler::logprobs() gives them, of a row that the backend drew from.
+std::span<const RankedToken> Teller::rank_drawn(const StepRow& row, uint16_t choice) {
+  const DrawnRow& drawn = *row.drawn;
+  const double log_total = log_of_total(drawn.total, drawn.best);
+  const auto rank = [&](const RankedLogit& one) {
+    ranked_.push_back({one.token, logprob_of(one.logit, log_total)});
+  };
+  ranked_.clear();
+  rank(row.token_of(choice));
+  for (uint32_t i = 0; i < drawn.alternatives_size; ++i) rank(drawn.alternatives[i]);
+  return ranked_;
+}
+
+// Of the delta's one token.
+void Teller::write_logprobs(std::span<const RankedToken> ranked) {
   auto& entry = delta_.logprobs.front();
   entry.resize(ranked.size());
   for (size_t i = 0; i < ranked.size(); ++i) {
@@ -31,7 +43,7 @@ void Teller::write_logprobs(TokenId token, const LogitsRow* row, uint8_t alterna
   }
 }
 
-void Teller::token(const Sequence& sequence, std::string_view text, const LogitsRow& row) {
+void Teller::token(const Sequence& sequence, std::string_view text, const StepRow& row) {
   const Request& request = *sequence.request;
   begin(request, false);
   delta_.choice = sequence.priority.choice;
@@ -39,7 +51,9 @@ void Teller::token(const Sequence& sequence, std::string_view text, const Logits
   delta_.tokens.push_back(sequence.tokens.back());
   delta_.text = text;
   if (request.generation.logprobs != ipc::kNoLogprobs) {
-    write_logprobs(sequence.tokens.back(), &row, request.generation.logprobs);
+    write_logprobs(row.drawn != nullptr
+                       ? rank_drawn(row, sequence.priority.choice)
+                       : sampler_.logprobs(row.logits, sequence.tokens.back(), request.generation.logprobs));
   }
   sink_.delta(delta_);
 }
@@ -66,13 +80,14 @@ Result<void> Teller::echo(Sequence& leader, uint32_t end, const LogitsRows& rows
       const uint32_t position = echo.told();
       const TokenId token = leader.tokens[position];
       if (echo.scored()) {
-        LogitsRow row;
+        std::span<const RankedToken> ranked;
         if (position > 0) {
           CHECK(position > rows_begin);
-          row = rows[position - 1 - rows_begin];
+          const LogitsRow row = rows[position - 1 - rows_begin];
           TRY(sampler_.check(row));
+          ranked = sampler_.logprobs(row, token, request.generation.logprobs);
         }
-        write_logprobs(token, position > 0 ? &row : nullptr, request.generation.logprobs);
+        write_logprobs(ranked);
       }
       delta_.tokens.push_back(token);
       echo.tell(token, delta_.text);

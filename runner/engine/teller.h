@@ -7,6 +7,7 @@
 #include "runner/engine/engine.h"
 #include "runner/engine/sampler.h"
 #include "runner/engine/sequence.h"
+#include "runner/engine/step_rows.h"
 
 namespace deepserve::runner {
 
@@ -18,7 +19,7 @@ class Teller {
       : tokenizer_(tokenizer), sampler_(sampler), sink_(sink) {}
 
   // The newest token of `sequence`, sampled from `row`, and the text that may be delivered now.
-  void token(const Sequence& sequence, std::string_view text, const LogitsRow& row);
+  void token(const Sequence& sequence, std::string_view text, const StepRow& row);
 
   // The newest token of `sequence`, which was generated and told elsewhere, and its text.
   void resumed(const Sequence& sequence, std::string_view text);
@@ -30,12 +31,14 @@ class Teller {
 
  private:
   void begin(const Request& request, bool echo);
-  void write_logprobs(TokenId token, const LogitsRow* row, uint8_t alternatives);
+  void write_logprobs(std::span<const RankedToken> ranked);
+  std::span<const RankedToken> rank_drawn(const StepRow& row, uint16_t choice);
 
   const Tokenizer& tokenizer_;
   Sampler& sampler_;
   EventSink& sink_;
   ipc::Delta delta_;
+  std::vector<RankedToken> ranked_;
 };
 
 }  // namespace deepserve::runner

@@ -8,19 +8,15 @@
 #include <vector>
 
 #include "ipc/wire/messages.h"
+#include "runner/backend/row_draw.h"
 
 namespace deepserve::runner {
-
-using ipc::TokenId;
 
 // Counts nothing, and allocates nothing, for a generation without penalties. A list for those who look at
 // all of it in each step, and an open-addressed table of places in it; both grow by doubling.
 class TokenCounts {
  public:
-  struct Entry {
-    TokenId token;
-    uint32_t generated;  // how often the answer holds it; 0: only the prompt does
-  };
+  using Entry = TokenCount;
 
   TokenCounts(const ipc::Generation& generation, std::span<const TokenId> prompt)
       : active_(generation.presence_penalty != 0.0f || generation.frequency_penalty != 0.0f ||

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <csignal>
@@ -144,6 +145,23 @@ Result<ServedModel> load(const ServeOptions& options, BackendMaker make, const L
   return model;
 }
 
+// The likeliest token by the backend's own draw is that of `logits`, which `entry` gave.
+Result<void> warm_up_draws(Backend& backend, BatchEntry entry, std::span<const float> logits) {
+  ipc::Generation greedy;
+  greedy.temperature = 0;
+  const uint16_t choice = 0;
+  const RowDraw draw{.generation = &greedy, .choices = {&choice, 1}};
+  DrawnRow row;
+  DrawnToken token{};
+  entry.draws = {&draw, 1};
+  TRY(backend.step({&entry, 1},
+                   {.logits = {}, .hidden = {}, .drawn_rows = {&row, 1}, .drawn_tokens = {&token, 1}}));
+  const auto likeliest = static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+  if (row.fault == DrawFault::kNone && token.token == likeliest) return {};
+  return fail(Code::kDeviceFault, "the device draws token {} where its logits say {}", token.token,
+              likeliest);
+}
+
 // One token through the whole model: what a first request would otherwise pay for, and the proof that it
 // computes.
 Result<void> warm_up(Backend& backend, const Tokenizer& tokenizer) {
@@ -156,7 +174,7 @@ Result<void> warm_up(Backend& backend, const Tokenizer& tokenizer) {
     if (!std::isfinite(logit))
       return fail(Code::kBadModelFile, "the weights give a logit of {} in the first forward pass", logit);
   }
-  return {};
+  return backend.info().draws ? warm_up_draws(backend, entry, logits) : Result<void>();
 }
 
 ipc::RunnerState describe(const ServedModel& model, const ServeOptions& options, uint32_t context_tokens) {

@@ -66,6 +66,11 @@ STAGES = [
     Stage("serving", 60, of_python("serving/serving_test.py", "dsd", "gpu_fault_runner", "Serving")),
     Stage("telemetry", 30, of_python("serving/serving_test.py", "dsd", "gpu_fault_runner", "Telemetry")),
     Stage("shares", 60, of_python("serving/serving_test.py", "dsd", "gpu_fault_runner", "Shares")),
+    # Of a step of 256 rows that the bytes of its logits alone would take 37 us.
+    Stage("draws", 30, ["gpu_bench", "draws", "--json"], {
+        "draws, greedy, 256 rows": at_most(300),
+        "draws, top-k 40, top-p 0.95, 256 rows": at_most(300),
+    }),
     Stage("memcheck", 60, ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9",
                            "gpu_kernel_test", "--gtest_brief=1"]),
     Stage("racecheck", 60, ["compute-sanitizer", "--tool", "racecheck", "--error-exitcode", "9",

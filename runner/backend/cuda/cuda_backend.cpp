@@ -10,6 +10,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "runner/backend/cuda/forward.h"
 #include "runner/backend/cuda/gpu.h"
+#include "runner/backend/cuda/step_draws.h"
 #include "runner/backend/cuda/step_graphs.h"
 #include "runner/backend/rope_table.h"
 #include "runner/model/model_config.h"
@@ -20,7 +21,7 @@ namespace {
 using kernels::kBlockTokens;
 
 // Raise it whenever a kernel may give other bits than before: it is part of numerics_id.
-constexpr int kCudaNumericsRevision = 2;
+constexpr int kCudaNumericsRevision = 3;
 
 constexpr uint32_t kSpareBlocks = 1;  // of the KV cache, for the rows that a step is padded with
 
@@ -73,6 +74,7 @@ BackendInfo describe(const BackendModel& model, const Gpu& gpu, uint32_t blocks,
   info.block_tokens = kBlockTokens;
   info.blocks = blocks;
   info.batch_tokens_max = std::max(1u, options.batch_tokens_max);
+  info.draws = info.vocabulary <= kernels::kWeighedTokensMax;
   info.work = step_work(model.config, model.weights, DeviceKvCache::block_bytes(model.config) / kBlockTokens);
   return info;
 }
@@ -94,18 +96,23 @@ class CudaBackend final : public Backend {
     check(batch);
     inputs_.fill(batch);
     const StepCounts& counts = inputs_.counts();
-    CHECK(outputs.logits.size() == size_t{counts.logits_rows} * info_.vocabulary);
+    find_told_rows(batch);
+    CHECK(outputs.logits.size() == sums_scales_.size() * info_.vocabulary);
     CHECK(outputs.hidden.size() == size_t{counts.hidden_rows} * info_.embedding);
     CHECK(outputs.sums.size() == outputs.largest.size());
     CHECK(outputs.largest.empty() ||
-          outputs.largest.size() == counts.logits_rows * kernels::logits_chunks(info_.vocabulary));
+          outputs.largest.size() == sums_scales_.size() * kernels::logits_chunks(info_.vocabulary));
     if (counts.tokens == 0) return {};
     const cudaStream_t stream = stream_.get();
     TRY(attention_.send(batch, stream));
     TRY(run_layers(counts.tokens));
     if (counts.hidden_rows != 0) TRY(write_hidden(outputs.hidden));
-    TRY(write_logits(batch, outputs));
-    return checked(cudaStreamSynchronize(stream), "a step");
+    TRY(draws_.send(batch, stream));
+    TRY(make_logits(outputs));
+    TRY(draws_.fetch(stream));
+    TRY(checked(cudaStreamSynchronize(stream), "a step"));
+    if (!draws_.empty()) draws_.take(outputs);
+    return {};
   }
 
   void copy_block(BlockId from, BlockId to) override {
@@ -139,7 +146,9 @@ class CudaBackend final : public Backend {
     const uint64_t logits_bytes = uint64_t{Forward::kLogitsRows} * info_.vocabulary * sizeof(float);
     const uint64_t hidden_bytes = uint64_t{info_.batch_tokens_max} * info_.embedding * sizeof(float);
     TRY_ASSIGN(outputs_, PinnedMemory::make(std::max(logits_bytes, hidden_bytes)));
+    TRY_ASSIGN(draws_, StepDraws::make(info_.vocabulary, Forward::kLogitsRows));
     sums_scales_.reserve(info_.batch_tokens_max);
+    told_rows_.reserve(info_.batch_tokens_max);
     return {};
   }
 
@@ -187,31 +196,46 @@ class CudaBackend final : public Backend {
     return {};
   }
 
-  Result<void> write_logits(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
+  void find_told_rows(std::span<const BatchEntry> batch) {
     sums_scales_.clear();
+    told_rows_.clear();
+    uint32_t row = 0;
     for (const BatchEntry& entry : batch) {
-      sums_scales_.insert(sums_scales_.end(), entry.logits_rows, entry.sums_scale);
+      for (uint32_t i = 0; i < entry.logits_rows; ++i, ++row) {
+        if (!entry.draws.empty()) continue;
+        told_rows_.push_back(row);
+        sums_scales_.push_back(entry.sums_scale);
+      }
     }
+  }
+
+  // Piece by piece: tokens are drawn from a piece, or its logits told, before the next takes its place.
+  Result<void> make_logits(const StepOutputs& outputs) {
     const uint32_t rows = inputs_.counts().logits_rows;
+    size_t told = 0;
     for (uint32_t begin = 0; begin < rows; begin += Forward::kLogitsRows) {
       const uint32_t count = std::min(Forward::kLogitsRows, rows - begin);
       TRY(forward_->make_logits(inputs_, begin, count, stream_.get()));
+      TRY(draws_.run(begin / Forward::kLogitsRows, forward_->logits(), stream_.get()));
+      const size_t first = told;
+      while (told < told_rows_.size() && told_rows_[told] < begin + count) ++told;
+      if (told == first) continue;
       TRY(fetch(forward_->logits(), size_t{count} * info_.vocabulary * sizeof(float)));
-      threads_.parallel_for(count, 1, [&](size_t first, size_t last) {
-        for (size_t i = first; i < last; ++i) take_row(i, begin + i, outputs);
+      threads_.parallel_for(told - first, 1, [&](size_t from, size_t to) {
+        for (size_t i = first + from; i < first + to; ++i) take_row(told_rows_[i] - begin, i, outputs);
       });
     }
     return {};
   }
 
-  // Row `index` of what was fetched is row `row` of the step's.
-  void take_row(size_t index, size_t row, const StepOutputs& outputs) const {
+  // Row `index` of what was fetched is the `told`-th of those that are told.
+  void take_row(size_t index, size_t told, const StepOutputs& outputs) const {
     const size_t vocabulary = info_.vocabulary, chunks = kernels::logits_chunks(vocabulary);
-    float* logits = outputs.logits.data() + row * vocabulary;
+    float* logits = outputs.logits.data() + told * vocabulary;
     std::memcpy(logits, outputs_.as<float>() + index * vocabulary, vocabulary * sizeof(float));
     if (outputs.largest.empty()) return;
-    kernels::outline_logits(logits_kernels_, logits, vocabulary, sums_scales_[row],
-                            outputs.largest.data() + row * chunks, outputs.sums.data() + row * chunks);
+    kernels::outline_logits(logits_kernels_, logits, vocabulary, sums_scales_[told],
+                            outputs.largest.data() + told * chunks, outputs.sums.data() + told * chunks);
   }
 
   ModelConfig config_;
@@ -226,7 +250,9 @@ class CudaBackend final : public Backend {
   StepGraphs graphs_;
   std::optional<Forward> forward_;
   PinnedMemory outputs_;
-  std::vector<float> sums_scales_;  // of the step's rows of logits
+  StepDraws draws_;
+  std::vector<float> sums_scales_;   // of the rows whose logits are told
+  std::vector<uint32_t> told_rows_;  // which of the step's rows these are
 };
 
 }  // namespace
@@ -255,7 +281,8 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel model, const Bac
   const MemoryNeed need{.weights = plan.bytes,
                         .kv = (uint64_t{blocks} + kSpareBlocks) * DeviceKvCache::block_bytes(model.config),
                         .work = Forward::workspace_bytes(model.config, plan, forward) +
-                                StepAttention::memory_bytes(model.config, {info.batch_tokens_max, blocks})};
+                                StepAttention::memory_bytes(model.config, {info.batch_tokens_max, blocks}) +
+                                StepDraws::memory_bytes(info.vocabulary, Forward::kLogitsRows)};
   TRY(check_memory(need, gpu, options));
   UploadOptions upload{.threads = options.threads, .on_bytes = {}};
   const auto& told = options.on_bytes_loaded;

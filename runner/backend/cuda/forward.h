@@ -43,7 +43,7 @@ class Forward {
   // Logits of rows [begin, begin + count) of those that give some, at most kLogitsRows: to logits().
   Result<void> make_logits(const StepInputs& inputs, uint32_t begin, uint32_t count, cudaStream_t stream);
   bool deterministic() const { return products_.deterministic(); }
-  const float* logits() const { return logits_; }  // [kLogitsRows, vocabulary]
+  float* logits() const { return logits_; }  // [kLogitsRows, vocabulary]; may be written to until the next
   // The final norm's output of the rows whose hidden states are wanted: to hidden() [rows, embedding].
   Result<void> make_hidden(const StepInputs& inputs, cudaStream_t stream);
   const float* hidden() const { return hidden_; }

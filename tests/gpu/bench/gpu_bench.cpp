@@ -1,6 +1,6 @@
-// gpu_bench floors|load|attention|steps [--shape 7B|1.5B|test] [--json]: what this GPU can do at the most,
-// and how much of it loading, the attention of 32 sequences alone, and steps on random weights reach.
-// tests/gpu/stages.py has the bars.
+// gpu_bench floors|load|attention|draws|steps [--shape 7B|1.5B|test] [--json]: what this GPU can do at the
+// most, and how much of it loading, the attention of 32 sequences alone, draws of tokens, and steps on random
+// weights reach. tests/gpu/stages.py has the bars.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +12,7 @@
 #include "runner/backend/cuda/gpu_limits.h"
 #include "runner/bench/step_timer.h"
 #include "tests/gpu/bench/attention_figures.h"
+#include "tests/gpu/bench/draw_figures.h"
 #include "tests/gpu/bench/figures.h"
 #include "tests/gpu/bench/load_figures.h"
 #include "tests/gpu/bench/random_model.h"
@@ -70,6 +71,13 @@ Result<std::vector<Figure>> attention(const Options& options) {
   for (const AttentionCase& one : is_test ? few : all) {
     TRY(time_attention(shape, one, limits, figures));
   }
+  return figures;
+}
+
+Result<std::vector<Figure>> draws(const Options& options) {
+  TRY(cuda::open_device(false));
+  std::vector<Figure> figures;
+  TRY(time_draws(options.shape == kShapeTest.name ? 2000 : 151'936, figures));
   return figures;
 }
 
@@ -144,9 +152,9 @@ int main(int count, char** words) {
   using namespace deepserve;
   runner::Options options;
   CLI::App app("What a GPU reaches of what it can do at the most", "gpu_bench");
-  app.add_option("WHAT", options.what, "floors, load, attention or steps")
+  app.add_option("WHAT", options.what, "floors, load, attention, draws or steps")
       ->required()
-      ->check(CLI::IsMember({"floors", "load", "attention", "steps"}));
+      ->check(CLI::IsMember({"floors", "load", "attention", "draws", "steps"}));
   app.add_option("--shape", options.shape, "7B, 1.5B or test; both of the first when not given")
       ->check(CLI::IsMember({"7B", "1.5B", "test"}));
   app.add_option("--prompt-tokens", options.prompt_tokens, "Of prefill, in one step (4096)")
@@ -156,6 +164,7 @@ int main(int count, char** words) {
   const auto figures = options.what == "floors"      ? runner::floors()
                        : options.what == "load"      ? runner::load(options)
                        : options.what == "attention" ? runner::attention(options)
+                       : options.what == "draws"     ? runner::draws(options)
                                                      : runner::steps(options);
   if (!figures) {
     fmt::print(stderr, "gpu_bench: {}\n", figures.error().message);

@@ -43,6 +43,12 @@ class GpuBench(unittest.TestCase):
         wanted = {name.replace("7B", "test").replace("4096", "64") for name in bars if "7B" in name}
         self.assertEqual(wanted - told, set())
 
+    def test_draws_are_told_of_each_kind_and_number_of_rows(self):
+        told = [one["name"] for one in figures("draws", "--shape", "test")]
+        self.assertEqual(len(told), len(set(told)))
+        bars = next(stage.bars for stage in stages.STAGES if stage.name == "draws")
+        self.assertEqual(set(bars) - set(told), set())
+
     def test_a_gpu_that_is_too_small_is_said(self):
         with self.assertRaisesRegex(AssertionError, "of GPU memory are needed"):
             figures("steps", "--shape", "1.5B")

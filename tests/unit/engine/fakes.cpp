@@ -213,10 +213,15 @@ void RecordingSink::failed(const ipc::Failed& event) {
   ++request.terminal_outcomes;
 }
 
+bool backends_draw() {
+  return std::getenv("DEEPSERVE_TEST_DRAWS") != nullptr;
+}
+
 Bench::Bench(Model model, const FakeBackend::Shape& shape, EngineOptions options)
     : backend(std::move(model), shape) {
   options.check_blocks = true;
-  auto made = Engine::make(backend, tokenizer, kNoChat, options, sink);
+  Backend& chosen = backends_draw() ? static_cast<Backend&>(drawing) : backend;
+  auto made = Engine::make(chosen, tokenizer, kNoChat, options, sink);
   CHECK(made.has_value());
   engine = std::move(*made);
 }

@@ -10,6 +10,7 @@
 
 #include "ipc/base/check.h"
 #include "runner/engine/engine.h"
+#include "tests/unit/engine/drawing_backend.h"
 
 namespace deepserve::runner::testing {
 
@@ -135,6 +136,10 @@ class RecordingSink final : public EventSink {
   std::vector<ipc::RequestId> accepted_order;
 };
 
+// Whether benches are to draw from rows in the backend's place: DEEPSERVE_TEST_DRAWS is set, with which all
+// of their tests run once more.
+bool backends_draw();
+
 // An engine with all that it borrows.
 struct Bench {
   explicit Bench(Model model) : Bench(std::move(model), FakeBackend::Shape{}, EngineOptions{}) {}
@@ -145,6 +150,7 @@ struct Bench {
 
   FakeTokenizer tokenizer;
   FakeBackend backend;
+  DrawingBackend drawing{backend};
   RecordingSink sink;
   std::unique_ptr<Engine> engine;
 };

@@ -24,13 +24,16 @@ struct RealBench {
     model = load_model(path, backend_options).value();
     tokenizer = Tokenizer::make(*model.vocabulary).value();
     options.check_blocks = true;
-    engine = Engine::make(*model.backend, *tokenizer, kNoChat, options, sink).value();
+    drawing.emplace(*model.backend);
+    Backend& chosen = backends_draw() ? static_cast<Backend&>(*drawing) : *model.backend;
+    engine = Engine::make(chosen, *tokenizer, kNoChat, options, sink).value();
   }
   void run() {
     while (engine->has_work()) ASSERT_TRUE(engine->step());
   }
 
   LoadedModel model;
+  std::optional<DrawingBackend> drawing;
   std::unique_ptr<Tokenizer> tokenizer;
   RecordingSink sink;
   std::unique_ptr<Engine> engine;
