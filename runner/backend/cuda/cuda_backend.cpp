@@ -10,7 +10,6 @@
 #include "kernels/cpu/thread_pool.h"
 #include "runner/backend/cuda/forward.h"
 #include "runner/backend/cuda/gpu.h"
-#include "runner/backend/cuda/step_clock.h"
 #include "runner/backend/cuda/step_draws.h"
 #include "runner/backend/cuda/step_graphs.h"
 #include "runner/backend/rope_table.h"
@@ -24,8 +23,7 @@ using kernels::kBlockTokens;
 // Raise it whenever a kernel may give other bits than before: it is part of numerics_id.
 constexpr int kCudaNumericsRevision = 3;
 
-constexpr uint32_t kFetchedRows = 64;  // of logits, at once
-constexpr uint32_t kSpareBlocks = 1;   // of the KV cache, for the rows that a step is padded with
+constexpr uint32_t kSpareBlocks = 1;  // of the KV cache, for the rows that a step is padded with
 
 // What the model takes of the GPU's memory.
 struct MemoryNeed {
@@ -106,19 +104,16 @@ class CudaBackend final : public Backend {
           outputs.largest.size() == sums_scales_.size() * kernels::logits_chunks(info_.vocabulary));
     if (counts.tokens == 0) return {};
     const cudaStream_t stream = stream_.get();
-    TRY(clock_.begin(stream));
     TRY(attention_.send(batch, stream));
     TRY(run_layers(counts.tokens));
     if (counts.hidden_rows != 0) TRY(write_hidden(outputs.hidden));
     TRY(draws_.send(batch, stream));
     TRY(make_logits(outputs));
     TRY(draws_.fetch(stream));
-    TRY(clock_.end(stream));
+    TRY(checked(cudaStreamSynchronize(stream), "a step"));
     if (!draws_.empty()) draws_.take(outputs);
     return {};
   }
-
-  double device_seconds() const override { return clock_.seconds(); }
 
   void copy_block(BlockId from, BlockId to) override {
     CHECK(from < info_.blocks && to < info_.blocks);
@@ -139,7 +134,6 @@ class CudaBackend final : public Backend {
 
   Result<void> prepare(const Gpu& gpu, const ForwardOptions& options) {
     TRY_ASSIGN(stream_, make_stream());
-    TRY_ASSIGN(clock_, StepClock::make());
     TRY_ASSIGN(cache_, DeviceKvCache::make(config_, info_.blocks + kSpareBlocks));
     TRY_ASSIGN(inputs_, StepInputs::make(info_.batch_tokens_max, kBlockTokens));
     TRY_ASSIGN(attention_,
@@ -149,7 +143,7 @@ class CudaBackend final : public Backend {
     // What a library chose by shape is no promise of equal bits.
     info_.deterministic = forward_->deterministic();
     if (!info_.deterministic) info_.numerics_id += "+cublas";
-    const uint64_t logits_bytes = uint64_t{kFetchedRows} * info_.vocabulary * sizeof(float);
+    const uint64_t logits_bytes = uint64_t{Forward::kLogitsRows} * info_.vocabulary * sizeof(float);
     const uint64_t hidden_bytes = uint64_t{info_.batch_tokens_max} * info_.embedding * sizeof(float);
     TRY_ASSIGN(outputs_, PinnedMemory::make(std::max(logits_bytes, hidden_bytes)));
     TRY_ASSIGN(draws_, StepDraws::make(info_.vocabulary, Forward::kLogitsRows));
@@ -188,16 +182,16 @@ class CudaBackend final : public Backend {
     CHECK(tokens <= info_.batch_tokens_max);
   }
 
-  // `bytes` from the GPU to pinned memory, when all before it is done.
-  Result<void> fetch(const void* from, size_t bytes) {
-    TRY(checked(cudaMemcpyAsync(outputs_.data(), from, bytes, cudaMemcpyDeviceToHost, stream_.get()),
-                "a step's outputs"));
-    return checked(cudaStreamSynchronize(stream_.get()), "a step");
+  // `bytes` from the GPU to pinned memory from `at` on, when all before it is done.
+  Result<void> send_back(const float* from, size_t at, size_t bytes) {
+    return checked(cudaMemcpyAsync(outputs_.data() + at, from, bytes, cudaMemcpyDeviceToHost, stream_.get()),
+                   "a step's outputs");
   }
 
   Result<void> write_hidden(std::span<float> hidden) {
     TRY(forward_->make_hidden(inputs_, stream_.get()));
-    TRY(fetch(forward_->hidden(), hidden.size_bytes()));
+    TRY(send_back(forward_->hidden(), 0, hidden.size_bytes()));
+    TRY(checked(cudaStreamSynchronize(stream_.get()), "a step"));
     std::memcpy(hidden.data(), outputs_.data(), hidden.size_bytes());
     return {};
   }
@@ -223,31 +217,29 @@ class CudaBackend final : public Backend {
       const uint32_t count = std::min(Forward::kLogitsRows, rows - begin);
       TRY(forward_->make_logits(inputs_, begin, count, stream_.get()));
       TRY(draws_.run(begin / Forward::kLogitsRows, forward_->logits(), stream_.get()));
-      for (uint32_t first = 0; first < count; first += kFetchedRows) {
-        TRY(tell_logits(begin, first, std::min(kFetchedRows, count - first), told, outputs));
-      }
+      const size_t first = told;
+      while (told < told_rows_.size() && told_rows_[told] < begin + count) ++told;
+      if (told == first) continue;
+      TRY(fetch_rows(std::span(told_rows_).subspan(first, told - first), begin));
+      threads_.parallel_for(told - first, 1, [&](size_t from, size_t to) {
+        for (size_t i = from; i < to; ++i) take_row(i, first + i, outputs);
+      });
     }
     return {};
   }
 
-  // Of the piece that begins at row `begin`, those of rows [first, first + count) that are told; `told`: how
-  // many were told before, and then after it.
-  Result<void> tell_logits(uint32_t begin, uint32_t first, uint32_t count, size_t& told,
-                           const StepOutputs& outputs) {
-    const size_t told_before = told;
-    while (told < told_rows_.size() && told_rows_[told] < begin + first + count) ++told;
-    if (told == told_before) return {};
-    const size_t vocabulary = info_.vocabulary;
-    TRY(fetch(forward_->logits() + first * vocabulary, count * vocabulary * sizeof(float)));
-    threads_.parallel_for(told - told_before, 1, [&](size_t from, size_t to) {
-      for (size_t i = told_before + from; i < told_before + to; ++i) {
-        take_row(told_rows_[i] - begin - first, i, outputs);
-      }
-    });
-    return {};
+  // Of the piece that begins with row `begin`, one behind the other; neighbours by one copy.
+  Result<void> fetch_rows(std::span<const uint32_t> rows, uint32_t begin) {
+    const size_t row_bytes = info_.vocabulary * sizeof(float);
+    for (size_t i = 0, next = 1; i < rows.size(); i = next++) {
+      while (next < rows.size() && rows[next] == rows[next - 1] + 1) ++next;
+      const float* from = forward_->logits() + size_t{rows[i] - begin} * info_.vocabulary;
+      TRY(send_back(from, i * row_bytes, (next - i) * row_bytes));
+    }
+    return checked(cudaStreamSynchronize(stream_.get()), "a step");
   }
 
-  // Row `index` of what was fetched is the `told`-th of those that are told.
+  // The row that was fetched as number `index` is the step's `told`-th of those that are told.
   void take_row(size_t index, size_t told, const StepOutputs& outputs) const {
     const size_t vocabulary = info_.vocabulary, chunks = kernels::logits_chunks(vocabulary);
     float* logits = outputs.logits.data() + told * vocabulary;
@@ -263,7 +255,6 @@ class CudaBackend final : public Backend {
   kernels::ThreadPool threads_;
   const kernels::LogitsKernels& logits_kernels_;
   Stream stream_;
-  StepClock clock_;
   DeviceKvCache cache_;
   StepInputs inputs_;
   StepAttention attention_;

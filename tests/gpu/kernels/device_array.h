@@ -54,6 +54,13 @@ class DeviceArray {
   DeviceArray(const DeviceArray&) = delete;
   DeviceArray& operator=(const DeviceArray&) = delete;
 
+  // Behind what was put into the stream.
+  void assign(const std::vector<T>& values) {
+    ASSERT_EQ(values.size(), size_);
+    require(cudaMemcpyAsync(data_, values.data(), bytes(), cudaMemcpyHostToDevice, stream()));
+    finish();
+  }
+
   T* data() { return data_; }
   size_t size() const { return size_; }
 

@@ -70,8 +70,8 @@ void expect_all_as_the_cpu(const std::vector<RowRequest>& requests) {
   }
 }
 
-RowRequest random_request(uint64_t seed) {
-  RandomDraw random(seed);
+RowRequest random_request(uint64_t seed, uint32_t vocabulary) {
+  RandomDraw random(seed, vocabulary);
   RowRequest request{.logits = random.row,
                      .generation = random.generation,
                      .prompt = random.prompt,
@@ -80,36 +80,24 @@ RowRequest random_request(uint64_t seed) {
                      .allowed = random.allowed,
                      .index = static_cast<uint32_t>(random.below(1000))};
   if (random.below(3) == 0) request.generation.logprobs = static_cast<uint8_t>(random.below(21));
-  for (uint16_t choice = 1; random.below(3) == 0; ++choice) request.choices.push_back(choice);
+  for (uint16_t choice = 1; random.below(2) == 0; ++choice) request.choices.push_back(choice);
   return request;
 }
 
+// About 10,000 draws.
 TEST(GpuSampling, DrawsWhatTheCpuDrawsWhateverIsAskedFor) {
-  for (uint64_t seed = 1; seed <= 5000; ++seed) {
-    const auto request = random_request(seed);
-    const auto& g = request.generation;
-    SCOPED_TRACE(testing::Message() << "seed " << seed << " of " << request.logits.size() << " temperature "
-                                    << g.temperature << " top-k " << g.top_k << " top-p " << g.top_p
-                                    << " min-p " << g.min_p << " allowed " << !request.allowed.empty());
-    expect_all_as_the_cpu({request});
+  constexpr uint64_t kRows = 50;
+  std::mt19937_64 random(1);
+  for (uint64_t batch = 0; batch < 100; ++batch) {
+    const auto vocabulary = static_cast<uint32_t>(1 + random() % (random() % 4 == 0 ? 60 : 6000));
+    SCOPED_TRACE(testing::Message() << "batch " << batch << " of vocabulary " << vocabulary);
+    std::vector<RowRequest> requests;
+    for (uint64_t row = 0; row < kRows; ++row) {
+      requests.push_back(random_request(batch * kRows + row, vocabulary));
+    }
+    expect_all_as_the_cpu(requests);
     if (HasFatalFailure()) return;
   }
-}
-
-TEST(GpuSampling, RowsOfABatchAreDrawnFromAsEachAlone) {
-  std::vector<RowRequest> requests;
-  for (uint64_t seed = 1; requests.size() < 40; ++seed) {
-    auto request = random_request(seed);
-    if (request.logits.size() < 700) continue;
-    request.logits.resize(700);
-    if (!request.allowed.empty()) request.allowed.resize((700 + 63) / 64);
-    std::erase_if(request.generation.logit_bias, [](const auto& bias) { return bias.first >= 700; });
-    for (auto* tokens : {&request.prompt, &request.answer}) {
-      for (auto& token : *tokens) token %= 700;
-    }
-    requests.push_back(std::move(request));
-  }
-  expect_all_as_the_cpu(requests);
 }
 
 // The requests that tell most apart, each with `logits`.
@@ -228,6 +216,62 @@ TEST(GpuSampling, AVocabularyOfAModelIsDrawnFrom) {
   requests[5].generation.frequency_penalty = 0.5f;
   for (int i = 0; i < 3000; ++i) requests[5].answer.push_back(static_cast<ipc::TokenId>(random() % 151'936));
   expect_all_as_the_cpu(requests);
+}
+
+// What is drawn from changes between the launches, and how many rows there are.
+TEST(GpuSampling, ACapturedDrawTakesTheRowsOfLaterSteps) {
+  constexpr uint32_t kVocabulary = 600, kRows = 3;
+  const size_t outline = kRows * logits_chunks(kVocabulary);
+  DeviceArray<float> logits(kRows * kVocabulary), outlines(4 * outline), undone(1);
+  DeviceArray<SampledRow> rows(kRows);
+  DeviceArray<uint32_t> row_count(std::vector<uint32_t>{0});
+  DeviceArray<uint16_t> choices(std::vector<uint16_t>(kRows, 0));
+  DeviceArray<RowState> states(kRows);
+  DeviceArray<DrawnRow> drawn(kRows);
+  DeviceArray<RankedLogit> tokens(kRows);
+  const SamplingArguments arguments{.logits = logits.data(),
+                                    .vocabulary = kVocabulary,
+                                    .rows_max = kRows,
+                                    .rows = rows.data(),
+                                    .row_count = row_count.data(),
+                                    .choices = choices.data(),
+                                    .states = states.data(),
+                                    .undone = undone.data(),
+                                    .largest = outlines.data(),
+                                    .sums = outlines.data() + outline,
+                                    .raw_largest = outlines.data() + 2 * outline,
+                                    .raw_sums = outlines.data() + 3 * outline,
+                                    .drawn = drawn.data(),
+                                    .tokens = tokens.data()};
+  cudaGraph_t graph;
+  cudaGraphExec_t executable;
+  require(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal));
+  require(outline_rows(arguments, OutlineOf::kRaw, stream()));
+  require(patch_rows(arguments, stream()));
+  require(outline_rows(arguments, OutlineOf::kAdjusted, stream()));
+  require(draw_tokens(arguments, stream()));
+  require(cudaStreamEndCapture(stream(), &graph));
+  require(cudaGraphInstantiate(&executable, graph, 0));
+  for (const uint32_t count : {1u, 3u, 2u}) {
+    std::vector<float> values(kRows * kVocabulary, 0.0f);
+    std::vector<SampledRow> sampled(kRows);
+    for (uint32_t row = 0; row < kRows; ++row) {
+      sampled[row] = {.row = row, .temperature = 0, .first_draw = row};
+      values[row * kVocabulary + 100 * count + row] = 1;
+    }
+    logits.assign(values);
+    rows.assign(sampled);
+    states.assign(std::vector<RowState>(kRows));
+    row_count.assign({count});
+    tokens.assign(std::vector<RankedLogit>(kRows, {9999, 0}));
+    require(cudaGraphLaunch(executable, stream()));
+    const auto told = tokens.values();
+    for (uint32_t row = 0; row < kRows; ++row) {
+      EXPECT_EQ(told[row].token, row < count ? 100 * count + row : 9999) << row << " of " << count;
+    }
+  }
+  require(cudaGraphExecDestroy(executable));
+  require(cudaGraphDestroy(graph));
 }
 
 TEST(GpuSampling, WithoutRowsNothingIsTouched) {

@@ -15,8 +15,9 @@ using ipc::TokenId;
 
 // Most of the row is far below a few.
 struct RandomDraw {
-  explicit RandomDraw(uint64_t seed) : random(seed) {
-    row.resize(below(4) == 0 ? 1 + below(60) : 1 + below(6000));
+  explicit RandomDraw(uint64_t seed, uint32_t vocabulary = 0) : random(seed) {
+    const uint32_t own = below(4) == 0 ? 1 + below(60) : 1 + below(6000);
+    row.resize(vocabulary == 0 ? own : vocabulary);
     std::normal_distribution<float> normal(0, 0.5f + static_cast<float>(below(5)));
     for (float& logit : row) logit = std::round(normal(random) * 64) / 64;  // so that some are equal
     for (uint32_t peaks = below(20); peaks > 0; --peaks) row[token()] += static_cast<float>(below(20));
