@@ -80,6 +80,9 @@ class Backend {
 
   // Copies the KV of one block onto another (copy-on-write).
   virtual void copy_block(BlockId from, BlockId to) = 0;
+
+  // How long the device itself has been at work on steps, since it was made; 0 where nobody measures that.
+  virtual double device_seconds() const { return 0; }
 };
 
 struct BackendModel;

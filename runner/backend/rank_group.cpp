@@ -24,6 +24,8 @@ class LeadingBackend final : public Backend {
     return tl::unexpected<Error>(*trouble_);
   }
 
+  double device_seconds() const override { return own_->device_seconds(); }
+
   // Trouble is told by the next step.
   void copy_block(BlockId from, BlockId to) override {
     if (!trouble_) note(send_copy(collective_, from, to));

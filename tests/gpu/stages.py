@@ -59,6 +59,9 @@ STAGES = [
         "decode 7B batch 32 / 1, step time": at_most(1.18),
         "prefill 7B 4096 tokens, of matmul rate": at_least(0.70),
     }),
+    Stage("engine", 90, ["gpu_bench", "engine", "--json"], {
+        "engine 7B 256 x (512 + 256), of kernel times": at_least(0.70),
+    }),
     Stage("rival", 90, of_python("rival.py", "{logs}/gpu-bench.log"), {
         "decode 7B batch 1, of transformers": at_least(5),
         "decode 7B batch 32, of transformers": at_least(5),

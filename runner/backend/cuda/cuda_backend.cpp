@@ -10,6 +10,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "runner/backend/cuda/forward.h"
 #include "runner/backend/cuda/gpu.h"
+#include "runner/backend/cuda/step_clock.h"
 #include "runner/backend/cuda/step_draws.h"
 #include "runner/backend/cuda/step_graphs.h"
 #include "runner/backend/rope_table.h"
@@ -23,7 +24,8 @@ using kernels::kBlockTokens;
 // Raise it whenever a kernel may give other bits than before: it is part of numerics_id.
 constexpr int kCudaNumericsRevision = 3;
 
-constexpr uint32_t kSpareBlocks = 1;  // of the KV cache, for the rows that a step is padded with
+constexpr uint32_t kFetchedRows = 64;  // of logits, at once
+constexpr uint32_t kSpareBlocks = 1;   // of the KV cache, for the rows that a step is padded with
 
 // What the model takes of the GPU's memory.
 struct MemoryNeed {
@@ -104,16 +106,19 @@ class CudaBackend final : public Backend {
           outputs.largest.size() == sums_scales_.size() * kernels::logits_chunks(info_.vocabulary));
     if (counts.tokens == 0) return {};
     const cudaStream_t stream = stream_.get();
+    TRY(clock_.begin(stream));
     TRY(attention_.send(batch, stream));
     TRY(run_layers(counts.tokens));
     if (counts.hidden_rows != 0) TRY(write_hidden(outputs.hidden));
     TRY(draws_.send(batch, stream));
     TRY(make_logits(outputs));
     TRY(draws_.fetch(stream));
-    TRY(checked(cudaStreamSynchronize(stream), "a step"));
+    TRY(clock_.end(stream));
     if (!draws_.empty()) draws_.take(outputs);
     return {};
   }
+
+  double device_seconds() const override { return clock_.seconds(); }
 
   void copy_block(BlockId from, BlockId to) override {
     CHECK(from < info_.blocks && to < info_.blocks);
@@ -134,6 +139,7 @@ class CudaBackend final : public Backend {
 
   Result<void> prepare(const Gpu& gpu, const ForwardOptions& options) {
     TRY_ASSIGN(stream_, make_stream());
+    TRY_ASSIGN(clock_, StepClock::make());
     TRY_ASSIGN(cache_, DeviceKvCache::make(config_, info_.blocks + kSpareBlocks));
     TRY_ASSIGN(inputs_, StepInputs::make(info_.batch_tokens_max, kBlockTokens));
     TRY_ASSIGN(attention_,
@@ -143,7 +149,7 @@ class CudaBackend final : public Backend {
     // What a library chose by shape is no promise of equal bits.
     info_.deterministic = forward_->deterministic();
     if (!info_.deterministic) info_.numerics_id += "+cublas";
-    const uint64_t logits_bytes = uint64_t{Forward::kLogitsRows} * info_.vocabulary * sizeof(float);
+    const uint64_t logits_bytes = uint64_t{kFetchedRows} * info_.vocabulary * sizeof(float);
     const uint64_t hidden_bytes = uint64_t{info_.batch_tokens_max} * info_.embedding * sizeof(float);
     TRY_ASSIGN(outputs_, PinnedMemory::make(std::max(logits_bytes, hidden_bytes)));
     TRY_ASSIGN(draws_, StepDraws::make(info_.vocabulary, Forward::kLogitsRows));
@@ -217,18 +223,25 @@ class CudaBackend final : public Backend {
       const uint32_t count = std::min(Forward::kLogitsRows, rows - begin);
       TRY(forward_->make_logits(inputs_, begin, count, stream_.get()));
       TRY(draws_.run(begin / Forward::kLogitsRows, forward_->logits(), stream_.get()));
-      const size_t first = told;
-      while (told < told_rows_.size() && told_rows_[told] < begin + count) ++told;
-      if (told == first) continue;
-      TRY(fetch_rows(std::span(told_rows_).subspan(first, told - first), begin));
-      threads_.parallel_for(told - first, 1, [&](size_t from, size_t to) {
-        for (size_t i = from; i < to; ++i) take_row(i, first + i, outputs);
-      });
+      const size_t end =
+          static_cast<size_t>(std::ranges::lower_bound(told_rows_, begin + count) - told_rows_.begin());
+      for (; told < end; told += std::min<size_t>(kFetchedRows, end - told)) {
+        TRY(tell_logits(begin, told, std::min<size_t>(kFetchedRows, end - told), outputs));
+      }
     }
     return {};
   }
 
-  // Of the piece that begins with row `begin`, one behind the other; neighbours by one copy.
+  // Of the piece that begins with row `begin`, the `count` rows from the `first` on of those that are told.
+  Result<void> tell_logits(uint32_t begin, size_t first, size_t count, const StepOutputs& outputs) {
+    TRY(fetch_rows(std::span(told_rows_).subspan(first, count), begin));
+    threads_.parallel_for(count, 1, [&](size_t from, size_t to) {
+      for (size_t i = from; i < to; ++i) take_row(i, first + i, outputs);
+    });
+    return {};
+  }
+
+  // One behind the other; neighbours by one copy.
   Result<void> fetch_rows(std::span<const uint32_t> rows, uint32_t begin) {
     const size_t row_bytes = info_.vocabulary * sizeof(float);
     for (size_t i = 0, next = 1; i < rows.size(); i = next++) {
@@ -255,6 +268,7 @@ class CudaBackend final : public Backend {
   kernels::ThreadPool threads_;
   const kernels::LogitsKernels& logits_kernels_;
   Stream stream_;
+  StepClock clock_;
   DeviceKvCache cache_;
   StepInputs inputs_;
   StepAttention attention_;

@@ -1,5 +1,7 @@
 #include "runner/backend/cuda/forward.h"
 
+#include <algorithm>
+
 #include "ipc/base/check.h"
 #include "kernels/cuda/elementwise.h"
 
@@ -43,7 +45,7 @@ void Forward::carve(uint8_t* memory, uint32_t tokens_max) {
   cosines_ = carver.take<float>(tokens * config.rotated_dims / 2);
   sines_ = carver.take<float>(tokens * config.rotated_dims / 2);
   hidden_ = carver.take<float>(tokens * config.embedding);
-  logits_ = carver.take<float>(uint64_t{kLogitsRows} * weights_->output.rows);
+  logits_ = carver.take<float>(std::min<uint64_t>(kLogitsRows, tokens) * weights_->output.rows);
   used_bytes_ = carver.used_bytes();
 }
 

@@ -25,7 +25,7 @@ struct ForwardOptions {
 class Forward {
  public:
   // Rows of logits that there is memory for: more are made piece by piece.
-  static constexpr uint32_t kLogitsRows = 64;
+  static constexpr uint32_t kLogitsRows = 256;
 
   // `weights` may be without memory.
   static uint64_t workspace_bytes(const ModelConfig& config, const DeviceWeights& weights,

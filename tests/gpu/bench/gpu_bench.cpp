@@ -1,6 +1,6 @@
-// gpu_bench floors|load|attention|draws|steps [--shape 7B|1.5B|test] [--json]: what this GPU can do at the
-// most, and how much of it loading, the attention of 32 sequences alone, draws of tokens, and steps on random
-// weights reach. tests/gpu/stages.py has the bars.
+// gpu_bench floors|load|attention|draws|steps|engine [--shape 7B|1.5B|test] [--json]: what this GPU can do at
+// the most, and how much of it loading, the attention of 32 sequences alone, draws of tokens, steps on random
+// weights, and a whole engine reach. tests/gpu/stages.py has the bars.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +13,7 @@
 #include "runner/bench/step_timer.h"
 #include "tests/gpu/bench/attention_figures.h"
 #include "tests/gpu/bench/draw_figures.h"
+#include "tests/gpu/bench/engine_figures.h"
 #include "tests/gpu/bench/figures.h"
 #include "tests/gpu/bench/load_figures.h"
 #include "tests/gpu/bench/random_model.h"
@@ -24,6 +25,7 @@ constexpr uint32_t kRepeats = 9;
 constexpr uint32_t kDecodeSteps = 16;
 constexpr uint32_t kThreads = 8;
 constexpr uint32_t kLoads = 3;
+constexpr uint32_t kEngineRuns = 3;
 constexpr uint32_t kContextTokens = 64;
 
 struct Options {
@@ -78,6 +80,16 @@ Result<std::vector<Figure>> draws(const Options& options) {
   TRY(cuda::open_device(false));
   std::vector<Figure> figures;
   TRY(time_draws(options.shape == kShapeTest.name ? 2000 : 151'936, figures));
+  return figures;
+}
+
+Result<std::vector<Figure>> engine(const Options& options) {
+  TRY(cuda::open_device(false));
+  const ModelShape& shape = shape_of(options);
+  const bool is_test = shape.name == kShapeTest.name;
+  const EngineCase whole{256, 512, 256, 2048}, small{3, 20, 4, 64};
+  std::vector<Figure> figures;
+  TRY(time_engine(shape, is_test ? small : whole, is_test ? 1 : kEngineRuns, figures));
   return figures;
 }
 
@@ -152,9 +164,9 @@ int main(int count, char** words) {
   using namespace deepserve;
   runner::Options options;
   CLI::App app("What a GPU reaches of what it can do at the most", "gpu_bench");
-  app.add_option("WHAT", options.what, "floors, load, attention, draws or steps")
+  app.add_option("WHAT", options.what, "floors, load, attention, draws, steps or engine")
       ->required()
-      ->check(CLI::IsMember({"floors", "load", "attention", "draws", "steps"}));
+      ->check(CLI::IsMember({"floors", "load", "attention", "draws", "steps", "engine"}));
   app.add_option("--shape", options.shape, "7B, 1.5B or test; both of the first when not given")
       ->check(CLI::IsMember({"7B", "1.5B", "test"}));
   app.add_option("--prompt-tokens", options.prompt_tokens, "Of prefill, in one step (4096)")
@@ -165,6 +177,7 @@ int main(int count, char** words) {
                        : options.what == "load"      ? runner::load(options)
                        : options.what == "attention" ? runner::attention(options)
                        : options.what == "draws"     ? runner::draws(options)
+                       : options.what == "engine"    ? runner::engine(options)
                                                      : runner::steps(options);
   if (!figures) {
     fmt::print(stderr, "gpu_bench: {}\n", figures.error().message);

@@ -31,6 +31,12 @@ class GpuBench(unittest.TestCase):
         self.assertEqual(share["name"], "load test, of the bus")
         self.assertEqual([one["unit"] for one in rates], ["GB/s", "GB/s"])
 
+    def test_a_whole_engine_is_a_share_of_the_time_that_its_kernels_take(self):
+        share, *rates = figures("engine", "--shape", "test")
+        self.assertEqual(share["name"], "engine test 3 x (20 + 4), of kernel times")
+        self.assertTrue(0 < share["value"] <= 1)
+        self.assertEqual([one["unit"] for one in rates], ["tokens/s", "us/token"])
+
     def test_attention_alone_is_a_share_of_bandwidth(self):
         share, time = figures("attention", "--shape", "test")
         self.assertEqual(share["name"], "paged decode attention 2 x 200 test, of copy bandwidth")
