@@ -81,6 +81,30 @@ struct FormatBF16 {
   }
 };
 
+// The bits of e4m3_to_float, numbers that are none too.
+struct FormatF8E4M3 {
+  static constexpr bool kAnyLength = true;
+  static inline __m256 widen(__m128i bytes) {
+    const __m256i codes = _mm256_cvtepu8_epi32(bytes), seven = _mm256_set1_epi32(0x7f);
+    const __m256i magnitude = _mm256_and_si256(codes, seven);
+    const __m256i sign = _mm256_slli_epi32(_mm256_andnot_si256(seven, codes), 24);
+    const __m256 value = _mm256_mul_ps(_mm256_castsi256_ps(_mm256_slli_epi32(magnitude, 20)),
+                                       _mm256_castsi256_ps(_mm256_set1_epi32(0x7b800000)));  // 2^120
+    const __m256i is_none = _mm256_cmpeq_epi32(magnitude, seven);
+    const __m256 none = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
+    return _mm256_or_ps(_mm256_blendv_ps(value, none, _mm256_castsi256_ps(is_none)),
+                        _mm256_castsi256_ps(sign));
+  }
+  static inline __m256 decode_8(const uint8_t* row, size_t column) {
+    return widen(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + column)));
+  }
+  static inline __m256 decode_tail(const uint8_t* row, size_t column, size_t count) {
+    uint8_t padded[16] = {};
+    memcpy(padded, row + column, count);
+    return widen(bytes16_at(padded));
+  }
+};
+
 template <typename Format>
 static inline void decode_32(const uint8_t* row, size_t column, __m256 out[4]) {
   if constexpr (Format::kAnyLength) {

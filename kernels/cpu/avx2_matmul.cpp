@@ -222,9 +222,9 @@ constexpr FormatFunctions kOf = {matmul_format<Format>, dequantize_format<Format
 
 constexpr FormatFunctions kFunctions[] = {
     // by WeightType
-    kOf<FormatF32>,  kOf<FormatF16>,  kOf<FormatBF16>, kOf<FormatQ4_0>,  kOf<FormatQ4_1>,
-    kOf<FormatQ5_0>, kOf<FormatQ5_1>, kOf<FormatQ8_0>, kOf<FormatIQ4NL>, kOf<FormatQ2K>,
-    kOf<FormatQ3K>,  kOf<FormatQ4K>,  kOf<FormatQ5K>,  kOf<FormatQ6K>,   kOf<FormatIQ4XS>,
+    kOf<FormatF32>,  kOf<FormatF16>,  kOf<FormatBF16>,  kOf<FormatQ4_0>,   kOf<FormatQ4_1>, kOf<FormatQ5_0>,
+    kOf<FormatQ5_1>, kOf<FormatQ8_0>, kOf<FormatIQ4NL>, kOf<FormatQ2K>,    kOf<FormatQ3K>,  kOf<FormatQ4K>,
+    kOf<FormatQ5K>,  kOf<FormatQ6K>,  kOf<FormatIQ4XS>, kOf<FormatF8E4M3>,
 };
 static_assert(sizeof kFunctions / sizeof kFunctions[0] == static_cast<size_t>(WeightType::kCount));
 

@@ -1,9 +1,11 @@
 #include "kernels/cpu/dequantize.h"
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 
 #include "kernels/cpu/float16.h"
+#include "kernels/cpu/float8.h"
 #include "kernels/cpu/packed_bits.h"
 
 namespace deepserve::kernels {
@@ -73,9 +75,9 @@ using BlockFunction = void (*)(const uint8_t* block, float* out);
 
 // By WeightType; the types of single elements have no blocks.
 constexpr BlockFunction kBlockFunctions[] = {
-    nullptr,         nullptr,         nullptr,         dequantize_q4_0,   dequantize_q4_1,
-    dequantize_q5_0, dequantize_q5_1, dequantize_q8_0, dequantize_iq4_nl, dequantize_q2_k,
-    dequantize_q3_k, dequantize_q4_k, dequantize_q5_k, dequantize_q6_k,   dequantize_iq4_xs,
+    nullptr,         nullptr,         nullptr,           dequantize_q4_0, dequantize_q4_1, dequantize_q5_0,
+    dequantize_q5_1, dequantize_q8_0, dequantize_iq4_nl, dequantize_q2_k, dequantize_q3_k, dequantize_q4_k,
+    dequantize_q5_k, dequantize_q6_k, dequantize_iq4_xs, nullptr,
 };
 static_assert(std::size(kBlockFunctions) == static_cast<size_t>(WeightType::kCount));
 
@@ -92,6 +94,9 @@ void dequantize_row(WeightType type, const uint8_t* row, size_t elements, float*
     case WeightType::kBF16:
       for (size_t i = 0; i < elements; ++i) out[i] = bfloat16_to_float(load_u16(row + 2 * i));
       return;
+    case WeightType::kF8E4M3:
+      for (size_t i = 0; i < elements; ++i) out[i] = e4m3_to_float(row[i]);
+      return;
     default:
       break;
   }
@@ -99,6 +104,16 @@ void dequantize_row(WeightType type, const uint8_t* row, size_t elements, float*
   const WeightFormat& format = weight_format(type);
   for (size_t i = 0; i < elements; i += format.block_elements, row += format.block_bytes) {
     dequantize_block(row, out + i);
+  }
+}
+
+void dequantize_matrix_row(const Matrix& matrix, size_t row, float* out) {
+  dequantize_row(matrix.type, matrix.data + row * matrix.row_bytes, matrix.columns, out);
+  if (matrix.scales.values == nullptr) return;
+  for (size_t begin = 0; begin < matrix.columns;) {
+    const size_t end = begin + std::min(matrix.scales.run(begin), matrix.columns - begin);
+    const float scale = matrix.scales.at(row, begin);
+    for (; begin < end; ++begin) out[begin] *= scale;
   }
 }
 

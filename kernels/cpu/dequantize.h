@@ -46,4 +46,7 @@ void dequantize_iq4_xs(const uint8_t* block, float* out);
 // A whole row of `elements` (a multiple of the format's block_elements).
 void dequantize_row(WeightType type, const uint8_t* row, size_t elements, float* out);
 
+// Row `row` of a matrix with its scales, out[columns]: each weight as above, times its scale, rounded once.
+void dequantize_matrix_row(const Matrix& matrix, size_t row, float* out);
+
 }  // namespace deepserve::kernels

@@ -123,6 +123,8 @@ cudaError_t matmul(const MatmulArguments& arguments, cudaStream_t stream) {
       return matmul_of_few<MatrixFormat::kQ8>(arguments, stream);
     case MatrixFormat::kQ4K:
       return matmul_of_few<MatrixFormat::kQ4K>(arguments, stream);
+    case MatrixFormat::kFp8:
+      return matmul_of_few<MatrixFormat::kFp8>(arguments, stream);
     default:
       return cudaErrorInvalidValue;
   }

@@ -15,12 +15,14 @@ enum class MatrixFormat : uint8_t {
   kF16,
   kQ8,   // int8 codes [columns]; scales: binary16 for each 32 columns. weight = code * scale
   kQ4K,  // GGUF's Q4_K blocks of 256 columns as they are, 144 bytes each
+  kFp8,  // E4M3 codes [columns]; scales: float32 for each kFp8Columns columns. weight = code * scale
   kCount
 };
 
 inline constexpr size_t kColumnsUnit = 64;
 inline constexpr size_t kQ4KColumns = 256;
 inline constexpr size_t kQ4KBytes = 144;
+inline constexpr size_t kFp8Columns = 128;
 
 // Rows that a block of threads computes. A matrix of gate and up has kGateRows of gate, then the same rows of
 // up, and so on; where gate ends in the middle, rows of zeros.
@@ -29,7 +31,7 @@ inline constexpr uint32_t kGateRows = kTileRows / 2;
 
 struct DeviceMatrix {
   const uint8_t* data = nullptr;    // device memory, rows `row_bytes` apart
-  const uint8_t* scales = nullptr;  // kQ8 alone: rows `scale_row_bytes` apart, a multiple of 16
+  const uint8_t* scales = nullptr;  // kQ8, kFp8: rows `scale_row_bytes` apart, a multiple of 16
   size_t row_bytes = 0;
   size_t scale_row_bytes = 0;
   uint32_t rows = 0;
@@ -46,6 +48,7 @@ constexpr uint32_t padded_columns(MatrixFormat format, uint32_t columns) {
 constexpr size_t matrix_row_bytes(MatrixFormat format, uint32_t padded) {
   switch (format) {
     case MatrixFormat::kQ8:
+    case MatrixFormat::kFp8:
       return padded;
     case MatrixFormat::kQ4K:
       return padded / kQ4KColumns * kQ4KBytes;
@@ -54,7 +57,10 @@ constexpr size_t matrix_row_bytes(MatrixFormat format, uint32_t padded) {
   }
 }
 constexpr size_t matrix_scale_row_bytes(MatrixFormat format, uint32_t padded) {
-  return format == MatrixFormat::kQ8 ? (padded / 32 * 2 + 15) / 16 * 16 : 0;
+  size_t bytes = 0;
+  if (format == MatrixFormat::kQ8) bytes = padded / 32 * 2;
+  if (format == MatrixFormat::kFp8) bytes = (padded + kFp8Columns - 1) / kFp8Columns * 4;
+  return (bytes + 15) / 16 * 16;
 }
 
 }  // namespace deepserve::kernels::cuda

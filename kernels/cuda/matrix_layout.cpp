@@ -25,16 +25,31 @@ void split_q8(const uint8_t* row, uint32_t columns, uint8_t* data, uint8_t* scal
   }
 }
 
+void put_scales(const Matrix& from, size_t row, uint8_t* scales) {
+  for (size_t block = 0; block * kFp8Columns < from.columns; ++block) {
+    const float scale = from.scales.at(row, block * kFp8Columns);
+    std::memcpy(scales + block * sizeof scale, &scale, sizeof scale);
+  }
+}
+
+// Whether each kFp8Columns columns have one scale.
+bool has_whole_blocks(const BlockScales& scales) {
+  return scales.values == nullptr || scales.columns == 0 ||
+         (scales.columns % kFp8Columns == 0 && scales.first_column % kFp8Columns == 0);
+}
+
 }  // namespace
 
-MatrixFormat format_for(WeightType type) {
-  switch (type) {
+MatrixFormat format_for(const Matrix& matrix) {
+  switch (matrix.type) {
     case WeightType::kF16:
       return MatrixFormat::kF16;
     case WeightType::kQ8_0:
       return MatrixFormat::kQ8;
     case WeightType::kQ4K:
       return MatrixFormat::kQ4K;
+    case WeightType::kF8E4M3:
+      return has_whole_blocks(matrix.scales) ? MatrixFormat::kFp8 : MatrixFormat::kBf16;
     default:
       return MatrixFormat::kBf16;
   }
@@ -51,17 +66,19 @@ DeviceMatrix shape_of(MatrixFormat format, uint32_t rows, uint32_t columns) {
   return matrix;
 }
 
-void lay_out_row(const DeviceMatrix& matrix, WeightType type, const uint8_t* row, uint8_t* data,
-                 uint8_t* scales, float* scratch) {
+void lay_out_row(const DeviceMatrix& matrix, const Matrix& from, size_t row, uint8_t* data, uint8_t* scales,
+                 float* scratch) {
+  const uint8_t* stored = from.data + row * from.row_bytes;
   std::memset(data, 0, matrix.row_bytes);
-  const bool as_stored = format_for(type) == matrix.format;
+  std::memset(scales, 0, matrix.scale_row_bytes);
+  const bool as_stored = format_for(from) == matrix.format;
   if (as_stored && matrix.format == MatrixFormat::kQ8) {
-    std::memset(scales, 0, matrix.scale_row_bytes);
-    split_q8(row, matrix.columns, data, scales);
-  } else if (as_stored && (matrix.format != MatrixFormat::kBf16 || type == WeightType::kBF16)) {
-    std::memcpy(data, row, weight_row_bytes(type, matrix.columns));
+    split_q8(stored, matrix.columns, data, scales);
+  } else if (as_stored && (matrix.format != MatrixFormat::kBf16 || from.type == WeightType::kBF16)) {
+    std::memcpy(data, stored, weight_row_bytes(from.type, matrix.columns));
+    if (matrix.format == MatrixFormat::kFp8) put_scales(from, row, scales);
   } else {
-    dequantize_row(type, row, matrix.columns, scratch);
+    dequantize_matrix_row(from, row, scratch);
     auto* out = reinterpret_cast<uint16_t*>(data);
     for (size_t i = 0; i < matrix.columns; ++i) out[i] = round_to_bf16(scratch[i]);
   }

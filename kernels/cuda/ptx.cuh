@@ -110,6 +110,18 @@ __device__ inline uint32_t float_to_bits(float value) {
   return __float_as_uint(value);
 }
 
+// "fma.rn.bf16x2": the products of two pairs, each rounded; subnormal numbers count.
+__device__ inline uint32_t multiply_bf16(uint32_t a, uint32_t b) {
+  uint32_t product;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(0x80008000));
+  return product;
+}
+// "prmt": four of the eight bytes of `low` (0 to 3) and `high` (4 to 7), as the hexadecimal digits of
+// `selector` name them, the last digit first.
+__device__ inline uint32_t take_bytes(uint32_t low, uint32_t high, uint32_t selector) {
+  return __byte_perm(low, high, selector);
+}
+
 // The same value, of which the compiler does not know that: what follows from it is computed anew where it is
 // used, and no register keeps it meanwhile.
 __device__ inline uint32_t forgotten(uint32_t value) {

@@ -69,6 +69,35 @@ struct WeightStage<MatrixFormat::kQ8> {
   }
 };
 
+// The same, with the 16 bytes of scales that have this step's block.
+template <>
+struct WeightStage<MatrixFormat::kFp8> {
+  static constexpr unsigned kRowPieces = 5;
+  static constexpr unsigned kScalesAt = kWideRows * kStepColumns;
+  static constexpr unsigned kStepsOfBlock = kFp8Columns / kStepColumns;
+
+  __device__ static unsigned at(unsigned half, unsigned row) {
+    return (half * kWideRows + (row ^ 2 * half)) * 32;
+  }
+  __device__ static const uint8_t* source(const DeviceMatrix& matrix, uint32_t row, uint32_t step,
+                                          unsigned piece) {
+    if (piece == 4) return matrix.scales + row * matrix.scale_row_bytes + step / kStepsOfBlock / 4 * 16;
+    return matrix.data + row * matrix.row_bytes + step * kStepColumns + piece * 16;
+  }
+  __device__ static unsigned place(unsigned row, unsigned piece) {
+    return piece == 4 ? kScalesAt + row * 16 : at(piece / 2, row) + piece % 2 * 16;
+  }
+  __device__ static void fetch(WeightTile<MatrixFormat::kFp8>& tile, const uint8_t* stage, unsigned row,
+                               unsigned pair, uint32_t step, unsigned half) {
+#pragma unroll
+    for (unsigned r = 0; r < 2; ++r) {
+      const auto* scales = reinterpret_cast<const float*>(stage + kScalesAt + (row + 8 * r) * 16);
+      tile.codes[r][half] = *reinterpret_cast<const uint2*>(stage + at(half, row + 8 * r) + pair * 8);
+      tile.scales[r] = scales[step / kStepsOfBlock % 4];
+    }
+  }
+};
+
 // Codes [row][32 bytes], both halves in each, then the row's headers of its block of 256 columns.
 template <>
 struct WeightStage<MatrixFormat::kQ4K> {

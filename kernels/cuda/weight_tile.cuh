@@ -112,6 +112,36 @@ struct WeightTile<MatrixFormat::kQ8> {
 };
 
 template <>
+struct WeightTile<MatrixFormat::kFp8> {
+  uint2 codes[2][kHalves];
+  float scales[2];  // both halves lie in one block
+
+  __device__ void load(const RowPair& rows, uint32_t step, unsigned pair) {
+#pragma unroll
+    for (unsigned r = 0; r < 2; ++r) {
+      for (unsigned half = 0; half < kHalves; ++half) {
+        codes[r][half] =
+            *reinterpret_cast<const uint2*>(rows.data[r] + step * kStepColumns + half * 32 + pair * 8);
+      }
+      scales[r] = reinterpret_cast<const float*>(rows.scales[r])[step * kStepColumns / kFp8Columns];
+    }
+  }
+  template <unsigned kTiles>
+  __device__ void multiply_half(unsigned half, const uint4 (&inputs)[kTiles],
+                                float (&sums)[kTiles][4]) const {
+    const uint2 u0 = e4m3_to_bf16(codes[0][half].x), u1 = e4m3_to_bf16(codes[0][half].y);
+    const uint2 l0 = e4m3_to_bf16(codes[1][half].x), l1 = e4m3_to_bf16(codes[1][half].y);
+    const uint32_t a[2][4] = {{u0.x, l0.x, u0.y, l0.y}, {u1.x, l1.x, u1.y, l1.y}};
+#pragma unroll
+    for (unsigned n = 0; n < kTiles; ++n) {
+      float products[4] = {};
+      multiply(products, a, inputs[n]);
+      for (unsigned i = 0; i < 4; ++i) sums[n][i] = multiply_add(products[i], scales[i / 2], sums[n][i]);
+    }
+  }
+};
+
+template <>
 struct WeightTile<MatrixFormat::kQ4K> {
   uint2 codes[2];    // of both halves: the lower and the upper four bits
   uint4 headers[2];  // of the row's block of 256

@@ -65,6 +65,9 @@ struct Wide {
   static constexpr unsigned kTokenTiles = kTokens / kTokenWarps / 8;
   // Codes and scales take registers besides, and fewer bytes have to be under way.
   static constexpr bool kIsQuantised = Stage::kRowPieces < 8;
+  // To have both halves of a step at hand.
+  static constexpr bool kHasNoRegisters =
+      kTokens == 128 && (kFormat == MatrixFormat::kQ4K || kFormat == MatrixFormat::kFp8);
   static constexpr unsigned kResident = kTokens <= (kIsQuantised ? 32 : 64) ? 2 : 1;
   using Sums = TileSums<kRowTiles, kTokenTiles>;
 
@@ -104,7 +107,7 @@ struct Wide {
     const unsigned warp = threadIdx.x / 32, group = lane_index() / 4, pair = lane_index() % 4;
     const unsigned token = warp % kTokenWarps * (kTokenTiles * 8) + group;
     const unsigned row = warp / kTokenWarps * (kRowTiles * 16) + group;
-#pragma unroll(kFormat == MatrixFormat::kQ4K && kTokens == 128 ? 1 : 2)
+#pragma unroll(kHasNoRegisters ? 1 : 2)
     for (unsigned half = 0; half < kHalves; ++half) {
       uint4 inputs[kTokenTiles];
 #pragma unroll
@@ -263,6 +266,8 @@ cudaError_t wide_matmul(const MatmulArguments& arguments, cudaStream_t stream) {
       return wide_matmul_of<MatrixFormat::kQ8>(arguments, stream);
     case MatrixFormat::kQ4K:
       return wide_matmul_of<MatrixFormat::kQ4K>(arguments, stream);
+    case MatrixFormat::kFp8:
+      return wide_matmul_of<MatrixFormat::kFp8>(arguments, stream);
     default:
       return cudaErrorInvalidValue;
   }

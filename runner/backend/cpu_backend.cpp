@@ -7,6 +7,7 @@
 #include "kernels/cpu/logits.h"
 #include "kernels/cpu/thread_pool.h"
 #include "runner/backend/cpu_forward.h"
+#include "runner/backend/expanded_weights.h"
 #include "runner/backend/kv_cache.h"
 #include "runner/backend/packed_weights.h"
 #include "runner/backend/shard.h"
@@ -22,6 +23,7 @@ struct CpuShard {
   ModelFiles files;
   uint64_t content_hash;
   ModelShard model;
+  ExpandedWeights expanded;  // what some of the model's matrices point into
   PackedWeights packed;
 };
 
@@ -109,10 +111,23 @@ class CpuBackend final : public Backend {
   std::vector<ForwardToken> tokens_;
 };
 
-Result<PackedWeights> pack(const ModelWeights& weights, const ModelFiles& files, const KvCache& cache,
-                           const BackendOptions& options) {
-  uint64_t file_bytes = 0;
-  for (const MappedFile& file : files.all()) file_bytes += file.bytes().size();
+uint64_t bytes_of(const ModelFiles& files) {
+  uint64_t bytes = 0;
+  for (const MappedFile& file : files.all()) bytes += file.bytes().size();
+  return bytes;
+}
+
+Result<ExpandedWeights> expand(ModelWeights& weights, const ModelFiles& files,
+                               const BackendOptions& options) {
+  kernels::ThreadPool threads(options.threads);
+  return ExpandedWeights::make(weights, threads, [&](uint64_t bytes) {
+    if (options.on_bytes_loaded) options.on_bytes_loaded(bytes_of(files) + bytes);
+  });
+}
+
+Result<PackedWeights> pack(const ModelWeights& weights, const ModelFiles& files, uint64_t expanded_bytes,
+                           const KvCache& cache, const BackendOptions& options) {
+  const uint64_t file_bytes = bytes_of(files) + expanded_bytes;
   kernels::ThreadPool threads(options.threads);
   auto packed = PackedWeights::make(weights, options.rounds_inputs, threads, [&](uint64_t bytes) {
     if (options.on_bytes_loaded) options.on_bytes_loaded(file_bytes + bytes);
@@ -146,10 +161,14 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(BackendModel model, const Back
   uint64_t kv_bytes = options.kv_bytes * shard.config.kv_heads / model.config.kv_heads;
   if (options.kv_bytes != 0) kv_bytes = std::max<uint64_t>(kv_bytes, 1);  // 0 has a meaning of its own
   TRY_ASSIGN(KvCache cache, KvCache::make(shard.config, options.kv_type, kv_bytes));
-  TRY_ASSIGN(PackedWeights packed,
-             options.run_aside([&] { return pack(shard.weights, model.files, cache, options); }));
+  TRY_ASSIGN(ExpandedWeights expanded,
+             options.run_aside([&] { return expand(shard.weights, model.files, options); }));
+  TRY_ASSIGN(PackedWeights packed, options.run_aside([&] {
+    return pack(shard.weights, model.files, expanded.size_bytes(), cache, options);
+  }));
   TRY(model.files.verify_unchanged());
-  CpuShard whole{std::move(model.files), model.content_hash, std::move(shard), std::move(packed)};
+  CpuShard whole{std::move(model.files), model.content_hash, std::move(shard), std::move(expanded),
+                 std::move(packed)};
   return std::make_unique<CpuBackend>(std::move(whole), *kernels, std::move(cache), options);
 }
 

@@ -46,6 +46,7 @@ Matrix columns_of(const Matrix& whole, const Range& columns) {
   Matrix view = whole;
   view.data = whole.data + kernels::weight_row_bytes(whole.type, columns.begin);
   view.columns = columns.size();
+  view.scales.first_column += columns.begin;
   return view;  // rows are as far apart as they were
 }
 
@@ -115,6 +116,7 @@ Matrix rows_of(const Matrix& whole, const Range& rows) {
   Matrix view = whole;
   if (view.data != nullptr) view.data += rows.begin * whole.row_bytes;
   view.rows = rows.size();
+  view.scales.first_row += rows.begin;
   return view;
 }
 

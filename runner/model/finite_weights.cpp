@@ -45,6 +45,17 @@ const uint8_t* find_number(const uint8_t* begin, const uint8_t* end) {
   return nullptr;
 }
 
+// Of E4M3 two codes are no numbers, and none is infinite.
+const uint8_t* find_e4m3_none(const uint8_t* begin, const uint8_t* end) {
+  for (; begin < end; begin += std::min(kStretch, static_cast<size_t>(end - begin))) {
+    const size_t count = std::min(kStretch, static_cast<size_t>(end - begin));
+    uint8_t bad = 0;
+    for (size_t i = 0; i < count; ++i) bad = static_cast<uint8_t>(bad | ((begin[i] & 0x7f) == 0x7f ? 1 : 0));
+    if (bad != 0) return std::find_if(begin, end, [](uint8_t code) { return (code & 0x7f) == 0x7f; });
+  }
+  return nullptr;
+}
+
 // Where a block of quantised values has its half-precision scale, and the minimum after it where it has one.
 struct ScalePlace {
   WeightType type;
@@ -57,7 +68,7 @@ constexpr ScalePlace kScales[] = {
     {WeightType::kQ2K, 80, 2}, {WeightType::kQ3K, 108, 1}, {WeightType::kQ4K, 0, 2},
     {WeightType::kQ5K, 0, 2},  {WeightType::kQ6K, 208, 1}, {WeightType::kIQ4XS, 0, 1},
 };
-constexpr size_t kPlainTypes = 3;  // F32, F16, BF16
+constexpr size_t kPlainTypes = 4;  // F32, F16, BF16, F8_E4M3
 static_assert(std::size(kScales) + kPlainTypes == static_cast<size_t>(WeightType::kCount));
 
 const uint8_t* find_scale(WeightType type, const uint8_t* begin, const uint8_t* end) {
@@ -80,6 +91,8 @@ const uint8_t* find_not_finite(WeightType type, const uint8_t* begin, const uint
       return find_number<uint16_t, kExponentF16>(begin, end);
     case WeightType::kBF16:
       return find_number<uint16_t, kExponentBF16>(begin, end);
+    case WeightType::kF8E4M3:
+      return find_e4m3_none(begin, end);
     default:
       return find_scale(type, begin, end);
   }

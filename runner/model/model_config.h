@@ -20,6 +20,14 @@ enum class Presence : uint8_t {
   kNeeded,
 };
 
+// How weights of 8-bit floats are scaled.
+enum class Fp8Scaling : uint8_t {
+  kNone,    // there are no such weights
+  kBlocks,  // a scale for each kFp8Block x kFp8Block weights
+  kRows,    // one for each row, or one for all
+};
+inline constexpr uint32_t kFp8Block = 128;
+
 struct ModelConfig {
   Architecture architecture = Architecture::kLlama;
   uint32_t layers = 0;
@@ -41,6 +49,7 @@ struct ModelConfig {
   Presence head_norm = Presence::kAbsent;     // RMS norm of every query and key head (Qwen3)
   Presence output_head = Presence::kNeeded;   // kIfStored: else the embedding serves as output, too
   Presence rope_factors = Presence::kAbsent;  // a tensor of frequency divisors (GGUF of Llama 3)
+  Fp8Scaling fp8_scaling = Fp8Scaling::kNone;
 };
 
 // No model is near these; they keep a lying file from making us allocate or loop without end.

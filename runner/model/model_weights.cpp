@@ -14,6 +14,8 @@ namespace {
 using kernels::Matrix;
 using kernels::WeightType;
 
+constexpr float kScaleMax = 0x1p100f;  // far from where a scaled weight would be infinite
+
 class WeightBinder {
  public:
   // With `reads_values` false the vectors' values are all 0.
@@ -37,6 +39,8 @@ class WeightBinder {
   Result<std::vector<float>> bias(WeightPart part, uint32_t layer, uint64_t size, Presence presence) {
     return vector(weight_name(tensors_.naming(), part, WeightSuffix::kBias, layer), size, presence);
   }
+  Result<void> bind_scales(const std::string& name, const StoredTensor& tensor, Matrix& matrix);
+  Result<std::vector<float>> read_scales(const StoredTensor& tensor);
   Result<std::vector<float>> vector(const std::string& name, uint64_t size, Presence presence);
   Result<const StoredTensor*> take(const std::string& name, const std::array<uint64_t, 4>& dimensions);
   bool is_stored(WeightPart part) const {
@@ -49,6 +53,7 @@ class WeightBinder {
   const ModelConfig& config_;
   bool reads_values_;
   std::set<const StoredTensor*> used_;
+  std::vector<std::vector<float>> scales_;
 };
 
 Result<const StoredTensor*> WeightBinder::take(const std::string& name,
@@ -67,8 +72,62 @@ Result<const StoredTensor*> WeightBinder::take(const std::string& name,
 Result<Matrix> WeightBinder::matrix(WeightPart part, uint32_t layer, uint64_t rows, uint64_t columns) {
   const std::string name = weight_name(tensors_.naming(), part, WeightSuffix::kWeight, layer);
   TRY_ASSIGN(const StoredTensor* tensor, take(name, {columns, rows, 1, 1}));
-  return Matrix{tensor->bytes.data(), tensor->type, rows, columns,
+  Matrix matrix{tensor->bytes.data(), tensor->type, rows, columns,
                 kernels::weight_row_bytes(tensor->type, columns)};
+  if (tensor->type == WeightType::kF8E4M3) TRY(bind_scales(name, *tensor, matrix));
+  return matrix;
+}
+
+// Of 8-bit floats, as quantization_config says that they are scaled: "weight_scale_inv" for blocks (which
+// multiplies, whatever its name says), "weight_scale" for rows.
+Result<void> WeightBinder::bind_scales(const std::string& name, const StoredTensor& tensor, Matrix& matrix) {
+  if (config_.fp8_scaling == Fp8Scaling::kNone)
+    return tensors_.bad(tensor, "F8_E4M3, of which no quantization_config says how it is scaled");
+  const bool in_blocks = config_.fp8_scaling == Fp8Scaling::kBlocks;
+  const std::string scale_name = name + (in_blocks ? "_scale_inv" : "_scale");
+  const StoredTensor* scale = tensors_.find(scale_name);
+  if (scale == nullptr) return tensors_.missing(scale_name);
+  const auto blocks = [](size_t size) { return (size + kFp8Block - 1) / kFp8Block; };
+  if (in_blocks) {
+    matrix.scales.stride = blocks(matrix.columns);
+    matrix.scales.rows = matrix.scales.columns = kFp8Block;
+    TRY(take(scale_name, {matrix.scales.stride, blocks(matrix.rows), 1, 1}));
+  } else {
+    // [rows], [rows, 1], or a single number.
+    const bool of_rows = scale->elements == matrix.rows;
+    const bool fits =
+        of_rows ? scale->dimensions[0] == 1 || scale->dimension_count == 1 : scale->elements == 1;
+    if (!fits) {
+      return tensors_.bad(*scale, fmt::format("its shape is {}, which is neither one scale nor one for each "
+                                              "of {} rows",
+                                              shape_text(*scale), matrix.rows));
+    }
+    matrix.scales.stride = 1;
+    matrix.scales.rows = of_rows ? 1 : 0;
+    used_.insert(scale);
+  }
+  // Of inputs that others round to 8 bits, too. Ours are not.
+  const std::string input_name =
+      name.substr(0, name.size() - std::string_view("weight").size()) + "input_scale";
+  if (const StoredTensor* input = tensors_.find(input_name)) used_.insert(input);
+  TRY_ASSIGN(std::vector<float> values, read_scales(*scale));
+  scales_.push_back(std::move(values));
+  matrix.scales.values = scales_.back().data();
+  return {};
+}
+
+Result<std::vector<float>> WeightBinder::read_scales(const StoredTensor& tensor) {
+  if (kernels::weight_format(tensor.type).block_elements != 1 || tensor.type == WeightType::kF8E4M3) {
+    return tensors_.bad(tensor, fmt::format("scales of type {}", kernels::weight_format(tensor.type).name));
+  }
+  std::vector<float> values(tensor.elements);
+  if (!reads_values_) return values;
+  kernels::dequantize_row(tensor.type, tensor.bytes.data(), values.size(), values.data());
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (std::abs(values[i]) <= kScaleMax) continue;  // never of what is no number
+    return tensors_.bad(tensor, fmt::format("scale {} is {}", i, values[i]));
+  }
+  return values;
 }
 
 // Empty when the tensor is not there and need not be.
@@ -76,6 +135,8 @@ Result<std::vector<float>> WeightBinder::vector(const std::string& name, uint64_
   if (presence == Presence::kAbsent) return std::vector<float>{};
   if (presence == Presence::kIfStored && tensors_.find(name) == nullptr) return std::vector<float>{};
   TRY_ASSIGN(const StoredTensor* tensor, take(name, {size, 1, 1, 1}));
+  if (tensor->type == WeightType::kF8E4M3)
+    return tensors_.bad(*tensor, "F8_E4M3 where numbers without scales belong");
   std::vector<float> values(size);
   if (reads_values_) kernels::dequantize_row(tensor->type, tensor->bytes.data(), size, values.data());
   return values;
@@ -189,6 +250,7 @@ Result<ModelWeights> WeightBinder::bind() {
   TRY_ASSIGN(weights.rope_factors, bind_rope_factors());
   TRY(check_all_used());
   count(weights);
+  weights.scales = std::move(scales_);
   return weights;
 }
 

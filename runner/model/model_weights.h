@@ -2,7 +2,7 @@
 // pass.
 //
 // Matrices borrow the mapped files and are used as they lie there; the few vectors (norms, biases) are copied
-// to float32.
+// to float32, and so are the scales of 8-bit floats.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +45,7 @@ struct ModelWeights {
   uint64_t parameters = 0;
   uint64_t size_bytes = 0;
   kernels::WeightType main_type = kernels::WeightType::kF32;  // what most of the weights are stored as
+  std::vector<std::vector<float>> scales;                     // what the matrices' scales point into
 };
 
 // kBadModelFile: a tensor is missing or has another shape than the config says. kNotSupported: a file

@@ -124,6 +124,9 @@ def safetensors_seeds():
             "shape_bomb": safetensors(one(shape=[1 << 32, 1 << 32]), bytes(8)),
             "deep": safetensors(b"[" * 10_000),
             "header_beyond_the_file": safetensors({}, header_bytes=1 << 63),
+            "fp8": safetensors({"a.weight": {"dtype": "F8_E4M3", "shape": [2, 3], "data_offsets": [0, 6]},
+                                "a.weight_scale_inv": {"dtype": "F32", "shape": [1, 1],
+                                                       "data_offsets": [6, 10]}}, bytes(10)),
             "index": json.dumps(index).encode(),
             "index_outside": json.dumps({"weight_map": {"a": "../x.safetensors"}}).encode()}
 
@@ -147,6 +150,10 @@ def config_seeds():
              "qwen3": {**qwen, "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3"},
              "negative": {**llama, "num_hidden_layers": -1}, "huge": {**llama, "hidden_size": 1 << 62},
              "quantised": {**llama, "quantization_config": {"quant_method": "fp8"}}, "list": [llama],
+             "fp8_blocks": {**llama, "quantization_config": {"quant_method": "fp8", "fmt": "e4m3",
+                                                             "weight_block_size": [128, 128]}},
+             "fp8_odd_blocks": {**llama, "quantization_config": {"quant_method": "fp8",
+                                                                 "weight_block_size": [1 << 62, -1]}},
              "generation": {"eos_token_id": [151645, 151643], "bos_token_id": 151643, "temperature": 0.7}}
     return {name: json.dumps(seed).encode() for name, seed in seeds.items()}
 

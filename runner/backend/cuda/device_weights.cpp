@@ -63,11 +63,11 @@ class Placement {
 
  private:
   DeviceMatrix matrix(std::vector<const Matrix*> parts, bool interleaved = false) {
-    MatrixFormat format = format_for(parts[0]->type);
+    MatrixFormat format = format_for(*parts[0]);
     size_t rows = 0;
     for (const Matrix* part : parts) {
       rows += part->rows;
-      if (format_for(part->type) != format) format = MatrixFormat::kBf16;
+      if (format_for(*part) != format) format = MatrixFormat::kBf16;
     }
     if (interleaved) rows = (parts[0]->rows + kGateRows - 1) / kGateRows * kTileRows;
     MatrixSource source;
@@ -113,7 +113,7 @@ class Placement {
     uint32_t row = 0;
     for (size_t begin = 0, end = 0; begin < 3; begin = end) {
       std::vector<const Matrix*> joined;
-      for (; end < 3 && format_for(all[end]->type) == format_for(all[begin]->type); ++end) {
+      for (; end < 3 && format_for(*all[end]) == format_for(*all[begin]); ++end) {
         joined.push_back(all[end]);
       }
       placed.query_key_value.push_back({matrix(std::move(joined)), row});
@@ -162,8 +162,7 @@ void lay_out_rows(const MatrixSource& source, size_t begin, size_t end, uint8_t*
         std::memset(scale_row, 0, matrix.scale_row_bytes);
         continue;
       }
-      kernels::cuda::lay_out_row(matrix, from->type, from->data + row * from->row_bytes, data_row, scale_row,
-                                 scratch.data());
+      kernels::cuda::lay_out_row(matrix, *from, row, data_row, scale_row, scratch.data());
     }
   });
 }

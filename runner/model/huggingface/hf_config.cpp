@@ -42,6 +42,7 @@ class ConfigReader {
   Result<void> read_shape();
   Result<void> read_heads();
   Result<void> read_tensors();
+  Result<void> read_quantization();
   Result<void> refuse_what_we_lack() const;
   Result<void> refuse_sliding_window() const;
   Result<bool> has_sliding_layers() const;
@@ -80,6 +81,7 @@ Result<bool> ConfigReader::flag(std::string_view key) const {
 
 Result<ModelConfig> ConfigReader::read() {
   TRY(read_class());
+  TRY(read_quantization());
   TRY(refuse_what_we_lack());
   TRY(read_shape());
   TRY(read_heads());
@@ -115,12 +117,37 @@ Result<void> ConfigReader::read_class() {
   return {};
 }
 
-Result<void> ConfigReader::refuse_what_we_lack() const {
+// transformers' FineGrainedFP8Config, and the older one without blocks. Which matrices are of 8-bit floats
+// their own types say; inputs are not rounded to 8 bits, whatever activation_scheme says.
+Result<void> ConfigReader::read_quantization() {
   TRY_ASSIGN(const auto quantization, fields_.find_object("quantization_config"));
-  if (quantization) {
-    TRY_ASSIGN(const auto method, quantization->find_string("quant_method"));
-    return not_supported("quantization_config (\"{}\") is not supported", printable(method.value_or("")));
+  if (!quantization) return {};
+  TRY_ASSIGN(const auto method, quantization->find_string("quant_method"));
+  if (method != "fp8") {
+    return not_supported("quantization_config (\"{}\") is not supported (\"fp8\" is)",
+                         printable(method.value_or("")));
   }
+  TRY_ASSIGN(const auto format, quantization->find_string("fmt"));
+  if (format && *format != "e4m3" && *format != "float8_e4m3fn") {
+    return not_supported("quantization_config: fmt \"{}\" is not supported (\"e4m3\" is)",
+                         printable(*format));
+  }
+  config_.fp8_scaling = Fp8Scaling::kRows;
+  const json::value* block = quantization->find("weight_block_size");
+  if (block == nullptr) return {};
+  const json::array* sizes = block->if_array();
+  if (sizes == nullptr || sizes->size() != 2)
+    return quantization->bad("weight_block_size", "not a list of two sizes");
+  for (const json::value& size : *sizes) {
+    if (size.if_int64() != nullptr && *size.if_int64() == kFp8Block) continue;
+    return not_supported("quantization_config: weight_block_size with {} is not supported (128 by 128 is)",
+                         describe_json(size));
+  }
+  config_.fp8_scaling = Fp8Scaling::kBlocks;
+  return {};
+}
+
+Result<void> ConfigReader::refuse_what_we_lack() const {
   TRY_ASSIGN(const auto activation, fields_.find_string("hidden_act"));
   if (activation && *activation != "silu" && *activation != "swish")
     return not_supported("hidden_act \"{}\" is not supported (silu is)", printable(*activation));

@@ -23,7 +23,7 @@ constexpr DtypeRow kDtypes[] = {
     {"F64", WeightType::kCount},     {"I64", WeightType::kCount},     {"I32", WeightType::kCount},
     {"I16", WeightType::kCount},     {"I8", WeightType::kCount},      {"U64", WeightType::kCount},
     {"U32", WeightType::kCount},     {"U16", WeightType::kCount},     {"U8", WeightType::kCount},
-    {"BOOL", WeightType::kCount},    {"C64", WeightType::kCount},     {"F8_E4M3", WeightType::kCount},
+    {"BOOL", WeightType::kCount},    {"C64", WeightType::kCount},     {"F8_E4M3", WeightType::kF8E4M3},
     {"F8_E5M2", WeightType::kCount}, {"F8_E8M0", WeightType::kCount}, {"F6_E2M3", WeightType::kCount},
     {"F6_E3M2", WeightType::kCount}, {"F4", WeightType::kCount},
 };
@@ -110,8 +110,8 @@ Result<void> HeaderReader::read_dtype(const JsonFields& fields, StoredTensor& te
                                  [&](const DtypeRow& candidate) { return candidate.name == *dtype; });
   if (row == std::end(kDtypes)) return fields.bad("dtype", fmt::format("unknown: \"{}\"", printable(*dtype)));
   if (row->type == WeightType::kCount) {
-    return fail(Code::kNotSupported, "{}: dtype {} is not supported (F32, F16, BF16 are)", fields.where(),
-                row->name);
+    return fail(Code::kNotSupported, "{}: dtype {} is not supported (F32, F16, BF16, F8_E4M3 are)",
+                fields.where(), row->name);
   }
   tensor.type = row->type;
   return {};

@@ -24,7 +24,8 @@ struct SafetensorsLimits {
 };
 
 // The tensors of `file`, which must outlive them, in order of their offsets. `name` is what errors call the
-// file. Data of F32, F16 and BF16 is supported; it may begin at any byte. "__metadata__" is not kept.
+// file. Data of F32, F16, BF16 and F8_E4M3 is supported; it may begin at any byte. "__metadata__" is not
+// kept.
 Result<std::vector<StoredTensor>> parse_safetensors(std::span<const uint8_t> file, const std::string& name);
 
 }  // namespace deepserve::runner

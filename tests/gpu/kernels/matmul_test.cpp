@@ -16,13 +16,21 @@ namespace {
 // A random matrix of a file's type: on the device, and in float32 as the file's numbers are.
 struct TestMatrix {
   TestMatrix(RandomWeights& random, WeightType type, uint32_t rows, uint32_t columns)
-      : matrix(shape_of(format_for(type), rows, columns)), values(size_t{rows} * columns) {
+      : values(size_t{rows} * columns) {
+    std::vector<uint8_t> bytes;
+    for (uint32_t r = 0; r < rows; ++r) {
+      const auto row = random.row(type, columns);
+      bytes.insert(bytes.end(), row.begin(), row.end());
+    }
+    Matrix stored{bytes.data(), type, rows, columns, weight_row_bytes(type, columns)};
+    const auto block_scales = random.floats((rows / 128 + 1) * (columns / 128 + 1));
+    if (type == WeightType::kF8E4M3) stored.scales = {block_scales.data(), (columns + 127) / 128, 128, 128};
+    matrix = shape_of(format_for(stored), rows, columns);
     std::vector<uint8_t> all(data_bytes(matrix)), all_scales(scale_bytes(matrix));
     std::vector<float> scratch(columns);
     for (uint32_t r = 0; r < rows; ++r) {
-      const auto row = random.row(type, columns);
-      dequantize_row(type, row.data(), columns, &values[size_t{r} * columns]);
-      lay_out_row(matrix, type, row.data(), &all[r * matrix.row_bytes],
+      dequantize_matrix_row(stored, r, &values[size_t{r} * columns]);
+      lay_out_row(matrix, stored, r, &all[r * matrix.row_bytes],
                   all_scales.data() + r * matrix.scale_row_bytes, scratch.data());
     }
     data = std::make_unique<DeviceArray<uint8_t>>(all);
@@ -88,7 +96,7 @@ class TestWorkspace {
 };
 
 std::vector<WeightType> held_types() {
-  return {WeightType::kBF16, WeightType::kF16, WeightType::kQ8_0, WeightType::kQ4K};
+  return {WeightType::kBF16, WeightType::kF16, WeightType::kQ8_0, WeightType::kQ4K, WeightType::kF8E4M3};
 }
 
 class GpuMatmul : public testing::TestWithParam<WeightType> {
@@ -237,6 +245,41 @@ TEST(GpuMatrixLayout, FormatsWithoutAKernelAreHeldAsBf16) {
           << weight_format(type).name << " " << i;
     }
   }
+}
+
+TEST(GpuMatrixLayout, EveryCodeOfE4M3IsTheNumberThatItStandsFor) {
+  std::vector<uint8_t> codes;
+  for (unsigned code = 0; code < 256; ++code) {
+    if ((code & 0x7f) != 0x7f) codes.push_back(static_cast<uint8_t>(code));
+  }
+  const auto columns = static_cast<uint32_t>(codes.size());
+  const Matrix stored{codes.data(), WeightType::kF8E4M3, 1, columns, columns};
+  DeviceMatrix matrix = shape_of(format_for(stored), 1, columns);
+  ASSERT_EQ(matrix.format, MatrixFormat::kFp8);
+  std::vector<uint8_t> data(data_bytes(matrix)), scales(scale_bytes(matrix));
+  std::vector<float> scratch(columns), values(columns);
+  lay_out_row(matrix, stored, 0, data.data(), scales.data(), scratch.data());
+  dequantize_matrix_row(stored, 0, values.data());
+  DeviceArray<uint8_t> device_data(data), device_scales(scales);
+  matrix.data = device_data.data(), matrix.scales = device_scales.data();
+  DeviceArray<uint16_t> out(matrix.padded_columns);
+  require(expand(matrix, out.data(), stream()));
+  const auto bits = out.values();
+  for (uint32_t i = 0; i < columns; ++i)
+    EXPECT_EQ(bfloat16_to_float(bits[i]), values[i]) << unsigned{codes[i]};
+}
+
+TEST(GpuMatrixLayout, ColumnsThatDoNotBeginWithABlockOfScalesAreHeldAsBf16) {
+  const std::vector<uint8_t> codes(256);
+  const std::vector<float> scales(2);
+  Matrix part{codes.data(), WeightType::kF8E4M3, 1, 128, 256, {scales.data(), 2, 128, 128}};
+  EXPECT_EQ(format_for(part), MatrixFormat::kFp8);
+  part.scales.first_column = 128;
+  EXPECT_EQ(format_for(part), MatrixFormat::kFp8);
+  part.scales.first_column = 64;
+  EXPECT_EQ(format_for(part), MatrixFormat::kBf16);
+  part.scales = {scales.data(), 1, 1};
+  EXPECT_EQ(format_for(part), MatrixFormat::kFp8) << "a scale for the whole row";
 }
 
 TEST(GpuMatmulArguments, AnAlignmentThatTheKernelsCannotReadIsRefused) {

@@ -70,7 +70,7 @@ TEST_P(BackendOf, PartialRotationAndScalingMatchFloat64) {
 
 // With an output head of its own, and with the embedding for one.
 TEST_P(BackendOf, EveryWeightFormatMatchesFloat64OfTheSameWeights) {
-  for (const WeightType type : kernels::all_weight_types()) {
+  for (const WeightType type : kernels::gguf_weight_types()) {
     for (const bool tied : {false, true}) {
       SCOPED_TRACE(testing::Message() << kernels::weight_format(type).name << (tied ? ", tied" : ""));
       expect_close_to_reference({.seed = 17,

@@ -96,7 +96,7 @@ void expect_views_of_the_whole(const TinyModel& tiny, uint32_t ranks) {
 }
 
 TEST(Shard, IsAViewOfTheWholeInEveryFormat) {
-  for (const WeightType type : kernels::all_weight_types()) {
+  for (const WeightType type : kernels::gguf_weight_types()) {
     SCOPED_TRACE(kernels::weight_format(type).name);
     expect_views_of_the_whole(spreadable(type), 2);
   }

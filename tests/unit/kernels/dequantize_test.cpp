@@ -108,6 +108,63 @@ TEST(Dequantize, Q6KJoinsFourLowAndTwoHighBits) {
   EXPECT_EQ(out[255], 0.5f * 7 * -32);
 }
 
+TEST(Dequantize, E4M3HasAllItsCodes) {
+  for (unsigned code = 0; code < 256; ++code) {
+    const auto byte = static_cast<uint8_t>(code);
+    float value;
+    dequantize_row(WeightType::kF8E4M3, &byte, 1, &value);
+    const int exponent = static_cast<int>(code >> 3 & 15), mantissa = static_cast<int>(code & 7);
+    EXPECT_EQ(std::signbit(value), code >= 128) << code;
+    if ((code & 0x7f) == 0x7f) {
+      EXPECT_TRUE(std::isnan(value)) << code;
+      continue;
+    }
+    const double magnitude =
+        exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
+    EXPECT_EQ(value, code >= 128 ? -magnitude : magnitude) << code;
+  }
+}
+
+TEST(Dequantize, EveryIsaHasAllCodesOfE4M3) {
+  std::vector<uint8_t> codes(256);
+  std::iota(codes.begin(), codes.end(), uint8_t{0});
+  std::vector<float> expected(codes.size()), actual(codes.size());
+  dequantize_row(WeightType::kF8E4M3, codes.data(), codes.size(), expected.data());
+  for (const char* isa : {"scalar", "avx2", "avx512"}) {
+    const Kernels* kernels = find_kernels(isa);
+    if (kernels == nullptr) continue;
+    kernels->dequantize(WeightType::kF8E4M3, codes.data(), codes.size(), actual.data());
+    EXPECT_EQ(std::memcmp(expected.data(), actual.data(), codes.size() * sizeof(float)), 0) << isa;
+  }
+}
+
+TEST(Dequantize, ScalesOfBlocksAreThoseOfTheWholeMatrixInAnyPartOfIt) {
+  RandomWeights random(21);
+  const size_t rows = 300, columns = 290;
+  const auto codes = random.row(WeightType::kF8E4M3, rows * columns, 448);
+  const auto scales = random.floats(3 * 3);
+  const BlockScales blocks{scales.data(), 3, 128, 128};
+  const Matrix whole{codes.data(), WeightType::kF8E4M3, rows, columns, columns, blocks};
+  Matrix part = whole;  // rows from 130 on, columns from 128 on
+  part.data += 130 * columns + 128;
+  part.rows -= 130, part.columns -= 128;
+  part.scales.first_row = 130, part.scales.first_column = 128;
+  std::vector<float> row(columns), row_of_part(part.columns), unscaled(columns);
+  for (const size_t r : {0, 127, 128, 255, 256, 299}) {
+    dequantize_matrix_row(whole, r, row.data());
+    dequantize_row(WeightType::kF8E4M3, &codes[r * columns], columns, unscaled.data());
+    for (size_t c = 0; c < columns; ++c)
+      ASSERT_EQ(row[c], unscaled[c] * scales[r / 128 * 3 + c / 128]) << r << " " << c;
+    if (r < 130) continue;
+    dequantize_matrix_row(part, r - 130, row_of_part.data());
+    EXPECT_TRUE(std::equal(row_of_part.begin(), row_of_part.end(), row.begin() + 128)) << r;
+  }
+  const BlockScales of_rows{.values = scales.data(), .stride = 1, .rows = 1};
+  EXPECT_EQ(of_rows.at(4, 1'000), scales[4]);
+  const BlockScales of_all{.values = scales.data(), .stride = 1};
+  EXPECT_EQ(of_all.at(400, 1'000), scales[0]);
+}
+
 TEST(Dequantize, EveryIsaGivesTheSameBits) {
   const Kernels* avx2 = find_kernels("avx2");
   if (avx2 == nullptr) GTEST_SKIP() << "this CPU has no AVX2";

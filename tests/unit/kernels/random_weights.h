@@ -1,6 +1,7 @@
 // Random numbers and random rows of every weight format, from one printed seed.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -79,6 +80,9 @@ class RandomWeights {
           put_half(block, uniform(0, magnitude) / 8 / 64);
           put_half(block + 2, uniform(0, magnitude) / 64);
           break;
+        case WeightType::kF8E4M3:
+          put_e4m3(block, uniform(-magnitude, magnitude));
+          break;
         case WeightType::kQ6K:
           put_half(block + 208, uniform(-magnitude, magnitude) / 32 / 128);
           break;
@@ -98,6 +102,16 @@ class RandomWeights {
     if (exponent > 0) half |= static_cast<uint16_t>(exponent << 10 | (bits >> 13 & 0x3ff));
     std::memcpy(to, &half, sizeof half);
   }
+  static void put_e4m3(uint8_t* to, float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    const int exponent = static_cast<int>(bits >> 23 & 0xff) - 120;
+    *to = static_cast<uint8_t>(bits >> 24 & 0x80);
+    if (exponent > 15)
+      *to |= 0x7e;
+    else if (exponent > 0)
+      *to |= static_cast<uint8_t>(std::min<uint32_t>(exponent << 3 | (bits >> 20 & 7), 0x7e));
+  }
   static void put_bfloat16(uint8_t* to, float value) {
     uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);
@@ -112,6 +126,13 @@ class RandomWeights {
 inline std::vector<WeightType> all_weight_types() {
   std::vector<WeightType> types(static_cast<size_t>(WeightType::kCount));
   for (size_t i = 0; i < types.size(); ++i) types[i] = static_cast<WeightType>(i);
+  return types;
+}
+
+// Those that GGUF files have.
+inline std::vector<WeightType> gguf_weight_types() {
+  std::vector<WeightType> types = all_weight_types();
+  std::erase(types, WeightType::kF8E4M3);
   return types;
 }
 

@@ -123,6 +123,18 @@ TEST(HfConfig, NumbersOutOfRangeAreNamed) {
   expect_refused({{"tie_word_embeddings", "1"}}, Code::kBadModelFile, "tie_word_embeddings: ");
 }
 
+TEST(HfConfig, EightBitFloatsAreScaledInBlocksOrByRows) {
+  EXPECT_EQ(read({}).fp8_scaling, Fp8Scaling::kNone);
+  EXPECT_EQ(read({{"quantization_config", R"({"quant_method": "fp8", "activation_scheme": "static"})"}})
+                .fp8_scaling,
+            Fp8Scaling::kRows);
+  EXPECT_EQ(
+      read({{"quantization_config", R"({"quant_method": "fp8", "fmt": "e4m3", "modules_to_not_convert": [],
+                                             "weight_block_size": [128, 128]})"}})
+          .fp8_scaling,
+      Fp8Scaling::kBlocks);
+}
+
 TEST(HfConfig, AFieldThatIsThereTwiceIsRefused) {
   const auto config = read_hf_config(R"({"hidden_size": 8, "hidden_size": 16})", "config.json");
   EXPECT_THAT(config.error().message, HasSubstr("\"hidden_size\" is there twice"));
@@ -131,6 +143,16 @@ TEST(HfConfig, AFieldThatIsThereTwiceIsRefused) {
 TEST(HfConfig, WhatIsNotBuiltInIsRefusedByName) {
   expect_refused({{"quantization_config", R"({"quant_method": "awq"})"}}, Code::kNotSupported,
                  "quantization_config (\"awq\")");
+  for (const auto& [fp8, word] : std::map<std::string, std::string>{
+           {R"("fmt": "e5m2")", "fmt \"e5m2\""},
+           {R"("weight_block_size": [128, 64])", "weight_block_size with the number 64"},
+           {R"("weight_block_size": [1, 128])", "weight_block_size with the number 1 "},
+           {R"("weight_block_size": ["128", 128])", "weight_block_size with a string"}}) {
+    expect_refused({{"quantization_config", R"({"quant_method": "fp8", )" + fp8 + "}"}}, Code::kNotSupported,
+                   word);
+  }
+  expect_refused({{"quantization_config", R"({"quant_method": "fp8", "weight_block_size": 128})"}},
+                 Code::kBadModelFile, "not a list of two sizes");
   expect_refused({{"hidden_act", "\"gelu\""}}, Code::kNotSupported, "hidden_act \"gelu\"");
   expect_refused({{"num_experts", "8"}}, Code::kNotSupported, "num_experts");
   expect_refused({{"partial_rotary_factor", "0.5"}}, Code::kNotSupported, "partial_rotary_factor 0.5");

@@ -102,8 +102,8 @@ TEST(Safetensors, MissingFieldsAreNamed) {
 
 TEST(Safetensors, DtypesThatAreNotSupportedAreNamed) {
   EXPECT_THAT(
-      refusal(file_of_entry(R"({"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]})"), Code::kNotSupported),
-      HasSubstr("tensor \"a.weight\": dtype F8_E4M3 is not supported"));
+      refusal(file_of_entry(R"({"dtype":"F8_E5M2","shape":[8],"data_offsets":[0,8]})"), Code::kNotSupported),
+      HasSubstr("tensor \"a.weight\": dtype F8_E5M2 is not supported"));
   EXPECT_THAT(refusal(file_of_entry(R"({"dtype":"Q9","shape":[8],"data_offsets":[0,8]})")),
               HasSubstr("dtype: unknown: \"Q9\""));
 }

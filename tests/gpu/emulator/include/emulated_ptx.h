@@ -169,6 +169,17 @@ inline uint32_t take_places(uint32_t* memory, uint32_t count) {
 inline uint32_t forgotten(uint32_t value) {
   return value;
 }
+inline uint32_t multiply_bf16(uint32_t a, uint32_t b) {
+  const auto half = [](uint32_t bits) { return std::bit_cast<float>(bits << 16); };
+  return round_to_bf16(half(a) * half(b)) | round_to_bf16(half(a >> 16) * half(b >> 16)) << 16;
+}
+inline uint32_t take_bytes(uint32_t low, uint32_t high, uint32_t selector) {
+  const uint64_t bytes = static_cast<uint64_t>(high) << 32 | low;
+  uint32_t taken = 0;
+  for (unsigned i = 0; i < 4; ++i)
+    taken |= static_cast<uint32_t>(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
+  return taken;
+}
 inline float rounded_product(float a, float b) {
   return a * b;
 }
