@@ -25,8 +25,9 @@ std::optional<std::string> gpu_uuid(std::string_view text) {
   return "GPU" + uuid.substr(3);
 }
 
-void hold_against(Section& section, const DeviceConfig& device, const Result<GpuInventory>& gpus) {
-  for (const auto& finding : check_gpu(device, gpus)) {
+void hold_against(Section& section, const DeviceConfig& device, const std::vector<DeviceConfig>& others,
+                  const Result<GpuInventory>& gpus) {
+  for (const auto& finding : check_gpu(device, others, gpus)) {
     const auto text = fmt::format("device.{}: {}", finding.key, finding.text);
     const auto* node = section.take(finding.key);
     finding.refuses ? section.problem(node, text) : section.warning(node, text);
@@ -92,7 +93,7 @@ void read_device_keys(Section& section, const ConfigSurroundings& surroundings,
   }
   read_cores(section, surroundings.cpuset, device.cores);
   section.read_size("memory_limit", 16 << 20, uint64_t{1} << 50, device.memory_limit_bytes);
-  if (!device.gpu.empty() && surroundings.gpus) hold_against(section, device, surroundings.gpus());
+  if (!device.gpu.empty() && surroundings.gpus) hold_against(section, device, others, surroundings.gpus());
 }
 
 // Ranks exchange what only their own kind of device has, and NCCL takes whole GPUs, without MPS.

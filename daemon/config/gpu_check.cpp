@@ -20,9 +20,39 @@ std::string cuda_text(uint32_t version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
 
+double gib(uint64_t bytes) {
+  return static_cast<double>(bytes) / kGiB;
+}
+
+// Of all devices on one GPU, this one's and those before it.
+std::vector<GpuFinding> check_memory(const DeviceConfig& device, std::span<const DeviceConfig> others,
+                                     const GpuIdentity& gpu) {
+  if (gpu.memory_bytes == 0 || device.memory_limit_bytes == 0) return {};
+  const std::string has =
+      fmt::format("the {:.2f} GiB that GPU {} ({}) has", gib(gpu.memory_bytes), gpu.index, gpu.name);
+  if (device.memory_limit_bytes > gpu.memory_bytes) {
+    return {{"memory_limit", true,
+             fmt::format("{:.2f} GiB is more than {}", gib(device.memory_limit_bytes), has)}};
+  }
+  uint64_t sum = device.memory_limit_bytes;
+  std::string names;
+  for (const auto& other : others) {
+    if (other.gpu != device.gpu || other.memory_limit_bytes == 0) continue;
+    sum += other.memory_limit_bytes;
+    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", other.name);
+  }
+  if (sum <= gpu.memory_bytes) return {};
+  return {{"memory_limit", false,
+           fmt::format(
+               "with {} the limits are {:.2f} GiB together, more than {}: where each takes what it may, the "
+               "last one to load is refused",
+               names, static_cast<double>(sum) / kGiB, has)}};
+}
+
 }  // namespace
 
-std::vector<GpuFinding> check_gpu(const DeviceConfig& device, const Result<GpuInventory>& gpus) {
+std::vector<GpuFinding> check_gpu(const DeviceConfig& device, std::span<const DeviceConfig> others,
+                                  const Result<GpuInventory>& gpus) {
   const auto unchecked = [](std::string why) {
     return std::vector<GpuFinding>{{"gpu", false, "cannot be checked: " + std::move(why)}};
   };
@@ -45,12 +75,7 @@ std::vector<GpuFinding> check_gpu(const DeviceConfig& device, const Result<GpuIn
          fmt::format("the NVIDIA driver {} is too old: it runs CUDA {}, and {} is needed",
                      gpus->driver_version, cuda_text(gpus->cuda_version), cuda_text(kCudaNeeded))});
   }
-  if (gpu->memory_bytes != 0 && device.memory_limit_bytes > gpu->memory_bytes) {
-    findings.push_back({"memory_limit", true,
-                        fmt::format("{:.2f} GiB is more than the {:.2f} GiB that GPU {} ({}) has",
-                                    static_cast<double>(device.memory_limit_bytes) / kGiB,
-                                    static_cast<double>(gpu->memory_bytes) / kGiB, gpu->index, gpu->name)});
-  }
+  for (auto& finding : check_memory(device, others, *gpu)) findings.push_back(std::move(finding));
   return findings;
 }
 

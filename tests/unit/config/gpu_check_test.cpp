@@ -28,14 +28,14 @@ DeviceConfig device(const std::string& gpu, uint64_t memory_limit_bytes = 0) {
 
 // The only finding.
 GpuFinding finding(const DeviceConfig& one, const Result<GpuInventory>& gpus) {
-  const auto findings = check_gpu(one, gpus);
+  const auto findings = check_gpu(one, {}, gpus);
   EXPECT_THAT(findings, SizeIs(1));
   return findings.empty() ? GpuFinding{} : findings.front();
 }
 
 TEST(GpuCheck, OneThatIsThereAndIsEnoughPasses) {
   for (const auto* name : {"0", "1", "GPU-a", "GPU-b"}) {
-    EXPECT_THAT(check_gpu(device(name, 140 * kGiB), two_gpus()), IsEmpty()) << name;
+    EXPECT_THAT(check_gpu(device(name, 140 * kGiB), {}, two_gpus()), IsEmpty()) << name;
   }
 }
 
@@ -66,10 +66,29 @@ TEST(GpuCheck, MoreMemoryThanTheCardHasIsRefusedWithTheSizes) {
   EXPECT_THAT(found.text, HasSubstr("141.00 GiB is more than the 140.00 GiB that GPU 1 (NVIDIA H200) has"));
 }
 
+TEST(GpuCheck, LimitsThatAreTogetherMoreThanTheCardAreWarnedOfByName) {
+  std::vector<DeviceConfig> others = {device("0", 70 * kGiB), device("1", 139 * kGiB), device("0")};
+  others[0].name = "first";
+  others[1].name = "elsewhere";
+  others[2].name = "without a limit";
+  EXPECT_THAT(check_gpu(device("0", 70 * kGiB), others, two_gpus()), IsEmpty()) << "as much as there is";
+  EXPECT_THAT(check_gpu(device("0"), others, two_gpus()), IsEmpty());
+  const auto findings = check_gpu(device("0", 71 * kGiB), others, two_gpus());
+  ASSERT_THAT(findings, SizeIs(1));
+  EXPECT_FALSE(findings[0].refuses);
+  EXPECT_EQ(findings[0].key, "memory_limit");
+  EXPECT_THAT(findings[0].text,
+              HasSubstr("with 'first' the limits are 141.00 GiB together, more than the 140.00 GiB "
+                        "that GPU 0 (NVIDIA H200) has"));
+  auto unknown = two_gpus();
+  unknown.gpus[0].memory_bytes = 0;
+  EXPECT_THAT(check_gpu(device("0", 71 * kGiB), others, unknown), IsEmpty());
+}
+
 TEST(GpuCheck, AllThatIsWrongIsSaid) {
   auto gpus = two_gpus();
   gpus.cuda_version = 12'000;
-  EXPECT_THAT(check_gpu(device("1", 141 * kGiB), gpus), SizeIs(2));
+  EXPECT_THAT(check_gpu(device("1", 141 * kGiB), {}, gpus), SizeIs(2));
 }
 
 TEST(GpuCheck, WhatTheDriverCannotTellIsNotRefused) {
@@ -86,7 +105,7 @@ TEST(GpuCheck, WhatTheDriverCannotTellIsNotRefused) {
     EXPECT_THAT(found.text, HasSubstr("cannot be checked: "));
   }
   EXPECT_TRUE(finding(device("2"), lost).refuses) << "no GPU has this number, lost or not";
-  EXPECT_THAT(check_gpu(device("0"), lost), IsEmpty());
+  EXPECT_THAT(check_gpu(device("0"), {}, lost), IsEmpty());
 }
 
 }  // namespace
