@@ -51,9 +51,9 @@ class TellingBackend final : public Backend {
   BackendInfo info_;
 };
 
-// 150 sequences of one token each: more rows than there is memory for logits at a time.
+// 300 sequences of one token each: more rows than there is memory for logits at a time.
 struct ManyRows {
-  static constexpr size_t kRows = 150;
+  static constexpr size_t kRows = 300;
   static constexpr uint32_t kVocabulary = 300;
 
   ManyRows() {
@@ -63,7 +63,7 @@ struct ManyRows {
       blocks[i] = static_cast<BlockId>(i);
       ipc::Generation& generation = generations[i];
       generation.seed = random();
-      generation.temperature = i % 5 == 0 ? 0.0f : 0.1f + 0.01f * static_cast<float>(i);
+      generation.temperature = i % 5 == 0 ? 0.0f : 0.1f + 0.005f * static_cast<float>(i);
       if (i % 3 == 0) generation.top_k = 1 + static_cast<uint32_t>(i);
       if (i % 4 == 0) generation.top_p = 0.8f;
       if (i % 7 == 0) generation.logit_bias = {{3, 2.5f}, {4, -1.0f}, {299, 3.0f}};
