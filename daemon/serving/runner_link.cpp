@@ -361,6 +361,13 @@ void RunnerLink::tick(uint64_t now_ns) {
   }
 }
 
+bool RunnerLink::has_lost_a_rank() const {
+  for (uint32_t rank = 0; group_ != nullptr && rank < processes_.size(); ++rank) {
+    if (group_->failure(rank)) return true;
+  }
+  return false;
+}
+
 void RunnerLink::expect_end() {
   if (leaving() || lane_ == nullptr) return;
   leaving_since_ns_ = monotonic_ns();

@@ -120,6 +120,8 @@ class RunnerLink final : private GpuUser {
   // expected to end; it is ended when it has not within the drain limit.
   bool leaving() const { return leaving_since_ns_ != 0; }
   void expect_end();
+  // One of its ranks has told the others why it gives up: the group will end.
+  bool has_lost_a_rank() const;
   // For rows and texts: the supervision's word, "draining" for one that leaves by itself.
   std::string_view state_name() const;
   bool stopped() const { return processes_.empty(); }

@@ -169,10 +169,13 @@ bool Service::on_failed(Runner& runner, std::span<const std::byte> body) {
   const auto cell = request_cell(record->state, RequestEvent::kFail);
   if (cell.rule == RequestRule::kImpossible) return false;
   const bool by_file = event->code == Code::kBadModelFile;  // the model was good when it was loaded
-  if (cell.rule == RequestRule::kTell && (by_file || event->code == Code::kDeviceFault)) {
+  const bool by_rank = event->code == Code::kRunnerLost && runner.link->has_lost_a_rank();
+  if (cell.rule == RequestRule::kTell && (by_file || by_rank || event->code == Code::kDeviceFault)) {
     // The runner ends now, and the request goes the way of all that a dead runner had.
     spdlog::error("runner {} (pid {}): {}", runner.link->id(), runner.link->pid(), event->message);
-    record->trouble = by_file ? "the model's file changed while it was served" : "its device failed again";
+    record->trouble = by_file   ? "the model's file changed while it was served"
+                      : by_rank ? "its runner lost a rank again"
+                                : "its device failed again";
     runner.link->expect_end();
     return true;
   }
