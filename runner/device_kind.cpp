@@ -9,8 +9,8 @@
 namespace deepserve::runner {
 namespace {
 
-Result<void> open_cpu(bool) {
-  return {};
+Result<std::shared_ptr<NcclGroup>> open_cpu(const BackendOptions&) {
+  return nullptr;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // where it was built with CUDA.
 #pragma once
 
+#include <memory>
 #include <string_view>
 
 #include "ipc/base/result.h"
@@ -12,9 +13,11 @@ namespace deepserve::runner {
 
 struct DeviceKind {
   BackendMaker make;
-  // Takes hold of the device, before the process enters its sandbox: kInvalidConfig says why it cannot.
-  // `allow_jit`: as BackendOptions has it.
-  Result<void> (*open)(bool allow_jit);
+  // Takes hold of the device, before the process enters its sandbox: kInvalidConfig says why it cannot. Of a
+  // rank of several, whose group is options.collective, also of the way to the others' devices: for
+  // BackendOptions::nccl, or nullptr where there needs none. Then all ranks call it, and are told of an
+  // error. Shared, because a kind without NCCL knows no more than the name of its type.
+  Result<std::shared_ptr<NcclGroup>> (*open)(const BackendOptions& options);
   // nullptr: it is the host.
   Result<DeviceLimits> (*measure_limits)();
 };

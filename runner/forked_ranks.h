@@ -11,15 +11,17 @@
 #include "ipc/base/result.h"
 #include "runner/backend/backend.h"
 #include "runner/collective/shared_collective.h"
+#include "runner/device_kind.h"
 
 namespace deepserve::runner {
 
 class ForkedRanks {
  public:
-  // Forks ranks 1 to `ranks` - 1, which load their part of `model` with `options` and follow rank 0. Before
-  // this process starts a thread. `ranks` 1 forks nothing.
+  // Forks ranks 1 to `ranks` - 1, each of which opens the next of the GPUs that this process sees, loads its
+  // part of `model` with `options` and follows rank 0; opens the device of this one. Before this process
+  // starts a thread. `ranks` 1 forks nothing.
   static Result<std::unique_ptr<ForkedRanks>> start(uint32_t ranks, const std::filesystem::path& model,
-                                                    const BackendOptions& options);
+                                                    const DeviceKind& device, const BackendOptions& options);
   // Waits for the others, whom the end of rank 0's backend ends; after kEndLimit_ns it kills them.
   ~ForkedRanks();
   ForkedRanks(const ForkedRanks&) = delete;
@@ -27,6 +29,7 @@ class ForkedRanks {
 
   // For BackendOptions of rank 0; nullptr for 1 rank.
   Collective* collective() const { return collective_.get(); }
+  NcclGroup* nccl() const { return nccl_.get(); }
   const std::vector<pid_t>& pids() const { return pids_; }
 
  private:
@@ -35,6 +38,7 @@ class ForkedRanks {
 
   std::vector<pid_t> pids_;
   std::unique_ptr<SharedCollective> collective_;
+  std::shared_ptr<NcclGroup> nccl_;  // as DeviceKind::open gave it
 };
 
 }  // namespace deepserve::runner

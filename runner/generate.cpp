@@ -83,8 +83,9 @@ Result<void> generate(const Arguments& arguments) {
   backend_options.allow_jit = arguments.allow_jit;
   TRY_ASSIGN(const DeviceKind device, device_kind(arguments.kind));
   backend_options.make = device.make;
-  TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, backend_options));
+  TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, device, backend_options));
   backend_options.collective = ranks->collective();
+  backend_options.nccl = ranks->nccl();
   TRY_ASSIGN(LoadedModel model, load_model(arguments.model, backend_options));
   if (!model.vocabulary) return tl::unexpected<Error>(model.vocabulary_error);
   const auto chat = chat_template(arguments, *model.vocabulary);

@@ -151,8 +151,9 @@ Result<int> run_logits(std::vector<std::string> words) {
   options.batch_tokens_max = kChunkTokens;
   TRY_ASSIGN(const DeviceKind device, device_kind(arguments.kind));
   options.make = device.make;
-  TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, options));
+  TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, device, options));
   options.collective = ranks->collective();
+  options.nccl = ranks->nccl();
   TRY_ASSIGN(const LoadedModel model, load_model(arguments.model, options));
   TRY(check_tokens(arguments, model.backend->info()));
   TRY(print_all(arguments, model));

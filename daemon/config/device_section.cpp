@@ -5,6 +5,7 @@
 #include <set>
 
 #include "daemon/config/gpu_check.h"
+#include "ipc/rank_group/group_memory.h"
 
 namespace deepserve::daemon {
 namespace {
@@ -98,6 +99,9 @@ void read_device_keys(Section& section, const ConfigSurroundings& surroundings,
 
 // Ranks exchange what only their own kind of device has, and NCCL takes whole GPUs, without MPS.
 std::string group_trouble(const Config& config, const ModelConfig& model) {
+  if (model.devices.front().is_gpu() && model.tensor_parallel > ipc::kGpuRanksMax) {
+    return fmt::format("a model can be spread over {} GPUs at most", ipc::kGpuRanksMax);
+  }
   for (const auto& device : model.devices) {
     const auto& first = model.devices.front();
     if (device.kind != first.kind) {

@@ -25,6 +25,7 @@ inline constexpr uint64_t kGroupMagic = 0x3150'5247'5653'5044;  // "DPSVGRP1" in
 inline constexpr uint16_t kGroupAbiMajor = 1;                   // another one is refused
 inline constexpr uint16_t kGroupAbiMinor = 1;                   // information
 inline constexpr uint32_t kRanksMax = 64;
+inline constexpr uint32_t kGpuRanksMax = 16;           // of those that compute on GPUs: a host has no more
 inline constexpr size_t kGroupSeparation_bytes = 128;  // the adjacent-line prefetcher fetches lines in pairs
 
 // Where a rank finds the memory of its group, where it has one (dsd's spawn puts it there).

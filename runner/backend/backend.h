@@ -22,6 +22,7 @@
 namespace deepserve::runner {
 
 class Collective;
+class NcclGroup;
 
 using BlockId = uint32_t;
 
@@ -105,6 +106,7 @@ struct BackendOptions {
   // Set: this process has one rank's part of the model, and kv_bytes are the whole group's. Outlives the
   // backend.
   Collective* collective = nullptr;
+  NcclGroup* nccl = nullptr;  // of ranks on GPUs besides: what DeviceKind::open gave; outlives it, too
   // Called with what was read of the files so far, then with all of it and what was packed so far; may be
   // empty.
   std::function<void(uint64_t bytes_loaded)> on_bytes_loaded;

@@ -119,8 +119,9 @@ BackendOptions options_of(const Arguments& arguments, const DeviceKind& device) 
 Result<BenchReport> measure(const Arguments& arguments, const DeviceKind& device) {
   const uint64_t begin_ns = monotonic_ns();
   BackendOptions options = options_of(arguments, device);
-  TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, options));
+  TRY_ASSIGN(const auto ranks, ForkedRanks::start(arguments.ranks, arguments.model, device, options));
   options.collective = ranks->collective();
+  options.nccl = ranks->nccl();
   TRY_ASSIGN(LoadedModel model, load_model(arguments.model, options));
   BenchReport report;
   report.model = arguments.model;

@@ -1,5 +1,5 @@
-// How the ranks of one model exchange tensors: the same few operations over shared memory (CPU) and over
-// NCCL.
+// How the ranks of one model exchange tensors that lie in their processes' memory. Ranks on GPUs exchange
+// theirs by NCCL (nccl/nccl_group.h), and through this they meet, are told each step, and see each other die.
 //
 // All ranks call the same operations in the same order with the same sizes. Results do not depend on timing
 // or on how an operation is cut into pieces: all_reduce_sum adds by a fixed tree, the sum of ranks [b, e)
@@ -47,6 +47,13 @@ class Collective {
 
   // Returns once all ranks have called it.
   virtual Result<void> barrier(Patience patience) = 0;
+
+  // The same, but waits no longer than `limit_ns` for each: the error names who did not come.
+  virtual Result<void> barrier_within(uint64_t limit_ns) = 0;
+
+  // A look at the others, without waiting: kRunnerLost names the first that has died or given up. For ranks
+  // that wait for something else than this object.
+  virtual Result<void> all_live() = 0;
 
   // Tells the others why this rank gives up: what they wait for fails with `error`, under this rank's name.
   virtual void abandon(const Error& error) = 0;

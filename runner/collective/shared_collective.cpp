@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "ipc/base/check.h"
 #include "runner/collective/futex.h"
@@ -272,6 +273,19 @@ Result<void> SharedCollective::barrier(Patience patience) {
   TRY(begin_round());
   enter_round(operation_of(Kind::kBarrier, 0));
   return await_all(patience);
+}
+
+Result<void> SharedCollective::barrier_within(uint64_t limit_ns) {
+  const uint64_t patience_ns = std::exchange(options_.patience_ns, limit_ns);
+  auto met = barrier(Patience::kStep);
+  options_.patience_ns = patience_ns;
+  return met;
+}
+
+Result<void> SharedCollective::all_live() {
+  TRY(still_whole());
+  if (auto live = peers_.all_live(); !live) return end_group(std::move(live.error()));
+  return {};
 }
 
 }  // namespace deepserve::runner

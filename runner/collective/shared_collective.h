@@ -42,6 +42,8 @@ class SharedCollective final : public Collective {
                           std::span<float> all) override;
   Result<void> broadcast(std::span<std::byte> bytes, uint32_t root, Patience patience) override;
   Result<void> barrier(Patience patience) override;
+  Result<void> barrier_within(uint64_t limit_ns) override;
+  Result<void> all_live() override;
   void abandon(const Error& error) override;
 
  private:

@@ -18,20 +18,16 @@
 namespace deepserve::runner {
 namespace {
 
-// An error has been told to the other ranks.
-Result<DeviceKind> open_device(const ServeOptions& options, Collective& collective) {
-  auto device = device_kind(options.kind);
-  const auto opened = device ? device->open(options.allow_jit) : Result<void>(tl::unexpected(device.error()));
-  if (opened) return device;
-  collective.abandon(opened.error());
-  return tl::unexpected<Error>(opened.error());
-}
-
 Result<void> follow(const ServeOptions& options, std::shared_ptr<ipc::GroupMemory> memory) {
   TRY(take_share(options));
   LoadPriority priority(options.load_nice);
   TRY_ASSIGN(const auto collective, SharedCollective::join(std::move(memory), {.rank = options.rank}));
-  TRY_ASSIGN(const DeviceKind device, open_device(options, *collective));
+  TRY_ASSIGN(const DeviceKind device, device_kind(options.kind));  // rank 0 has the same
+  BackendOptions backend = backend_options_of(options);
+  backend.make = device.make;
+  backend.collective = collective.get();
+  TRY_ASSIGN(const auto nccl, device.open(backend));
+  backend.nccl = nccl.get();
   const auto readable = paths_of_model(options.model);
   if (!readable) {
     collective->abandon(readable.error());
@@ -39,9 +35,6 @@ Result<void> follow(const ServeOptions& options, std::shared_ptr<ipc::GroupMemor
   }
   spdlog::info("loading rank {} of {} of {}; sandbox: {}", options.rank, options.ranks,
                options.model.string(), enter_sandbox(*readable));
-  BackendOptions backend = backend_options_of(options);
-  backend.make = device.make;
-  backend.collective = collective.get();
   backend.aside = [&priority](const auto& work) { priority.aside(work); };
   TRY_ASSIGN(const LoadedModel model, load_model(options.model, backend));
   priority.end();

@@ -120,11 +120,10 @@ Result<ChatTemplate> choose_chat_template(const std::string& name, const Vocabul
   return ChatTemplate::of_family(family, vocabulary);
 }
 
-Result<ServedModel> load(const ServeOptions& options, BackendMaker make, const LoadPriority& priority,
-                         const Connection& daemon, Collective* collective) {
-  BackendOptions backend_options = backend_options_of(options);
-  backend_options.make = make;
-  backend_options.collective = collective;
+// `device` has how the backend is made, and its group.
+Result<ServedModel> load(const ServeOptions& options, const BackendOptions& device,
+                         const LoadPriority& priority, const Connection& daemon) {
+  BackendOptions backend_options = device;
   backend_options.on_bytes_loaded = [&daemon](uint64_t bytes) {
     daemon.link.lane().set_bytes_loaded(bytes);
     daemon.link.lane().count_step();
@@ -203,18 +202,22 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, const Connection& daem
   LoadPriority priority(options.load_nice);
   daemon.tell_phase(ipc::RunnerPhase::kLoading);
   TRY_ASSIGN(const DeviceKind device, device_kind(options.kind));
-  TRY(device.open(options.allow_jit));
-  std::unique_ptr<SharedCollective> collective;  // outlives the backend
+  std::unique_ptr<SharedCollective> collective;  // it and nccl outlive the backend
   if (group != nullptr) {
     TRY_ASSIGN(collective, SharedCollective::join(std::move(group), {.rank = 0}));
   }
+  BackendOptions backend = backend_options_of(options);
+  backend.make = device.make;
+  backend.collective = collective.get();
+  TRY_ASSIGN(const auto nccl, device.open(backend));
+  backend.nccl = nccl.get();
   TRY_ASSIGN(const auto readable, paths_of_model(options.model));
   for (const auto& path : readable) {
     if (path != options.model)
       spdlog::info("{} needs {} to be readable", options.model.string(), path.string());
   }
   spdlog::info("loading {}; sandbox: {}", options.model.string(), enter_sandbox(readable));
-  TRY_ASSIGN(ServedModel model, load(options, device.make, priority, daemon, collective.get()));
+  TRY_ASSIGN(ServedModel model, load(options, backend, priority, daemon));
   if (options.replace_backend)
     model.loaded.backend = options.replace_backend(std::move(model.loaded.backend));
   daemon.tell_phase(ipc::RunnerPhase::kWarming);

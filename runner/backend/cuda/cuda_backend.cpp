@@ -8,12 +8,15 @@
 #include "ipc/base/check.h"
 #include "kernels/cpu/logits.h"
 #include "kernels/cpu/thread_pool.h"
+#include "runner/backend/cuda/device_exchange.h"
 #include "runner/backend/cuda/forward.h"
 #include "runner/backend/cuda/gpu.h"
 #include "runner/backend/cuda/step_clock.h"
 #include "runner/backend/cuda/step_draws.h"
 #include "runner/backend/cuda/step_graphs.h"
 #include "runner/backend/rope_table.h"
+#include "runner/backend/shard.h"
+#include "runner/collective/nccl/nccl_library.h"
 #include "runner/model/model_config.h"
 
 namespace deepserve::runner::cuda {
@@ -36,15 +39,12 @@ struct MemoryNeed {
   uint64_t total() const { return weights + kv + work; }
 };
 
-Result<void> check_supported(const BackendModel& model, const Gpu& gpu, const BackendOptions& options) {
+Result<void> check_supported(const ModelConfig& config, const Gpu& gpu, const BackendOptions& options) {
   if (options.kv_type != kernels::KvType::kF16) {
     return fail(Code::kNotSupported, "kv_type = \"{}\" is not supported on a GPU: \"f16\" is",
                 kernels::kv_type_name(options.kv_type));
   }
-  if (options.collective != nullptr) {
-    return fail(Code::kNotSupported, "tensor_parallel is not supported on GPUs in this version");
-  }
-  return StepAttention::check_supported(model.config, gpu);
+  return StepAttention::check_supported(config, gpu);
 }
 
 Result<void> check_memory(const MemoryNeed& need, const Gpu& gpu, const BackendOptions& options) {
@@ -58,14 +58,14 @@ Result<void> check_memory(const MemoryNeed& need, const Gpu& gpu, const BackendO
               options.memory_bytes == 0 ? "" : fmt::format(", and the limit is {}", options.memory_bytes));
 }
 
-BackendInfo describe(const BackendModel& model, const Gpu& gpu, uint32_t blocks,
+BackendInfo describe(const ModelShard& model, uint64_t content_hash, const Gpu& gpu, uint32_t blocks,
                      const BackendOptions& options) {
   BackendInfo info;
   info.architecture = architecture_name(model.config.architecture);
   info.weights_type = kernels::weight_format(model.weights.main_type).name;
   info.isa = fmt::format("sm_{}", gpu.capability);
-  info.numerics_id = fmt::format("{:016x}-{}.{}-{}-f16-r1-cuda", model.content_hash, DEEPSERVE_VERSION,
-                                 kCudaNumericsRevision, info.isa);
+  info.numerics_id = fmt::format("{:016x}-{}.{}-{}-f16-r{}-cuda", content_hash, DEEPSERVE_VERSION,
+                                 kCudaNumericsRevision, info.isa, model.share.ranks);
   // Another driver compiles another way.
   if (gpu.jit_driver != 0) info.numerics_id += fmt::format("+jit{}", gpu.jit_driver);
   info.weight_bytes = model.weights.size_bytes;
@@ -81,13 +81,28 @@ BackendInfo describe(const BackendModel& model, const Gpu& gpu, uint32_t blocks,
   return info;
 }
 
+DeviceExchangeOptions exchange_options(const BackendInfo& info) {
+  return {.tokens_max = info.batch_tokens_max,
+          .embedding = info.embedding,
+          .logits_rows = std::min(Forward::kLogitsRows, info.batch_tokens_max)};
+}
+
+// The KV cache's of one rank: a block is spread over the ranks as the heads are, so that all have as many.
+uint64_t kv_bytes_of_rank(uint64_t kv_bytes, const ModelConfig& own, const ModelConfig& whole) {
+  if (kv_bytes == 0) return 0;
+  return std::max<uint64_t>(kv_bytes * own.kv_heads / whole.kv_heads, 1);
+}
+
 class CudaBackend final : public Backend {
  public:
-  static Result<std::unique_ptr<CudaBackend>> make(const ModelConfig& config, DeviceWeights weights,
+  static Result<std::unique_ptr<CudaBackend>> make(const ModelShard& model, DeviceWeights weights,
                                                    BackendInfo info, const Gpu& gpu,
-                                                   const ForwardOptions& forward, uint32_t threads) {
+                                                   const ForwardOptions& forward,
+                                                   const BackendOptions& options) {
     std::unique_ptr<CudaBackend> backend(
-        new CudaBackend(config, std::move(weights), std::move(info), threads));
+        new CudaBackend(model.config, std::move(weights), std::move(info), options.threads));
+    TRY_ASSIGN(backend->exchange_,
+               DeviceExchange::make(model.share, options.nccl, exchange_options(backend->info_)));
     TRY(backend->prepare(gpu, forward));
     return backend;
   }
@@ -99,23 +114,15 @@ class CudaBackend final : public Backend {
     inputs_.fill(batch);
     const StepCounts& counts = inputs_.counts();
     find_told_rows(batch);
-    CHECK(outputs.logits.size() == sums_scales_.size() * info_.vocabulary);
+    CHECK(outputs.logits.size() == (exchange_.first() ? sums_scales_.size() * info_.vocabulary : 0));
     CHECK(outputs.hidden.size() == size_t{counts.hidden_rows} * info_.embedding);
     CHECK(outputs.sums.size() == outputs.largest.size());
     CHECK(outputs.largest.empty() ||
           outputs.largest.size() == sums_scales_.size() * kernels::logits_chunks(info_.vocabulary));
     if (counts.tokens == 0) return {};
-    const cudaStream_t stream = stream_.get();
-    TRY(clock_.begin(stream));
-    TRY(attention_.send(batch, stream));
-    TRY(run_layers(counts.tokens));
-    if (counts.hidden_rows != 0) TRY(write_hidden(outputs.hidden));
-    TRY(draws_.send(batch, stream));
-    TRY(make_logits(outputs));
-    TRY(draws_.fetch(stream));
-    TRY(clock_.end(stream));
-    if (!draws_.empty()) draws_.take(outputs);
-    return {};
+    auto done = compute(batch, outputs);
+    if (!done) exchange_.give_up(done.error());
+    return done;
   }
 
   double device_seconds() const override { return clock_.seconds(); }
@@ -144,7 +151,7 @@ class CudaBackend final : public Backend {
     TRY_ASSIGN(inputs_, StepInputs::make(info_.batch_tokens_max, kBlockTokens));
     TRY_ASSIGN(attention_,
                StepAttention::make(config_, gpu, {info_.batch_tokens_max, info_.blocks}, stream_.get()));
-    TRY_ASSIGN(Forward forward, Forward::make(config_, weights_, cache_, options));
+    TRY_ASSIGN(Forward forward, Forward::make(config_, weights_, cache_, exchange_, options));
     forward_.emplace(std::move(forward));
     // What a library chose by shape is no promise of equal bits.
     info_.deterministic = forward_->deterministic();
@@ -158,10 +165,27 @@ class CudaBackend final : public Backend {
     return {};
   }
 
+  Result<void> compute(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
+    const cudaStream_t stream = stream_.get();
+    // Whose memory may have to grow comes first: freeing waits, unwatched, for all that the GPU is to do.
+    TRY(clock_.begin(stream));
+    TRY(attention_.send(batch, stream));
+    TRY(draws_.send(batch, stream));
+    TRY(run_layers(inputs_.counts().tokens));
+    if (inputs_.counts().hidden_rows != 0) TRY(write_hidden(outputs.hidden));
+    TRY(make_logits(outputs));
+    TRY(draws_.fetch(stream));
+    TRY(clock_.end(stream, [&] { return exchange_.wait(stream); }));
+    if (!draws_.empty()) draws_.take(outputs);
+    return {};
+  }
+
   // As a graph where the step decodes, or drafts: of few tokens of each sequence.
   Result<void> run_layers(uint32_t tokens) {
     const cudaStream_t stream = stream_.get();
-    const uint32_t rows = attention_.is_decode() ? StepGraphs::rows_for(tokens) : 0;
+    // What NCCL does when it is recorded was never tried: ranks start their kernels one by one.
+    const bool as_graph = attention_.is_decode() && exchange_.alone();
+    const uint32_t rows = as_graph ? StepGraphs::rows_for(tokens) : 0;
     if (rows == 0 || rows > info_.batch_tokens_max) {
       TRY(inputs_.send(stream));
       return forward_->run(inputs_, attention_, stream);
@@ -197,7 +221,7 @@ class CudaBackend final : public Backend {
   Result<void> write_hidden(std::span<float> hidden) {
     TRY(forward_->make_hidden(inputs_, stream_.get()));
     TRY(send_back(forward_->hidden(), 0, hidden.size_bytes()));
-    TRY(checked(cudaStreamSynchronize(stream_.get()), "a step"));
+    TRY(exchange_.wait(stream_.get()));
     std::memcpy(hidden.data(), outputs_.data(), hidden.size_bytes());
     return {};
   }
@@ -222,6 +246,7 @@ class CudaBackend final : public Backend {
     for (uint32_t begin = 0; begin < rows; begin += Forward::kLogitsRows) {
       const uint32_t count = std::min(Forward::kLogitsRows, rows - begin);
       TRY(forward_->make_logits(inputs_, begin, count, stream_.get()));
+      if (!exchange_.first()) continue;
       TRY(draws_.run(begin / Forward::kLogitsRows, forward_->logits(), stream_.get()));
       const size_t end =
           static_cast<size_t>(std::ranges::lower_bound(told_rows_, begin + count) - told_rows_.begin());
@@ -249,7 +274,7 @@ class CudaBackend final : public Backend {
       const float* from = forward_->logits() + size_t{rows[i] - begin} * info_.vocabulary;
       TRY(send_back(from, i * row_bytes, (next - i) * row_bytes));
     }
-    return checked(cudaStreamSynchronize(stream_.get()), "a step");
+    return exchange_.wait(stream_.get());
   }
 
   // The row that was fetched as number `index` is the step's `told`-th of those that are told.
@@ -273,6 +298,7 @@ class CudaBackend final : public Backend {
   StepInputs inputs_;
   StepAttention attention_;
   StepGraphs graphs_;
+  DeviceExchange exchange_;
   std::optional<Forward> forward_;
   PinnedMemory outputs_;
   StepDraws draws_;
@@ -282,40 +308,61 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
-Result<void> open_device(bool allow_jit) {
-  TRY_ASSIGN(const Gpu gpu, open_gpu(allow_jit));
-  if (gpu.jit_driver != 0) {
-    spdlog::warn("{} has compute capability {}.{}: its driver compiled the kernels, from PTX for another GPU",
-                 gpu.name, gpu.capability / 10, gpu.capability % 10);
-  }
-  (void)load_cublas_lt();  // who needs it says why it is not there
-  return {};
+Result<std::shared_ptr<NcclGroup>> open_device(const BackendOptions& options) {
+  Collective* const ranks = options.collective;
+  const auto open = [&]() -> Result<std::shared_ptr<NcclGroup>> {
+    if (ranks != nullptr) prepare_nccl_environment();
+    TRY_ASSIGN(const Gpu gpu, open_gpu(options.allow_jit));
+    if (gpu.jit_driver != 0) {
+      spdlog::warn(
+          "{} has compute capability {}.{}: its driver compiled the kernels, from PTX for another GPU",
+          gpu.name, gpu.capability / 10, gpu.capability % 10);
+    }
+    (void)load_cublas_lt();  // who needs it says why it is not there
+    if (ranks == nullptr) return nullptr;
+    TRY_ASSIGN(const nccl::Functions* library, load_nccl());
+    TRY_ASSIGN(std::shared_ptr<NcclGroup> group, NcclGroup::join(*library, *ranks));
+    TRY(DeviceExchange::connect(*group));
+    return group;
+  };
+  auto opened = open();
+  if (!opened && ranks != nullptr) ranks->abandon(opened.error());
+  return opened;
 }
 
-Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel model, const BackendOptions& options) {
+Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel whole, const BackendOptions& options) {
   TRY_ASSIGN(const Gpu gpu, open_gpu(options.allow_jit));
-  TRY(check_supported(model, gpu, options));
-  TRY_ASSIGN(const uint32_t blocks, DeviceKvCache::blocks_for(model.config, options.kv_bytes));
-  const BackendInfo info = describe(model, gpu, blocks, options);
+  const uint32_t rank = options.nccl ? options.nccl->rank() : 0;
+  TRY_ASSIGN(const ModelShard model, cut_model(whole.config, std::move(whole.weights), rank,
+                                               options.nccl ? options.nccl->size() : 1));
+  TRY(check_supported(model.config, gpu, options));
+  TRY_ASSIGN(const uint32_t blocks,
+             DeviceKvCache::blocks_for(model.config,
+                                       kv_bytes_of_rank(options.kv_bytes, model.config, whole.config)));
+  const BackendInfo info = describe(model, whole.content_hash, gpu, blocks, options);
+  const uint64_t first_column = model.share.heads.begin * model.config.head_dim;
   const ForwardOptions forward{
       .tokens_max = info.batch_tokens_max,
       .rope_factor = RopeTable(model.config, model.weights.rope_factors).attention_factor(),
       .deterministic = options.deterministic,
-      .multiprocessors = gpu.multiprocessors};
+      .multiprocessors = gpu.multiprocessors,
+      .attended_columns = static_cast<uint32_t>(model.share.attended.size()),
+      .attended_begin = static_cast<uint32_t>(first_column - model.share.attended.begin)};
   const DeviceWeights plan = plan_weights(model.config, model.weights);
   const MemoryNeed need{.weights = plan.bytes,
                         .kv = (uint64_t{blocks} + kSpareBlocks) * DeviceKvCache::block_bytes(model.config),
                         .work = Forward::workspace_bytes(model.config, plan, forward) +
                                 StepAttention::memory_bytes(model.config, {info.batch_tokens_max, blocks}) +
-                                StepDraws::memory_bytes(info.vocabulary, Forward::kLogitsRows)};
+                                StepDraws::memory_bytes(info.vocabulary, Forward::kLogitsRows) +
+                                DeviceExchange::memory_bytes(model.share, exchange_options(info))};
   TRY(check_memory(need, gpu, options));
   UploadOptions upload{.threads = options.threads, .on_bytes = {}};
   const auto& told = options.on_bytes_loaded;
   if (told) upload.on_bytes = [&](uint64_t bytes) { told(model.weights.size_bytes + bytes); };
   TRY_ASSIGN(DeviceWeights weights,
              options.run_aside([&] { return upload_weights(model.config, model.weights, upload); }));
-  TRY(model.files.verify_unchanged());
-  return CudaBackend::make(model.config, std::move(weights), info, gpu, forward, options.threads);
+  TRY(whole.files.verify_unchanged());
+  return CudaBackend::make(model, std::move(weights), info, gpu, forward, options);
 }
 
 }  // namespace deepserve::runner::cuda

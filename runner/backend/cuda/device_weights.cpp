@@ -53,8 +53,7 @@ class Placement {
     to.embedding = matrix({&weights_.embedding});
     for (const LayerWeights& layer : weights_.layers) to.layers.push_back(place_layer(layer));
     to.output_norm = numbers<float>(weights_.output_norm);
-    const bool is_tied = weights_.output.data == weights_.embedding.data;
-    to.output = is_tied ? to.embedding : matrix({&weights_.output});
+    to.output = is_of_embedding() ? rows_of_embedding(to.embedding) : matrix({&weights_.output});
     to.rope_frequencies = numbers<double>(RopeTable(config_, weights_.rope_factors).frequencies());
   }
   uint64_t used_bytes() const { return carver_.used_bytes(); }
@@ -62,6 +61,23 @@ class Placement {
   const std::vector<BytesSource>& vectors() const { return vectors_; }
 
  private:
+  // Whether the output head is the embedding, or a rank's rows of it.
+  bool is_of_embedding() const {
+    const Matrix &whole = weights_.embedding, &part = weights_.output;
+    const uint8_t* end = whole.data + whole.rows * whole.row_bytes;
+    return part.data >= whole.data && part.data < end && part.type == whole.type;
+  }
+
+  DeviceMatrix rows_of_embedding(const DeviceMatrix& embedding) const {
+    const Matrix &whole = weights_.embedding, &part = weights_.output;
+    const size_t first = static_cast<size_t>(part.data - whole.data) / whole.row_bytes;
+    DeviceMatrix rows = embedding;
+    if (rows.data != nullptr) rows.data += first * rows.row_bytes;
+    if (rows.scales != nullptr) rows.scales += first * rows.scale_row_bytes;
+    rows.rows = static_cast<uint32_t>(part.rows);
+    return rows;
+  }
+
   DeviceMatrix matrix(std::vector<const Matrix*> parts, bool interleaved = false) {
     MatrixFormat format = format_for(*parts[0]);
     size_t rows = 0;

@@ -28,43 +28,47 @@ Result<void> launched(cudaError_t error) {
 
 }  // namespace
 
-void Forward::carve(uint8_t* memory, uint32_t tokens_max) {
+void Forward::carve(uint8_t* memory, const ForwardOptions& options) {
   const ModelConfig& config = *config_;
   const uint64_t query_width = uint64_t{config.heads} * config.head_dim;
-  const uint64_t kv_width = uint64_t{config.kv_heads} * config.head_dim, tokens = tokens_max;
+  const uint64_t kv_width = uint64_t{config.kv_heads} * config.head_dim, tokens = options.tokens_max;
   width_stride_ = padded(config.embedding);
-  attended_stride_ = padded(query_width);
+  attended_stride_ = padded(options.attended_columns);
+  attended_begin_ = options.attended_begin;
   feed_stride_ = padded(config.feed_forward);
   Carver carver(memory);
   residual_ = carver.take<float>(tokens * config.embedding);
   normalized_ = carver.take<uint16_t>(tokens * width_stride_);
   query_key_value_ = carver.take<float>(tokens * (query_width + 2 * kv_width));
   queries_ = carver.take<uint16_t>(tokens * query_width);
-  attended_ = carver.take<uint16_t>(tokens * attended_stride_);
+  // A row's zeros behind its heads reach into the next one's zeros before them, and the last one's further.
+  attended_ = carver.take<uint16_t>(tokens * attended_stride_ + attended_begin_);
   product_ = carver.take<uint16_t>(tokens * feed_stride_);
   cosines_ = carver.take<float>(tokens * config.rotated_dims / 2);
   sines_ = carver.take<float>(tokens * config.rotated_dims / 2);
   hidden_ = carver.take<float>(tokens * config.embedding);
-  logits_ = carver.take<float>(std::min<uint64_t>(kLogitsRows, tokens) * weights_->output.rows);
+  const uint64_t rows = exchange_->first() ? std::min<uint64_t>(kLogitsRows, tokens) : 0;
+  logits_ = carver.take<float>(rows * weights_->embedding.rows);
   used_bytes_ = carver.used_bytes();
 }
 
 uint64_t Forward::workspace_bytes(const ModelConfig& config, const DeviceWeights& weights,
                                   const ForwardOptions& options) {
   DeviceKvCache cache;
-  Forward forward(config, weights, cache);
-  forward.carve(nullptr, options.tokens_max);
+  DeviceExchange exchange;
+  Forward forward(config, weights, cache, exchange);
+  forward.carve(nullptr, options);
   return forward.used_bytes_ + Products::workspace_bytes(weights, products_options(options));
 }
 
 Result<Forward> Forward::make(const ModelConfig& config, const DeviceWeights& weights, DeviceKvCache& cache,
-                              const ForwardOptions& options) {
-  Forward forward(config, weights, cache);
+                              DeviceExchange& exchange, const ForwardOptions& options) {
+  Forward forward(config, weights, cache, exchange);
   forward.rope_factor_ = options.rope_factor;
   TRY_ASSIGN(forward.products_, Products::make(weights, products_options(options)));
-  forward.carve(nullptr, options.tokens_max);
+  forward.carve(nullptr, options);
   TRY_ASSIGN(forward.memory_, DeviceMemory::make(forward.used_bytes_, "a step's work"));
-  forward.carve(forward.memory_.data(), options.tokens_max);
+  forward.carve(forward.memory_.data(), options);
   // What lies behind the columns of products is read, times zero, and written by nobody.
   TRY_ASSIGN(const Stream stream, make_stream());
   TRY(checked(cudaMemsetAsync(forward.memory_.data(), 0, forward.memory_.bytes(), stream.get()),
@@ -118,17 +122,21 @@ Result<void> Forward::normalize(const float* weight, uint32_t count, cudaStream_
                                           stream));
 }
 
+// residual_ += matrix * inputs + bias: of all ranks, where there are several.
 Result<void> Forward::add_product(const DeviceMatrix& matrix, const float* bias, const uint16_t* inputs,
                                   uint32_t stride, uint32_t tokens, cudaStream_t stream) {
-  return products_.run({.weights = matrix,
-                        .inputs = inputs,
-                        .input_stride = stride,
-                        .tokens = tokens,
-                        .bias = bias,
-                        .epilogue = Epilogue::kAdd,
-                        .out = residual_,
-                        .out_stride = config_->embedding},
-                       stream);
+  const bool alone = exchange_->alone();
+  TRY(products_.run({.weights = matrix,
+                     .inputs = inputs,
+                     .input_stride = stride,
+                     .tokens = tokens,
+                     .bias = alone ? bias : nullptr,
+                     .epilogue = alone ? Epilogue::kAdd : Epilogue::kStore,
+                     .out = alone ? residual_ : exchange_->part(),
+                     .out_stride = config_->embedding},
+                    stream));
+  if (alone) return {};
+  return exchange_->add_parts(residual_, tokens, bias, stream);
 }
 
 Result<void> Forward::attend(const DeviceLayer& layer, uint32_t index, const Way& way) {
@@ -170,7 +178,8 @@ Result<void> Forward::attend(const DeviceLayer& layer, uint32_t index, const Way
        .queries = queries_},
       stream)));
   const auto attended = way.any ? &StepAttention::run_any : &StepAttention::run;
-  TRY((way.attention.*attended)(*cache_, index, queries_, attended_, attended_stride_, stream));
+  TRY((way.attention.*attended)(*cache_, index, queries_, attended_ + attended_begin_, attended_stride_,
+                                stream));
   return add_product(layer.attention_output, layer.attention_output_bias, attended_, attended_stride_, tokens,
                      stream);
 }
@@ -201,13 +210,15 @@ Result<void> Forward::make_logits(const StepInputs& inputs, uint32_t begin, uint
                                         .out_bf16 = normalized_,
                                         .out_stride = width_stride_},
                                        stream)));
-  return products_.run({.weights = weights_->output,
-                        .inputs = normalized_,
-                        .input_stride = width_stride_,
-                        .tokens = count,
-                        .out = logits_,
-                        .out_stride = weights_->output.rows},
-                       stream);
+  TRY(products_.run({.weights = weights_->output,
+                     .inputs = normalized_,
+                     .input_stride = width_stride_,
+                     .tokens = count,
+                     .out = exchange_->alone() ? logits_ : exchange_->logits_part(),
+                     .out_stride = weights_->output.rows},
+                    stream));
+  if (exchange_->alone()) return {};
+  return exchange_->gather_logits(count, logits_, stream);
 }
 
 Result<void> Forward::make_hidden(const StepInputs& inputs, cudaStream_t stream) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "runner/backend/cuda/device_exchange.h"
 #include "runner/backend/cuda/device_kv_cache.h"
 #include "runner/backend/cuda/device_weights.h"
 #include "runner/backend/cuda/products.h"
@@ -20,6 +21,10 @@ struct ForwardOptions {
   double rope_factor = 1;   // that cosines and sines have
   bool deterministic = false;
   uint32_t multiprocessors = 1;  // of the GPU
+  // Columns of attention_output, and where among them this rank's heads begin (RankShare::attended); behind
+  // and before them are zeros.
+  uint32_t attended_columns = 0;
+  uint32_t attended_begin = 0;
 };
 
 class Forward {
@@ -32,7 +37,7 @@ class Forward {
                                   const ForwardOptions& options);
   // All references outlive the object.
   static Result<Forward> make(const ModelConfig& config, const DeviceWeights& weights, DeviceKvCache& cache,
-                              const ForwardOptions& options);
+                              DeviceExchange& exchange, const ForwardOptions& options);
 
   // The layers, into the residual stream; what was filled into `inputs` and `attention` must be on its way.
   Result<void> run(const StepInputs& inputs, const StepAttention& attention, cudaStream_t stream);
@@ -40,7 +45,8 @@ class Forward {
   // StepAttention::run_any: what of it was captured goes for later steps.
   Result<void> run_any(uint32_t tokens, const StepInputs& inputs, const StepAttention& attention,
                        cudaStream_t stream);
-  // Logits of rows [begin, begin + count) of those that give some, at most kLogitsRows: to logits().
+  // Logits of rows [begin, begin + count) of those that give some, at most kLogitsRows: to logits(), on rank
+  // 0 alone.
   Result<void> make_logits(const StepInputs& inputs, uint32_t begin, uint32_t count, cudaStream_t stream);
   bool deterministic() const { return products_.deterministic(); }
   float* logits() const { return logits_; }  // [kLogitsRows, vocabulary]; may be written to until the next
@@ -49,9 +55,10 @@ class Forward {
   const float* hidden() const { return hidden_; }
 
  private:
-  Forward(const ModelConfig& config, const DeviceWeights& weights, DeviceKvCache& cache)
-      : config_(&config), weights_(&weights), cache_(&cache) {}
-  void carve(uint8_t* memory, uint32_t tokens_max);
+  Forward(const ModelConfig& config, const DeviceWeights& weights, DeviceKvCache& cache,
+          DeviceExchange& exchange)
+      : config_(&config), weights_(&weights), cache_(&cache), exchange_(&exchange) {}
+  void carve(uint8_t* memory, const ForwardOptions& options);
   // How a step's kernels are started.
   struct Way {
     uint32_t tokens;
@@ -72,6 +79,7 @@ class Forward {
   const ModelConfig* config_;
   const DeviceWeights* weights_;
   DeviceKvCache* cache_;
+  DeviceExchange* exchange_;
   double rope_factor_ = 1;
   Products products_;
   DeviceMemory memory_;
@@ -86,7 +94,8 @@ class Forward {
   uint16_t* normalized_ = nullptr;  // [width_stride_] bf16
   float* query_key_value_ = nullptr;
   uint16_t* queries_ = nullptr;   // [heads, head_dim] binary16
-  uint16_t* attended_ = nullptr;  // [attended_stride_] bf16
+  uint16_t* attended_ = nullptr;  // [attended_stride_] bf16: columns of attention_output
+  uint32_t attended_begin_ = 0;   // of the heads' in a row
   uint16_t* product_ = nullptr;   // [feed_stride_] bf16
   float* cosines_ = nullptr;      // [pairs]
   float* sines_ = nullptr;

@@ -16,11 +16,12 @@ class StepClock {
 
   // What comes into the stream from here on is the step's.
   Result<void> begin(cudaStream_t stream) { return checked(cudaEventRecord(begin_.get(), stream), "a step"); }
-  // Waits for the step; its error is one of what it ran.
-  Result<void> end(cudaStream_t stream) {
+  // Has `wait`, a Result<void>(), wait for the step, whose error it gives.
+  template <typename Wait>
+  Result<void> end(cudaStream_t stream, const Wait& wait) {
     float milliseconds = 0;
     TRY(checked(cudaEventRecord(end_.get(), stream), "a step"));
-    TRY(checked(cudaStreamSynchronize(stream), "a step"));
+    TRY(wait());
     TRY(checked(cudaEventElapsedTime(&milliseconds, begin_.get(), end_.get()), "a step"));
     seconds_ += static_cast<double>(milliseconds) / 1e3;
     return {};

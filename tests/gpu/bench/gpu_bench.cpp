@@ -41,7 +41,7 @@ double median_seconds(Durations_ns durations) {
 }
 
 Result<std::vector<Figure>> floors() {
-  TRY(cuda::open_device(false));
+  TRY(cuda::open_device({}));
   TRY_ASSIGN(const DeviceLimits limits, cuda::measure_gpu_limits());
   const double copy = limits.copy_bytes_per_second / 1e9, matmul = limits.matmul_operations_per_second / 1e12;
   return std::vector<Figure>{{"copy bandwidth", copy, "GB/s", 9, copy, copy},
@@ -56,7 +56,7 @@ const ModelShape& shape_of(const Options& options) {
 }
 
 Result<std::vector<Figure>> load(const Options& options) {
-  TRY(cuda::open_device(false));
+  TRY(cuda::open_device({}));
   std::vector<Figure> figures;
   TRY(time_load(shape_of(options), kThreads, kLoads, figures));
   return figures;
@@ -64,7 +64,7 @@ Result<std::vector<Figure>> load(const Options& options) {
 
 // The case, one long context, and many short ones, of the shape's heads.
 Result<std::vector<Figure>> attention(const Options& options) {
-  TRY(cuda::open_device(false));
+  TRY(cuda::open_device({}));
   TRY_ASSIGN(const DeviceLimits limits, cuda::measure_gpu_limits());
   const ModelShape& shape = shape_of(options);
   const bool is_test = shape.name == kShapeTest.name;
@@ -77,14 +77,14 @@ Result<std::vector<Figure>> attention(const Options& options) {
 }
 
 Result<std::vector<Figure>> draws(const Options& options) {
-  TRY(cuda::open_device(false));
+  TRY(cuda::open_device({}));
   std::vector<Figure> figures;
   TRY(time_draws(options.shape == kShapeTest.name ? 2000 : 151'936, figures));
   return figures;
 }
 
 Result<std::vector<Figure>> engine(const Options& options) {
-  TRY(cuda::open_device(false));
+  TRY(cuda::open_device({}));
   const ModelShape& shape = shape_of(options);
   const bool is_test = shape.name == kShapeTest.name;
   const EngineCase whole{256, 512, 256, 2048}, small{3, 20, 4, 64};
@@ -147,7 +147,7 @@ Result<void> time_steps(const ModelShape& shape, const Options& options, std::ve
 }
 
 Result<std::vector<Figure>> steps(const Options& options) {
-  TRY(cuda::open_device(false));
+  TRY(cuda::open_device({}));
   std::vector<Figure> figures;
   for (const ModelShape& shape : {kShape7B, kShape1_5B, kShapeTest}) {
     const bool is_wanted =

@@ -306,6 +306,16 @@ TEST_F(ConfigFile, GpusAreNotNamedInBothWays) {
   EXPECT_EQ(found.line, 8u);
 }
 
+TEST_F(ConfigFile, AModelOverMoreGpusThanAreAddedIsRefused) {
+  std::string devices, names;
+  for (int i = 0; i < 17; ++i) {
+    devices += gpu_device(fmt::format("g{}", i), fmt::format("gpu = {}", i));
+    names += fmt::format("{}\"g{}\"", i == 0 ? "" : ", ", i);
+  }
+  const auto found = problem(devices + on_devices("[" + names + "]", "tensor_parallel = 17\n"));
+  EXPECT_THAT(found.message, HasSubstr("model.tensor_parallel: a model can be spread over 16 GPUs at most"));
+}
+
 TEST_F(ConfigFile, AGpuIsSharedByWhateverMakesTwoRunnersOrAPart) {
   const auto is_shared = [&](const std::string& text) {
     const auto config = load(text);
