@@ -148,7 +148,8 @@ class Check(unittest.TestCase):
         two = [gpu_host.device(name, 0, memory_limit="100GiB") for name in ("gpu0", "gpu1")]
         together = self.check(host, "".join(two))
         self.assertEqual(together.returncode, 0, together.stderr)
-        self.assertIn("warning: device.memory_limit: with 'gpu0' the limits are 200.00 GiB together", together.stderr)
+        self.assertIn("warning: device.memory_limit: with 'gpu0' the limits are 200.00 GiB together",
+                      together.stderr)
         host.tell_of_gpus(*TWO_GPUS, "driver_version 535.104", "cuda_version 12020")
         old = self.check(host, gpu_host.device("gpu0"))
         self.assertEqual(old.returncode, 1)

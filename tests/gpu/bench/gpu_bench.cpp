@@ -1,6 +1,6 @@
-// gpu_bench floors|load|attention|draws|steps|engine [--shape 7B|1.5B|test] [--json]: what this GPU can do at
-// the most, and how much of it loading, the attention of 32 sequences alone, draws of tokens, steps on random
-// weights, and a whole engine reach. tests/gpu/stages.py has the bars.
+// gpu_bench floors|load|attention|draws|steps|engine [--shape 7B|1.5B|test] [--repeats N] [--json]: what this
+// GPU can do at the most, and how much of it loading, the attention of 32 sequences alone, draws of tokens,
+// steps on random weights, and a whole engine reach. tests/gpu/stages.py has the bars.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -21,7 +21,6 @@
 namespace deepserve::runner {
 namespace {
 
-constexpr uint32_t kRepeats = 9;
 constexpr uint32_t kDecodeSteps = 16;
 constexpr uint32_t kThreads = 8;
 constexpr uint32_t kLoads = 3;
@@ -32,6 +31,7 @@ struct Options {
   std::string what;
   std::string shape;  // empty: 7B and 1.5B
   uint32_t prompt_tokens = 4096;
+  uint32_t repeats = 9;  // of steps
   bool json = false;
 };
 
@@ -93,11 +93,11 @@ Result<std::vector<Figure>> engine(const Options& options) {
   return figures;
 }
 
-Result<void> time_decode(const ModelShape& shape, Backend& backend, const DeviceLimits& limits,
-                         std::vector<Figure>& figures) {
+Result<void> time_decode(const ModelShape& shape, uint32_t repeats, Backend& backend,
+                         const DeviceLimits& limits, std::vector<Figure>& figures) {
   StepTimer timer(backend);
   const auto seconds_of = [&](uint32_t batch, Durations_ns& durations) -> Result<double> {
-    TRY_ASSIGN(durations, timer.decode(batch, kContextTokens, kDecodeSteps, kRepeats));
+    TRY_ASSIGN(durations, timer.decode(batch, kContextTokens, kDecodeSteps, repeats));
     return median_seconds(durations) / kDecodeSteps;
   };
   Durations_ns one, many;
@@ -110,15 +110,16 @@ Result<void> time_decode(const ModelShape& shape, Backend& backend, const Device
   figures.push_back(rate(name + " 1", one, kDecodeSteps, "tokens/s"));
   figures.push_back(rate(name + " 32", many, 32.0 * kDecodeSteps, "tokens/s"));
   const double ratio = together / alone;
-  figures.push_back({name + " 32 / 1, step time", ratio, "x", kRepeats, ratio, ratio});
-  figures.push_back({name + " 32 / 1, tokens/s", 32 / ratio, "x", kRepeats, 32 / ratio, 32 / ratio});
+  figures.push_back({name + " 32 / 1, step time", ratio, "x", repeats, ratio, ratio});
+  figures.push_back({name + " 32 / 1, tokens/s", 32 / ratio, "x", repeats, 32 / ratio, 32 / ratio});
   return {};
 }
 
-Result<void> time_prefill(const ModelShape& shape, uint32_t tokens, Backend& backend,
+Result<void> time_prefill(const ModelShape& shape, const Options& options, Backend& backend,
                           const DeviceLimits& limits, std::vector<Figure>& figures) {
+  const uint32_t tokens = options.prompt_tokens;
   StepTimer timer(backend);
-  TRY_ASSIGN(const Durations_ns durations, timer.prefill(tokens, kRepeats));
+  TRY_ASSIGN(const Durations_ns durations, timer.prefill(tokens, options.repeats));
   double operations = 0;  // of matrices: attention's own do not count
   for (size_t i = 0; i < backend.info().work.weights.size(); ++i) {
     operations += static_cast<double>(backend.info().work.matrix_operations(i, prefill_shape(tokens)));
@@ -142,8 +143,8 @@ Result<void> time_steps(const ModelShape& shape, const Options& options, std::ve
   TRY_ASSIGN(const DeviceLimits limits, cuda::measure_gpu_limits());
   if (limits.matmul_operations_per_second == 0)
     return fail(Code::kNotSupported, "no cuBLASLt to hold prefill against");
-  TRY(time_decode(shape, *backend, limits, figures));
-  return time_prefill(shape, options.prompt_tokens, *backend, limits, figures);
+  TRY(time_decode(shape, options.repeats, *backend, limits, figures));
+  return time_prefill(shape, options, *backend, limits, figures);
 }
 
 Result<std::vector<Figure>> steps(const Options& options) {
@@ -171,6 +172,8 @@ int main(int count, char** words) {
       ->check(CLI::IsMember({"7B", "1.5B", "test"}));
   app.add_option("--prompt-tokens", options.prompt_tokens, "Of prefill, in one step (4096)")
       ->check(CLI::Range(64u, 8192u));
+  app.add_option("--repeats", options.repeats, "Of steps: the median, least and most are told (9)")
+      ->check(CLI::Range(1u, 1000u));
   app.add_flag("--json", options.json, "Print JSON");
   CLI11_PARSE(app, count, words);
   const auto figures = options.what == "floors"      ? runner::floors()
