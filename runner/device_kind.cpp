@@ -16,10 +16,10 @@ Result<std::shared_ptr<NcclGroup>> open_cpu(const BackendOptions&) {
 }  // namespace
 
 Result<DeviceKind> device_kind(std::string_view name) {
-  if (name == "cpu") return DeviceKind{make_cpu_backend, open_cpu, nullptr};
+  if (name == "cpu") return DeviceKind{make_cpu_backend, open_cpu, nullptr, 512};
   if (name != "cuda") return fail(Code::kInvalidConfig, "kind = \"{}\": there is \"cpu\" and \"cuda\"", name);
 #ifdef DEEPSERVE_WITH_CUDA
-  return DeviceKind{cuda::make_cuda_backend, cuda::open_device, cuda::measure_gpu_limits};
+  return DeviceKind{cuda::make_cuda_backend, cuda::open_device, cuda::measure_gpu_limits, 2048};
 #else
   return fail(Code::kNotSupported, "kind = \"cuda\": this ds-runner was built without CUDA");
 #endif

@@ -20,6 +20,9 @@ struct DeviceKind {
   Result<std::shared_ptr<NcclGroup>> (*open)(const BackendOptions& options);
   // nullptr: it is the host.
   Result<DeviceLimits> (*measure_limits)();
+  // Tokens of a step that serves, at most: how many of them it takes in follows from what they were measured
+  // to take (engine/step_budget.h).
+  uint32_t step_tokens_max;
 };
 
 // kInvalidConfig: there is no such kind; kNotSupported: this program was built without it.

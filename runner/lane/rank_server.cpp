@@ -23,8 +23,7 @@ Result<void> follow(const ServeOptions& options, std::shared_ptr<ipc::GroupMemor
   LoadPriority priority(options.load_nice);
   TRY_ASSIGN(const auto collective, SharedCollective::join(std::move(memory), {.rank = options.rank}));
   TRY_ASSIGN(const DeviceKind device, device_kind(options.kind));  // rank 0 has the same
-  BackendOptions backend = backend_options_of(options);
-  backend.make = device.make;
+  BackendOptions backend = backend_options_of(options, device);
   backend.collective = collective.get();
   TRY_ASSIGN(const auto nccl, device.open(backend));
   backend.nccl = nccl.get();

@@ -28,9 +28,7 @@
 namespace deepserve::runner {
 namespace {
 
-// A step spends about so long on prefill (DESIGN 7), so that a cancel, a new request or a sign of life never
-// waits for longer.
-constexpr uint32_t kStepTokensMax = 512;
+constexpr uint32_t kSequencesMax = 512;  // that run at once
 
 volatile std::sig_atomic_t terminate = 0;
 volatile std::sig_atomic_t loading = 1;
@@ -192,7 +190,7 @@ ipc::RunnerState describe(const ServedModel& model, const ServeOptions& options,
   state.context_tokens_model = info.context_tokens_model;
   state.kv_blocks = info.blocks;
   state.kv_block_tokens = info.block_tokens;
-  state.sequences_max = std::min(options.sequences_max, kStepTokensMax);
+  state.sequences_max = std::min(options.sequences_max, kSequencesMax);
   return state;
 }
 
@@ -206,8 +204,7 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, const Connection& daem
   if (group != nullptr) {
     TRY_ASSIGN(collective, SharedCollective::join(std::move(group), {.rank = 0}));
   }
-  BackendOptions backend = backend_options_of(options);
-  backend.make = device.make;
+  BackendOptions backend = backend_options_of(options, device);
   backend.collective = collective.get();
   TRY_ASSIGN(const auto nccl, device.open(backend));
   backend.nccl = nccl.get();
@@ -228,8 +225,8 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, const Connection& daem
 
   EngineOptions engine_options;
   engine_options.context_tokens = options.context_tokens;
-  engine_options.sequences_max = options.sequences_max;
-  engine_options.step_tokens_max = kStepTokensMax;
+  engine_options.sequences_max = std::min(options.sequences_max, kSequencesMax);
+  engine_options.step_tokens_max = device.step_tokens_max;
   engine_options.step_seconds_max = static_cast<double>(options.step_max_ns) / kSecond_ns;
   engine_options.step_target_seconds = static_cast<double>(options.step_target_ns) / kSecond_ns;
   engine_options.prefix_cache = options.prefix_cache;
@@ -240,9 +237,8 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, const Connection& daem
     spdlog::warn("context_tokens = {} is lowered to the model's own {}", options.context_tokens,
                  engine->context_tokens());
   }
-  if (options.sequences_max > kStepTokensMax) {
-    spdlog::warn("sequences_max = {} is lowered to {}, the tokens of a step", options.sequences_max,
-                 kStepTokensMax);
+  if (options.sequences_max > kSequencesMax) {
+    spdlog::warn("sequences_max = {} is lowered to {}", options.sequences_max, kSequencesMax);
   }
   const ipc::RunnerState ready = describe(model, options, engine->context_tokens());
   const uint64_t kv_tokens = uint64_t{ready.kv_blocks} * ready.kv_block_tokens;
@@ -287,13 +283,14 @@ Result<void> introduce(const ServeOptions& options, DaemonLinkOptions& link,
 
 }  // namespace
 
-BackendOptions backend_options_of(const ServeOptions& options) {
+BackendOptions backend_options_of(const ServeOptions& options, const DeviceKind& device) {
   BackendOptions backend_options;
+  backend_options.make = device.make;
   backend_options.kv_bytes = options.kv_bytes;
   backend_options.kv_type = options.kv_type;
   backend_options.memory_bytes = options.device_memory_bytes;
   backend_options.threads = usable_cores();
-  backend_options.batch_tokens_max = kStepTokensMax;
+  backend_options.batch_tokens_max = device.step_tokens_max;
   backend_options.deterministic = options.deterministic;
   backend_options.allow_jit = options.allow_jit;
   backend_options.isa = options.isa;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runner/backend/backend.h"
+#include "runner/device_kind.h"
 #include "runner/lane/serve_options.h"
 
 namespace deepserve::runner {
@@ -20,6 +21,6 @@ inline constexpr int kExitCutShort = 4;        // SIGTERM before it was ready: a
 int serve(const ServeOptions& options);
 
 // The same for all ranks of a model, but for what only rank 0 has.
-BackendOptions backend_options_of(const ServeOptions& options);
+BackendOptions backend_options_of(const ServeOptions& options, const DeviceKind& device);
 
 }  // namespace deepserve::runner

@@ -13,7 +13,6 @@ namespace {
 
 using namespace cuda;
 
-constexpr int kRuns = 9;
 constexpr int kLaunches = 10;  // of a run
 
 ModelConfig layer_of(const ModelShape& shape) {
@@ -40,7 +39,7 @@ Result<void> fill(void* memory, uint64_t bytes, uint32_t seed, cudaStream_t stre
 }  // namespace
 
 Result<void> time_attention(const ModelShape& shape, const AttentionCase& one, const DeviceLimits& limits,
-                            std::vector<Figure>& figures) {
+                            uint32_t repeats, std::vector<Figure>& figures) {
   const ModelConfig config = layer_of(shape);
   const uint32_t sequence_blocks = (one.context + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
   const uint32_t blocks = one.sequences * sequence_blocks;
@@ -66,7 +65,7 @@ Result<void> time_attention(const ModelShape& shape, const AttentionCase& one, c
   TRY_ASSIGN(StepAttention attention,
              StepAttention::make(config, gpu, {one.sequences, blocks}, stream.get()));
   TRY(attention.send(batch, stream.get()));
-  TRY_ASSIGN(const auto seconds, seconds_of(stream.get(), kRuns, [&]() -> Result<void> {
+  TRY_ASSIGN(const auto seconds, seconds_of(stream.get(), static_cast<int>(repeats), [&]() -> Result<void> {
                for (int launch = 0; launch < kLaunches; ++launch) {
                  TRY(attention.run_any(cache, 0, queries, queries + one.sequences * row_bytes / 2,
                                        shape.heads * shape.head_dim, stream.get()));
@@ -76,10 +75,10 @@ Result<void> time_attention(const ModelShape& shape, const AttentionCase& one, c
   const double bytes = kLaunches * 2.0 * one.sequences * one.context * shape.kv_heads * shape.head_dim * 2;
   const auto share = [&](double taken) { return bytes / taken / limits.copy_bytes_per_second; };
   const auto microseconds = [&](double taken) { return taken / kLaunches * 1e6; };
-  const double median = seconds[kRuns / 2], least = seconds.front(), most = seconds.back();
+  const double median = seconds[repeats / 2], least = seconds.front(), most = seconds.back();
   const std::string name = name_of(shape, one);
-  figures.push_back({name + ", of copy bandwidth", share(median), "x", kRuns, share(most), share(least)});
-  figures.push_back({name, microseconds(median), "us", kRuns, microseconds(least), microseconds(most)});
+  figures.push_back({name + ", of copy bandwidth", share(median), "x", repeats, share(most), share(least)});
+  figures.push_back({name, microseconds(median), "us", repeats, microseconds(least), microseconds(most)});
   return {};
 }
 

@@ -16,6 +16,6 @@ struct AttentionCase {
 
 // One layer of the shape, on random keys and values in blocks that lie anywhere.
 Result<void> time_attention(const ModelShape& shape, const AttentionCase& one, const DeviceLimits& limits,
-                            std::vector<Figure>& figures);
+                            uint32_t repeats, std::vector<Figure>& figures);
 
 }  // namespace deepserve::runner

@@ -11,7 +11,6 @@
 namespace deepserve::runner {
 namespace {
 
-constexpr int kRuns = 9;
 constexpr uint32_t kDifferentRows = 4;
 constexpr uint32_t kRowsMax = 256;
 constexpr uint16_t kChoice = 0;
@@ -52,7 +51,7 @@ Result<cuda::DeviceMemory> make_rows(uint32_t vocabulary, cudaStream_t stream) {
 
 }  // namespace
 
-Result<void> time_draws(uint32_t vocabulary, std::vector<Figure>& figures) {
+Result<void> time_draws(uint32_t vocabulary, uint32_t repeats, std::vector<Figure>& figures) {
   TRY_ASSIGN(const cuda::Stream stream, cuda::make_stream());
   TRY_ASSIGN(const cuda::DeviceMemory logits, make_rows(vocabulary, stream.get()));
   TRY_ASSIGN(cuda::StepDraws draws, cuda::StepDraws::make(vocabulary, kRowsMax));
@@ -65,12 +64,13 @@ Result<void> time_draws(uint32_t vocabulary, std::vector<Figure>& figures) {
       std::vector<BatchEntry> entries(rows);
       for (uint32_t i = 0; i < rows; ++i) row_draws[i].index = i;
       for (uint32_t i = 0; i < rows; ++i) entries[i].logits_rows = 1, entries[i].draws = {&row_draws[i], 1};
-      TRY_ASSIGN(const auto seconds, cuda::seconds_of(stream.get(), kRuns, [&]() -> Result<void> {
+      TRY_ASSIGN(const auto seconds,
+                 cuda::seconds_of(stream.get(), static_cast<int>(repeats), [&]() -> Result<void> {
                    TRY(draws.send(entries, stream.get()));
                    TRY(draws.run(0, reinterpret_cast<float*>(logits.data()), stream.get()));
                    return draws.fetch(stream.get());
                  }));
-      figures.push_back({fmt::format("draws, {}, {} rows", kind.name, rows), seconds[kRuns / 2] * 1e6, "us",
+      figures.push_back({fmt::format("draws, {}, {} rows", kind.name, rows), seconds[repeats / 2] * 1e6, "us",
                          seconds.size(), seconds.front() * 1e6, seconds.back() * 1e6});
     }
   }

@@ -10,6 +10,6 @@
 namespace deepserve::runner {
 
 // Of 1, 32 and 256 rows of `vocabulary` logits, about normal with some that stand out.
-Result<void> time_draws(uint32_t vocabulary, std::vector<Figure>& figures);
+Result<void> time_draws(uint32_t vocabulary, uint32_t repeats, std::vector<Figure>& figures);
 
 }  // namespace deepserve::runner

@@ -31,7 +31,7 @@ struct Options {
   std::string what;
   std::string shape;  // empty: 7B and 1.5B
   uint32_t prompt_tokens = 4096;
-  uint32_t repeats = 9;  // of steps
+  uint32_t repeats = 9;  // of steps, attention and draws
   bool json = false;
 };
 
@@ -71,7 +71,7 @@ Result<std::vector<Figure>> attention(const Options& options) {
   std::vector<Figure> figures;
   const std::vector<AttentionCase> all{{32, 8'192}, {1, 131'072}, {256, 512}}, few{{2, 200}};
   for (const AttentionCase& one : is_test ? few : all) {
-    TRY(time_attention(shape, one, limits, figures));
+    TRY(time_attention(shape, one, limits, options.repeats, figures));
   }
   return figures;
 }
@@ -79,7 +79,7 @@ Result<std::vector<Figure>> attention(const Options& options) {
 Result<std::vector<Figure>> draws(const Options& options) {
   TRY(cuda::open_device({}));
   std::vector<Figure> figures;
-  TRY(time_draws(options.shape == kShapeTest.name ? 2000 : 151'936, figures));
+  TRY(time_draws(options.shape == kShapeTest.name ? 2000 : 151'936, options.repeats, figures));
   return figures;
 }
 
@@ -172,7 +172,8 @@ int main(int count, char** words) {
       ->check(CLI::IsMember({"7B", "1.5B", "test"}));
   app.add_option("--prompt-tokens", options.prompt_tokens, "Of prefill, in one step (4096)")
       ->check(CLI::Range(64u, 8192u));
-  app.add_option("--repeats", options.repeats, "Of steps: the median, least and most are told (9)")
+  app.add_option("--repeats", options.repeats,
+                 "Of steps, attention and draws: the median, least and most are told (9)")
       ->check(CLI::Range(1u, 1000u));
   app.add_flag("--json", options.json, "Print JSON");
   CLI11_PARSE(app, count, words);
