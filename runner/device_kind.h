@@ -7,6 +7,7 @@
 
 #include "ipc/base/result.h"
 #include "runner/backend/backend.h"
+#include "runner/backend/device_files.h"
 #include "runner/backend/device_limits.h"
 
 namespace deepserve::runner {
@@ -20,6 +21,8 @@ struct DeviceKind {
   Result<std::shared_ptr<NcclGroup>> (*open)(const BackendOptions& options);
   // nullptr: it is the host.
   Result<DeviceLimits> (*measure_limits)();
+  // nullptr: none.
+  DeviceFiles (*files)();
   // Tokens of a step that serves, at most: how many of them it takes in follows from what they were measured
   // to take (engine/step_budget.h).
   uint32_t step_tokens_max;

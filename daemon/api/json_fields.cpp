@@ -120,7 +120,10 @@ void Fields::finish() {
 void Fields::fail_at(std::string_view name, std::string message, Code code) {
   if (failure_) return;
   const std::string param = full_name(name.substr(0, 100));
-  failure_ = FieldError{{code, fmt::format("'{}' {}", param, message)}, param};
+  failure_.emplace();
+  failure_->error.code = code;
+  failure_->error.message = fmt::format("'{}' {}", param, message);
+  failure_->param = param;
 }
 
 }  // namespace deepserve::daemon

@@ -33,7 +33,7 @@ Result<void> follow(const ServeOptions& options, std::shared_ptr<ipc::GroupMemor
     return tl::unexpected<Error>(readable.error());
   }
   spdlog::info("loading rank {} of {} of {}; sandbox: {}", options.rank, options.ranks,
-               options.model.string(), enter_sandbox(*readable));
+               options.model.string(), enter_sandbox_with(device, *readable));
   backend.aside = [&priority](const auto& work) { priority.aside(work); };
   TRY_ASSIGN(const LoadedModel model, load_model(options.model, backend));
   priority.end();

@@ -33,18 +33,19 @@ uint64_t file_system_rights(long abi) {
   return rights;
 }
 
-bool allow_reading(const Fd& ruleset, const std::filesystem::path& path) {
+bool allow(uint64_t access, const Fd& ruleset, const std::filesystem::path& path) {
   const Fd parent(open(path.c_str(), O_PATH | O_CLOEXEC));
   if (!parent) return true;  // opening it as a model will say what is wrong with it
   std::error_code ignored;
   landlock_path_beneath_attr rule{};
-  rule.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE;
+  rule.allowed_access = access;
   if (std::filesystem::is_directory(path, ignored)) rule.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR;
   rule.parent_fd = parent.get();
   return syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0;
 }
 
-bool close_file_system(std::span<const std::filesystem::path> readable) {
+bool close_file_system(std::span<const std::filesystem::path> readable,
+                       std::span<const std::filesystem::path> writable) {
   const long abi = syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
   if (abi < 1) return false;
   landlock_ruleset_attr attributes{};
@@ -52,7 +53,11 @@ bool close_file_system(std::span<const std::filesystem::path> readable) {
   const Fd ruleset(static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0)));
   if (!ruleset) return false;
   for (const std::filesystem::path& path : readable) {
-    if (!allow_reading(ruleset, path)) return false;
+    if (!allow(LANDLOCK_ACCESS_FS_READ_FILE, ruleset, path)) return false;
+  }
+  constexpr uint64_t kReadAndWrite = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE;
+  for (const std::filesystem::path& path : writable) {
+    if (!allow(kReadAndWrite, ruleset, path)) return false;
   }
   return syscall(SYS_landlock_restrict_self, ruleset.get(), 0) == 0;
 }
@@ -183,11 +188,12 @@ bool filter_system_calls() {
 
 }  // namespace
 
-std::string enter_sandbox(std::span<const std::filesystem::path> readable) {
+std::string enter_sandbox(std::span<const std::filesystem::path> readable,
+                          std::span<const std::filesystem::path> writable) {
   tzset();  // the log's local time: its file cannot be read later
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return "nothing (no_new_privs is not there)";
   std::string holds = "no_new_privs";
-  if (close_file_system(readable)) holds += ", landlock";
+  if (close_file_system(readable, writable)) holds += ", landlock";
   if (filter_system_calls()) holds += ", seccomp";
   return holds;
 }

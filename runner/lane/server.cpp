@@ -213,7 +213,7 @@ Result<LoopEnd> load_and_run(const ServeOptions& options, const Connection& daem
     if (path != options.model)
       spdlog::info("{} needs {} to be readable", options.model.string(), path.string());
   }
-  spdlog::info("loading {}; sandbox: {}", options.model.string(), enter_sandbox(readable));
+  spdlog::info("loading {}; sandbox: {}", options.model.string(), enter_sandbox_with(device, readable));
   TRY_ASSIGN(ServedModel model, load(options, backend, priority, daemon));
   if (options.replace_backend)
     model.loaded.backend = options.replace_backend(std::move(model.loaded.backend));
@@ -282,6 +282,12 @@ Result<void> introduce(const ServeOptions& options, DaemonLinkOptions& link,
 }
 
 }  // namespace
+
+std::string enter_sandbox_with(const DeviceKind& device, std::vector<std::filesystem::path> readable) {
+  const DeviceFiles files = device.files == nullptr ? DeviceFiles{} : device.files();
+  readable.insert(readable.end(), files.readable.begin(), files.readable.end());
+  return enter_sandbox(readable, files.writable);
+}
 
 BackendOptions backend_options_of(const ServeOptions& options, const DeviceKind& device) {
   BackendOptions backend_options;

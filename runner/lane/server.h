@@ -23,4 +23,7 @@ int serve(const ServeOptions& options);
 // The same for all ranks of a model, but for what only rank 0 has.
 BackendOptions backend_options_of(const ServeOptions& options, const DeviceKind& device);
 
+// The sandbox of one that computes on such a device; sandbox.h.
+std::string enter_sandbox_with(const DeviceKind& device, std::vector<std::filesystem::path> readable);
+
 }  // namespace deepserve::runner

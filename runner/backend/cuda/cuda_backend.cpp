@@ -35,9 +35,16 @@ struct MemoryNeed {
   uint64_t weights = 0;
   uint64_t kv = 0;
   uint64_t work = 0;
+  uint64_t cuda = 0;  // what its runtime takes when kernels are first used: their code, graphs, local memory
 
-  uint64_t total() const { return weights + kv + work; }
+  uint64_t total() const { return weights + kv + work + cuda; }
 };
+
+// A guess, of a GPU of some size: who fills it to the last byte fails at the first prompt.
+uint64_t memory_of_cuda(const Gpu& gpu, bool deterministic) {
+  constexpr uint64_t kOwnKernels = uint64_t{256} << 20, kWithLibrary = uint64_t{768} << 20;
+  return std::min(deterministic ? kOwnKernels : kWithLibrary, gpu.total_bytes / 64);
+}
 
 Result<void> check_supported(const ModelConfig& config, const Gpu& gpu, const BackendOptions& options) {
   if (options.kv_type != kernels::KvType::kF16) {
@@ -52,9 +59,10 @@ Result<void> check_memory(const MemoryNeed& need, const Gpu& gpu, const BackendO
   const uint64_t room = std::min(limit, gpu.free_bytes);
   if (need.total() <= room) return {};
   return fail(Code::kInvalidConfig,
-              "{} bytes of GPU memory are needed: {} for weights, {} for the KV cache, {} for a step's work; "
-              "{} of {} are free on {}{}",
-              need.total(), need.weights, need.kv, need.work, gpu.free_bytes, gpu.total_bytes, gpu.name,
+              "{} bytes of GPU memory are needed: {} for weights, {} for the KV cache, {} for a step's work, "
+              "{} for CUDA's own; {} of {} are free on {}{}",
+              need.total(), need.weights, need.kv, need.work, need.cuda, gpu.free_bytes, gpu.total_bytes,
+              gpu.name,
               options.memory_bytes == 0 ? "" : fmt::format(", and the limit is {}", options.memory_bytes));
 }
 
@@ -130,10 +138,8 @@ class CudaBackend final : public Backend {
   void copy_block(BlockId from, BlockId to) override {
     CHECK(from < info_.blocks && to < info_.blocks);
     if (from == to) return;
-    // In the order of steps; its error is the next step's.
-    if (auto copied = cache_.copy_block(from, to, stream_.get()); !copied) {
-      spdlog::error("{}", copied.error().message);
-    }
+    auto copied = cache_.copy_block(from, to, stream_.get());  // in the order of steps
+    if (!copied && !copy_error_) copy_error_ = std::move(copied.error());
   }
 
  private:
@@ -167,8 +173,8 @@ class CudaBackend final : public Backend {
 
   Result<void> compute(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
     const cudaStream_t stream = stream_.get();
+    if (copy_error_) return tl::unexpected<Error>(*copy_error_);
     // Whose memory may have to grow comes first: freeing waits, unwatched, for all that the GPU is to do.
-    TRY(clock_.begin(stream));
     TRY(attention_.send(batch, stream));
     TRY(draws_.send(batch, stream));
     TRY(run_layers(inputs_.counts().tokens));
@@ -188,10 +194,12 @@ class CudaBackend final : public Backend {
     const uint32_t rows = as_graph ? StepGraphs::rows_for(tokens) : 0;
     if (rows == 0 || rows > info_.batch_tokens_max) {
       TRY(inputs_.send(stream));
+      TRY(clock_.begin(stream));
       return forward_->run(inputs_, attention_, stream);
     }
     inputs_.pad(rows, spare_block());
     TRY(inputs_.send(stream));
+    TRY(clock_.begin(stream));
     return graphs_.run(rows, attention_.places(), stream,
                        [&] { return forward_->run_any(rows, inputs_, attention_, stream); });
   }
@@ -303,6 +311,7 @@ class CudaBackend final : public Backend {
   PinnedMemory outputs_;
   StepDraws draws_;
   std::vector<float> sums_scales_;   // of the rows whose logits are told
+  std::optional<Error> copy_error_;  // of a block, before the next step
   std::vector<uint32_t> told_rows_;  // which of the step's rows these are
 };
 
@@ -354,7 +363,8 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel whole, const Bac
                         .work = Forward::workspace_bytes(model.config, plan, forward) +
                                 StepAttention::memory_bytes(model.config, {info.batch_tokens_max, blocks}) +
                                 StepDraws::memory_bytes(info.vocabulary, Forward::kLogitsRows) +
-                                DeviceExchange::memory_bytes(model.share, exchange_options(info))};
+                                DeviceExchange::memory_bytes(model.share, exchange_options(info)),
+                        .cuda = memory_of_cuda(gpu, options.deterministic)};
   TRY(check_memory(need, gpu, options));
   UploadOptions upload{.threads = options.threads, .on_bytes = {}};
   const auto& told = options.on_bytes_loaded;

@@ -100,8 +100,8 @@ Result<StepAttention> StepAttention::make(const ModelConfig& config, const Gpu& 
 Result<void> StepAttention::hold_tables(uint64_t ids) {
   const uint64_t bytes = ids * sizeof(BlockId);
   if (bytes <= tables_.bytes()) return {};
-  TRY_ASSIGN(tables_, DeviceMemory::make(bytes, "block tables"));
   TRY_ASSIGN(pinned_tables_, PinnedMemory::make(bytes));
+  TRY_ASSIGN(tables_, DeviceMemory::make(bytes, "block tables"));  // last: its size says what there is
   ++places_;
   return {};
 }

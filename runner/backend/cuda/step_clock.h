@@ -14,7 +14,8 @@ class StepClock {
     return clock;
   }
 
-  // What comes into the stream from here on is the step's.
+  // What comes into the stream from here on is the step's; where the GPU waits for the host to start the next
+  // kernel, that counts as work.
   Result<void> begin(cudaStream_t stream) { return checked(cudaEventRecord(begin_.get(), stream), "a step"); }
   // Has `wait`, a Result<void>(), wait for the step, whose error it gives.
   template <typename Wait>

@@ -111,8 +111,8 @@ StepDraws::Sizes StepDraws::sizes_of(std::span<const BatchEntry> batch, uint32_t
 Result<void> StepDraws::make_room() {
   bytes_ = carve(nullptr, sizes_, host_);
   if (bytes_ > memory_.bytes()) {
-    TRY_ASSIGN(memory_, DeviceMemory::make(2 * bytes_, "draws"));
     TRY_ASSIGN(pinned_, PinnedMemory::make(2 * bytes_));
+    TRY_ASSIGN(memory_, DeviceMemory::make(2 * bytes_, "draws"));  // last: its size says what there is
   }
   carve(pinned_.data(), sizes_, host_);
   carve(memory_.data(), sizes_, device_);
@@ -122,8 +122,8 @@ Result<void> StepDraws::make_room() {
   }
   results_bytes_ = carve(nullptr, sizes_, host_results_);
   if (results_bytes_ > results_.bytes()) {
-    TRY_ASSIGN(results_, DeviceMemory::make(2 * results_bytes_, "drawn tokens"));
     TRY_ASSIGN(fetched_, PinnedMemory::make(2 * results_bytes_));
+    TRY_ASSIGN(results_, DeviceMemory::make(2 * results_bytes_, "drawn tokens"));
   }
   carve(fetched_.data(), sizes_, host_results_);
   carve(results_.data(), sizes_, device_results_);

@@ -11,6 +11,7 @@ __global__ void write_kernel(unsigned* address) {
 
 void write_to_illegal_address() {
   write_kernel<<<1, 1>>>(reinterpret_cast<unsigned*>(16));
+  (void)cudaDeviceSynchronize();  // the fault takes milliseconds; many steps would pass meanwhile
 }
 
 }  // namespace deepserve::runner

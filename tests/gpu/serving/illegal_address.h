@@ -3,7 +3,7 @@
 
 namespace deepserve::runner {
 
-// Puts it into the GPU's work and returns at once: it is a later call's error, CUDA's 700.
+// Every later call to CUDA fails with 700.
 void write_to_illegal_address();
 
 }  // namespace deepserve::runner

@@ -91,7 +91,7 @@ TEST(ModelChange, EveryKeyOfAModelIsItsRunnersOrDsdsOwn) {
   EXPECT_TRUE(changes([](auto& model) { model.step_target_ns = 7; }));
   EXPECT_TRUE(changes([](auto& model) { model.step_max_ns = 7; }));
   EXPECT_TRUE(changes([](auto& model) { model.prefix_cache = PrefixCache::kOff; }));
-  EXPECT_TRUE(changes([](auto& model) { model.chat_template = "x"; }));
+  EXPECT_TRUE(changes([](auto& model) { model.chat_template = std::string("x"); }));
   EXPECT_TRUE(changes([](auto& model) { model.speculation = "off"; }));
   EXPECT_TRUE(changes([](auto& model) { model.deterministic = false; }));
   EXPECT_FALSE(changes([](auto& model) { model.aliases = {"small"}; }));

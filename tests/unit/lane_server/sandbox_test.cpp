@@ -87,5 +87,19 @@ TEST(Sandbox, TheModelCanBeReadAndNothingElse) {
               ExitedWithCode(kAsItShould), "");
 }
 
+TEST(Sandbox, WhatADevicesDriverOpensCanBeWrittenToo) {
+  const ModelFile model;
+  const auto claim = [&model] {
+    const std::filesystem::path readable[] = {model.path}, writable[] = {model.other_path, "/no/such/device"};
+    const std::string holds = enter_sandbox(readable, writable);
+    if (holds.find("landlock") == std::string::npos) _exit(kAsItShould);
+    const bool holds_true = open(model.other_path.c_str(), O_RDWR) >= 0 &&
+                            open(model.path.c_str(), O_RDONLY) >= 0 &&
+                            open(model.path.c_str(), O_RDWR) == -1 && errno == EACCES;
+    _exit(holds_true ? kAsItShould : 1);
+  };
+  EXPECT_EXIT(claim(), ExitedWithCode(kAsItShould), "");
+}
+
 }  // namespace
 }  // namespace deepserve::runner
