@@ -10,7 +10,8 @@ namespace deepserve::kernels::cuda {
 inline constexpr unsigned kWideRows = 128;
 
 // kRowPieces: of a row. source(): where in the matrix one is; place(): where in the stage. fetch(): `half` of
-// the tile whose upper row is `row`.
+// the tile whose upper row is `row`, into the tile's half taken_as(half): a half at a time, registers for one
+// are enough.
 template <MatrixFormat kFormat>
 struct WeightStage;
 
@@ -28,11 +29,12 @@ struct WordStage {
   __device__ static unsigned place(unsigned row, unsigned piece) {
     return at(piece / 4, row) + piece % 4 * 16;
   }
+  __device__ static unsigned taken_as(unsigned) { return 0; }
   __device__ static void fetch(WeightTile<MatrixFormat::kBf16>& tile, const uint8_t* stage, unsigned row,
                                unsigned pair, uint32_t, unsigned half) {
 #pragma unroll
     for (unsigned r = 0; r < 2; ++r) {
-      tile.words[r][half] = *reinterpret_cast<const uint4*>(stage + at(half, row + 8 * r) + pair * 16);
+      tile.words[r][0] = *reinterpret_cast<const uint4*>(stage + at(half, row + 8 * r) + pair * 16);
     }
   }
 };
@@ -58,13 +60,14 @@ struct WeightStage<MatrixFormat::kQ8> {
   __device__ static unsigned place(unsigned row, unsigned piece) {
     return piece == 4 ? kScalesAt + row * 16 : at(piece / 2, row) + piece % 2 * 16;
   }
+  __device__ static unsigned taken_as(unsigned) { return 0; }
   __device__ static void fetch(WeightTile<MatrixFormat::kQ8>& tile, const uint8_t* stage, unsigned row,
                                unsigned pair, uint32_t step, unsigned half) {
 #pragma unroll
     for (unsigned r = 0; r < 2; ++r) {
       const uint8_t* scales = stage + kScalesAt + (row + 8 * r) * 16 + step % 4 * 4;
-      tile.codes[r][half] = *reinterpret_cast<const uint2*>(stage + at(half, row + 8 * r) + pair * 8);
-      tile.scales[r][half] = reinterpret_cast<const uint16_t*>(scales)[half];
+      tile.codes[r][0] = *reinterpret_cast<const uint2*>(stage + at(half, row + 8 * r) + pair * 8);
+      tile.scales[r][0] = reinterpret_cast<const uint16_t*>(scales)[half];
     }
   }
 };
@@ -87,12 +90,13 @@ struct WeightStage<MatrixFormat::kFp8> {
   __device__ static unsigned place(unsigned row, unsigned piece) {
     return piece == 4 ? kScalesAt + row * 16 : at(piece / 2, row) + piece % 2 * 16;
   }
+  __device__ static unsigned taken_as(unsigned) { return 0; }
   __device__ static void fetch(WeightTile<MatrixFormat::kFp8>& tile, const uint8_t* stage, unsigned row,
                                unsigned pair, uint32_t step, unsigned half) {
 #pragma unroll
     for (unsigned r = 0; r < 2; ++r) {
       const auto* scales = reinterpret_cast<const float*>(stage + kScalesAt + (row + 8 * r) * 16);
-      tile.codes[r][half] = *reinterpret_cast<const uint2*>(stage + at(half, row + 8 * r) + pair * 8);
+      tile.codes[r][0] = *reinterpret_cast<const uint2*>(stage + at(half, row + 8 * r) + pair * 8);
       tile.scales[r] = scales[step / kStepsOfBlock % 4];
     }
   }
@@ -112,6 +116,7 @@ struct WeightStage<MatrixFormat::kQ4K> {
   __device__ static unsigned place(unsigned row, unsigned piece) {
     return piece == 2 ? kHeadersAt + row * 16 : row * 32 + piece * 16;
   }
+  __device__ static unsigned taken_as(unsigned half) { return half; }
   __device__ static void fetch(WeightTile<MatrixFormat::kQ4K>& tile, const uint8_t* stage, unsigned row,
                                unsigned pair, uint32_t step, unsigned) {
     tile.sub = step % 4 * 2;

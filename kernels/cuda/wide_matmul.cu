@@ -66,8 +66,7 @@ struct Wide {
   // Codes and scales take registers besides, and fewer bytes have to be under way.
   static constexpr bool kIsQuantised = Stage::kRowPieces < 8;
   // To have both halves of a step at hand.
-  static constexpr bool kHasNoRegisters =
-      kTokens == 128 && (kFormat == MatrixFormat::kQ4K || kFormat == MatrixFormat::kFp8);
+  static constexpr bool kHasNoRegisters = kTokens == 128 && kIsQuantised;
   static constexpr unsigned kResident = kTokens <= (kIsQuantised ? 32 : 64) ? 2 : 1;
   using Sums = TileSums<kRowTiles, kTokenTiles>;
 
@@ -118,7 +117,7 @@ struct Wide {
       for (unsigned m = 0; m < kRowTiles; ++m) {
         WeightTile<kFormat> tile;
         Stage::fetch(tile, stage, row + m * 16, pair, step, half);
-        tile.multiply_half(half, inputs, sums.values[m]);
+        tile.multiply_half(Stage::taken_as(half), inputs, sums.values[m]);
       }
     }
   }

@@ -47,6 +47,8 @@ class Serving(unittest.TestCase):
     def test_the_built_in_model_says_what_it_says_on_the_cpu(self):
         with on_gpu(paths.runner) as dsd:
             dsd.wait_ready()
+            # What of the sandbox this kernel has: a runner that has all of it shows most.
+            print("\n".join(line for line in dsd.log().splitlines() if "sandbox:" in line), flush=True)
             self.assertEqual(text_of(dsd), text_on_the_cpu())
 
     def test_a_request_goes_on_after_an_illegal_address(self):
