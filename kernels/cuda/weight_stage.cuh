@@ -43,61 +43,53 @@ struct WeightStage<MatrixFormat::kBf16> : WordStage {};
 template <>
 struct WeightStage<MatrixFormat::kF16> : WordStage {};
 
-// Codes [half][row][32 columns], then of each row the 16 bytes of scales that have this step's.
-template <>
-struct WeightStage<MatrixFormat::kQ8> {
+// A byte a weight: codes [half][row][32 columns], then of each row 16 bytes of scales, which are those of
+// kScaleSteps steps.
+template <unsigned kScaleSteps>
+struct ByteStage {
   static constexpr unsigned kRowPieces = 5;
-  static constexpr unsigned kScalesAt = kWideRows * kStepColumns;
 
   __device__ static unsigned at(unsigned half, unsigned row) {
     return (half * kWideRows + (row ^ 2 * half)) * 32;
   }
+  __device__ static unsigned scales_at(unsigned row) { return kWideRows * kStepColumns + row * 16; }
   __device__ static const uint8_t* source(const DeviceMatrix& matrix, uint32_t row, uint32_t step,
                                           unsigned piece) {
-    if (piece == 4) return matrix.scales + row * matrix.scale_row_bytes + step / 4 * 16;
+    if (piece == 4) return matrix.scales + row * matrix.scale_row_bytes + step / kScaleSteps * 16;
     return matrix.data + row * matrix.row_bytes + step * kStepColumns + piece * 16;
   }
   __device__ static unsigned place(unsigned row, unsigned piece) {
-    return piece == 4 ? kScalesAt + row * 16 : at(piece / 2, row) + piece % 2 * 16;
+    return piece == 4 ? scales_at(row) : at(piece / 2, row) + piece % 2 * 16;
   }
   __device__ static unsigned taken_as(unsigned) { return 0; }
+  __device__ static uint2 codes(const uint8_t* stage, unsigned row, unsigned pair, unsigned half) {
+    return *reinterpret_cast<const uint2*>(stage + at(half, row) + pair * 8);
+  }
+};
+
+template <>
+struct WeightStage<MatrixFormat::kQ8> : ByteStage<4> {
   __device__ static void fetch(WeightTile<MatrixFormat::kQ8>& tile, const uint8_t* stage, unsigned row,
                                unsigned pair, uint32_t step, unsigned half) {
 #pragma unroll
     for (unsigned r = 0; r < 2; ++r) {
-      const uint8_t* scales = stage + kScalesAt + (row + 8 * r) * 16 + step % 4 * 4;
-      tile.codes[r][0] = *reinterpret_cast<const uint2*>(stage + at(half, row + 8 * r) + pair * 8);
-      tile.scales[r][0] = reinterpret_cast<const uint16_t*>(scales)[half];
+      const auto* scales = reinterpret_cast<const uint16_t*>(stage + scales_at(row + 8 * r));
+      tile.codes[r][0] = codes(stage, row + 8 * r, pair, half);
+      tile.scales[r][0] = scales[step % 4 * kHalves + half];
     }
   }
 };
 
-// The same, with the 16 bytes of scales that have this step's block.
+inline constexpr unsigned kFp8StepsOfBlock = kFp8Columns / kStepColumns;
 template <>
-struct WeightStage<MatrixFormat::kFp8> {
-  static constexpr unsigned kRowPieces = 5;
-  static constexpr unsigned kScalesAt = kWideRows * kStepColumns;
-  static constexpr unsigned kStepsOfBlock = kFp8Columns / kStepColumns;
-
-  __device__ static unsigned at(unsigned half, unsigned row) {
-    return (half * kWideRows + (row ^ 2 * half)) * 32;
-  }
-  __device__ static const uint8_t* source(const DeviceMatrix& matrix, uint32_t row, uint32_t step,
-                                          unsigned piece) {
-    if (piece == 4) return matrix.scales + row * matrix.scale_row_bytes + step / kStepsOfBlock / 4 * 16;
-    return matrix.data + row * matrix.row_bytes + step * kStepColumns + piece * 16;
-  }
-  __device__ static unsigned place(unsigned row, unsigned piece) {
-    return piece == 4 ? kScalesAt + row * 16 : at(piece / 2, row) + piece % 2 * 16;
-  }
-  __device__ static unsigned taken_as(unsigned) { return 0; }
+struct WeightStage<MatrixFormat::kFp8> : ByteStage<4 * kFp8StepsOfBlock> {
   __device__ static void fetch(WeightTile<MatrixFormat::kFp8>& tile, const uint8_t* stage, unsigned row,
                                unsigned pair, uint32_t step, unsigned half) {
 #pragma unroll
     for (unsigned r = 0; r < 2; ++r) {
-      const auto* scales = reinterpret_cast<const float*>(stage + kScalesAt + (row + 8 * r) * 16);
-      tile.codes[r][0] = *reinterpret_cast<const uint2*>(stage + at(half, row + 8 * r) + pair * 8);
-      tile.scales[r] = scales[step / kStepsOfBlock % 4];
+      const auto* scales = reinterpret_cast<const float*>(stage + scales_at(row + 8 * r));
+      tile.codes[r][0] = codes(stage, row + 8 * r, pair, half);
+      tile.scales[r] = scales[step / kFp8StepsOfBlock % 4];
     }
   }
 };

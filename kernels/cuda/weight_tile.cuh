@@ -34,6 +34,20 @@ __device__ void multiply(float (&sums)[kTiles][4], const uint32_t (&a)[2][4], co
   for (unsigned n = 0; n < kTiles; ++n) multiply(sums[n], a, inputs[n]);
 }
 
+// Eight codes of each of a pair of rows as bf16 pairs; to_bf16: of four.
+template <typename ToBf16>
+__device__ void widen_codes(uint32_t (&a)[2][4], const uint2& upper, const uint2& lower,
+                            const ToBf16& to_bf16) {
+#pragma unroll
+  for (unsigned i = 0; i < 2; ++i) {
+    const uint2 u = to_bf16(i == 0 ? upper.x : upper.y), l = to_bf16(i == 0 ? lower.x : lower.y);
+    a[i][0] = u.x;
+    a[i][1] = l.x;
+    a[i][2] = u.y;
+    a[i][3] = l.y;
+  }
+}
+
 template <>
 struct WeightTile<MatrixFormat::kBf16> {
   uint4 words[2][kHalves];  // [row of the pair]
@@ -96,9 +110,8 @@ struct WeightTile<MatrixFormat::kQ8> {
   template <unsigned kTiles>
   __device__ void multiply_half(unsigned half, const uint4 (&inputs)[kTiles],
                                 float (&sums)[kTiles][4]) const {
-    const uint2 u0 = bytes_to_bf16(codes[0][half].x), u1 = bytes_to_bf16(codes[0][half].y);
-    const uint2 l0 = bytes_to_bf16(codes[1][half].x), l1 = bytes_to_bf16(codes[1][half].y);
-    const uint32_t a[2][4] = {{u0.x, l0.x, u0.y, l0.y}, {u1.x, l1.x, u1.y, l1.y}};
+    uint32_t a[2][4];
+    widen_codes(a, codes[0][half], codes[1][half], bytes_to_bf16);
     const float upper = f16_to_float(scales[0][half]), lower = f16_to_float(scales[1][half]);
 #pragma unroll
     for (unsigned n = 0; n < kTiles; ++n) {
@@ -129,9 +142,8 @@ struct WeightTile<MatrixFormat::kFp8> {
   template <unsigned kTiles>
   __device__ void multiply_half(unsigned half, const uint4 (&inputs)[kTiles],
                                 float (&sums)[kTiles][4]) const {
-    const uint2 u0 = e4m3_to_bf16(codes[0][half].x), u1 = e4m3_to_bf16(codes[0][half].y);
-    const uint2 l0 = e4m3_to_bf16(codes[1][half].x), l1 = e4m3_to_bf16(codes[1][half].y);
-    const uint32_t a[2][4] = {{u0.x, l0.x, u0.y, l0.y}, {u1.x, l1.x, u1.y, l1.y}};
+    uint32_t a[2][4];
+    widen_codes(a, codes[0][half], codes[1][half], e4m3_to_bf16);
 #pragma unroll
     for (unsigned n = 0; n < kTiles; ++n) {
       float products[4] = {};
@@ -162,9 +174,8 @@ struct WeightTile<MatrixFormat::kQ4K> {
                                 float (&sums)[kTiles][4]) const {
     const unsigned shift = 4 * half;
     const auto nibbles = [&](uint32_t word) { return bytes_to_bf16(word >> shift & 0x0f0f0f0f); };
-    const uint2 u0 = nibbles(codes[0].x), u1 = nibbles(codes[0].y);
-    const uint2 l0 = nibbles(codes[1].x), l1 = nibbles(codes[1].y);
-    const uint32_t a[2][4] = {{u0.x, l0.x, u0.y, l0.y}, {u1.x, l1.x, u1.y, l1.y}};
+    uint32_t a[2][4];
+    widen_codes(a, codes[0], codes[1], nibbles);
     constexpr uint32_t kOnes = 0x3f803f80;
     const uint32_t ones[2][4] = {{kOnes, kOnes, kOnes, kOnes}, {kOnes, kOnes, kOnes, kOnes}};
     float scales[2], minimums[2];

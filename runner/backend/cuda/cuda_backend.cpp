@@ -7,13 +7,14 @@
 
 #include "ipc/base/check.h"
 #include "kernels/cpu/logits.h"
-#include "kernels/cpu/thread_pool.h"
 #include "runner/backend/cuda/device_exchange.h"
 #include "runner/backend/cuda/forward.h"
 #include "runner/backend/cuda/gpu.h"
+#include "runner/backend/cuda/memory_need.h"
 #include "runner/backend/cuda/step_clock.h"
 #include "runner/backend/cuda/step_draws.h"
 #include "runner/backend/cuda/step_graphs.h"
+#include "runner/backend/cuda/told_logits.h"
 #include "runner/backend/rope_table.h"
 #include "runner/backend/shard.h"
 #include "runner/collective/nccl/nccl_library.h"
@@ -27,24 +28,7 @@ using kernels::kBlockTokens;
 // Raise it whenever a kernel may give other bits than before: it is part of numerics_id.
 constexpr int kCudaNumericsRevision = 3;
 
-constexpr uint32_t kFetchedRows = 64;  // of logits, at once
-constexpr uint32_t kSpareBlocks = 1;   // of the KV cache, for the rows that a step is padded with
-
-// What the model takes of the GPU's memory.
-struct MemoryNeed {
-  uint64_t weights = 0;
-  uint64_t kv = 0;
-  uint64_t work = 0;
-  uint64_t cuda = 0;  // what its runtime takes when kernels are first used: their code, graphs, local memory
-
-  uint64_t total() const { return weights + kv + work + cuda; }
-};
-
-// A guess, of a GPU of some size: who fills it to the last byte fails at the first prompt.
-uint64_t memory_of_cuda(const Gpu& gpu, bool deterministic) {
-  constexpr uint64_t kOwnKernels = uint64_t{256} << 20, kWithLibrary = uint64_t{768} << 20;
-  return std::min(deterministic ? kOwnKernels : kWithLibrary, gpu.total_bytes / 64);
-}
+constexpr uint32_t kSpareBlocks = 1;  // of the KV cache, for the rows that a step is padded with
 
 Result<void> check_supported(const ModelConfig& config, const Gpu& gpu, const BackendOptions& options) {
   if (options.kv_type != kernels::KvType::kF16) {
@@ -52,18 +36,6 @@ Result<void> check_supported(const ModelConfig& config, const Gpu& gpu, const Ba
                 kernels::kv_type_name(options.kv_type));
   }
   return StepAttention::check_supported(config, gpu);
-}
-
-Result<void> check_memory(const MemoryNeed& need, const Gpu& gpu, const BackendOptions& options) {
-  const uint64_t limit = options.memory_bytes == 0 ? gpu.free_bytes : options.memory_bytes;
-  const uint64_t room = std::min(limit, gpu.free_bytes);
-  if (need.total() <= room) return {};
-  return fail(Code::kInvalidConfig,
-              "{} bytes of GPU memory are needed: {} for weights, {} for the KV cache, {} for a step's work, "
-              "{} for CUDA's own; {} of {} are free on {}{}",
-              need.total(), need.weights, need.kv, need.work, need.cuda, gpu.free_bytes, gpu.total_bytes,
-              gpu.name,
-              options.memory_bytes == 0 ? "" : fmt::format(", and the limit is {}", options.memory_bytes));
 }
 
 BackendInfo describe(const ModelShard& model, uint64_t content_hash, const Gpu& gpu, uint32_t blocks,
@@ -107,11 +79,10 @@ class CudaBackend final : public Backend {
                                                    BackendInfo info, const Gpu& gpu,
                                                    const ForwardOptions& forward,
                                                    const BackendOptions& options) {
-    std::unique_ptr<CudaBackend> backend(
-        new CudaBackend(model.config, std::move(weights), std::move(info), options.threads));
+    std::unique_ptr<CudaBackend> backend(new CudaBackend(model.config, std::move(weights), std::move(info)));
     TRY_ASSIGN(backend->exchange_,
                DeviceExchange::make(model.share, options.nccl, exchange_options(backend->info_)));
-    TRY(backend->prepare(gpu, forward));
+    TRY(backend->prepare(gpu, forward, options.threads));
     return backend;
   }
 
@@ -121,12 +92,12 @@ class CudaBackend final : public Backend {
     check(batch);
     inputs_.fill(batch);
     const StepCounts& counts = inputs_.counts();
-    find_told_rows(batch);
-    CHECK(outputs.logits.size() == (exchange_.first() ? sums_scales_.size() * info_.vocabulary : 0));
+    told_->find(batch);
+    CHECK(outputs.logits.size() == (exchange_.first() ? told_->rows() * info_.vocabulary : 0));
     CHECK(outputs.hidden.size() == size_t{counts.hidden_rows} * info_.embedding);
     CHECK(outputs.sums.size() == outputs.largest.size());
     CHECK(outputs.largest.empty() ||
-          outputs.largest.size() == sums_scales_.size() * kernels::logits_chunks(info_.vocabulary));
+          outputs.largest.size() == told_->rows() * kernels::logits_chunks(info_.vocabulary));
     if (counts.tokens == 0) return {};
     auto done = compute(batch, outputs);
     if (!done) exchange_.give_up(done.error());
@@ -143,31 +114,24 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  CudaBackend(const ModelConfig& config, DeviceWeights weights, BackendInfo info, uint32_t threads)
-      : config_(config),
-        weights_(std::move(weights)),
-        info_(std::move(info)),
-        threads_(threads),
-        logits_kernels_(*kernels::find_logits_kernels("")) {}
+  CudaBackend(const ModelConfig& config, DeviceWeights weights, BackendInfo info)
+      : config_(config), weights_(std::move(weights)), info_(std::move(info)) {}
 
-  Result<void> prepare(const Gpu& gpu, const ForwardOptions& options) {
+  Result<void> prepare(const Gpu& gpu, const ForwardOptions& options, uint32_t threads) {
     TRY_ASSIGN(stream_, make_stream());
     TRY_ASSIGN(clock_, StepClock::make());
     TRY_ASSIGN(cache_, DeviceKvCache::make(config_, info_.blocks + kSpareBlocks));
     TRY_ASSIGN(inputs_, StepInputs::make(info_.batch_tokens_max, kBlockTokens));
-    TRY_ASSIGN(attention_,
-               StepAttention::make(config_, gpu, {info_.batch_tokens_max, info_.blocks}, stream_.get()));
+    TRY_ASSIGN(attention_, StepAttention::make(config_, gpu, {info_.batch_tokens_max, info_.blocks}));
     TRY_ASSIGN(Forward forward, Forward::make(config_, weights_, cache_, exchange_, options));
     forward_.emplace(std::move(forward));
     // What a library chose by shape is no promise of equal bits.
     info_.deterministic = forward_->deterministic();
     if (!info_.deterministic) info_.numerics_id += "+cublas";
-    const uint64_t logits_bytes = uint64_t{kFetchedRows} * info_.vocabulary * sizeof(float);
-    const uint64_t hidden_bytes = uint64_t{info_.batch_tokens_max} * info_.embedding * sizeof(float);
-    TRY_ASSIGN(outputs_, PinnedMemory::make(std::max(logits_bytes, hidden_bytes)));
+    TRY_ASSIGN(hidden_,
+               PinnedMemory::make(uint64_t{info_.batch_tokens_max} * info_.embedding * sizeof(float)));
     TRY_ASSIGN(draws_, StepDraws::make(info_.vocabulary, Forward::kLogitsRows));
-    sums_scales_.reserve(info_.batch_tokens_max);
-    told_rows_.reserve(info_.batch_tokens_max);
+    TRY_ASSIGN(told_, ToldLogits::make(info_.vocabulary, info_.batch_tokens_max, threads));
     return {};
   }
 
@@ -191,15 +155,12 @@ class CudaBackend final : public Backend {
     const cudaStream_t stream = stream_.get();
     // What NCCL does when it is recorded was never tried: ranks start their kernels one by one.
     const bool as_graph = attention_.is_decode() && exchange_.alone();
-    const uint32_t rows = as_graph ? StepGraphs::rows_for(tokens) : 0;
-    if (rows == 0 || rows > info_.batch_tokens_max) {
-      TRY(inputs_.send(stream));
-      TRY(clock_.begin(stream));
-      return forward_->run(inputs_, attention_, stream);
-    }
-    inputs_.pad(rows, spare_block());
+    uint32_t rows = as_graph ? StepGraphs::rows_for(tokens) : 0;
+    if (rows > info_.batch_tokens_max) rows = 0;
+    if (rows != 0) inputs_.pad(rows, spare_block());
     TRY(inputs_.send(stream));
     TRY(clock_.begin(stream));
+    if (rows == 0) return forward_->run(inputs_, attention_, stream);
     return graphs_.run(rows, attention_.places(), stream,
                        [&] { return forward_->run_any(rows, inputs_, attention_, stream); });
   }
@@ -220,86 +181,32 @@ class CudaBackend final : public Backend {
     CHECK(tokens <= info_.batch_tokens_max);
   }
 
-  // `bytes` from the GPU to pinned memory from `at` on, when all before it is done.
-  Result<void> send_back(const float* from, size_t at, size_t bytes) {
-    return checked(cudaMemcpyAsync(outputs_.data() + at, from, bytes, cudaMemcpyDeviceToHost, stream_.get()),
-                   "a step's outputs");
-  }
-
   Result<void> write_hidden(std::span<float> hidden) {
     TRY(forward_->make_hidden(inputs_, stream_.get()));
-    TRY(send_back(forward_->hidden(), 0, hidden.size_bytes()));
+    TRY(checked(cudaMemcpyAsync(hidden_.data(), forward_->hidden(), hidden.size_bytes(),
+                                cudaMemcpyDeviceToHost, stream_.get()),
+                "a step's outputs"));
     TRY(exchange_.wait(stream_.get()));
-    std::memcpy(hidden.data(), outputs_.data(), hidden.size_bytes());
+    std::memcpy(hidden.data(), hidden_.data(), hidden.size_bytes());
     return {};
-  }
-
-  void find_told_rows(std::span<const BatchEntry> batch) {
-    sums_scales_.clear();
-    told_rows_.clear();
-    uint32_t row = 0;
-    for (const BatchEntry& entry : batch) {
-      for (uint32_t i = 0; i < entry.logits_rows; ++i, ++row) {
-        if (!entry.draws.empty()) continue;
-        told_rows_.push_back(row);
-        sums_scales_.push_back(entry.sums_scale);
-      }
-    }
   }
 
   // Piece by piece: tokens are drawn from a piece, or its logits told, before the next takes its place.
   Result<void> make_logits(const StepOutputs& outputs) {
     const uint32_t rows = inputs_.counts().logits_rows;
-    size_t told = 0;
     for (uint32_t begin = 0; begin < rows; begin += Forward::kLogitsRows) {
       const uint32_t count = std::min(Forward::kLogitsRows, rows - begin);
       TRY(forward_->make_logits(inputs_, begin, count, stream_.get()));
       if (!exchange_.first()) continue;
       TRY(draws_.run(begin / Forward::kLogitsRows, forward_->logits(), stream_.get()));
-      const size_t end =
-          static_cast<size_t>(std::ranges::lower_bound(told_rows_, begin + count) - told_rows_.begin());
-      for (; told < end; told += std::min<size_t>(kFetchedRows, end - told)) {
-        TRY(tell_logits(begin, told, std::min<size_t>(kFetchedRows, end - told), outputs));
-      }
+      TRY(told_->write(forward_->logits(), begin, count, exchange_, stream_.get(), outputs));
     }
     return {};
-  }
-
-  // Of the piece that begins with row `begin`, the `count` rows from the `first` on of those that are told.
-  Result<void> tell_logits(uint32_t begin, size_t first, size_t count, const StepOutputs& outputs) {
-    TRY(fetch_rows(std::span(told_rows_).subspan(first, count), begin));
-    threads_.parallel_for(count, 1, [&](size_t from, size_t to) {
-      for (size_t i = from; i < to; ++i) take_row(i, first + i, outputs);
-    });
-    return {};
-  }
-
-  // One behind the other; neighbours by one copy.
-  Result<void> fetch_rows(std::span<const uint32_t> rows, uint32_t begin) {
-    const size_t row_bytes = info_.vocabulary * sizeof(float);
-    for (size_t i = 0, next = 1; i < rows.size(); i = next++) {
-      while (next < rows.size() && rows[next] == rows[next - 1] + 1) ++next;
-      const float* from = forward_->logits() + size_t{rows[i] - begin} * info_.vocabulary;
-      TRY(send_back(from, i * row_bytes, (next - i) * row_bytes));
-    }
-    return exchange_.wait(stream_.get());
-  }
-
-  // The row that was fetched as number `index` is the step's `told`-th of those that are told.
-  void take_row(size_t index, size_t told, const StepOutputs& outputs) const {
-    const size_t vocabulary = info_.vocabulary, chunks = kernels::logits_chunks(vocabulary);
-    float* logits = outputs.logits.data() + told * vocabulary;
-    std::memcpy(logits, outputs_.as<float>() + index * vocabulary, vocabulary * sizeof(float));
-    if (outputs.largest.empty()) return;
-    kernels::outline_logits(logits_kernels_, logits, vocabulary, sums_scales_[told],
-                            outputs.largest.data() + told * chunks, outputs.sums.data() + told * chunks);
   }
 
   ModelConfig config_;
   DeviceWeights weights_;
   BackendInfo info_;
-  kernels::ThreadPool threads_;
-  const kernels::LogitsKernels& logits_kernels_;
   Stream stream_;
   StepClock clock_;
   DeviceKvCache cache_;
@@ -308,11 +215,10 @@ class CudaBackend final : public Backend {
   StepGraphs graphs_;
   DeviceExchange exchange_;
   std::optional<Forward> forward_;
-  PinnedMemory outputs_;
+  PinnedMemory hidden_;
   StepDraws draws_;
-  std::vector<float> sums_scales_;   // of the rows whose logits are told
+  std::unique_ptr<ToldLogits> told_;
   std::optional<Error> copy_error_;  // of a block, before the next step
-  std::vector<uint32_t> told_rows_;  // which of the step's rows these are
 };
 
 }  // namespace
@@ -365,7 +271,7 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel whole, const Bac
                                 StepDraws::memory_bytes(info.vocabulary, Forward::kLogitsRows) +
                                 DeviceExchange::memory_bytes(model.share, exchange_options(info)),
                         .cuda = memory_of_cuda(gpu, options.deterministic)};
-  TRY(check_memory(need, gpu, options));
+  TRY(need.check(gpu, options.memory_bytes));
   UploadOptions upload{.threads = options.threads, .on_bytes = {}};
   const auto& told = options.on_bytes_loaded;
   if (told) upload.on_bytes = [&](uint64_t bytes) { told(model.weights.size_bytes + bytes); };

@@ -13,4 +13,9 @@ namespace deepserve::runner::cuda {
 // GPU. kDeviceFault with CUDA's number: everything else, as a rule the end of this process's context.
 Result<void> checked(cudaError_t error, std::string_view what);
 
+// What came of putting a kernel into a stream; what comes of running it is said by who waits.
+inline Result<void> launched(cudaError_t error) {
+  return checked(error, "starting a kernel");
+}
+
 }  // namespace deepserve::runner::cuda

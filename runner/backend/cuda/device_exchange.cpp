@@ -39,10 +39,6 @@ uint64_t one_round_max(uint32_t ranks, uint64_t total) {
   return low;
 }
 
-Result<void> launched(cudaError_t error) {
-  return checked(error, "starting a kernel");
-}
-
 }  // namespace
 
 bool sums_in_one_round(uint32_t ranks, uint64_t count) {

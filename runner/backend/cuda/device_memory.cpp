@@ -29,6 +29,12 @@ Result<DeviceMemory> DeviceMemory::make(uint64_t bytes, std::string_view purpose
   return made;
 }
 
+Result<void> clear(void* device_memory, uint64_t bytes) {
+  TRY_ASSIGN(const Stream stream, make_stream());
+  TRY(checked(cudaMemsetAsync(device_memory, 0, bytes, stream.get()), "clearing memory"));
+  return checked(cudaStreamSynchronize(stream.get()), "clearing memory");
+}
+
 Result<PinnedMemory> PinnedMemory::make(uint64_t bytes) {
   void* memory = nullptr;
   TRY(checked(cudaHostAlloc(&memory, bytes, cudaHostAllocDefault),

@@ -53,6 +53,9 @@ class DeviceMemory {
   uint64_t bytes_ = 0;
 };
 
+// Zeros, when it returns.
+Result<void> clear(void* device_memory, uint64_t bytes);
+
 // Memory of the host that the GPU copies from and to by itself.
 class PinnedMemory {
  public:

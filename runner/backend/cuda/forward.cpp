@@ -22,10 +22,6 @@ ProductsOptions products_options(const ForwardOptions& options) {
   return {options.tokens_max, options.deterministic, options.multiprocessors};
 }
 
-Result<void> launched(cudaError_t error) {
-  return checked(error, "starting a kernel");
-}
-
 }  // namespace
 
 void Forward::carve(uint8_t* memory, const ForwardOptions& options) {
@@ -70,10 +66,7 @@ Result<Forward> Forward::make(const ModelConfig& config, const DeviceWeights& we
   TRY_ASSIGN(forward.memory_, DeviceMemory::make(forward.used_bytes_, "a step's work"));
   forward.carve(forward.memory_.data(), options);
   // What lies behind the columns of products is read, times zero, and written by nobody.
-  TRY_ASSIGN(const Stream stream, make_stream());
-  TRY(checked(cudaMemsetAsync(forward.memory_.data(), 0, forward.memory_.bytes(), stream.get()),
-              "clearing memory"));
-  TRY(checked(cudaStreamSynchronize(stream.get()), "clearing memory"));
+  TRY(clear(forward.memory_.data(), forward.memory_.bytes()));
   return forward;
 }
 

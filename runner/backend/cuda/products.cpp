@@ -14,10 +14,6 @@ using kernels::cuda::Epilogue;
 using kernels::cuda::MatmulArguments;
 using kernels::cuda::MatrixFormat;
 
-Result<void> launched(cudaError_t error) {
-  return checked(error, "starting a kernel");
-}
-
 // Of the tiles that fill a large GPU once or twice: with more nothing is cut.
 constexpr uint64_t kPartialBytesMax = uint64_t{64} << 20;
 
@@ -78,11 +74,7 @@ Result<Products> Products::make(const DeviceWeights& weights, const ProductsOpti
   const bool for_library = products.library_.has_value();
   TRY_ASSIGN(products.memory_, DeviceMemory::make(products.carve(nullptr, weights, for_library), "products"));
   products.carve(products.memory_.data(), weights, for_library);
-  TRY_ASSIGN(const Stream stream, make_stream());
-  TRY(checked(cudaMemsetAsync(products.workspace_.memory, 0, kernels::cuda::kWideArrivals * sizeof(uint32_t),
-                              stream.get()),
-              "clearing memory"));
-  TRY(checked(cudaStreamSynchronize(stream.get()), "clearing memory"));
+  TRY(clear(products.workspace_.memory, kernels::cuda::kWideArrivals * sizeof(uint32_t)));
   return products;
 }
 

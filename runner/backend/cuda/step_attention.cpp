@@ -13,6 +13,7 @@ using kernels::cuda::AttentionArguments;
 using kernels::cuda::AttentionEntry;
 using kernels::cuda::AttentionItem;
 using kernels::cuda::AttentionKind;
+using kernels::cuda::AttentionPlan;
 using kernels::cuda::AttentionWorkspaceSize;
 using kernels::cuda::kAttentionKinds;
 
@@ -29,6 +30,14 @@ AttentionWorkspaceSize workspace_size(const ModelConfig& config, const StepAtten
           .tiles = kernels::cuda::attention_items_min(options.tokens_max, config.heads / config.kv_heads),
           .kv_heads = config.kv_heads,
           .head_dim = config.head_dim};
+}
+
+// A plan as the kernels read it: AttentionPlan::begins, then its items.
+constexpr size_t kBeginsBytes = sizeof(AttentionPlan::begins);
+static_assert(kBeginsBytes % alignof(AttentionItem) == 0);
+
+uint64_t plan_bytes(uint64_t items) {
+  return kBeginsBytes + items * sizeof(AttentionItem);
 }
 
 uint32_t items_max(const AttentionWorkspaceSize& size) {
@@ -54,8 +63,7 @@ Result<void> StepAttention::check_supported(const ModelConfig& config, const Gpu
 
 void StepAttention::carve(uint8_t* memory) {
   Carver carver(memory);
-  begins_ = carver.take<uint32_t>(kAttentionKinds + 1);
-  items_ = carver.take<AttentionItem>(limits_.items_max);
+  plan_memory_ = carver.take<uint8_t>(plan_bytes(limits_.items_max));
   workspace_ = carver.take<uint8_t>(attention_workspace_bytes(workspace_size_));
   used_bytes_ = carver.used_bytes();
 }
@@ -69,7 +77,7 @@ uint64_t StepAttention::memory_bytes(const ModelConfig& config, const StepAttent
 }
 
 Result<StepAttention> StepAttention::make(const ModelConfig& config, const Gpu& gpu,
-                                          const StepAttentionOptions& options, cudaStream_t stream) {
+                                          const StepAttentionOptions& options) {
   TRY(check_supported(config, gpu));
   StepAttention attention;
   attention.heads_ = config.heads;
@@ -85,15 +93,11 @@ Result<StepAttention> StepAttention::make(const ModelConfig& config, const Gpu& 
   attention.carve(nullptr);
   TRY_ASSIGN(attention.memory_, DeviceMemory::make(attention.used_bytes_, "attention"));
   attention.carve(attention.memory_.data());
-  const uint64_t items_bytes = attention.limits_.items_max * sizeof(AttentionItem);
-  TRY_ASSIGN(attention.pinned_plan_, PinnedMemory::make(items_bytes + sizeof attention.plan_.begins));
+  TRY_ASSIGN(attention.pinned_plan_, PinnedMemory::make(plan_bytes(attention.limits_.items_max)));
   TRY(attention.hold_tables(table_ids(options)));
   attention.entries_.reserve(options.tokens_max);
   attention.plan_.items.reserve(attention.limits_.items_max);
-  TRY(checked(
-      cudaMemsetAsync(attention.workspace_, 0, attention_workspace_zeros(attention.workspace_size_), stream),
-      "clearing memory"));
-  TRY(checked(cudaStreamSynchronize(stream), "clearing memory"));
+  TRY(clear(attention.workspace_, attention_workspace_zeros(attention.workspace_size_)));
   return attention;
 }
 
@@ -128,13 +132,11 @@ Result<void> StepAttention::send(std::span<const BatchEntry> batch, cudaStream_t
   TRY(sent(cudaMemcpyAsync(tables_.data(), pinned_tables_.data(), ids * sizeof(BlockId),
                            cudaMemcpyHostToDevice, stream)));
   plan(batch);
-  std::memcpy(pinned_plan_.data(), plan_.begins.data(), sizeof plan_.begins);
-  uint8_t* items = pinned_plan_.data() + sizeof plan_.begins;
-  const size_t items_bytes = plan_.items.size() * sizeof(AttentionItem);
-  std::memcpy(items, plan_.items.data(), items_bytes);
-  TRY(sent(
-      cudaMemcpyAsync(begins_, pinned_plan_.data(), sizeof plan_.begins, cudaMemcpyHostToDevice, stream)));
-  return sent(cudaMemcpyAsync(items_, items, items_bytes, cudaMemcpyHostToDevice, stream));
+  std::memcpy(pinned_plan_.data(), plan_.begins.data(), kBeginsBytes);
+  std::memcpy(pinned_plan_.data() + kBeginsBytes, plan_.items.data(),
+              plan_.items.size() * sizeof(AttentionItem));
+  return sent(cudaMemcpyAsync(plan_memory_, pinned_plan_.data(), plan_bytes(plan_.items.size()),
+                              cudaMemcpyHostToDevice, stream));
 }
 
 bool StepAttention::is_decode() const {
@@ -153,8 +155,8 @@ AttentionArguments StepAttention::arguments(const DeviceKvCache& cache, uint32_t
           .block_stride = cache.block_stride(),
           .layer_offset = cache.layer_offset(layer),
           .tables = reinterpret_cast<const BlockId*>(tables_.data()),
-          .items = items_,
-          .begins = begins_,
+          .items = reinterpret_cast<const AttentionItem*>(plan_memory_ + kBeginsBytes),
+          .begins = reinterpret_cast<const uint32_t*>(plan_memory_),
           .workspace = workspace_,
           .workspace_size = workspace_size_,
           .out = attended,
@@ -170,7 +172,7 @@ Result<void> StepAttention::run(const DeviceKvCache& cache, uint32_t layer, cons
     called.blocks[k] = std::min(plan_.count(kind) * limits_.kv_heads,
                                 kernels::cuda::attention_blocks(kind, head_dim_, limits_.multiprocessors));
   }
-  return checked(kernels::cuda::paged_attention(called, stream), "starting a kernel");
+  return launched(kernels::cuda::paged_attention(called, stream));
 }
 
 Result<void> StepAttention::run_any(const DeviceKvCache& cache, uint32_t layer, const uint16_t* queries,
@@ -179,7 +181,7 @@ Result<void> StepAttention::run_any(const DeviceKvCache& cache, uint32_t layer, 
   AttentionArguments called = arguments(cache, layer, queries, attended, stride);
   called.blocks[static_cast<size_t>(kKind)] =
       kernels::cuda::attention_blocks(kKind, head_dim_, limits_.multiprocessors);
-  return checked(kernels::cuda::paged_attention(called, stream), "starting a kernel");
+  return launched(kernels::cuda::paged_attention(called, stream));
 }
 
 }  // namespace deepserve::runner::cuda

@@ -26,7 +26,7 @@ class StepAttention {
   static Result<void> check_supported(const ModelConfig& config, const Gpu& gpu);
   static uint64_t memory_bytes(const ModelConfig& config, const StepAttentionOptions& options);
   static Result<StepAttention> make(const ModelConfig& config, const Gpu& gpu,
-                                    const StepAttentionOptions& options, cudaStream_t stream);
+                                    const StepAttentionOptions& options);
 
   // Takes the step's entries, which must be within the backend's bounds, and puts the copy of what they need
   // into `stream`; may be called again when that has run.
@@ -60,8 +60,7 @@ class StepAttention {
   uint32_t places_ = 0;
 
   DeviceMemory memory_;
-  uint32_t* begins_ = nullptr;
-  kernels::cuda::AttentionItem* items_ = nullptr;
+  uint8_t* plan_memory_ = nullptr;
   uint8_t* workspace_ = nullptr;
   PinnedMemory pinned_plan_;
   DeviceMemory tables_;  // all entries' blocks, one entry's after the other's; grows when it must

@@ -19,10 +19,6 @@ constexpr uint64_t kBytesAtFirst = 1 << 20;  // of what grows
 
 static_assert(runner::kAlternativesMax == kernels::cuda::kAlternativesMax);
 
-Result<void> launched(cudaError_t error) {
-  return checked(error, "starting a kernel");
-}
-
 DrawFault fault_of(RowFault fault) {
   switch (fault) {
     case RowFault::kNone:

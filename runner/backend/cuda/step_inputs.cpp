@@ -5,6 +5,8 @@
 namespace deepserve::runner::cuda {
 namespace {
 
+constexpr size_t kStepArrays = sizeof(StepArrays) / sizeof(uint32_t*);  // of one size, one behind the other
+
 StepArrays carve(uint8_t* memory, uint32_t tokens_max, uint64_t& used_bytes) {
   Carver carver(memory);
   StepArrays arrays;
@@ -44,6 +46,7 @@ void StepInputs::fill(std::span<const BatchEntry> batch) {
       if (entry.hidden_rows) host_.hidden_rows[counts_.hidden_rows++] = row;
     }
   }
+  rows_ = counts_.tokens;
 }
 
 void StepInputs::pad(uint32_t tokens, uint32_t block) {
@@ -53,12 +56,15 @@ void StepInputs::pad(uint32_t tokens, uint32_t block) {
     host_.positions[row] = 0;
     host_.block_of[row] = block;
   }
+  rows_ = tokens;
 }
 
+// The beginnings of all arrays at once.
 Result<void> StepInputs::send(cudaStream_t stream) const {
-  return checked(
-      cudaMemcpyAsync(memory_.data(), pinned_.data(), memory_.bytes(), cudaMemcpyHostToDevice, stream),
-      "sending a step to the GPU");
+  const size_t pitch = memory_.bytes() / kStepArrays;
+  return checked(cudaMemcpy2DAsync(memory_.data(), pitch, pinned_.data(), pitch, rows_ * sizeof(uint32_t),
+                                   kStepArrays, cudaMemcpyHostToDevice, stream),
+                 "sending a step to the GPU");
 }
 
 }  // namespace deepserve::runner::cuda

@@ -36,7 +36,7 @@ class StepInputs {
   // Adds rows up to `tokens`, at most tokens_max, of which counts() says nothing: of token 0 at position 0 of
   // `block`, which must be nobody's.
   void pad(uint32_t tokens, uint32_t block);
-  // Puts the copy into `stream`; fill() may be called again when it has run.
+  // Puts the copy of all rows into `stream`; fill() may be called again when it has run.
   Result<void> send(cudaStream_t stream) const;
 
   const StepArrays& arrays() const { return device_; }
@@ -44,6 +44,7 @@ class StepInputs {
 
  private:
   uint32_t tokens_max_ = 0;
+  uint32_t rows_ = 0;  // of the step, padded
   uint32_t block_tokens_ = 0;
   DeviceMemory memory_;
   PinnedMemory pinned_;
