@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 #include <utility>
 
 namespace deepserve::daemon {
@@ -27,6 +28,12 @@ RequestProgress::RequestProgress(ipc::Work work, const ipc::Generation& generati
       echo_wanted_(work == ipc::Work::kGenerate && generation.echo),
       choices_(choices_of(work, generation)),
       open_choices_(choices_.size()) {}
+
+void RequestProgress::heard_before(std::vector<ipc::ResumedChoice> told) {
+  for (auto& one : told) {
+    if (one.choice < choices_.size()) choices_[one.choice].before = std::move(one.tokens);
+  }
+}
 
 Heard RequestProgress::on_accepted(const ipc::Accepted& event) {
   if (accepted_) return Heard::kRepeat;
@@ -56,6 +63,9 @@ Heard RequestProgress::on_delta(ipc::Delta& event) {
     choice.text_told_bytes += event.text.size();
     note_news();
     return Heard::kNews;
+  }
+  for (size_t i = told; i < std::min(end, choice.before.size()); ++i) {
+    if (event.tokens[i - told] != choice.before[i]) return Heard::kLie;
   }
   choice.text_told_bytes = choice.text_skip_bytes = 0;
   choice.tokens.insert(choice.tokens.end(), event.tokens.begin(), event.tokens.end());
@@ -147,9 +157,18 @@ bool RequestProgress::on_runner_died(Blame blame, bool alone) {
 std::vector<ipc::ResumedChoice> RequestProgress::resumed() const {
   std::vector<ipc::ResumedChoice> resumed;
   for (size_t i = 0; i < choices_.size(); ++i) {
-    if (!choices_[i].tokens.empty()) resumed.push_back({static_cast<uint16_t>(i), choices_[i].tokens});
+    const auto& [tokens, before] = std::tie(choices_[i].tokens, choices_[i].before);
+    const size_t unheard = before.size() - std::min(before.size(), tokens.size());
+    const auto& all = unheard > 0 ? before : tokens;
+    if (!all.empty()) resumed.push_back({static_cast<uint16_t>(i), all, static_cast<uint32_t>(unheard)});
   }
   return resumed;
+}
+
+uint32_t RequestProgress::resumed_tokens() const {
+  size_t count = 0;
+  for (const Choice& choice : choices_) count += std::max(choice.tokens.size(), choice.before.size());
+  return static_cast<uint32_t>(count);
 }
 
 }  // namespace deepserve::daemon

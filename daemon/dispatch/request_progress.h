@@ -30,6 +30,9 @@ class RequestProgress {
 
   RequestProgress(ipc::Work work, const ipc::Generation& generation);
 
+  // What an earlier dsd had heard, and told: a replay goes on behind it, and tells it again, as it was.
+  void heard_before(std::vector<ipc::ResumedChoice> told);
+
   Heard on_accepted(const ipc::Accepted& event);
   // No log probability may be above zero or no number. Cuts away what was told before: of an echo tokens,
   // logprobs and text; of an answer the text that came without tokens, which has no index by which a repeat
@@ -46,6 +49,7 @@ class RequestProgress {
 
   // For the submit of a replay; empty before the first token.
   std::vector<ipc::ResumedChoice> resumed() const;
+  uint32_t resumed_tokens() const;  // of all choices
   bool accepted() const { return accepted_; }
   uint32_t prompt_tokens() const { return prompt_tokens_; }
   uint32_t generated_tokens() const { return generated_tokens_; }
@@ -65,8 +69,9 @@ class RequestProgress {
     Echoed echo_told;   // to the client
     Echoed echo_heard;  // from the runner that has the request now
     std::vector<ipc::TokenId> tokens;
-    size_t text_told_bytes = 0;  // without tokens, since the last of `tokens`
-    size_t text_skip_bytes = 0;  // of that, what the replay has still to repeat
+    std::vector<ipc::TokenId> before;  // of heard_before; `tokens` do not differ from them
+    size_t text_told_bytes = 0;        // without tokens, since the last of `tokens`
+    size_t text_skip_bytes = 0;        // of that, what the replay has still to repeat
     bool ended = false;
   };
   void note_news() { in_vain_ = alone_in_vain_ = 0; }

@@ -188,7 +188,7 @@ class Daemon {
     for (const auto& one : handed.running) {
       std::optional<ipc::Accepted> accepted;
       if (one.accepted) accepted = {one.request, one.prompt_tokens, one.cached_tokens};
-      running.push_back({one.request, one.runner, accepted, one.submit});
+      running.push_back({one.request, one.runner, accepted, one.submit, one.goes_on});
     }
     service_.take_over(std::move(running));
     TRY(server_.take_over(handed.connections));
@@ -344,7 +344,8 @@ class Daemon {
     for (auto& one : service_.running()) {
       const auto accepted = one.accepted.value_or(ipc::Accepted{});
       state.running.push_back({one.id, std::move(one.runner), one.accepted.has_value(),
-                               accepted.prompt_tokens, accepted.cached_tokens, std::move(one.submit)});
+                               accepted.prompt_tokens, accepted.cached_tokens, std::move(one.submit),
+                               one.goes_on});
     }
     state.bookings = service_.bookings();
     for (auto& past : service_.pasts()) {

@@ -297,6 +297,7 @@ Result<void> RunnerLink::adopt(RunnerCandidate candidate) {
     return taken;
   }
   adopted_ = true;
+  abi_minor_ = candidate.hello.abi_minor;
   told_all_ = false;
   started_ns_ = ipc::start_ns(candidate.hello.process);
   supervisor_socket_ = std::move(candidate.connection);
@@ -545,6 +546,7 @@ void RunnerLink::close_process() {
   warms_up_ = false;
   served_ = false;
   adopted_ = false;
+  abi_minor_ = ipc::kAbiMinor;
   signalled_ = ended_abruptly_ = false;
   lied_ = false;
   if (drain_deferred_) {

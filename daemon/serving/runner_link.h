@@ -130,6 +130,8 @@ class RunnerLink final : private GpuUser {
   // And has requests, of that dsd's time, of which it may not have told yet: until it says that it is ready
   // once more.
   bool tells_again() const { return adopted_ && !told_all_; }
+  // Resumed tokens that are to be told again.
+  bool takes_unheard() const { return abi_minor_ >= ipc::kAbiMinorOfUnheard; }
   // It has read its weights, and is not ready yet.
   bool warms_up() const { return warms_up_ && !is_ready(); }
   bool has_room() const { return lane_ != nullptr && lane_->outbox_bytes() == 0 && unsent_.empty(); }
@@ -206,6 +208,7 @@ class RunnerLink final : private GpuUser {
   OomWatch oom_watch_{oom_kill_count};
   bool loads_behind_ = false;
   bool adopted_ = false;
+  uint16_t abi_minor_ = ipc::kAbiMinor;
   bool told_all_ = false;
   bool warms_up_ = false;
   bool served_ = false;  // a token came since the last tick: it works, beyond warming up and idle turns

@@ -117,12 +117,15 @@ class Service final : public Serving, private RunnerOwner {
   std::string stays();
   // What no runner has: the Submits of the requests that wait, in the order in which they came.
   std::vector<std::vector<std::byte>> hand_over() const;
-  // What a runner has and will tell of, unless it dies meanwhile: then it begins again, and tells the same.
+  // What a runner has and will tell of, unless it dies meanwhile: then the next one goes on with it.
   struct RunningRequest {
     RequestId id = 0;
     std::string runner;
     std::optional<ipc::Accepted> accepted;
-    std::vector<std::byte> submit;  // of its beginning, without what was generated
+    std::vector<std::byte> submit;  // with what it has generated, where it `goes_on`
+    // From there. Otherwise (what was told with the tokens cannot be told again; an older dsd) it begins
+    // anew, and tells the same.
+    bool goes_on = false;
   };
   std::vector<RunningRequest> running() const;
   // Before the loop runs. What comes back with its runner is forgotten here.

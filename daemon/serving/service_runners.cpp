@@ -188,6 +188,12 @@ void Service::dispatch(const Dispatch& chosen) {
     add_degraded(record.fallback.degraded, "cap_tokens");
   }
   ipc::Submit submit = submit_of(record);
+  if (submit.has_unheard() && !runner.link->takes_unheard()) {
+    end_failed(record, {Code::kRunnerLost,
+                        "the runner was lost in an upgrade of dsd, and the one that is left is of "
+                        "an earlier version, which does not tell again"});
+    return;
+  }
   if (chosen.raised) submit.service_class = ipc::Class::kNormal;
   const auto body = submit.encode();
   if (body.size() > runner.link->body_bytes_max()) {
@@ -273,7 +279,7 @@ void Service::lose(Record& record, std::string why) {
 
 void Service::replay_or_lose(Record& record, Blame blame, bool alone, const std::string& why) {
   // The tokens that were told are the replay's prompt: it goes on from them, in whatever words.
-  const uint32_t told = record.progress.generated_tokens();
+  const uint32_t told = record.progress.resumed_tokens();
   const bool in_other_words =
       told > 0 && record.runner != nullptr && !replays_exactly(*record.runner->settings);
   note(record, TraceKind::kRunnerDied, told,

@@ -14,6 +14,11 @@
 namespace deepserve::daemon {
 namespace {
 
+// Beside its tokens: no other runner tells that again (DESIGN 6.5).
+bool tells_more_than_tokens(const ipc::Generation& generation) {
+  return generation.echo || generation.logprobs != ipc::kNoLogprobs;
+}
+
 Result<KeptRequest> read_kept(std::span<const std::byte> submitted) {
   TRY_ASSIGN(auto submit, ipc::Submit::decode(submitted));
   return decode_kept(std::move(submit));
@@ -39,10 +44,8 @@ std::string Service::stays() {
     if (record->state == RequestState::kQueued && record->progress.accepted()) {
       return fmt::format("request {:016x}, which waits for another runner,", id);
     }
-    // Its runner cannot tell what another one told of it (DESIGN 6.5): the answer would end here.
-    const auto& generation = record->spec.generation;
-    const bool untellable = generation.echo || generation.logprobs != ipc::kNoLogprobs;
-    if (untellable && record->progress.replays() > 0) {
+    // The answer would end here.
+    if (tells_more_than_tokens(record->spec.generation) && record->progress.replays() > 0) {
       return fmt::format("request {:016x}, which began at a runner that has died,", id);
     }
   }
@@ -66,11 +69,12 @@ std::vector<Service::RunningRequest> Service::running() const {
   std::vector<RunningRequest> running;
   for (const auto& [id, record] : records_) {
     if (record->runner == nullptr || record->sink == nullptr || record->is_copy) continue;
-    RunningRequest one{id, record->runner->link->id(), std::nullopt, {}};
+    RunningRequest one{
+        id, record->runner->link->id(), std::nullopt, {}, !tells_more_than_tokens(record->spec.generation)};
     if (record->progress.accepted())
       one.accepted = {id, record->progress.prompt_tokens(), record->cached_tokens};
     auto submit = submit_of(*record);
-    submit.resumed.clear();
+    if (!one.goes_on) submit.resumed.clear();
     one.submit = submit.encode();
     running.push_back(std::move(one));
   }
@@ -83,10 +87,10 @@ void Service::take_over(std::vector<RunningRequest> running) {
             [](const RunningRequest& left, const RunningRequest& right) { return left.id < right.id; });
 }
 
-// What a runner had that did not live to tell of it goes to another one, from its beginning: the same tokens,
-// of which its client knows the first. That is true of the generation that it began with alone, and only
-// where a replay says the same: other words behind those that were told would make no sense, and nobody would
-// see.
+// What a runner had that did not live to tell of it goes to another one, which goes on behind what was told.
+// What begins anew has to say the same, since its client knows the first of it: the generation that it began
+// with does, and only where a replay is exact. Other words behind those that were told would make no sense,
+// and nobody would see.
 void Service::begin_again(Runner& runner) {
   const auto first_lost =
       std::stable_partition(running_before_.begin(), running_before_.end(),
@@ -96,12 +100,15 @@ void Service::begin_again(Runner& runner) {
   running_before_.erase(first_lost, running_before_.end());
   for (const auto& one : lost) {
     auto kept = read_kept(one.submit);
-    if (!kept || kept->id != one.id || records_.contains(one.id) || !is_wanted(runner)) {
+    const bool repeats = one.accepted && !one.goes_on;
+    if (!kept || kept->id != one.id || records_.contains(one.id) || (repeats && !is_wanted(runner))) {
       spdlog::error("a request that runner {} had is lost: {}", one.runner,
                     kept ? "its generation is gone" : kept.error().message);
       continue;
     }
+    auto told = std::move(kept->resumed);
     auto& record = adopt(runner, std::move(*kept));
+    record.progress.heard_before(std::move(told));
     if (record.sink == nullptr) {
       erase(record);
       continue;
@@ -114,7 +121,7 @@ void Service::begin_again(Runner& runner) {
       record.sink->on_accepted(*one.accepted);
     }
     const std::string why = "its runner did not outlive an upgrade of dsd";
-    if (record.progress.accepted() && !replays_exactly(*runner.settings)) {
+    if (repeats && !replays_exactly(*runner.settings)) {
       lose(record, why + ", and model.deterministic = false does not say the same again");
       continue;
     }

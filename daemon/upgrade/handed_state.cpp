@@ -169,6 +169,7 @@ void encode_running(const HandedRunning& running, ByteWriter& out) {
   out.put(running.prompt_tokens);
   out.put(running.cached_tokens);
   encode_bytes(running.submit, out);
+  out.put(running.goes_on);
 }
 
 HandedRunning decode_running(ByteReader& in) {
@@ -179,6 +180,7 @@ HandedRunning decode_running(ByteReader& in) {
   running.prompt_tokens = in.get<uint32_t>();
   running.cached_tokens = in.get<uint32_t>();
   running.submit = decode_bytes(in);
+  if (!in.done()) running.goes_on = in.get<uint8_t>() != 0;
   return running;
 }
 

@@ -65,7 +65,8 @@ struct HandedRunning {
   bool accepted = false;
   uint32_t prompt_tokens = 0;  // once it is accepted
   uint32_t cached_tokens = 0;
-  std::vector<std::byte> submit;  // ipc::Submit's encoding, of its very beginning
+  std::vector<std::byte> submit;  // ipc::Submit's encoding
+  bool goes_on = false;           // from what the submit says that was generated; an older dsd does not say
 };
 
 struct HandedState {

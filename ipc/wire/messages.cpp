@@ -1,5 +1,6 @@
 #include "ipc/wire/messages.h"
 
+#include <algorithm>
 #include <array>
 
 #include "ipc/base/bytes.h"
@@ -170,7 +171,14 @@ std::vector<std::byte> Submit::encode() const {
   out.put_string({reinterpret_cast<const char*>(opaque.data()), opaque.size()});
   out.put(prefix_salt.low);
   out.put(prefix_salt.high);
+  if (has_unheard()) {
+    for (const auto& one : resumed) out.put(one.unheard);
+  }
   return body;
+}
+
+bool Submit::has_unheard() const {
+  return std::ranges::any_of(resumed, [](const ResumedChoice& one) { return one.unheard > 0; });
 }
 
 Result<Submit> Submit::decode(std::span<const std::byte> body) {
@@ -192,6 +200,13 @@ Result<Submit> Submit::decode(std::span<const std::byte> body) {
   message.opaque.assign(first, first + opaque.size());
   message.prefix_salt.low = in.get<uint64_t>();
   message.prefix_salt.high = in.get<uint64_t>();
+  if (!in.done()) {
+    for (auto& one : message.resumed) {
+      one.unheard = in.get<uint32_t>();
+      ranges_hold = ranges_hold && one.unheard <= one.tokens.size();
+    }
+    ranges_hold = ranges_hold && message.has_unheard();
+  }
   return decoded(in, ranges_hold && message.request != 0, "submit", std::move(message));
 }
 

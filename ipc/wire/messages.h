@@ -3,7 +3,7 @@
 //
 // encode() gives the body of one lane message; its MessageType travels in the slot. decode() trusts nothing:
 // it fails with kBadLane on a truncated, oversized or out-of-range body. Rows of enums are only appended; a
-// change of a body's shape raises kAbiMajor (ipc/lane/layout.h).
+// change of a body's shape raises kAbiMajor (ipc/lane/layout.h), what may be absent at its end kAbiMinor.
 #pragma once
 
 #include <cstdint>
@@ -102,6 +102,9 @@ struct Generation {
 struct ResumedChoice {
   uint16_t choice = 0;
   std::vector<TokenId> tokens;
+  // Of the tokens so many, the last ones, this dsd has not heard: they are told again, one in a delta. Behind
+  // all else in a Submit, and only where there are any: runners of kAbiMinor 1 do not know of it.
+  uint32_t unheard = 0;
 };
 
 enum class PromptKind : uint8_t { kText, kTokens, kChat, kCount };
@@ -140,6 +143,7 @@ struct Submit {
   std::vector<std::byte> opaque;  // dsd's own (client, key, response shape); kept and given back, never read
   PrefixSalt prefix_salt;
 
+  bool has_unheard() const;  // of what is resumed
   std::vector<std::byte> encode() const;
   static Result<Submit> decode(std::span<const std::byte> body);
 };

@@ -174,7 +174,7 @@ void BatchingEngine::start(Request& request, const ipc::Submit& submit) {
   }
   if (request.answers()) {
     for (const auto& resumed : submit.resumed) {
-      resume(request.choices[resumed.choice], resumed.tokens);
+      resume(request.choices[resumed.choice], resumed);
       if (request.ended) return;
     }
   }
@@ -195,15 +195,17 @@ void BatchingEngine::start(Request& request, const ipc::Submit& submit) {
   }
 }
 
-// Replays what was generated elsewhere: it was told, so nothing is told again, except the end if they had
-// come to it.
-void BatchingEngine::resume(Sequence& sequence, std::span<const TokenId> tokens) {
-  sequence.hears_echo = sequence.hears_echo && tokens.empty();
-  for (const TokenId token : tokens) {
+// Replays what was generated elsewhere: what was heard is not told again, except the end if they had come to
+// it.
+void BatchingEngine::resume(Sequence& sequence, const ipc::ResumedChoice& resumed) {
+  sequence.hears_echo = sequence.hears_echo && resumed.tokens.empty();
+  const size_t heard = resumed.tokens.size() - resumed.unheard;
+  for (size_t i = 0; i < resumed.tokens.size(); ++i) {
+    const TokenId token = resumed.tokens[i];
     if (auto taken = sequence.take(token); !taken) return fail_request(*sequence.request, taken.error());
     ++sequence.request->completion_tokens;
     const auto reason = append(sequence, token);
-    teller_.resumed(sequence, text_);
+    teller_.resumed(sequence, text_, i < heard);
     if (!reason) continue;
     accept(*sequence.request);
     end_choice(sequence, *reason);
@@ -225,6 +227,7 @@ void BatchingEngine::accept(Request& request) {
   request.accepted = true;
   request.scheduled_ns = monotonic_ns();
   sink_.accepted({request.id, request.prompt_tokens, request.cached_tokens});
+  for (const ipc::Delta& delta : std::exchange(request.unheard, {})) sink_.delta(delta);
 }
 
 void BatchingEngine::cancel(ipc::RequestId id) {

@@ -35,7 +35,7 @@ class BatchingEngine final : public Engine {
   void make_choices(Request& request, const ipc::Submit& submit, PreparedPrompt& prepared,
                     const std::optional<GrammarMatcher>& matcher);
   void start(Request& request, const ipc::Submit& submit);
-  void resume(Sequence& sequence, std::span<const TokenId> tokens);
+  void resume(Sequence& sequence, const ipc::ResumedChoice& resumed);
   std::optional<ipc::FinishReason> append(Sequence& sequence, TokenId token);
   void accept(Request& request);
   void begin_request(const Sequence& sequence);

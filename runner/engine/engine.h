@@ -28,9 +28,8 @@ class EventSink {
   virtual ~EventSink() = default;
   virtual void accepted(const ipc::Accepted& event) = 0;
   virtual void delta(const ipc::Delta& event) = 0;
-  // A token of a resumed choice, with the text that it completed: it was told elsewhere and is not to be told
-  // again, unless to someone who has not heard of it. From inside submit(), ahead of the request's first
-  // delta().
+  // A token of a resumed choice, with the text that it completed: dsd has heard it and is not to be told
+  // again, but the next dsd is. From inside submit(), ahead of the request's first delta().
   virtual void resumed(const ipc::Delta& /*event*/) {}
   virtual void embedding(const ipc::Embedding& event) = 0;
   virtual void finished(const ipc::Finished& event) = 0;

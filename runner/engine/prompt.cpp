@@ -68,6 +68,10 @@ Result<void> check_generation(const ipc::Submit& submit, uint32_t vocabulary) {
     }
     seen[resumed.choice] = true;
     TRY(check_ids(resumed.tokens, vocabulary, "resumed"));
+    if (resumed.unheard > resumed.tokens.size()) {
+      return fail(Code::kInvalidRequest, "{} of {} resumed tokens are unheard", resumed.unheard,
+                  resumed.tokens.size());
+    }
   }
   return {};
 }

@@ -118,8 +118,9 @@ struct Request {
   MeanPool pool;                   // kEmbed
   std::vector<Sequence> choices;   // never resized after the request was made: sequences are pointed at
   uint32_t choices_open = 0;
-  uint32_t completion_tokens = 0;  // of all choices, resumed ones included
-  uint32_t cached_tokens = 0;      // of the prompt
+  uint32_t completion_tokens = 0;   // of all choices, resumed ones included
+  uint32_t cached_tokens = 0;       // of the prompt
+  std::vector<ipc::Delta> unheard;  // of resumed choices: told as soon as it is accepted
   uint32_t drafts_accepted = 0;
   uint32_t drafts_rejected = 0;
   bool accepted = false;

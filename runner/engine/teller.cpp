@@ -58,14 +58,21 @@ void Teller::token(const Sequence& sequence, std::string_view text, const StepRo
   sink_.delta(delta_);
 }
 
-void Teller::resumed(const Sequence& sequence, std::string_view text) {
-  begin(*sequence.request, false);
+void Teller::resumed(const Sequence& sequence, std::string_view text, bool heard) {
+  Request& request = *sequence.request;
+  begin(request, false);
   delta_.choice = sequence.priority.choice;
   delta_.index = sequence.continuation.tokens() - 1;
   delta_.tokens.push_back(sequence.tokens.back());
   delta_.text = text;
   delta_.logprobs.clear();  // they are not known here
-  sink_.resumed(delta_);
+  if (heard) {
+    sink_.resumed(delta_);
+  } else if (request.accepted) {
+    sink_.delta(delta_);
+  } else {
+    request.unheard.push_back(delta_);
+  }
 }
 
 Result<void> Teller::echo(Sequence& leader, uint32_t end, const LogitsRows& rows) {

@@ -21,8 +21,9 @@ class Teller {
   // The newest token of `sequence`, sampled from `row`, and the text that may be delivered now.
   void token(const Sequence& sequence, std::string_view text, const StepRow& row);
 
-  // The newest token of `sequence`, which was generated and told elsewhere, and its text.
-  void resumed(const Sequence& sequence, std::string_view text);
+  // The newest token of `sequence`, which was generated elsewhere, and its text. `heard`: dsd knows it;
+  // otherwise it waits in the request until that is accepted.
+  void resumed(const Sequence& sequence, std::string_view text, bool heard);
 
   // Tells all choices that are to hear it the prompt's tokens before position `end`. For a scored echo
   // `rows` are those of the positions up to leader.computed, not included. kNumericFault: a row is no row of

@@ -36,7 +36,14 @@ bool LaneSink::begin(const ipc::Submit& message, std::span<const std::byte> subm
   // Log probabilities and an echo that were told elsewhere are not known here.
   const bool scored = message.generation.logprobs != ipc::kNoLogprobs;
   const bool tellable = message.resumed.empty() || (!scored && !message.generation.echo);
-  if (!log_.begin(message.request, submit, tellable)) return false;
+  if (message.has_unheard()) {
+    // The next dsd hears all of them, and may be of a version that does not know the word.
+    ipc::Submit kept = message;
+    for (auto& choice : kept.resumed) choice.unheard = 0;
+    if (!log_.begin(message.request, kept.encode(), tellable)) return false;
+  } else if (!log_.begin(message.request, submit, tellable)) {
+    return false;
+  }
   keep_within_limits();
   return true;
 }

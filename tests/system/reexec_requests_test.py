@@ -87,6 +87,23 @@ class Requests(unittest.TestCase):
         self.assertNotEqual(dsd.runner_row()["pid"], runner["pid"])
         dsd.wait_idle()
 
+    def test_what_a_generation_that_drains_has_goes_on_elsewhere_when_its_runner_does_not_outlive_it(self):
+        dsd = self.start(hang_after="6s")
+        body = greedy(tokens=900, n=MANY)
+        expected = dsd.api("POST", "/v1/completions", body).json["choices"]
+        old = dsd.runner_row()
+        stream = dsd.stream(body).begin()
+        swap = threading.Thread(target=dsd.control, args=("POST", "/ctl/orders/swap/tiny", {}))
+        swap.start()
+        self.addCleanup(swap.join)
+        harness.wait_for(lambda: len(dsd.runners()) == 2 and "ready" in
+                         [row["state"] for row in dsd.runners() if row["pid"] != old["pid"]], "the next generation")
+        harness.send(old["pid"], signal.SIGSTOP)
+        harness.wait_for(lambda: reexec(dsd).status == 200, "the upgrade")
+        self.assertEqual(stream.choices(), [choice["text"] for choice in expected])
+        self.assertTrue(stream.done)
+        dsd.wait_idle()
+
     def test_what_waits_is_served_in_its_order(self):
         dsd = self.start("sequences_max = 1\n")
         patient = {"X-Deepserve-Deadline-Ms": "60000"}

@@ -116,6 +116,39 @@ TEST(RequestProgress, AReplayGoesOnAfterTheTokensThatWereTold) {
   EXPECT_EQ(hear(progress, delta(1, 2, {10})), Heard::kNews);
 }
 
+TEST(RequestProgress, WhatAnEarlierDsdHadHeardIsGoneOnFromAndIsNewsOnceMore) {
+  RequestProgress progress(ipc::Work::kGenerate, choices(2));
+  progress.heard_before({{1, {8, 9, 10}}});
+  EXPECT_EQ(progress.on_accepted({1, 10, 0}), Heard::kNews);
+  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
+  const auto resumed = progress.resumed();
+  ASSERT_EQ(resumed.size(), 1u);
+  EXPECT_EQ(resumed[0].tokens, (std::vector<ipc::TokenId>{8, 9, 10}));
+  EXPECT_EQ(resumed[0].unheard, 3u);
+  EXPECT_EQ(progress.resumed_tokens(), 3u);
+  EXPECT_EQ(hear(progress, delta(1, 0, {8})), Heard::kNews);
+}
+
+TEST(RequestProgress, ARunnerThatDiesWhileItTellsThatAgainIsFollowedByOneThatTellsTheRest) {
+  RequestProgress progress(ipc::Work::kGenerate, choices(1));
+  progress.heard_before({{0, {8, 9, 10}}});
+  EXPECT_EQ(progress.on_accepted({1, 10, 0}), Heard::kNews);
+  EXPECT_EQ(hear(progress, delta(0, 0, {8})), Heard::kNews);
+  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
+  EXPECT_EQ(progress.resumed()[0].unheard, 2u);
+  EXPECT_EQ(hear(progress, delta(0, 1, {9, 10, 11})), Heard::kNews);
+  ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
+  EXPECT_EQ(progress.resumed()[0].tokens, (std::vector<ipc::TokenId>{8, 9, 10, 11}));
+  EXPECT_EQ(progress.resumed()[0].unheard, 0u);
+}
+
+TEST(RequestProgress, OtherTokensThanAnEarlierDsdHadHeardAreALie) {
+  RequestProgress progress(ipc::Work::kGenerate, choices(1));
+  progress.heard_before({{0, {8, 9}}});
+  EXPECT_EQ(progress.on_accepted({1, 10, 0}), Heard::kNews);
+  EXPECT_EQ(hear(progress, delta(0, 0, {8, 7})), Heard::kLie);
+}
+
 TEST(RequestProgress, AChoiceThatHadEndedBeforeTheReplayEndsOnlyOnce) {
   auto progress = accepted(2);
   EXPECT_EQ(hear(progress, delta(0, 0, {4})), Heard::kNews);

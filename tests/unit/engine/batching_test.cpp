@@ -193,6 +193,47 @@ TEST(Batching, TheTextOfAResumedRequestIsTheRestOfTheWhole) {
   }
 }
 
+// From the start with all of the text, whatever part of it was heard elsewhere.
+TEST(Batching, UnheardTokensOfAResumedRequestAreToldAgainAsTheyWere) {
+  const std::vector<TokenId> answer = {letter('a'), kEuro0,      kEuro0 + 1,  kEuro0 + 2,
+                                       letter('s'), letter('t'), letter('x'), kEos};
+  auto request = token_request(1, letters("abc"), 50);
+  request.generation.stop = {"stop"};
+  for (uint32_t done = 1; done <= answer.size(); ++done) {
+    const std::vector<TokenId> resumed(answer.begin(), answer.begin() + done);
+    request.resumed = {{0, resumed, done}};
+    Bench bench(reciting_model(3, answer));
+    const auto& told = bench.submit_and_run(request);
+    EXPECT_EQ(told.choices.at(0).first_index, 0u) << done;
+    EXPECT_EQ(told.choices.at(0).tokens, answer) << done;
+    EXPECT_EQ(told.choices.at(0).text, "a\xe2\x82\xacstx") << done;
+    EXPECT_EQ(told.last.usage.completion_tokens, answer.size()) << done;
+  }
+}
+
+TEST(Batching, OfAResumedChoiceOnlyTheLastTokensMayBeUnheard) {
+  auto request = token_request(1, letters("abc"), 50);
+  request.resumed = {{0, letters("de"), 1}};
+  Bench bench(reciting_model(3, letters("def")));
+  const auto& told = bench.submit_and_run(request);
+  EXPECT_EQ(told.choices.at(0).first_index, 1u);
+  EXPECT_EQ(told.choices.at(0).tokens.front(), letter('e'));
+  EXPECT_EQ(told.choices.at(0).text, "ef");
+}
+
+TEST(Batching, AResumedChoiceThatHadEndedUnheardTellsItsTokensAndItsEndAndTheOthersGoOn) {
+  auto request = token_request(1, letters("abc"), 10);
+  request.generation.choices = 3;
+  request.resumed = {{1, {letter('d'), kEos}, 2}, {0, {letter('d')}, 1}};
+  Bench bench(reciting_model(3, letters("de")));
+  bench.engine->submit(request);
+  EXPECT_EQ(bench.sink[1].choices.at(1).text, "d");
+  EXPECT_EQ(bench.sink[1].choices.at(1).reason, FinishReason::kStop);
+  bench.run();
+  EXPECT_EQ(bench.sink[1].choices.at(0).text, "de");
+  EXPECT_EQ(bench.sink[1].choices.at(2).text, "de");
+}
+
 TEST(Batching, AResumedChoiceThatHadEndedEndsAgainAtOnceAndTheOthersGoOn) {
   auto request = token_request(1, letters("abc"), 10);
   request.generation.choices = 2;

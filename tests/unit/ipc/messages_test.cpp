@@ -27,7 +27,7 @@ Submit full_submit() {
   submit.generation.stop_tokens = {7};
   submit.generation.logit_bias = {{5, -1.0f}, {6, 2.0f}};
   submit.generation.constraint = {ConstraintKind::kGrammar, "root ::= [a-z]+"};
-  submit.resumed = {{.choice = 1, .tokens = {10, 11}}};
+  submit.resumed = {{.choice = 1, .tokens = {10, 11}}, {.choice = 2, .tokens = {12}}};
   submit.opaque = {std::byte{1}, std::byte{0}, std::byte{2}};
   submit.prefix_salt = {0x1122334455667788, 0x99};
   return submit;
@@ -104,12 +104,36 @@ TEST(Messages, EncodingADecodedBodyGivesTheSameBytes) {
   for (const auto& [name, body] : every_body()) EXPECT_TRUE(decodes(name, body)) << name;
 }
 
+TEST(Messages, ASubmitTellsOfUnheardTokensBehindAllElseAndOnlyWhereThereAreAny) {
+  Submit submit = full_submit();
+  const auto without = submit.encode();
+  EXPECT_FALSE(Submit::decode(without)->has_unheard());
+  submit.resumed[0].unheard = 2;
+  const auto body = submit.encode();
+  EXPECT_TRUE(std::equal(without.begin(), without.end(), body.begin()));
+  const auto decoded = Submit::decode(body);
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->resumed[0].unheard, 2u);
+  EXPECT_EQ(decoded->resumed[1].unheard, 0u);
+  for (size_t size = without.size() + 1; size < body.size(); ++size)
+    EXPECT_FALSE(Submit::decode(std::span(body).first(size))) << "cut to " << size << " bytes";
+}
+
+TEST(Messages, UnheardTokensAreSomeAndNoMoreThanThereAre) {
+  Submit submit = full_submit();
+  submit.resumed[1].unheard = 2;
+  EXPECT_FALSE(Submit::decode(submit.encode()));
+  auto none = full_submit().encode();
+  none.resize(none.size() + 2 * sizeof(uint32_t));
+  EXPECT_FALSE(Submit::decode(none));
+}
+
 TEST(Messages, ASubmitKeepsWhatMayNotBeLostOnTheWay) {
   const auto decoded = Submit::decode(full_submit().encode());
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->service_class, Class::kVip);
   EXPECT_EQ(decoded->deadline_ns, 123456789u);
-  ASSERT_EQ(decoded->resumed.size(), 1u);
+  ASSERT_EQ(decoded->resumed.size(), 2u);
   EXPECT_EQ(decoded->resumed[0].choice, 1);
   EXPECT_EQ(decoded->resumed[0].tokens, (std::vector<TokenId>{10, 11}));
   EXPECT_EQ(decoded->opaque, full_submit().opaque);

@@ -164,6 +164,23 @@ TEST_F(AdoptionTest, ADaemonThatKnowsTheResumedTokensDoesNotHearThemAgain) {
   EXPECT_EQ(daemon->tokens[7], expected);
 }
 
+TEST_F(AdoptionTest, ADaemonHearsTheUnheardTokensAndTheNextOneAllOfThem) {
+  auto whole = token_request(7, letters("abc"), 40);
+  const auto expected = undisturbed(whole);
+  start_adoptable(hashing_model(-100));
+  whole.resumed = {{0, {expected.begin(), expected.begin() + 10}, 6}};
+  daemon->tokens[7] = {expected.begin(), expected.begin() + 4};
+  daemon->submit(whole);
+  ASSERT_TRUE(heard_end_of(7));
+  EXPECT_EQ(daemon->tokens[7], expected);
+  lose_daemon();
+  knock();
+  adopt(2);
+  ASSERT_TRUE(heard_end_of(7));
+  EXPECT_EQ(daemon->tokens[7], expected);
+  EXPECT_FALSE(daemon->adopted.at(7).has_unheard());
+}
+
 TEST_F(AdoptionTest, WhatCannotBeToldAgainFailsByNameAndEndsInTheEngine) {
   start_adoptable(hashing_model(-100));
   auto request = token_request(7, letters("abc"), ipc::kRestOfContext);

@@ -39,7 +39,7 @@ HandedState some_state() {
   state.drained = {true, {"tiny"}, {"tiny@cpu0", "tiny@cpu1"}, {{"0", "Xid 79"}, {"3", ""}}};
   state.runners = {{"tiny@cpu0", {4711, 4712}, record}};
   state.bookings = {std::byte{3}};
-  state.running = {{16, "tiny@cpu0", true, 7, 3, {std::byte{4}}}, {17, "tiny@cpu0", false, 0, 0, {}}};
+  state.running = {{16, "tiny@cpu0", true, 7, 3, {std::byte{4}}, true}, {17, "tiny@cpu0", false, 0, 0, {}}};
   state.answers = {{14, "uid:0", "a key"}, {15, "web", ""}};
   return state;
 }
@@ -79,6 +79,7 @@ void expect_same(const HandedState& left, const HandedState& right) {
     EXPECT_EQ(left.running[i].prompt_tokens, right.running[i].prompt_tokens);
     EXPECT_EQ(left.running[i].cached_tokens, right.running[i].cached_tokens);
     EXPECT_EQ(left.running[i].submit, right.running[i].submit);
+    EXPECT_EQ(left.running[i].goes_on, right.running[i].goes_on);
   }
   EXPECT_EQ(left.drained.host, right.drained.host);
   EXPECT_EQ(left.drained.models, right.drained.models);
