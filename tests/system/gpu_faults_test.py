@@ -69,14 +69,26 @@ class GpuFaults(unittest.TestCase):
         died = [event for event in trace["events"] if event["event"] == "runner_died"]
         self.assertIn("in other words: model.deterministic = false", died[0]["text"])
 
-    def test_what_cannot_be_told_again_after_an_upgrade_ends_with_an_error(self):
+    def lost_in_an_upgrade(self, body):
+        """Its runner answers no rendezvous, and is ended before it has told the next dsd of anything."""
         config = '[supervise]\nhang_after = "6s"\n' + device("gpu0", 0)
         self.start(config + model("tiny", "gpu0", extra="deterministic = false\n"), 1)
-        stream = self.dsd.stream(greedy(tokens=600)).begin()
-        # It answers no rendezvous, and is ended before it has told the next dsd of anything.
+        stream = self.dsd.stream(body).begin()
+        self.request = self.dsd.requests()[0]["id"]
         harness.send(self.dsd.runner_row()["pid"], signal.SIGSTOP)
         self.assertEqual(self.dsd.control("POST", "/ctl/daemon/reexec", {}).status, 200)
         stream.choices()
+        return stream
+
+    def test_what_goes_on_after_an_upgrade_in_other_words_says_so_in_its_trace(self):
+        stream = self.lost_in_an_upgrade(greedy(tokens=600))
+        self.assertTrue(stream.done)
+        trace = self.dsd.control("GET", f"/ctl/requests/{self.request}/trace").json
+        died = [event for event in trace["events"] if event["event"] == "runner_died"]
+        self.assertIn("in other words: model.deterministic = false", died[0]["text"])
+
+    def test_what_cannot_be_told_again_after_an_upgrade_ends_with_an_error(self):
+        stream = self.lost_in_an_upgrade(greedy(tokens=600, logprobs=1))
         self.assertFalse(stream.done)
         self.assertIn("model.deterministic = false does not say the same again", stream.error["message"])
         self.dsd.wait_state("ready")

@@ -96,8 +96,8 @@ class Requests(unittest.TestCase):
         swap = threading.Thread(target=dsd.control, args=("POST", "/ctl/orders/swap/tiny", {}))
         swap.start()
         self.addCleanup(swap.join)
-        harness.wait_for(lambda: len(dsd.runners()) == 2 and "ready" in
-                         [row["state"] for row in dsd.runners() if row["pid"] != old["pid"]], "the next generation")
+        harness.wait_for(lambda: any(row["state"] == "ready" and row["pid"] != old["pid"]
+                                     for row in dsd.runners()), "the next generation")
         harness.send(old["pid"], signal.SIGSTOP)
         harness.wait_for(lambda: reexec(dsd).status == 200, "the upgrade")
         self.assertEqual(stream.choices(), [choice["text"] for choice in expected])

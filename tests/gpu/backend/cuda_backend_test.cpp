@@ -1,14 +1,9 @@
 // Whole models on the GPU (or its emulator) beside the CPU backend, which is held against float64.
 #include "runner/backend/cuda/cuda_backend.h"
 
-#include <gtest/gtest.h>
-
-#include <cmath>
-#include <cstring>
 #include <random>
 
-#include "runner/model/loaded_model.h"
-#include "tests/unit/backend/sequence_runner.h"
+#include "tests/gpu/backend/gpu_model.h"
 #include "tests/unit/model/temporary_file.h"
 #include "tests/unit/model/tiny_model.h"
 
@@ -17,54 +12,17 @@ namespace {
 
 using kernels::WeightType;
 
-BackendOptions gpu_options() {
-  BackendOptions options;
-  options.make = cuda::make_cuda_backend;
-  options.kv_type = kernels::KvType::kF16;
-  options.kv_bytes = 4 << 20;
-  options.deterministic = true;
-  return options;
-}
-
-std::unique_ptr<Backend> load(const TemporaryFile& file, const BackendOptions& options) {
-  auto loaded = load_model(file.path(), options);
-  EXPECT_TRUE(loaded) << loaded.error().message;
-  return loaded ? std::move(loaded->backend) : nullptr;
-}
-
-std::vector<TokenId> random_tokens(size_t count, uint32_t vocabulary, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<TokenId> tokens(count);
-  for (TokenId& token : tokens) token = random() % vocabulary;
-  return tokens;
-}
-
-// ||gpu - cpu|| / ||cpu||
-double logits_error(const TinyModel& model, size_t tokens) {
-  const TemporaryFile file(model.gguf());
-  BackendOptions on_cpu;
-  on_cpu.rounds_inputs = false;  // in float32: the nearest to exact that the CPU has
-  const auto gpu = load(file, gpu_options()), cpu = load(file, on_cpu);
-  if (gpu == nullptr || cpu == nullptr) return NAN;
-  const auto prompt = random_tokens(tokens, model.vocabulary, model.seed);
-  const auto ours = run_alone(*gpu, prompt), theirs = run_alone(*cpu, prompt);
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < theirs->size(); ++i) {
-    difference += std::pow(double{(*ours)[i]} - (*theirs)[i], 2);
-    norm += std::pow(double{(*theirs)[i]}, 2);
-  }
-  std::printf("error %.4f\n", std::sqrt(difference / norm));
-  return std::sqrt(difference / norm);
-}
-
-// Inputs of products are rounded to 8 bits of mantissa, 2^-9 each; these models' attention, whose scores
-// reach some hundreds, makes more of it.
-constexpr double kErrorMax = 0.03;
-
 class CudaBackend : public testing::TestWithParam<TinyModel> {};
 
 TEST_P(CudaBackend, LogitsAreTheCpusButForTheRoundingOfInputs) {
-  EXPECT_LT(logits_error(GetParam(), 40), kErrorMax);
+  const TinyModel& model = GetParam();
+  const TemporaryFile file(model.gguf());
+  const auto gpu = load_backend(file.path(), gpu_options()), cpu = load_backend(file.path(), exact_options());
+  ASSERT_TRUE(gpu != nullptr && cpu != nullptr);
+  const auto prompt = random_tokens(40, model.vocabulary, model.seed);
+  const double error = relative_error(*run_alone(*gpu, prompt), *run_alone(*cpu, prompt));
+  std::printf("error %.4f\n", error);
+  EXPECT_LT(error, kErrorMax);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -112,7 +70,7 @@ TEST(CudaBackendExactness, ChunksAndCompanyChangeNoBit) {
   const TinyModel model{
       .seed = 7, .type = WeightType::kBF16, .embedding = 64, .feed_forward = 96, .head_dim = 16};
   const TemporaryFile file(model.gguf());
-  const auto backend = load(file, gpu_options());
+  const auto backend = load_backend(file.path(), gpu_options());
   ASSERT_NE(backend, nullptr);
   const auto prompt = random_tokens(50, model.vocabulary, 3);
   const auto alone = run_alone(*backend, prompt);
@@ -135,16 +93,6 @@ TEST(CudaBackendExactness, ChunksAndCompanyChangeNoBit) {
   }
 }
 
-// All of `prompt` in one step.
-std::vector<float> logits_at_once(Backend& backend, const std::vector<TokenId>& prompt) {
-  TestSequence sequence;
-  sequence.tokens = prompt;
-  for (BlockId b = 0; b < (prompt.size() + 15) / 16; ++b) sequence.blocks.push_back(b);
-  const size_t all = prompt.size();
-  EXPECT_TRUE(run_step(backend, {&sequence, 1}, {&all, 1}));
-  return sequence.logits;
-}
-
 class CudaBackendPrefill : public testing::TestWithParam<WeightType> {};
 
 TEST_P(CudaBackendPrefill, OfManyTokensByALibraryComesToTheSame) {
@@ -158,17 +106,13 @@ TEST_P(CudaBackendPrefill, OfManyTokensByALibraryComesToTheSame) {
   const TemporaryFile file(model.gguf());
   BackendOptions by_library = gpu_options();
   by_library.deterministic = false;
-  const auto own = load(file, gpu_options()), library = load(file, by_library);
+  const auto own = load_backend(file.path(), gpu_options()), library = load_backend(file.path(), by_library);
   ASSERT_TRUE(own != nullptr && library != nullptr);
   EXPECT_NE(own->info().numerics_id, library->info().numerics_id);
   const auto prompt = random_tokens(70, model.vocabulary, 12);
-  const auto ours = logits_at_once(*own, prompt), theirs = logits_at_once(*library, prompt);
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < ours.size(); ++i) {
-    difference += std::pow(double{ours[i]} - theirs[i], 2), norm += std::pow(double{ours[i]}, 2);
-  }
-  EXPECT_LT(std::sqrt(difference / norm), kErrorMax);
-  EXPECT_GT(difference, 0) << "the library was not asked";
+  const double error = relative_error(*logits_of(*library, prompt, 70), *logits_of(*own, prompt, 70));
+  EXPECT_LT(error, kErrorMax);
+  EXPECT_GT(error, 0) << "the library was not asked";
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, CudaBackendPrefill,
@@ -179,7 +123,7 @@ TEST(CudaBackendBlocks, ACopiedBlockIsReadLikeTheOneItCameFrom) {
   const TinyModel model{
       .seed = 8, .type = WeightType::kBF16, .embedding = 64, .feed_forward = 96, .head_dim = 16};
   const TemporaryFile file(model.gguf());
-  const auto backend = load(file, gpu_options());
+  const auto backend = load_backend(file.path(), gpu_options());
   ASSERT_NE(backend, nullptr);
   TestSequence first;
   first.tokens = random_tokens(20, model.vocabulary, 5);
@@ -198,7 +142,7 @@ TEST(CudaBackendHidden, HiddenStatesAreTheCpusButForTheRoundingOfInputs) {
   const TinyModel model{
       .seed = 9, .type = WeightType::kBF16, .embedding = 64, .feed_forward = 96, .head_dim = 16};
   const TemporaryFile file(model.gguf());
-  const auto gpu = load(file, gpu_options()), cpu = load(file, {});
+  const auto gpu = load_backend(file.path(), gpu_options()), cpu = load_backend(file.path(), {});
   ASSERT_TRUE(gpu != nullptr && cpu != nullptr);
   const auto tokens = random_tokens(9, model.vocabulary, 6);
   const BlockId block = 0;
@@ -206,11 +150,7 @@ TEST(CudaBackendHidden, HiddenStatesAreTheCpusButForTheRoundingOfInputs) {
   const BatchEntry entry{.tokens = tokens, .blocks = {&block, 1}, .hidden_rows = true};
   ASSERT_TRUE(gpu->step({&entry, 1}, {{}, ours}));
   ASSERT_TRUE(cpu->step({&entry, 1}, {{}, theirs}));
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < ours.size(); ++i) {
-    difference += std::pow(double{ours[i]} - theirs[i], 2), norm += std::pow(double{theirs[i]}, 2);
-  }
-  EXPECT_LT(std::sqrt(difference / norm), kErrorMax);
+  EXPECT_LT(relative_error(ours, theirs), kErrorMax);
 }
 
 }  // namespace

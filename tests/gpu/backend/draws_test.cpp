@@ -5,10 +5,9 @@
 #include <numeric>
 #include <random>
 
-#include "runner/backend/cuda/cuda_backend.h"
 #include "runner/engine/engine.h"
 #include "runner/engine/sampler.h"
-#include "runner/model/loaded_model.h"
+#include "tests/gpu/backend/gpu_model.h"
 #include "tests/unit/engine/fakes.h"
 #include "tests/unit/engine/same_logprobs.h"
 #include "tests/unit/model/temporary_file.h"
@@ -27,12 +26,7 @@ TinyModel model_of(uint32_t vocabulary) {
 }
 
 LoadedModel load(const TemporaryFile& file) {
-  BackendOptions options;
-  options.make = cuda::make_cuda_backend;
-  options.kv_type = kernels::KvType::kF16;
-  options.kv_bytes = 4 << 20;
-  options.deterministic = true;
-  return load_model(file.path(), options).value();
+  return load_model(file.path(), gpu_options()).value();
 }
 
 // Tells the engine that the backend does not draw, so that its logits are wanted.

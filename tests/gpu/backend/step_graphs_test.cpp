@@ -3,12 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
-
-#include "runner/backend/cuda/cuda_backend.h"
-#include "runner/model/loaded_model.h"
+#include "tests/gpu/backend/gpu_model.h"
 #include "tests/gpu/emulator/device.h"
-#include "tests/unit/backend/sequence_runner.h"
 #include "tests/unit/model/temporary_file.h"
 #include "tests/unit/model/tiny_model.h"
 
@@ -35,15 +31,10 @@ class StepGraphsOfModel : public testing::Test {
 
   StepGraphsOfModel() {
     emulator::set_device({});
-    BackendOptions options;
-    options.make = cuda::make_cuda_backend;
-    options.kv_type = kernels::KvType::kF16;
+    BackendOptions options = gpu_options();
     options.kv_bytes = kBlocks * 16 * 2 * 2 * 16 * 2 * 2;
     options.batch_tokens_max = 256;
-    options.deterministic = true;
-    auto loaded = load_model(file_.path(), options);
-    EXPECT_TRUE(loaded) << loaded.error().message;
-    backend_ = std::move(loaded->backend);
+    backend_ = load_backend(file_.path(), options);
   }
   ~StepGraphsOfModel() override { emulator::set_device({}); }
 
@@ -51,9 +42,7 @@ class StepGraphsOfModel : public testing::Test {
   std::vector<TestSequence> sequences(size_t count, size_t tokens) {
     std::vector<TestSequence> made(count);
     for (size_t i = 0; i < count; ++i) {
-      std::mt19937 random(static_cast<uint32_t>(i) + 1);
-      made[i].tokens.resize(tokens);
-      for (TokenId& token : made[i].tokens) token = random() % model_.vocabulary;
+      made[i].tokens = random_tokens(tokens, model_.vocabulary, static_cast<uint32_t>(i) + 1);
       for (size_t b = 0; b < (tokens + 15) / 16; ++b)
         made[i].blocks.push_back(static_cast<BlockId>(b * count + i));
     }

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <string>
 
 #include "runner/backend/cuda/cuda_backend.h"
@@ -40,7 +41,7 @@ double median_seconds(Durations_ns durations) {
   return static_cast<double>(durations[durations.size() / 2]) / 1e9;
 }
 
-Result<std::vector<Figure>> floors() {
+Result<std::vector<Figure>> floors(const Options&) {
   TRY(cuda::open_device({}));
   TRY_ASSIGN(const DeviceLimits limits, cuda::measure_gpu_limits());
   const double copy = limits.copy_bytes_per_second / 1e9, matmul = limits.matmul_operations_per_second / 1e12;
@@ -158,6 +159,10 @@ Result<std::vector<Figure>> steps(const Options& options) {
   return figures;
 }
 
+using Bench = Result<std::vector<Figure>> (*)(const Options&);
+const std::map<std::string, Bench> kBenches = {{"floors", floors}, {"load", load},   {"attention", attention},
+                                               {"draws", draws},   {"steps", steps}, {"engine", engine}};
+
 }  // namespace
 }  // namespace deepserve::runner
 
@@ -167,7 +172,7 @@ int main(int count, char** words) {
   CLI::App app("What a GPU reaches of what it can do at the most", "gpu_bench");
   app.add_option("WHAT", options.what, "floors, load, attention, draws, steps or engine")
       ->required()
-      ->check(CLI::IsMember({"floors", "load", "attention", "draws", "steps", "engine"}));
+      ->check(CLI::IsMember(&runner::kBenches));
   app.add_option("--shape", options.shape, "7B, 1.5B or test; both of the first when not given")
       ->check(CLI::IsMember({"7B", "1.5B", "test"}));
   app.add_option("--prompt-tokens", options.prompt_tokens, "Of prefill, in one step (4096)")
@@ -177,12 +182,7 @@ int main(int count, char** words) {
       ->check(CLI::Range(1u, 1000u));
   app.add_flag("--json", options.json, "Print JSON");
   CLI11_PARSE(app, count, words);
-  const auto figures = options.what == "floors"      ? runner::floors()
-                       : options.what == "load"      ? runner::load(options)
-                       : options.what == "attention" ? runner::attention(options)
-                       : options.what == "draws"     ? runner::draws(options)
-                       : options.what == "engine"    ? runner::engine(options)
-                                                     : runner::steps(options);
+  const auto figures = runner::kBenches.at(options.what)(options);
   if (!figures) {
     fmt::print(stderr, "gpu_bench: {}\n", figures.error().message);
     return error_row(figures.error().code).exit_code;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/gpu/kernels/attention_batch.h"
+#include "tests/gpu/relative_error.h"
 
 namespace deepserve::kernels::cuda {
 namespace {

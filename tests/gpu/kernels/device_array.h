@@ -4,7 +4,6 @@
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -90,17 +89,5 @@ class DeviceArray {
   T* data_ = nullptr;
   size_t size_;
 };
-
-// ||out - exact|| / ||exact||; NaN where any of `out` is.
-template <typename A, typename B>
-double relative_error(const A& out, const B& exact) {
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < exact.size(); ++i) {
-    const double delta = static_cast<double>(out[i]) - static_cast<double>(exact[i]);
-    difference += delta * delta;
-    norm += static_cast<double>(exact[i]) * static_cast<double>(exact[i]);
-  }
-  return std::sqrt(difference / norm);
-}
 
 }  // namespace deepserve::kernels::cuda

@@ -8,6 +8,7 @@
 #include "kernels/cpu/float16.h"
 #include "kernels/cuda/matrix_layout.h"
 #include "tests/gpu/kernels/device_array.h"
+#include "tests/gpu/relative_error.h"
 #include "tests/unit/kernels/random_weights.h"
 
 namespace deepserve::kernels::cuda {

@@ -1,14 +1,9 @@
 // Models over several ranks on emulated GPUs beside one process on one, and beside the CPU.
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <random>
-
-#include "runner/backend/cuda/cuda_backend.h"
 #include "runner/backend/rank_group.h"
-#include "runner/model/loaded_model.h"
+#include "tests/gpu/backend/gpu_model.h"
 #include "tests/gpu/ranks/forked_group.h"
-#include "tests/unit/backend/sequence_runner.h"
 #include "tests/unit/model/temporary_file.h"
 #include "tests/unit/model/tiny_model.h"
 
@@ -18,35 +13,6 @@ namespace {
 using kernels::WeightType;
 
 constexpr size_t kTokens = 40;
-constexpr double kErrorMax = 0.03;  // as cuda_backend_test has it
-
-BackendOptions gpu_options() {
-  BackendOptions options;
-  options.make = cuda::make_cuda_backend;
-  options.kv_type = kernels::KvType::kF16;
-  options.kv_bytes = 4 << 20;
-  options.deterministic = true;
-  return options;
-}
-
-std::vector<TokenId> random_tokens(size_t count, uint32_t vocabulary, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<TokenId> tokens(count);
-  for (TokenId& token : tokens) token = random() % vocabulary;
-  return tokens;
-}
-
-// The logits of all tokens, which come in chunks of so many.
-Result<std::vector<float>> logits_of(Backend& backend, const std::vector<TokenId>& tokens, size_t chunk) {
-  TestSequence sequence;
-  sequence.tokens = tokens;
-  for (BlockId b = 0; b < (tokens.size() + 15) / 16; ++b) sequence.blocks.push_back(b);
-  while (sequence.done < tokens.size()) {
-    const size_t count = std::min(chunk, tokens.size() - sequence.done);
-    TRY(run_step(backend, {&sequence, 1}, {&count, 1}));
-  }
-  return sequence.logits;
-}
 
 // What each rank does with the model; rank 0 gives its logits.
 Result<std::vector<float>> serve(const TemporaryFile& file, Collective& peers,
@@ -77,20 +43,7 @@ std::vector<float> logits_of_ranks(const TinyModel& model, uint32_t ranks, size_
 
 std::vector<float> logits_of_one(const TinyModel& model, const BackendOptions& options) {
   const TemporaryFile file(model.gguf());
-  auto loaded = load_model(file.path(), options);
-  EXPECT_TRUE(loaded) << loaded.error().message;
-  if (!loaded) return {};
-  return *logits_of(*loaded->backend, random_tokens(kTokens, model.vocabulary, model.seed), kTokens);
-}
-
-double relative_error(const std::vector<float>& ours, const std::vector<float>& theirs) {
-  if (ours.size() != theirs.size() || theirs.empty()) return NAN;
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < theirs.size(); ++i) {
-    difference += std::pow(double{ours[i]} - theirs[i], 2);
-    norm += std::pow(double{theirs[i]}, 2);
-  }
-  return std::sqrt(difference / norm);
+  return logits_of(file.path(), options, random_tokens(kTokens, model.vocabulary, model.seed));
 }
 
 struct Spread {
@@ -103,10 +56,8 @@ class RankedBackend : public testing::TestWithParam<Spread> {};
 TEST_P(RankedBackend, LogitsAreOneProcesssAndTheCpusButForTheRoundingOfInputs) {
   const auto& [model, ranks] = GetParam();
   const auto ours = logits_of_ranks(model, ranks, kTokens);
-  BackendOptions on_cpu;
-  on_cpu.rounds_inputs = false;
   EXPECT_LT(relative_error(ours, logits_of_one(model, gpu_options())), kErrorMax);
-  EXPECT_LT(relative_error(ours, logits_of_one(model, on_cpu)), kErrorMax);
+  EXPECT_LT(relative_error(ours, logits_of_one(model, exact_options())), kErrorMax);
 }
 
 TEST_P(RankedBackend, ChunksAndRunsChangeNoBit) {
