@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Where the programs were built the sources lie elsewhere.
+FIXTURES = {"DEEPSERVE_ORACLE_MODELS": os.path.join(os.path.dirname(HERE), "oracle", "models")}
 LOG_TAIL_CHARACTERS = 600
 NO_SANITIZER = "Device not supported"  # what compute-sanitizer says where it cannot work
 CANNOT_BE_TRIED = 77  # the exit status of a program that this host lacks something for
@@ -149,7 +151,7 @@ def output_of(words, log_path, limit_s):
     """Exit status (None: it ran too long, and ended with all that it started) and output, kept in the log."""
     with open(log_path, "w+", errors="replace") as log:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                   start_new_session=True)
+                                   start_new_session=True, env=os.environ | FIXTURES)
         try:
             status = process.wait(timeout=limit_s)
         except subprocess.TimeoutExpired:

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "kernels/cpu/kernels.h"
 #include "runner/model/loaded_model.h"
@@ -14,57 +13,9 @@
 namespace deepserve::runner {
 namespace {
 
-constexpr const char* kModels[] = {
-    "llama",
-    "llama-tied-gqa",
-    "llama-biases",
-    "llama-head-dim",
-    "llama-rope-linear",
-    "llama-rope-llama3",
-    "llama-rope-yarn",
-    "llama-sharded",
-    "llama-f16",
-    "qwen2",
-    "qwen2-rope-yarn",
-    "qwen2-rope-yarn-betas",
-    "qwen2-tied-bf16",
-    "qwen3",
-    "qwen3-tied-bf16",
-    "qwen3-rope-yarn-exact",
-};
-constexpr size_t kGreedyTokens = 64;
-constexpr uint32_t kVocabulary = 80;
 // At each position: the largest difference over the largest magnitude. Sums in another order alone make about
 // 1e-6; a wrong rope, norm or bias more than 1e-2.
 constexpr double kTolerance = 1e-4;
-
-struct Outputs {
-  std::vector<float> logits;  // [tokens, vocabulary]
-  std::vector<float> hidden;  // [tokens, embedding]
-};
-
-// `tokens` in steps of `chunk`, in blocks 0, 1, 2, ...
-Outputs run(Backend& backend, std::span<const TokenId> tokens, size_t chunk) {
-  const BackendInfo& info = backend.info();
-  std::vector<BlockId> blocks(tokens.size() / info.block_tokens + 1);
-  std::iota(blocks.begin(), blocks.end(), BlockId{0});
-  Outputs all;
-  for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
-    const size_t count = std::min(chunk, tokens.size() - begin);
-    BatchEntry entry;
-    entry.tokens = tokens.subspan(begin, count);
-    entry.position = static_cast<uint32_t>(begin);
-    entry.blocks = std::span(blocks).first((begin + count + info.block_tokens - 1) / info.block_tokens);
-    entry.logits_rows = static_cast<uint32_t>(count);
-    entry.hidden_rows = true;
-    Outputs step{std::vector<float>(count * info.vocabulary), std::vector<float>(count * info.embedding)};
-    const auto done = backend.step({&entry, 1}, {step.logits, step.hidden});
-    EXPECT_TRUE(done) << done.error().message;
-    all.logits.insert(all.logits.end(), step.logits.begin(), step.logits.end());
-    all.hidden.insert(all.hidden.end(), step.hidden.begin(), step.hidden.end());
-  }
-  return all;
-}
 
 // Compares [positions, width]; returns the largest relative difference of a position.
 double expect_close(std::span<const float> actual, std::span<const float> expected, size_t positions) {
@@ -85,22 +36,6 @@ double expect_close(std::span<const float> actual, std::span<const float> expect
   return worst;
 }
 
-std::unique_ptr<Tokenizer> some_tokenizer() {
-  Vocabulary vocabulary;
-  vocabulary.kind = TokenizerKind::kSentencePiece;
-  vocabulary.tokens = {"<unk>", "<s>", "</s>"};
-  vocabulary.kinds = {TokenKind::kUnknown, TokenKind::kControl, TokenKind::kControl};
-  while (vocabulary.tokens.size() < kVocabulary) {
-    vocabulary.tokens.push_back("piece" + std::to_string(vocabulary.tokens.size()));
-    vocabulary.kinds.push_back(TokenKind::kNormal);
-  }
-  vocabulary.scores.assign(kVocabulary, -1.0f);
-  vocabulary.bos = 1;
-  vocabulary.eos = 2;
-  vocabulary.unknown = 0;
-  return Tokenizer::make(std::move(vocabulary)).value();
-}
-
 class ModelOracle : public ::testing::TestWithParam<const char*> {
  protected:
   // Calls `compare(backend, prompts)` for each way to load the model and each instruction set.
@@ -117,7 +52,7 @@ class ModelOracle : public ::testing::TestWithParam<const char*> {
         options.isa = isa;
         const auto loaded = load_model(path, options);
         ASSERT_TRUE(loaded) << loaded.error().message;
-        ASSERT_EQ(loaded->backend->info().vocabulary, kVocabulary);
+        ASSERT_EQ(loaded->backend->info().vocabulary, kExpectedVocabulary);
         compare(*loaded->backend, model.prompts);
       }
     }
@@ -129,7 +64,7 @@ TEST_P(ModelOracle, LogitsAndHiddenStatesAtEveryPositionAreThoseOfTransformers) 
   for_each_backend([&](Backend& backend, std::span<const ExpectedPrompt> prompts) {
     for (const ExpectedPrompt& prompt : prompts) {
       for (const size_t chunk : {prompt.tokens.size(), size_t{1}, size_t{13}}) {
-        const Outputs outputs = run(backend, prompt.tokens, chunk);
+        const ModelOutputs outputs = run_model(backend, prompt.tokens, chunk);
         worst_logits =
             std::max(worst_logits, expect_close(outputs.logits, prompt.logits, prompt.tokens.size()));
         worst_hidden =
@@ -141,26 +76,26 @@ TEST_P(ModelOracle, LogitsAndHiddenStatesAtEveryPositionAreThoseOfTransformers) 
 }
 
 TEST_P(ModelOracle, GreedyTokensOfTheEngineAreThoseOfTransformers) {
-  const auto tokenizer = some_tokenizer();
+  const auto tokenizer = expected_tokenizer();
   for_each_backend([&](Backend& backend, std::span<const ExpectedPrompt> prompts) {
     testing::RecordingSink sink;
     const auto engine = Engine::make(backend, *tokenizer, testing::kNoChat, {}, sink);
     ASSERT_TRUE(engine) << engine.error().message;
     for (size_t i = 0; i < prompts.size(); ++i) {
-      auto request = testing::token_request(i, prompts[i].tokens, kGreedyTokens);
+      auto request = testing::token_request(i, prompts[i].tokens, kExpectedGreedy);
       request.generation.ignore_eos = true;
       (*engine)->submit(request);
     }
     while ((*engine)->has_work()) ASSERT_TRUE((*engine)->step());
     for (size_t i = 0; i < prompts.size(); ++i) {
-      ASSERT_EQ(prompts[i].greedy.size(), kGreedyTokens);
+      ASSERT_EQ(prompts[i].greedy.size(), kExpectedGreedy);
       ASSERT_TRUE(sink[i].finished) << sink[i].failure.message;
       EXPECT_EQ(sink[i].choices.at(0).tokens, prompts[i].greedy) << "prompt " << i;
     }
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ModelOracle, ::testing::ValuesIn(kModels), [](const auto& given) {
+INSTANTIATE_TEST_SUITE_P(Models, ModelOracle, ::testing::ValuesIn(kExpectedModels), [](const auto& given) {
   std::string name = given.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
