@@ -125,6 +125,7 @@ __global__ void __launch_bounds__(NarrowAttention<kDim>::kThreads, NarrowAttenti
     narrow_attention_kernel(const AttentionArguments arguments) {
   using Narrow = NarrowAttention<kDim>;
   __shared__ uint32_t flag;
+  begin_in_turn();
   for_each_item(arguments, AttentionKind::kNarrow, [&](const AttentionItem& item, uint32_t kv_head) {
     const uint32_t group = arguments.heads / arguments.kv_heads;
     const WarpRows seen(item, group, 0);
@@ -203,6 +204,7 @@ __global__ void __launch_bounds__(TileAttention<kDim, kWarps>::kThreads,
   using Tile = TileAttention<kDim, kWarps>;
   __shared__ uint32_t flag;
   constexpr AttentionKind kKind = kWarps == 8 ? AttentionKind::kWide : AttentionKind::kMedium;
+  begin_in_turn();
   for_each_item(arguments, kKind, [&](const AttentionItem& item, uint32_t kv_head) {
     const uint32_t group = arguments.heads / arguments.kv_heads;
     const unsigned warp = threadIdx.x / 32;

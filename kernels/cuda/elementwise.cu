@@ -12,6 +12,7 @@ constexpr unsigned kHeadThreads = 32;     // one warp a head
 constexpr unsigned kHeadElementsMax = 8;  // of a head of 256, for each thread of its warp
 
 __global__ void embed_kernel(const EmbedArguments arguments) {
+  begin_in_turn();
   const uint32_t t = blockIdx.x, width = arguments.table.columns;
   const uint32_t token = arguments.tokens[t];
   for (uint32_t i = threadIdx.x; i < width; i += kThreads) {
@@ -21,6 +22,7 @@ __global__ void embed_kernel(const EmbedArguments arguments) {
 
 __global__ void rms_norm_kernel(const RmsNormArguments arguments) {
   __shared__ float scratch[kThreads / 32];
+  begin_in_turn();
   const uint32_t row = arguments.rows != nullptr ? arguments.rows[blockIdx.x] : blockIdx.x;
   const float* x = arguments.x + size_t{row} * arguments.width;
   float sum = 0;
@@ -46,6 +48,7 @@ __global__ void rms_norm_kernel(const RmsNormArguments arguments) {
 }
 
 __global__ void put_bias_kernel(const BiasArguments arguments) {
+  begin_in_turn();
   float* out = arguments.out + size_t{blockIdx.x} * arguments.out_stride;
   for (uint32_t i = threadIdx.x; i < arguments.rows; i += kThreads) {
     out[i] = arguments.add ? out[i] + arguments.bias[i] : arguments.bias[i];
@@ -53,6 +56,7 @@ __global__ void put_bias_kernel(const BiasArguments arguments) {
 }
 
 __global__ void swiglu_kernel(const SwigluArguments arguments) {
+  begin_in_turn();
   const float* from = arguments.gate_and_up + size_t{blockIdx.x} * arguments.rows;
   uint16_t* out = arguments.out + size_t{blockIdx.x} * arguments.out_stride;
   for (uint32_t i = threadIdx.x; i < arguments.out_stride; i += kThreads) {
@@ -68,6 +72,7 @@ __global__ void swiglu_kernel(const SwigluArguments arguments) {
 }
 
 __global__ void rope_angles_kernel(const RopeAnglesArguments arguments) {
+  begin_in_turn();
   const uint32_t t = blockIdx.x;
   for (uint32_t i = threadIdx.x; i < arguments.pairs; i += kHeadThreads) {
     const double angle = arguments.positions[t] * arguments.frequencies[i];
@@ -127,6 +132,7 @@ __device__ uint16_t* cached(const RopeStoreArguments& arguments, uint32_t token,
 // blockIdx.x: token; blockIdx.y: query heads, then key heads, then value heads.
 __global__ void rope_and_store_kernel(const RopeStoreArguments arguments) {
   __shared__ float head[32 * kHeadElementsMax];
+  begin_in_turn();
   const uint32_t token = blockIdx.x, index = blockIdx.y;
   const uint32_t heads = arguments.heads, kv_heads = arguments.kv_heads, head_dim = arguments.head_dim;
   const float* from = arguments.qkv + (size_t{token} * (heads + 2 * kv_heads) + index) * head_dim;

@@ -60,6 +60,7 @@ __device__ float take_lane(const SamplingArguments& arguments, const SampledRow&
 // blockIdx.x: kBlockChunks chunks; blockIdx.y: a row.
 __global__ void __launch_bounds__(kOutlineThreads)
     outline_kernel(const __grid_constant__ SamplingArguments arguments, const bool adjusted) {
+  begin_in_turn();
   if (blockIdx.y >= *arguments.row_count) return;
   const SampledRow& row = arguments.rows[blockIdx.y];
   const bool for_draw = is_adjusted(row) == adjusted;
@@ -104,6 +105,7 @@ __device__ void put_biases(const SampledRow& row, uint32_t i, uint32_t vocabular
 // What it was is kept first, then each kind of patch goes over what the one before left.
 __global__ void __launch_bounds__(kPatchThreads)
     patch_kernel(const __grid_constant__ SamplingArguments arguments) {
+  begin_in_turn();
   if (blockIdx.x >= *arguments.row_count) return;
   const SampledRow& row = arguments.rows[blockIdx.x];
   const uint32_t patches = patches_of(row), vocabulary = arguments.vocabulary;

@@ -27,6 +27,7 @@ __device__ void load_inputs(uint4 (&inputs)[kTiles], const MatmulArguments& argu
   }
 }
 
+// Weights are asked for ahead of the kernel's turn.
 template <MatrixFormat kFormat>
 __device__ void sum_part(const MatmulArguments& arguments, float (&sums)[kTiles][4]) {
   const unsigned warp = threadIdx.x / 32, group = lane_index() / 4, pair = lane_index() % 4;
@@ -46,6 +47,7 @@ __device__ void sum_part(const MatmulArguments& arguments, float (&sums)[kTiles]
   for (unsigned i = 0; i < kStepsAhead; ++i) {
     if (begin + i < end) tiles[i].load(rows, begin + i, pair);
   }
+  wait_for_kernels_before();
   for (uint32_t first = begin; first < end; first += kStepsAhead) {
 #pragma unroll
     for (unsigned i = 0; i < kStepsAhead; ++i) {
@@ -68,6 +70,7 @@ template <MatrixFormat kFormat>
 __global__ void __launch_bounds__(kThreads, kResident) matmul_kernel(const MatmulArguments arguments) {
   const unsigned warp = threadIdx.x / 32, group = lane_index() / 4, pair = lane_index() % 4;
   float sums[kTiles][4] = {};
+  let_next_kernel_begin();
   sum_part<kFormat>(arguments, sums);
 
   __shared__ float parts[kWarps][kFewTokens][kTileRows];
@@ -100,6 +103,7 @@ cudaError_t matmul_of_few(const MatmulArguments& arguments, cudaStream_t stream)
 }
 
 __global__ void expand_kernel(const DeviceMatrix matrix, uint16_t* out) {
+  begin_in_turn();
   const uint32_t row = blockIdx.x;
   for (uint32_t i = threadIdx.x; i < matrix.padded_columns; i += kThreads) {
     const float value = i < matrix.columns ? weight_at(matrix, row, i) : 0.0f;

@@ -26,6 +26,20 @@ __device__ inline unsigned lane_index() {
   return threadIdx.x % 32;
 }
 
+// "griddepcontrol.wait": until all kernels before this one in its stream have ended, and what they wrote can
+// be read. Only what no kernel writes may be read ahead of it, and nothing written but shared memory.
+__device__ inline void wait_for_kernels_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// "griddepcontrol.launch_dependents": the next kernel may begin once all blocks have said so, or have ended.
+__device__ inline void let_next_kernel_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
 // "mma.m16n8k16": d[16, 8] += a[16, 16] * b[16, 8], float32 sums, by one warp. With group = lane / 4 and
 // pair = lane % 4 a thread holds of a (row group, columns 2 pair + {0, 1}), (row group + 8, the same),
 // (row group, columns 2 pair + {8, 9}), (row group + 8, the same); of b (rows 2 pair + {0, 1}, column group),
@@ -190,3 +204,13 @@ __device__ inline uint32_t add_and_see(uint32_t* global, uint32_t value) {
 }  // namespace deepserve::kernels::cuda
 
 #endif
+
+namespace deepserve::kernels::cuda {
+
+// What a kernel begins with that has nothing to do ahead of its turn.
+__device__ inline void begin_in_turn() {
+  let_next_kernel_begin();
+  wait_for_kernels_before();
+}
+
+}  // namespace deepserve::kernels::cuda

@@ -9,6 +9,7 @@ constexpr unsigned kThreads = 256;
 constexpr unsigned kBlocks = 1024;
 
 __global__ void fill_kernel(uint16_t* out, uint64_t count, uint32_t seed) {
+  begin_in_turn();
   for (uint64_t i = uint64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += kBlocks * kThreads) {
     uint64_t bits = (i + 1) * 0x9e3779b97f4a7c15 + seed;
     bits = (bits ^ bits >> 31) * 0xbf58476d1ce4e5b9;

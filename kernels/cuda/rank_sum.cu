@@ -1,4 +1,5 @@
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/rank_sum.h"
 
 namespace deepserve::kernels::cuda {
@@ -27,6 +28,7 @@ __device__ float tree_sum(const RankSumArguments& arguments, uint32_t first, uin
 }
 
 __global__ void rank_sum_kernel(const RankSumArguments arguments) {
+  begin_in_turn();
   const size_t i = size_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= arguments.count) return;
   float sum = tree_sum<kDepth>(arguments, 0, arguments.ranks, i);

@@ -238,6 +238,7 @@ __global__ void __launch_bounds__(kDrawThreads)
     draw_kernel(const __grid_constant__ SamplingArguments arguments) {
   __shared__ DrawTally::Scratch scratch;
   __shared__ CandidateList list;
+  begin_in_turn();
   if (blockIdx.x >= *arguments.row_count) return;
   DrawTally block(scratch);
   RowDraw(arguments, block, list).run();

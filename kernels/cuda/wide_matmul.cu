@@ -82,16 +82,20 @@ struct Wide {
     return kInputsAt + (half * kTokens + (token ^ half)) * 64;
   }
 
-  // Asks for what a step needs, of the rows and tokens that there are; zeros for the others.
-  __device__ static void issue(const MatmulArguments& arguments, uint32_t first_row, uint32_t first_token,
-                               uint32_t step, uint8_t* stage) {
-    const DeviceMatrix& matrix = arguments.weights;
+  // Asks for the weights that a step needs, of the rows that there are; zeros for the others.
+  __device__ static void issue_weights(const DeviceMatrix& matrix, uint32_t first_row, uint32_t step,
+                                       uint8_t* stage) {
 #pragma unroll
     for (unsigned i = threadIdx.x; i < kWideRows * Stage::kRowPieces; i += kThreads) {
       const unsigned row = i / Stage::kRowPieces, piece = i % Stage::kRowPieces;
       copy_async_16(stage + Stage::place(row, piece), Stage::source(matrix, first_row + row, step, piece),
                     first_row + row < matrix.rows);
     }
+  }
+
+  // The same for inputs and tokens.
+  __device__ static void issue_inputs(const MatmulArguments& arguments, uint32_t first_token, uint32_t step,
+                                      uint8_t* stage) {
 #pragma unroll
     for (unsigned i = threadIdx.x; i < kTokens * 8; i += kThreads) {
       const unsigned token = i / 8, piece = i % 8;
@@ -99,6 +103,22 @@ struct Wide {
                              step * kStepColumns + piece * 8;
       copy_async_16(stage + input_at(piece / 4, token) + piece % 4 * 16, from,
                     first_token + token < arguments.tokens);
+    }
+  }
+
+  // All stages but one, from `step` on; the weights ahead of the kernel's turn.
+  __device__ static void begin(const MatmulArguments& arguments, uint32_t first_row, uint32_t first_token,
+                               uint32_t step, uint32_t end, uint8_t* ring) {
+    let_next_kernel_begin();
+#pragma unroll
+    for (unsigned i = 0; i + 1 < kStages; ++i) {
+      if (step + i < end) issue_weights(arguments.weights, first_row, step + i, ring + i * kStageBytes);
+    }
+    wait_for_kernels_before();
+#pragma unroll 1
+    for (unsigned i = 0; i + 1 < kStages; ++i) {
+      if (step + i < end) issue_inputs(arguments, first_token, step + i, ring + i * kStageBytes);
+      copies_commit();
     }
   }
 
@@ -155,11 +175,7 @@ __global__ void __launch_bounds__(kThreads, (Wide<kFormat, kTokens>::kResident))
   const uint32_t end = steps * (first_part + parts) / kColumnParts;
   uint32_t step = steps * first_part / kColumnParts;
   uint8_t* ring = dynamic_shared();
-#pragma unroll
-  for (unsigned i = 0; i + 1 < W::kStages; ++i) {
-    if (step + i < end) W::issue(arguments, first_row, first_token, step + i, ring + i * W::kStageBytes);
-    copies_commit();
-  }
+  W::begin(arguments, first_row, first_token, step, end, ring);
   const uint32_t tile = blockIdx.y * gridDim.x + blockIdx.x;
   auto* arrivals = static_cast<uint32_t*>(arguments.workspace.memory) + tile;
   auto* partial =
@@ -179,7 +195,10 @@ __global__ void __launch_bounds__(kThreads, (Wide<kFormat, kTokens>::kResident))
       __syncthreads();  // all have arrived, and nobody uses the stage before
       const unsigned freed = slot == 0 ? W::kStages - 1 : slot - 1;
       const uint32_t wanted = step + W::kStages - 1;
-      if (wanted < end) W::issue(arguments, first_row, first_token, wanted, ring + freed * W::kStageBytes);
+      if (wanted < end) {
+        W::issue_weights(arguments.weights, first_row, wanted, ring + freed * W::kStageBytes);
+        W::issue_inputs(arguments, first_token, wanted, ring + freed * W::kStageBytes);
+      }
       copies_commit();
       W::multiply_step(ring + slot * W::kStageBytes, step, sums);
       slot = slot + 1 == W::kStages ? 0 : slot + 1;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/cuda/overlap.h"
 #include "runner/backend/cuda/cuda_result.h"
 
 namespace deepserve::runner::cuda {
@@ -82,6 +83,7 @@ Result<Gpu> open_gpu(bool allow_jit) {
   Gpu gpu;
   gpu.name = properties.name;
   gpu.capability = properties.major * 10 + properties.minor;
+  kernels::cuda::let_kernels_overlap(gpu.capability >= kernels::cuda::kOverlapCapability);
   if (!runs_on(kArchitectures, gpu.capability)) {
     if (!allow_jit || !compiles_for(kPtxArchitectures, gpu.capability))
       return tl::unexpected<Error>(no_machine_code(gpu));

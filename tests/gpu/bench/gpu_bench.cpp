@@ -1,6 +1,7 @@
-// gpu_bench floors|load|attention|draws|steps|engine [--shape 7B|1.5B|test] [--repeats N] [--json]: what this
-// GPU can do at the most, and how much of it loading, the attention of 32 sequences alone, draws of tokens,
-// steps on random weights, and a whole engine reach. tests/gpu/stages.py has the bars.
+// gpu_bench floors|load|attention|draws|steps|engine [--shape 7B|1.5B|test] [--repeats N] [--one-by-one]
+// [--json]: what this GPU can do at the most, and how much of it loading, the attention of 32 sequences
+// alone, draws of tokens, steps on random weights, and a whole engine reach. tests/gpu/stages.py has the
+// bars.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +10,7 @@
 #include <map>
 #include <string>
 
+#include "kernels/cuda/overlap.h"
 #include "runner/backend/cuda/cuda_backend.h"
 #include "runner/backend/cuda/gpu_limits.h"
 #include "runner/bench/step_timer.h"
@@ -33,6 +35,7 @@ struct Options {
   std::string shape;  // empty: 7B and 1.5B
   uint32_t prompt_tokens = 4096;
   uint32_t repeats = 9;  // of steps, attention and draws
+  bool one_by_one = false;
   bool json = false;
 };
 
@@ -141,6 +144,7 @@ Result<void> time_steps(const ModelShape& shape, const Options& options, std::ve
   const uint64_t token_bytes = uint64_t{4} * shape.layers * shape.kv_heads * shape.head_dim;
   backend_options.kv_bytes = token_bytes * (options.prompt_tokens + 32 * 2 * kContextTokens);
   TRY_ASSIGN(const auto backend, cuda::make_cuda_backend(random_model(shape, bytes), backend_options));
+  if (options.one_by_one) kernels::cuda::let_kernels_overlap(false);
   TRY_ASSIGN(const DeviceLimits limits, cuda::measure_gpu_limits());
   if (limits.matmul_operations_per_second == 0)
     return fail(Code::kNotSupported, "no cuBLASLt to hold prefill against");
@@ -180,6 +184,8 @@ int main(int count, char** words) {
   app.add_option("--repeats", options.repeats,
                  "Of steps, attention and draws: the median, least and most are told (9)")
       ->check(CLI::Range(1u, 1000u));
+  app.add_flag("--one-by-one", options.one_by_one,
+               "Of steps: no kernel begins before the last one has ended");
   app.add_flag("--json", options.json, "Print JSON");
   CLI11_PARSE(app, count, words);
   const auto figures = runner::kBenches.at(options.what)(options);

@@ -42,6 +42,29 @@ __global__ void read_a_copy(const float* in, float* out, bool waits) {
   for (unsigned i = 0; i < 4; ++i) out[4 * threadIdx.x + i] = shared[4 * threadIdx.x + i];
 }
 
+__global__ void put_one(float* out) {
+  begin_in_turn();
+  *out = 1;
+}
+
+// The second value it reads in its turn.
+__global__ void read_twice(const float* in, float* out) {
+  const float early = *in;
+  wait_for_kernels_before();
+  out[0] = early;
+  out[1] = *in;
+}
+
+__global__ void copy_early(const float* in, float* out) {
+  copy_async_16(dynamic_shared(), in, true);
+  copies_commit();
+  wait_for_kernels_before();
+  copies_wait<0>();
+  *out = *reinterpret_cast<float*>(dynamic_shared());
+}
+
+__global__ void never_wait(float*) {}
+
 std::vector<float> numbers(size_t count) {
   std::vector<float> values(count);
   for (size_t i = 0; i < count; ++i) values[i] = static_cast<float>(i);
@@ -155,6 +178,52 @@ TEST_F(Emulator, AGraphRunsWhatWasCapturedAsOftenAsItIsLaunched) {
   EXPECT_EQ(out.values()[0], 63);
   EXPECT_EQ(emulator::launches(), before + 2);
   require(cudaGraphExecDestroy(executable));
+}
+
+// Kernels begin early under half of the seeds.
+class EmulatorOverlap : public Emulator {
+ protected:
+  EmulatorOverlap() { let_kernels_overlap(true); }
+  ~EmulatorOverlap() override { let_kernels_overlap(false); }
+  template <typename... Values>
+  void start(void (*kernel)(Values...), Values... values) {
+    require(launch_kernel({{1, 1, 1}, {1, 1, 1}, 16, stream()}, kernel, values...));
+  }
+};
+
+TEST_F(EmulatorOverlap, WhatIsReadAheadOfItsTurnIsNotThereYet) {
+  DeviceArray<float> in(4), out(3);
+  size_t early = 0;
+  for (int i = 0; i < 40; ++i) {
+    require(cudaMemsetAsync(in.data(), 0, 16, stream()));
+    start(put_one, in.data());
+    start(read_twice, const_cast<const float*>(in.data()), out.data());
+    require(cudaMemsetAsync(in.data(), 0, 16, stream()));
+    start(put_one, in.data());
+    start(copy_early, const_cast<const float*>(in.data()), out.data() + 2);
+    const auto values = out.values();
+    EXPECT_EQ(values[1], 1);
+    EXPECT_EQ(values[0] == 1 || values[0] == 0, true);
+    early += (values[0] == 0) + (values[2] == 0);
+  }
+  EXPECT_GT(early, 20u);
+  EXPECT_LT(early, 60u);
+}
+
+TEST_F(EmulatorOverlap, AKernelThatDoesNotWaitEndsTheProgram) {
+  EXPECT_DEATH(
+      {
+        start(never_wait, static_cast<float*>(nullptr));
+        require(cudaStreamSynchronize(stream()));
+      },
+      "has not waited");
+}
+
+TEST_F(EmulatorOverlap, AnOlderGpuRefusesIt) {
+  emulator::set_device({.capability = 80});
+  DeviceArray<float> out(1);
+  EXPECT_EQ(launch_kernel({{1, 1, 1}, {1, 1, 1}, 0, stream()}, put_one, out.data()), cudaErrorNotSupported);
+  emulator::set_device({});
 }
 
 TEST_F(Emulator, AFaultStaysWithEveryLaterCall) {

@@ -1,6 +1,7 @@
 #include "tests/gpu/emulator/grid.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/context/fiber.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
 #include <cstdio>
@@ -10,6 +11,8 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "tests/gpu/emulator/device.h"
@@ -38,6 +41,7 @@ struct Thread {
   Meeting* warp;
   context::fiber fiber;
   bool ended = false;
+  bool waited = false;                   // for the grids before
   std::deque<std::vector<Copy>> copies;  // committed groups, the oldest first
   std::vector<Copy> uncommitted;
 };
@@ -50,9 +54,11 @@ struct Block {
 
 struct Running {
   Grid grid;
+  std::function<void()> before;  // until it was run
   Block* threads = nullptr;
   Thread* thread = nullptr;
   context::fiber scheduler;
+  std::deque<std::array<uint8_t, 16>> taken;  // by copies ahead of its turn
   uint64_t steps = 0;  // of any thread past a meeting: a round without any is a deadlock
 };
 
@@ -143,6 +149,11 @@ void start(Thread& thread, const std::function<void()>& work) {
     work();
     thread.ended = true;
     ++running->steps;
+    if (running->grid.overlaps && !thread.waited) {
+      std::fprintf(stderr, "emulated GPU: thread (%u,%u,%u) has not waited for the kernels before its own\n",
+                   thread.index.x, thread.index.y, thread.index.z);
+      std::abort();
+    }
     return std::move(running->scheduler);
   });
 }
@@ -175,10 +186,15 @@ bool shared_memory_allowed(int bytes) {
   return bytes >= 0 && static_cast<size_t>(bytes) <= kSharedBytesMax;
 }
 
-void run_grid(const Grid& grid, const std::function<void()>& thread) {
+bool begins_early() {
+  return order()() % 2 == 0;
+}
+
+void run_grid(const Grid& grid, const std::function<void()>& thread, std::function<void()> before) {
   Running now;
   now.grid = grid;
-  running = &now;
+  now.before = std::move(before);
+  Running* const outer = std::exchange(running, &now);
   blockDim = grid.threads;
   gridDim = grid.blocks;
   std::vector<size_t> blocks(size_t{grid.blocks.x} * grid.blocks.y * grid.blocks.z);
@@ -190,7 +206,34 @@ void run_grid(const Grid& grid, const std::function<void()>& thread) {
                 static_cast<unsigned>(i / grid.blocks.x / grid.blocks.y)};
     run_block(thread);
   }
-  running = nullptr;
+  running = outer;
+}
+
+// Copies that were asked for ahead have come by now, from what was there.
+void take_copies_of(Thread& thread, std::deque<std::array<uint8_t, 16>>& taken) {
+  const auto take = [&](std::vector<Copy>& group) {
+    for (Copy& copy : group) {
+      if (copy.from == nullptr) continue;
+      std::memcpy(taken.emplace_back().data(), copy.from, 16);
+      copy.from = taken.back().data();
+    }
+  };
+  for (auto& group : thread.copies) take(group);
+  take(thread.uncommitted);
+}
+
+void wait_for_grids_before() {
+  running->thread->waited = true;
+  if (!running->before) return;
+  meet(running->threads->all);
+  if (!running->before) return;  // another thread of the block was first
+  const auto before = std::exchange(running->before, nullptr);
+  for (Thread& thread : running->threads->threads) take_copies_of(thread, running->taken);
+  const std::vector<uint8_t> shared = shared_memory();
+  const auto place = std::tuple(threadIdx, blockIdx, blockDim, gridDim);
+  before();
+  std::tie(threadIdx, blockIdx, blockDim, gridDim) = place;
+  shared_memory() = shared;
 }
 
 unsigned lane_index() {

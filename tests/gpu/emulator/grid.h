@@ -2,9 +2,10 @@
 //
 // Where CUDA promises no order there is none here either: blocks, and the threads of a block between two
 // barriers, run in an order drawn from the seed (device.h), so that a barrier that is missing shows up as
-// another result under another seed. A barrier or a warp's exchange that not all of its threads come to ends
-// the program, naming the thread that waits. Shared memory holds NaNs when a block begins, as far as it is
-// dynamic. Single-threaded, as a whole.
+// another result under another seed. A grid that may overlap with the one before it has half of the times its
+// first block run up to where it waits before that one runs at all. A barrier or a warp's exchange that not
+// all of its threads come to ends the program, naming the thread that waits. Shared memory holds NaNs when a
+// block begins, as far as it is dynamic. Single-threaded, as a whole.
 #pragma once
 
 #include <cstddef>
@@ -29,6 +30,7 @@ struct Grid {
   dim3 blocks;
   dim3 threads;  // of a block
   size_t shared_bytes = 0;
+  bool overlaps = false;  // it may begin while the one before it runs, and waits for that
 };
 
 // The most dynamic shared memory a block may have: Hopper's 227 KiB.
@@ -44,12 +46,17 @@ int launch(const Grid& grid, Stream* stream, std::function<void()> thread);
 // own.
 int enqueue(Stream* stream, std::function<int()> work);
 
-// Runs all of it now.
-void run_grid(const Grid& grid, const std::function<void()>& thread);
+// Runs all of it now. `before`: the grid ahead of it, which is run when its first block has come to
+// wait_for_grids_before(). A thread of a grid that overlaps and does not come there ends the program.
+void run_grid(const Grid& grid, const std::function<void()>& thread, std::function<void()> before = {});
+
+// Whether a grid that overlaps begins ahead of the one before it: drawn from the seed.
+bool begins_early();
 
 uint8_t* dynamic_shared_memory();
 unsigned lane_index();  // in its warp of 32
 
+void wait_for_grids_before();
 void sync_block();
 void sync_warp(unsigned mask = 0xffffffff);
 

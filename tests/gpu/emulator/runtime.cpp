@@ -10,6 +10,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "tests/gpu/emulator/device.h"
@@ -17,6 +18,12 @@
 namespace deepserve::emulator {
 
 using Work = std::function<cudaError_t()>;
+
+struct Task {
+  Work work;
+  bool is_kernel = false;
+  bool overlaps = false;  // with the kernel ahead of it
+};
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::microseconds kNap{50};  // between two looks at what is not ready
@@ -28,11 +35,11 @@ struct Event {
 };
 
 struct Graph {
-  std::vector<Work> nodes;
+  std::vector<Task> nodes;
 };
 
 struct Stream {
-  std::deque<Work> queue;
+  std::deque<Task> queue;
   uint64_t added = 0;
   uint64_t done = 0;
   Graph* capture = nullptr;
@@ -101,21 +108,45 @@ cudaError_t said(cudaError_t error) {
   return error;
 }
 
-cudaError_t add(Stream* stream, Work work) {
+cudaError_t add(Stream* stream, Task task) {
   if (gpu().sticky != cudaSuccess) return said(gpu().sticky);
   if (stream->capture != nullptr) {
-    stream->capture->nodes.push_back(std::move(work));
+    stream->capture->nodes.push_back(std::move(task));
     return cudaSuccess;
   }
-  stream->queue.push_back(std::move(work));
+  stream->queue.push_back(std::move(task));
   ++stream->added;
   return cudaSuccess;
+}
+
+cudaError_t add(Stream* stream, Work work) {
+  return add(stream, Task{std::move(work)});
+}
+
+// What the next grid runs inside of itself, as it overlaps with it.
+std::function<void()> ahead;
+
+// The first two of a queue, the second of which begins before the first runs.
+cudaError_t run_overlapping(const Task& first, const Task& second) {
+  cudaError_t error = cudaSuccess;
+  ahead = [&] { error = first.work(); };
+  const cudaError_t later = second.work();
+  ahead = nullptr;
+  return error != cudaSuccess ? error : later;
 }
 
 // Runs the stream's work up to `place`, or until some of it is not ready and `waits` is false.
 cudaError_t run_until(Stream* stream, uint64_t place, bool waits = true) {
   while (stream->done < place) {
-    const cudaError_t error = stream->queue.front()();
+    const auto& queue = stream->queue;
+    if (place - stream->done > 1 && queue[0].is_kernel && queue[1].overlaps && begins_early()) {
+      const cudaError_t error = run_overlapping(queue[0], queue[1]);
+      if (error != cudaSuccess) gpu().sticky = error;
+      stream->queue.erase(stream->queue.begin(), stream->queue.begin() + 2);
+      stream->done += 2;
+      continue;
+    }
+    const cudaError_t error = queue.front().work();
     // What waits for others ends with the context, as a kernel does.
     if (error == cudaErrorNotReady && gpu().sticky == cudaSuccess) {
       if (!waits) return cudaErrorNotReady;
@@ -190,11 +221,13 @@ int launch(const Grid& grid, Stream* stream, std::function<void()> thread) {
   const bool fits = threads > 0 && threads <= 1024 && blocks > 0 && grid.blocks.y <= 65'535 &&
                     grid.blocks.z <= 65'535 && grid.shared_bytes <= kSharedBytesMax;
   if (!fits) return said(cudaErrorInvalidValue);
-  return add(stream, [grid, thread = std::move(thread)] {
+  if (grid.overlaps && device().capability < 90) return said(cudaErrorNotSupported);
+  Work run = [grid, thread = std::move(thread)] {
     if (const cudaError_t error = count_launch(); error != cudaSuccess) return error;
-    run_grid(grid, thread);
+    run_grid(grid, thread, std::exchange(ahead, nullptr));
     return cudaSuccess;
-  });
+  };
+  return add(stream, Task{std::move(run), true, grid.overlaps});
 }
 
 int enqueue(Stream* stream, std::function<int()> work) {
@@ -419,7 +452,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   ++gpu().graph_launches;
-  for (const Work& node : executable->nodes) {
+  for (const Task& node : executable->nodes) {
     if (const cudaError_t error = add(stream, node); error != cudaSuccess) return error;
   }
   return cudaSuccess;

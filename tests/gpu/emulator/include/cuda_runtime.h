@@ -40,6 +40,7 @@ enum cudaError_t {
   cudaErrorNotReady = 600,
   cudaErrorIllegalAddress = 700,
   cudaErrorLaunchFailure = 719,
+  cudaErrorNotSupported = 801,
   cudaErrorMpsConnectionFailed = 805,
   cudaErrorStreamCaptureUnsupported = 900,
 };
@@ -73,7 +74,14 @@ struct cudaDeviceProp {
   int multiProcessorCount;
 };
 
-struct cudaLaunchAttribute {};
+enum cudaLaunchAttributeID { cudaLaunchAttributeProgrammaticStreamSerialization = 6 };
+union cudaLaunchAttributeValue {
+  int programmaticStreamSerializationAllowed;
+};
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  cudaLaunchAttributeValue val;
+};
 struct cudaLaunchConfig_t {
   dim3 gridDim;
   dim3 blockDim;
@@ -130,6 +138,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
                                Arguments&&... arguments) {
   // The arguments' values now, as CUDA takes them: the caller's variables may be gone when the kernel runs.
   auto thread = [kernel, ... values = static_cast<Parameters>(arguments)] { kernel(values...); };
-  const deepserve::emulator::Grid grid{config->gridDim, config->blockDim, config->dynamicSmemBytes};
+  const bool overlaps =
+      config->numAttrs == 1 && config->attrs[0].val.programmaticStreamSerializationAllowed != 0;
+  const deepserve::emulator::Grid grid{config->gridDim, config->blockDim, config->dynamicSmemBytes, overlaps};
   return static_cast<cudaError_t>(deepserve::emulator::launch(grid, config->stream, std::move(thread)));
 }

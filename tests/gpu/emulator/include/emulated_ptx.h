@@ -106,6 +106,11 @@ inline void load_matrices_transposed(uint32_t (&out)[4], const void* shared_row)
 }
 
 // A copy arrives when its thread waits for it, no earlier.
+inline void wait_for_kernels_before() {
+  emulator::wait_for_grids_before();
+}
+inline void let_next_kernel_begin() {}
+
 inline void copy_async_16(void* shared, const void* global, bool valid) {
   check_aligned(shared);
   if (valid) check_aligned(global);
