@@ -9,6 +9,7 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 constexpr unsigned kHeadThreads = 32;     // one warp a head
+constexpr unsigned kLineFloats = 32;      // of a line of the caches
 constexpr unsigned kHeadElementsMax = 8;  // of a head of 256, for each thread of its warp
 
 __global__ void embed_kernel(const EmbedArguments arguments) {
@@ -22,7 +23,10 @@ __global__ void embed_kernel(const EmbedArguments arguments) {
 
 __global__ void rms_norm_kernel(const RmsNormArguments arguments) {
   __shared__ float scratch[kThreads / 32];
-  begin_in_turn();
+  let_next_kernel_begin();
+  for (uint32_t i = threadIdx.x * kLineFloats; i < arguments.width; i += kThreads * kLineFloats)
+    prefetch(arguments.weight + i);
+  wait_for_kernels_before();
   const uint32_t row = arguments.rows != nullptr ? arguments.rows[blockIdx.x] : blockIdx.x;
   const float* x = arguments.x + size_t{row} * arguments.width;
   float sum = 0;

@@ -47,6 +47,7 @@ __device__ void sum_part(const MatmulArguments& arguments, float (&sums)[kTiles]
   for (unsigned i = 0; i < kStepsAhead; ++i) {
     if (begin + i < end) tiles[i].load(rows, begin + i, pair);
   }
+  if (arguments.bias != nullptr && threadIdx.x == 0) prefetch(arguments.bias + blockIdx.x * kTileRows);
   wait_for_kernels_before();
   for (uint32_t first = begin; first < end; first += kStepsAhead) {
 #pragma unroll

@@ -98,6 +98,12 @@ __device__ inline uint4 load_once(const void* global) {
   return v;
 }
 
+// "prefetch.global.L2": brings the line of 128 bytes near. Who reads it later reads what is in it then, so
+// that this may be asked for ahead of a kernel's turn whatever the line holds.
+__device__ inline void prefetch(const void* global) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
+}
+
 // "cvt.rn": rounded to nearest even.
 __device__ inline uint32_t pack_bf16(float low, float high) {
   uint32_t bits;

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/matmul_result.cuh"
 #include "kernels/cuda/weight_stage.cuh"
@@ -68,6 +70,8 @@ struct Wide {
   // To have both halves of a step at hand.
   static constexpr bool kHasNoRegisters = kTokens == 128 && kIsQuantised;
   static constexpr unsigned kResident = kTokens <= (kIsQuantised ? 32 : 64) ? 2 : 1;
+  // Of few tokens the copies under way in a block are several times what it gets of the memory's speed.
+  static constexpr double kAlone = kTokens <= 32 ? 3 : kTokens == 64 ? 2 : 1;
   using Sums = TileSums<kRowTiles, kTokenTiles>;
 
   static constexpr unsigned kInputsAt = kWideRows * Stage::kRowPieces * 16;  // of a stage
@@ -226,20 +230,30 @@ __global__ void __launch_bounds__(kThreads, (Wide<kFormat, kTokens>::kResident))
   W::put(arguments, first_row, first_token, all);
 }
 
+// What the choice of shares_for knows of a kernel.
+struct WideCost {
+  size_t part_bytes;     // of a tile's partial sums
+  unsigned stage_bytes;  // that a step's copies are
+  unsigned resident;     // blocks on a multiprocessor
+  double alone;          // so many times as fast is a block when few others run
+};
+
 // Into how many shares the parts are cut: where there are fewer tiles than the GPU runs blocks at once, more
-// of them are worth what writing and reading partial sums takes. In units of a step's copies.
-unsigned shares_for(const MatmulArguments& arguments, uint32_t tiles, size_t part_bytes, unsigned stage_bytes,
-                    unsigned resident) {
+// of them are worth what writing and reading partial sums takes. In units of a step's copies while all blocks
+// run at once; the last ones of a launch, which do not, share the memory's speed among fewer.
+unsigned shares_for(const MatmulArguments& arguments, uint32_t tiles, const WideCost& kernel) {
   const MatmulWorkspace& workspace = arguments.workspace;
-  const size_t needed = kWideArrivals * sizeof(uint32_t) + tiles * kColumnParts * part_bytes;
+  const size_t needed = kWideArrivals * sizeof(uint32_t) + tiles * kColumnParts * kernel.part_bytes;
   if (workspace.memory == nullptr || needed > workspace.bytes || tiles > kWideArrivals) return 1;
   const double steps = arguments.weights.padded_columns / kStepColumns;
-  const double flush = 2.0 * static_cast<double>(part_bytes) / stage_bytes;
-  const uint32_t slots = workspace.multiprocessors * resident;
+  const double flush = 2.0 * static_cast<double>(kernel.part_bytes) / kernel.stage_bytes;
+  const uint32_t slots = workspace.multiprocessors * kernel.resident;
   unsigned best = 1;
   double least = 0;
   for (unsigned shares = 1; shares <= kColumnParts; shares *= 2) {
-    const double rounds = (tiles * shares + slots - 1) / slots;
+    const uint32_t blocks = tiles * shares, last = blocks % slots;
+    double rounds = blocks / slots;
+    if (last > 0) rounds += std::max(static_cast<double>(last) / slots, 1 / kernel.alone);
     const double written = shares == 1 ? 0 : kColumnParts * flush;
     const double cost = rounds * (steps + written) / shares;
     if (shares > 1 && cost >= least) continue;
@@ -258,8 +272,8 @@ cudaError_t launch_wide(const MatmulArguments& arguments, cudaStream_t stream) {
   const cudaError_t error =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, W::kSharedBytes);
   if (error != cudaSuccess) return error;
-  const unsigned shares =
-      shares_for(arguments, token_tiles * row_tiles, W::kPartBytes, W::kStageBytes, W::kResident);
+  const unsigned shares = shares_for(arguments, token_tiles * row_tiles,
+                                     {W::kPartBytes, W::kStageBytes, W::kResident, W::kAlone});
   return launch_kernel({{token_tiles, row_tiles, shares}, {kThreads, 1, 1}, W::kSharedBytes, stream}, kernel,
                        arguments);
 }

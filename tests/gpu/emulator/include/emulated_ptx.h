@@ -110,6 +110,7 @@ inline void wait_for_kernels_before() {
   emulator::wait_for_grids_before();
 }
 inline void let_next_kernel_begin() {}
+inline void prefetch(const void*) {}
 
 inline void copy_async_16(void* shared, const void* global, bool valid) {
   check_aligned(shared);
