@@ -70,6 +70,13 @@ bool runs_on(std::span<const int> architectures, int capability) {
                      [&](int built) { return built / 10 == capability / 10 && built <= capability; });
 }
 
+// Code for an older one has no instruction to wait by (ptx.cuh).
+bool overlaps_on(std::span<const int> architectures, int capability) {
+  return std::any_of(architectures.begin(), architectures.end(), [capability](int built) {
+    return built >= kernels::cuda::kOverlapCapability && built <= capability;
+  });
+}
+
 Result<Gpu> open_gpu(bool allow_jit) {
   // What is compiled or loaded later than here meets the sandbox: no cache, no compiler's library. Read when
   // the driver begins.
@@ -83,12 +90,13 @@ Result<Gpu> open_gpu(bool allow_jit) {
   Gpu gpu;
   gpu.name = properties.name;
   gpu.capability = properties.major * 10 + properties.minor;
-  kernels::cuda::let_kernels_overlap(gpu.capability >= kernels::cuda::kOverlapCapability);
   if (!runs_on(kArchitectures, gpu.capability)) {
     if (!allow_jit || !compiles_for(kPtxArchitectures, gpu.capability))
       return tl::unexpected<Error>(no_machine_code(gpu));
     gpu.jit_driver = driver;
   }
+  kernels::cuda::let_kernels_overlap(
+      overlaps_on(gpu.jit_driver != 0 ? ptx_architectures() : built_architectures(), gpu.capability));
   size_t free_bytes = 0, total_bytes = 0;
   TRY(checked(cudaMemGetInfo(&free_bytes, &total_bytes), "the GPU's memory"));
   gpu.free_bytes = free_bytes;

@@ -35,6 +35,10 @@ bool runs_on(std::span<const int> architectures, int capability);
 // Whether a driver can compile PTX made for one of `architectures` for a GPU of `capability`: not below it.
 bool compiles_for(std::span<const int> architectures, int capability);
 
+// Whether kernels may overlap (overlap.h) on a GPU of `capability`: it can, and the newest code for it, of
+// `architectures`, was made for one that can.
+bool overlaps_on(std::span<const int> architectures, int capability);
+
 // What this program has machine code for, and what it has PTX for; either may be empty.
 std::span<const int> built_architectures();
 std::span<const int> ptx_architectures();

@@ -102,6 +102,24 @@ TEST_F(DeviceLimits, ANewerMinorOfTheSameMajorRunsOlderCode) {
   EXPECT_FALSE(cuda::runs_on(built, 100));
 }
 
+TEST(GpuKernels, OverlapWhereTheGpuAndTheCodeThatItRunsKnowHow) {
+  const int both[] = {80, 90}, older[] = {80};
+  EXPECT_TRUE(cuda::overlaps_on(both, 90));
+  EXPECT_TRUE(cuda::overlaps_on(both, 100));
+  EXPECT_FALSE(cuda::overlaps_on(both, 89));
+  EXPECT_FALSE(cuda::overlaps_on(older, 90)) << "its code has no instruction to wait by";
+  EXPECT_FALSE(cuda::overlaps_on({}, 90));
+}
+
+// The emulated one refuses kernels that may overlap, as GPUs of that age do.
+TEST_F(DeviceLimits, AnOlderGpuRunsKernelsOneByOne) {
+  emulator::set_device({.capability = 80});
+  options_.deterministic = true;
+  auto loaded = load();
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_TRUE(run_alone(*loaded->backend, {1, 2, 3}));
+}
+
 TEST_F(DeviceLimits, OtherKvTypesAreNotSupportedByName) {
   options_.kv_type = kernels::KvType::kQ8;
   const Error error = error_of_load();
