@@ -1,5 +1,6 @@
 #include "kernels/cuda/matrix_layout.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -70,7 +71,7 @@ void lay_out_row(const DeviceMatrix& matrix, const Matrix& from, size_t row, uin
                  float* scratch) {
   const uint8_t* stored = from.data + row * from.row_bytes;
   std::memset(data, 0, matrix.row_bytes);
-  std::memset(scales, 0, matrix.scale_row_bytes);
+  std::fill_n(scales, matrix.scale_row_bytes, uint8_t{0});  // none: most formats have no scales apart
   const bool as_stored = format_for(from) == matrix.format;
   if (as_stored && matrix.format == MatrixFormat::kQ8) {
     split_q8(stored, matrix.columns, data, scales);
