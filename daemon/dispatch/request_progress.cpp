@@ -70,6 +70,10 @@ Heard RequestProgress::on_delta(ipc::Delta& event) {
   choice.text_told_bytes = choice.text_skip_bytes = 0;
   choice.tokens.insert(choice.tokens.end(), event.tokens.begin(), event.tokens.end());
   generated_tokens_ += static_cast<uint32_t>(event.tokens.size());
+  if (replays_ > 0 && end <= choice.before.size()) {
+    suspected_at_ += static_cast<uint32_t>(event.tokens.size());  // it proves nobody's innocence
+    return Heard::kRetold;
+  }
   note_news();
   return Heard::kNews;
 }

@@ -18,6 +18,7 @@ enum class Blame : uint8_t {
 
 enum class Heard : uint8_t {
   kNews,    // to be told
+  kRetold,  // to be told, but heard_before() and told again: no runner has computed it just now
   kRepeat,  // was told before: to be dropped
   kLie,     // cannot be: the runner is not to be trusted
 };
@@ -30,7 +31,8 @@ class RequestProgress {
 
   RequestProgress(ipc::Work work, const ipc::Generation& generation);
 
-  // What an earlier dsd had heard, and told: a replay goes on behind it, and tells it again, as it was.
+  // What an earlier dsd had heard, and told: a replay goes on behind it, and tells it again as it was. Until
+  // then the request's own runner may do so, which has it in its log.
   void heard_before(std::vector<ipc::ResumedChoice> told);
 
   Heard on_accepted(const ipc::Accepted& event);

@@ -379,6 +379,8 @@ class Service final : public Serving, private RunnerOwner {
   // service_upgrade.cpp
   void reap_strays();
   void begin_again(Runner& runner);
+  std::optional<RunningRequest> take_running(RequestId id);
+  void recall(Record& record, const RunningRequest& before);
   void forget_running();
 
   // service_rows.cpp

@@ -53,11 +53,11 @@ bool Service::on_progress(Runner& runner, std::span<const std::byte> body, Reque
   record->state = cell.next;
   if (cell.rule != RequestRule::kTell) return true;
   const Heard heard = (record->progress.*hear)(*event);
-  if (heard == Heard::kNews) {
+  if (heard == Heard::kNews || heard == Heard::kRetold) {
     if (kind == RequestEvent::kAccept && !record->fallback.degraded.how.empty()) {
       record->sink->on_degraded(record->fallback.degraded);
     }
-    tell_admission(*record, *event);
+    if (heard == Heard::kNews) tell_admission(*record, *event);
     (record->sink->*pass_on)(*event);
   }
   return heard != Heard::kLie;
@@ -101,8 +101,13 @@ bool Service::on_adopted(Runner& runner, std::span<const std::byte> body) {
     runner.link->send_surely(ipc::MessageType::kCancel, ipc::Cancel{id}.encode());
     return true;
   }
+  const auto before = take_running(id);
   auto& record = adopt(runner, std::move(*kept));
-  if (record.sink == nullptr) let_go(record);
+  if (record.sink == nullptr) {
+    let_go(record);
+  } else if (before) {
+    recall(record, *before);
+  }
   return true;
 }
 
@@ -121,7 +126,6 @@ Service::Record& Service::adopt(Runner& runner, KeptRequest kept) {
                                               progress, true, false, "", std::move(fallback)}))
                       .first->second;
   runner.requests.insert(id);
-  std::erase_if(running_before_, [id](const RunningRequest& one) { return one.id == id; });
   begin_trace(record);
   note(record, TraceKind::kAdopted);
   tell(Adopted{arrival_of(record, match, 0), runner.index});

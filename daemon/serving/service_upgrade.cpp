@@ -75,6 +75,7 @@ std::vector<Service::RunningRequest> Service::running() const {
       one.accepted = {id, record->progress.prompt_tokens(), record->cached_tokens};
     auto submit = submit_of(*record);
     if (!one.goes_on) submit.resumed.clear();
+    for (auto& choice : submit.resumed) choice.unheard = 0;  // the next dsd has heard nothing of it
     one.submit = submit.encode();
     running.push_back(std::move(one));
   }
@@ -85,6 +86,28 @@ void Service::take_over(std::vector<RunningRequest> running) {
   running_before_ = std::move(running);
   std::sort(running_before_.begin(), running_before_.end(),
             [](const RunningRequest& left, const RunningRequest& right) { return left.id < right.id; });
+}
+
+std::optional<Service::RunningRequest> Service::take_running(RequestId id) {
+  const auto found = std::find_if(running_before_.begin(), running_before_.end(),
+                                  [id](const RunningRequest& one) { return one.id == id; });
+  if (found == running_before_.end()) return std::nullopt;
+  auto one = std::move(*found);
+  running_before_.erase(found);
+  return one;
+}
+
+// What the dsd before knew of it: its runner, or the next one, tells it again, and may die on the way.
+void Service::recall(Record& record, const RunningRequest& before) {
+  if (before.goes_on) {
+    if (auto submit = ipc::Submit::decode(before.submit))
+      record.progress.heard_before(std::move(submit->resumed));
+  }
+  if (!before.accepted) return;
+  CHECK(record.progress.on_accepted(*before.accepted) == Heard::kNews);
+  if (!record.fallback.degraded.how.empty()) record.sink->on_degraded(record.fallback.degraded);
+  tell_admission(record, *before.accepted);
+  record.sink->on_accepted(*before.accepted);
 }
 
 // What a runner had that did not live to tell of it goes to another one, which goes on behind what was told.
@@ -103,23 +126,16 @@ void Service::begin_again(Runner& runner) {
     const bool repeats = one.accepted && !one.goes_on;
     if (!kept || kept->id != one.id || records_.contains(one.id) || (repeats && !is_wanted(runner))) {
       spdlog::error("a request that runner {} had is lost: {}", one.runner,
-                    kept ? "its generation is gone" : kept.error().message);
+                    kept ? "its generation is gone, or its number is another one's" : kept.error().message);
       continue;
     }
-    auto told = std::move(kept->resumed);
     auto& record = adopt(runner, std::move(*kept));
-    record.progress.heard_before(std::move(told));
     if (record.sink == nullptr) {
       erase(record);
       continue;
     }
-    if (one.accepted) {
-      record.state = request_cell(record.state, RequestEvent::kAccept).next;
-      CHECK(record.progress.on_accepted(*one.accepted) == Heard::kNews);
-      if (!record.fallback.degraded.how.empty()) record.sink->on_degraded(record.fallback.degraded);
-      tell_admission(record, *one.accepted);
-      record.sink->on_accepted(*one.accepted);
-    }
+    recall(record, one);
+    if (one.accepted) record.state = request_cell(record.state, RequestEvent::kAccept).next;
     const std::string why = "its runner did not outlive an upgrade of dsd";
     if (repeats && !replays_exactly(*runner.settings)) {
       lose(record, why + ", and model.deterministic = false does not say the same again");

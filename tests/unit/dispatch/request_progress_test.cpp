@@ -126,7 +126,27 @@ TEST(RequestProgress, WhatAnEarlierDsdHadHeardIsGoneOnFromAndIsNewsOnceMore) {
   EXPECT_EQ(resumed[0].tokens, (std::vector<ipc::TokenId>{8, 9, 10}));
   EXPECT_EQ(resumed[0].unheard, 3u);
   EXPECT_EQ(progress.resumed_tokens(), 3u);
-  EXPECT_EQ(hear(progress, delta(1, 0, {8})), Heard::kNews);
+  EXPECT_EQ(hear(progress, delta(1, 0, {8})), Heard::kRetold);
+}
+
+TEST(RequestProgress, ARunnerThatLivesOnTellsAsNewsWhatAnEarlierDsdHadHeard) {
+  RequestProgress progress(ipc::Work::kGenerate, choices(1));
+  progress.heard_before({{0, {8, 9}}});
+  EXPECT_EQ(progress.on_accepted({1, 10, 0}), Heard::kNews);
+  EXPECT_EQ(hear(progress, delta(0, 0, {8})), Heard::kNews);
+  EXPECT_EQ(progress.resumed()[0].tokens, (std::vector<ipc::TokenId>{8, 9})) << "should it die now";
+  EXPECT_EQ(progress.resumed()[0].unheard, 1u);
+}
+
+TEST(RequestProgress, TokensThatAreToldAgainProveNoSuspectsInnocence) {
+  RequestProgress progress(ipc::Work::kGenerate, choices(1));
+  progress.heard_before({{0, std::vector<ipc::TokenId>(RequestProgress::kInnocentTokens + 1, 7)}});
+  EXPECT_EQ(progress.on_accepted({1, 10, 0}), Heard::kNews);
+  ASSERT_TRUE(progress.on_runner_died(Blame::kRunner, false));
+  for (uint32_t i = 0; i <= RequestProgress::kInnocentTokens; ++i)
+    ASSERT_EQ(hear(progress, delta(0, i, {7})), Heard::kRetold);
+  EXPECT_TRUE(progress.is_suspect());
+  EXPECT_FALSE(progress.on_runner_died(Blame::kRunner, true));
 }
 
 TEST(RequestProgress, ARunnerThatDiesWhileItTellsThatAgainIsFollowedByOneThatTellsTheRest) {
@@ -136,7 +156,8 @@ TEST(RequestProgress, ARunnerThatDiesWhileItTellsThatAgainIsFollowedByOneThatTel
   EXPECT_EQ(hear(progress, delta(0, 0, {8})), Heard::kNews);
   ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
   EXPECT_EQ(progress.resumed()[0].unheard, 2u);
-  EXPECT_EQ(hear(progress, delta(0, 1, {9, 10, 11})), Heard::kNews);
+  EXPECT_EQ(hear(progress, delta(0, 1, {9, 10})), Heard::kRetold);
+  EXPECT_EQ(hear(progress, delta(0, 3, {11})), Heard::kNews);
   ASSERT_TRUE(progress.on_runner_died(Blame::kNobody, true));
   EXPECT_EQ(progress.resumed()[0].tokens, (std::vector<ipc::TokenId>{8, 9, 10, 11}));
   EXPECT_EQ(progress.resumed()[0].unheard, 0u);

@@ -318,6 +318,42 @@ TEST_F(AdoptionByService, AnAdoptedRunnersDeathIsFollowedByARestartAndItsRequest
   life.stop();
 }
 
+// As dsd hands it over in an upgrade. Here it had told more than the runner has in its log, all of the
+// answer, so that nothing else can have brought it.
+TEST_F(AdoptionByService, WhatTheDsdBeforeHadToldIsGoneOnFromWhenTheRunnerDiesWhileItTellsThatAgain) {
+  const Config config = this->config();
+  std::vector<ipc::TokenId> whole;
+  {
+    Life undisturbed(config, runners_, 1);
+    ASSERT_TRUE(undisturbed.run_until([&] { return undisturbed.ready(); }));
+    undisturbed.ask(0);
+    ASSERT_TRUE(undisturbed.run_until([&] { return undisturbed.asked[0].over(); }));
+    whole = undisturbed.asked[0].tokens;
+    undisturbed.stop();
+  }
+  const auto pids = killed_life(config, 1, 10, 1);
+  Life life(config, runners_, 1'000);
+  ipc::Submit told;
+  told.request = 1;
+  told.resumed = {{0, whole}};
+  life.service().take_over({Service::RunningRequest{1, life.service().runners()[0].id, ipc::Accepted{1, 5, 0},
+                                                    told.encode(), true}});
+  ASSERT_TRUE(life.run_until([&] { return life.adopted.size() == 1; }));
+  EXPECT_TRUE(life.adopted[1].accepted);
+  const auto running = life.service().running();
+  ASSERT_EQ(running.size(), 1u);
+  EXPECT_TRUE(running[0].accepted);
+  const auto handed = ipc::Submit::decode(running[0].submit);
+  ASSERT_TRUE(handed);
+  EXPECT_EQ(handed->resumed.at(0).tokens, whole);
+  EXPECT_FALSE(handed->has_unheard()) << "an older dsd could not read it";
+  kill(pids.at(0), SIGKILL);
+  ASSERT_TRUE(life.run_until([&] { return life.adopted[1].over(); }));
+  EXPECT_EQ(life.adopted[1].trouble, "");
+  EXPECT_EQ(life.adopted[1].tokens, whole);
+  life.stop();
+}
+
 TEST_F(AdoptionByService, ARunnerThatTheConfigurationDoesNotAskForIsEnded) {
   const auto pids = killed_life(config(), 1, 1, 1);
   const Config other = config("\"cpu1\"");
