@@ -23,8 +23,8 @@ namespace deepserve::ipc {
 
 inline constexpr uint64_t kLaneMagic = 0x314e'414c'5653'5044;  // "DPSVLAN1" in memory
 inline constexpr uint16_t kAbiMajor = 3;                       // another one is refused
-inline constexpr uint16_t kAbiMinor = 2;                       // what one of before does not know:
-inline constexpr uint16_t kAbiMinorOfUnheard = 2;              // ResumedChoice::unheard
+inline constexpr uint16_t kAbiMinor = 2;                       // an older one knows less
+inline constexpr uint16_t kAbiMinorOfUnheard = 2;              // the first that knows ResumedChoice::unheard
 
 inline constexpr size_t kCacheLine_bytes = 64;
 inline constexpr size_t kSeparation_bytes = 128;  // the adjacent-line prefetcher fetches lines in pairs

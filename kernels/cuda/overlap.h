@@ -1,6 +1,6 @@
 // Whether a kernel may begin while the one before it in its stream still runs ("programmatic dependent
 // launch" in NVIDIA's CUDA Programming Guide). It then asks for the weights that it reads anyhow, and waits,
-// by wait_for_kernels_before() (ptx.cuh), before it touches what any other kernel writes or reads.
+// by wait_for_kernels_before() (ptx.cuh), before it reads what a kernel writes, or writes anything.
 #pragma once
 
 namespace deepserve::kernels::cuda {

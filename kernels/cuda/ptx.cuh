@@ -26,8 +26,9 @@ __device__ inline unsigned lane_index() {
   return threadIdx.x % 32;
 }
 
-// "griddepcontrol.wait": until all kernels before this one in its stream have ended, and what they wrote can
-// be read. Only what no kernel writes may be read ahead of it, and nothing written but shared memory.
+// "griddepcontrol.wait": until the kernel before this one in its stream has ended, and what it wrote can be
+// read; and with it, as each of them has waited (launch.cuh), all that were before. Only what no kernel
+// writes may be read ahead of it, and nothing written but shared memory.
 __device__ inline void wait_for_kernels_before() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

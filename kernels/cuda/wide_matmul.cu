@@ -247,7 +247,7 @@ unsigned shares_for(const MatmulArguments& arguments, uint32_t tiles, const Wide
   if (workspace.memory == nullptr || needed > workspace.bytes || tiles > kWideArrivals) return 1;
   const double steps = arguments.weights.padded_columns / kStepColumns;
   const double flush = 2.0 * static_cast<double>(kernel.part_bytes) / kernel.stage_bytes;
-  const uint32_t slots = workspace.multiprocessors * kernel.resident;
+  const uint32_t slots = std::max(1u, workspace.multiprocessors) * kernel.resident;
   unsigned best = 1;
   double least = 0;
   for (unsigned shares = 1; shares <= kColumnParts; shares *= 2) {

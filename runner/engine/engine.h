@@ -29,7 +29,7 @@ class EventSink {
   virtual void accepted(const ipc::Accepted& event) = 0;
   virtual void delta(const ipc::Delta& event) = 0;
   // A token of a resumed choice, with the text that it completed: dsd has heard it and is not to be told
-  // again, but the next dsd is. From inside submit(), ahead of the request's first delta().
+  // again, but the next dsd is. From inside submit(), ahead of the first delta() of its choice.
   virtual void resumed(const ipc::Delta& /*event*/) {}
   virtual void embedding(const ipc::Embedding& event) = 0;
   virtual void finished(const ipc::Finished& event) = 0;

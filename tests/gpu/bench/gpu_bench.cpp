@@ -188,6 +188,10 @@ int main(int count, char** words) {
                "Of steps: no kernel begins before the last one has ended");
   app.add_flag("--json", options.json, "Print JSON");
   CLI11_PARSE(app, count, words);
+  if (options.one_by_one && options.what != "steps") {
+    fmt::print(stderr, "gpu_bench: --one-by-one is for steps\n");
+    return error_row(Code::kInvalidConfig).exit_code;
+  }
   const auto figures = runner::kBenches.at(options.what)(options);
   if (!figures) {
     fmt::print(stderr, "gpu_bench: {}\n", figures.error().message);

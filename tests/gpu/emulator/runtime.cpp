@@ -1,6 +1,7 @@
 // The emulated runtime API: memory, streams as queues of work, events as places in them, graphs as lists.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -126,27 +127,31 @@ cudaError_t add(Stream* stream, Work work) {
 // What the next grid runs inside of itself, as it overlaps with it.
 std::function<void()> ahead;
 
-// The first two of a queue, the second of which begins before the first runs.
-cudaError_t run_overlapping(const Task& first, const Task& second) {
+constexpr size_t kOverlappingMax = 3;  // kernels that are under way at once
+
+// How many of a queue's first `most` tasks overlap this time; 1: the first runs by itself.
+size_t overlapping(const std::deque<Task>& queue, size_t most) {
+  size_t count = 1;
+  while (count < std::min(most, kOverlappingMax) && queue[count - 1].is_kernel && queue[count].overlaps &&
+         begins_early())
+    ++count;
+  return count;
+}
+
+// The first `count`: the last of them begins, before it goes on the ones ahead of it run.
+cudaError_t run_first(const std::deque<Task>& queue, size_t count) {
   cudaError_t error = cudaSuccess;
-  ahead = [&] { error = first.work(); };
-  const cudaError_t later = second.work();
+  if (count > 1) ahead = [&] { error = run_first(queue, count - 1); };
+  const cudaError_t last = queue[count - 1].work();
   ahead = nullptr;
-  return error != cudaSuccess ? error : later;
+  return error != cudaSuccess ? error : last;
 }
 
 // Runs the stream's work up to `place`, or until some of it is not ready and `waits` is false.
 cudaError_t run_until(Stream* stream, uint64_t place, bool waits = true) {
   while (stream->done < place) {
-    const auto& queue = stream->queue;
-    if (place - stream->done > 1 && queue[0].is_kernel && queue[1].overlaps && begins_early()) {
-      const cudaError_t error = run_overlapping(queue[0], queue[1]);
-      if (error != cudaSuccess) gpu().sticky = error;
-      stream->queue.erase(stream->queue.begin(), stream->queue.begin() + 2);
-      stream->done += 2;
-      continue;
-    }
-    const cudaError_t error = queue.front().work();
+    const size_t count = overlapping(stream->queue, place - stream->done);
+    const cudaError_t error = run_first(stream->queue, count);
     // What waits for others ends with the context, as a kernel does.
     if (error == cudaErrorNotReady && gpu().sticky == cudaSuccess) {
       if (!waits) return cudaErrorNotReady;
@@ -154,8 +159,8 @@ cudaError_t run_until(Stream* stream, uint64_t place, bool waits = true) {
       continue;
     }
     if (error != cudaSuccess && error != cudaErrorNotReady) gpu().sticky = error;
-    stream->queue.pop_front();
-    ++stream->done;
+    stream->queue.erase(stream->queue.begin(), stream->queue.begin() + static_cast<ptrdiff_t>(count));
+    stream->done += count;
   }
   return said(gpu().sticky);
 }

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/cuda/overlap.h"
+
 namespace deepserve::kernels::cuda {
 
 // Ends the test's process: nothing that comes after it would mean anything.
@@ -17,9 +19,12 @@ inline void require(cudaError_t error) {
   std::abort();
 }
 
-// The one stream of all tests.
+// The one stream of all tests. Its kernels overlap where the GPU can.
 inline cudaStream_t stream() {
   static const cudaStream_t one = [] {
+    cudaDeviceProp properties{};
+    require(cudaGetDeviceProperties(&properties, 0));
+    let_kernels_overlap(properties.major * 10 + properties.minor >= kOverlapCapability);
     cudaStream_t made;
     require(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking));
     return made;
