@@ -11,6 +11,7 @@
 #include "runner/backend/cuda/forward.h"
 #include "runner/backend/cuda/gpu.h"
 #include "runner/backend/cuda/memory_need.h"
+#include "runner/backend/cuda/overlap_trial.h"
 #include "runner/backend/cuda/step_clock.h"
 #include "runner/backend/cuda/step_draws.h"
 #include "runner/backend/cuda/step_graphs.h"
@@ -247,6 +248,7 @@ Result<std::shared_ptr<NcclGroup>> open_device(const BackendOptions& options) {
 
 Result<std::unique_ptr<Backend>> make_cuda_backend(BackendModel whole, const BackendOptions& options) {
   TRY_ASSIGN(const Gpu gpu, open_gpu(options.allow_jit));
+  settle_overlap(gpu);
   const uint32_t rank = options.nccl ? options.nccl->rank() : 0;
   TRY_ASSIGN(const ModelShard model, cut_model(whole.config, std::move(whole.weights), rank,
                                                options.nccl ? options.nccl->size() : 1));

@@ -95,8 +95,6 @@ Result<Gpu> open_gpu(bool allow_jit) {
       return tl::unexpected<Error>(no_machine_code(gpu));
     gpu.jit_driver = driver;
   }
-  kernels::cuda::let_kernels_overlap(
-      overlaps_on(gpu.jit_driver != 0 ? ptx_architectures() : built_architectures(), gpu.capability));
   size_t free_bytes = 0, total_bytes = 0;
   TRY(checked(cudaMemGetInfo(&free_bytes, &total_bytes), "the GPU's memory"));
   gpu.free_bytes = free_bytes;

@@ -19,7 +19,7 @@ struct Gpu {
   uint64_t block_shared_bytes = 0;  // shared memory that a block of threads may have at most
 };
 
-// Opens it: from here on the process has a context on it, and kernels overlap where they may (overlaps_on).
+// Opens it: from here on the process has a context on it.
 // kInvalidConfig names what is missing: a GPU, a driver that is new enough, machine code for this GPU.
 //
 // With `allow_jit` the driver may compile the program's PTX for a GPU without machine code, where it has PTX

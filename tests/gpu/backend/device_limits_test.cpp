@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/cuda/overlap.h"
 #include "runner/backend/cuda/cuda_backend.h"
 #include "runner/backend/cuda/gpu.h"
 #include "runner/model/loaded_model.h"
@@ -118,6 +119,22 @@ TEST_F(DeviceLimits, AnOlderGpuRunsKernelsOneByOne) {
   auto loaded = load();
   ASSERT_TRUE(loaded) << loaded.error().message;
   EXPECT_TRUE(run_alone(*loaded->backend, {1, 2, 3}));
+}
+
+TEST_F(DeviceLimits, ADriverThatDoesNotLetKernelsOverlapCostsSpeedAlone) {
+  options_.deterministic = true;
+  const auto logits = [&]() -> std::vector<float> {
+    auto loaded = load();
+    EXPECT_TRUE(loaded) << loaded.error().message;
+    return loaded ? run_alone(*loaded->backend, {1, 2, 3}).value_or(std::vector<float>())
+                  : std::vector<float>();
+  };
+  emulator::set_device({.takes_overlap = false});
+  const auto one_by_one = logits();
+  EXPECT_FALSE(kernels::cuda::kernels_may_overlap());
+  emulator::set_device({});
+  EXPECT_EQ(one_by_one, logits());
+  EXPECT_TRUE(kernels::cuda::kernels_may_overlap());
 }
 
 TEST_F(DeviceLimits, OtherKvTypesAreNotSupportedByName) {

@@ -13,8 +13,9 @@ namespace deepserve::emulator {
 
 struct DeviceOptions {
   uint64_t memory_bytes = uint64_t{2} << 30;
-  uint64_t seed = 1;    // of the order in which blocks and threads run
-  int capability = 90;  // major * 10 + minor
+  uint64_t seed = 1;          // of the order in which blocks and threads run
+  int capability = 90;        // major * 10 + minor
+  bool takes_overlap = true;  // kernels that may overlap, where its capability is high enough
   int driver_version = 13000;
   int devices = 1;
   int fault = 0;                // a number of cudaError_t; 0: none

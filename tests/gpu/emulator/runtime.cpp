@@ -226,7 +226,8 @@ int launch(const Grid& grid, Stream* stream, std::function<void()> thread) {
   const bool fits = threads > 0 && threads <= 1024 && blocks > 0 && grid.blocks.y <= 65'535 &&
                     grid.blocks.z <= 65'535 && grid.shared_bytes <= kSharedBytesMax;
   if (!fits) return said(cudaErrorInvalidValue);
-  if (grid.overlaps && device().capability < 90) return said(cudaErrorNotSupported);
+  const bool takes_overlap = device().capability >= 90 && device().takes_overlap;
+  if (grid.overlaps && !takes_overlap) return said(cudaErrorNotSupported);
   Work run = [grid, thread = std::move(thread)] {
     if (const cudaError_t error = count_launch(); error != cudaSuccess) return error;
     run_grid(grid, thread, std::exchange(ahead, nullptr));
