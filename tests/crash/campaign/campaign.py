@@ -77,6 +77,7 @@ class Campaign:
         self.dsd = None
         self.load = None
         self.deaths = []
+        self.killed = set()  # pids that got SIGKILL, which dsd may not have seen yet
         self.struck = {}
         self.tasks = set()
         self.upgrades = []  # (begin, end) of each reexec, ns

@@ -21,8 +21,8 @@ def blame_restarts(campaign, before, when):
 
 
 async def all_ready(campaign):
-    await campaign.until(lambda: all(row["state"] == "ready" for row in campaign.dsd.runners()),
-                         "all runners to be ready")
+    await campaign.until(lambda: all(row["state"] == "ready" and row["pid"] not in campaign.killed
+                                     for row in campaign.dsd.runners()), "all runners to be ready")
 
 
 class DaemonKill:

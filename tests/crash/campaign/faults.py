@@ -56,6 +56,7 @@ class Kill:
         if row is None:
             return False
         campaign.note_death(row)
+        campaign.killed.add(row["pid"])
         send(row, signal.SIGKILL)
         return True
 
