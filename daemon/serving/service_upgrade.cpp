@@ -100,8 +100,7 @@ std::optional<Service::RunningRequest> Service::take_running(RequestId id) {
 // What the dsd before knew of it: its runner, or the next one, tells it again, and may die on the way.
 void Service::recall(Record& record, const RunningRequest& before) {
   if (before.goes_on) {
-    if (auto submit = ipc::Submit::decode(before.submit))
-      record.progress.heard_before(std::move(submit->resumed));
+    if (auto kept = read_kept(before.submit)) record.progress.heard_before(std::move(kept->resumed));
   }
   if (!before.accepted) return;
   CHECK(record.progress.on_accepted(*before.accepted) == Heard::kNews);

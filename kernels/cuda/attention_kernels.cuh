@@ -6,19 +6,31 @@
 
 namespace deepserve::kernels::cuda {
 
+// Each item once for every KV head, neighbours of one item.
+struct ItemsOfKind {
+  uint32_t first;  // of AttentionArguments::items
+  uint32_t all;
+
+  __device__ __forceinline__ ItemsOfKind(const AttentionArguments& arguments, AttentionKind kind)
+      : first(arguments.begins[static_cast<unsigned>(kind)]),
+        all((arguments.begins[static_cast<unsigned>(kind) + 1] - first) * arguments.kv_heads) {}
+  __device__ __forceinline__ AttentionItem item(const AttentionArguments& arguments, uint32_t index) const {
+    return arguments.items[first + index / arguments.kv_heads];
+  }
+};
+
 // Calls work(item, kv_head) for what this block of threads does of the items of `kind`. They are sorted, long
 // ones first; each round goes over the blocks in the other direction, so that who had the longest of one
 // round has the shortest of the next.
 template <typename Work>
 __device__ __forceinline__ void for_each_item(const AttentionArguments& arguments, AttentionKind kind,
                                               const Work& work) {
-  const uint32_t first = arguments.begins[static_cast<unsigned>(kind)];
-  const uint32_t count = arguments.begins[static_cast<unsigned>(kind) + 1] - first;
-  const uint32_t all = count * arguments.kv_heads, blocks = gridDim.x;
-  for (uint32_t round = 0; round * blocks < all; ++round) {
+  const ItemsOfKind items(arguments, kind);
+  const uint32_t blocks = gridDim.x;
+  for (uint32_t round = 0; round * blocks < items.all; ++round) {
     const uint32_t index = round * blocks + (round % 2 == 0 ? blockIdx.x : blocks - 1 - blockIdx.x);
-    if (index >= all) continue;
-    const AttentionItem item = arguments.items[first + index / arguments.kv_heads];
+    if (index >= items.all) continue;
+    const AttentionItem item = items.item(arguments, index);
     work(item, index % arguments.kv_heads);
     __syncthreads();  // shared memory is free again
   }
@@ -122,11 +134,9 @@ struct NarrowAttention {
 
 // Ahead of the kernel's turn: brings near what its warps read first. Items and tables come from the host.
 __device__ __forceinline__ void prefetch_narrow(const AttentionArguments& arguments) {
-  const uint32_t first = arguments.begins[static_cast<unsigned>(AttentionKind::kNarrow)];
-  if (first + blockIdx.x / arguments.kv_heads >=
-      arguments.begins[static_cast<unsigned>(AttentionKind::kNarrow) + 1])
-    return;
-  const AttentionItem item = arguments.items[first + blockIdx.x / arguments.kv_heads];
+  const ItemsOfKind items(arguments, AttentionKind::kNarrow);
+  if (blockIdx.x >= items.all) return;
+  const AttentionItem item = items.item(arguments, blockIdx.x);
   const uint32_t kv_head = blockIdx.x % arguments.kv_heads;
   const ItemRange range(item, arguments.heads / arguments.kv_heads);
   const uint32_t length = attention_segment_tokens(range.first) / kAttentionParts;

@@ -1,7 +1,7 @@
 // NVIDIA's Collective Communication Library as far as ds-runner calls it: types, numbers and functions after
 // NVIDIA's public NCCL API reference (2.18 and later), under the names that libnccl.so.2 exports. Declared
-// here because nccl.h is no part of the CUDA toolkit; where there is one, tests/gpu/nccl holds this against
-// it.
+// here because nccl.h is no part of the CUDA toolkit; where there is one,
+// tests/gpu/backend/nccl_header_test holds this against it.
 #pragma once
 
 #include <cuda_runtime.h>

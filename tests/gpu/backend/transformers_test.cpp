@@ -65,8 +65,8 @@ std::vector<const char*> other_models() {
 
 class Transformers : public testing::TestWithParam<const char*> {
  protected:
-  // What rounding the weights alone does, of each prompt; kErrorMax where they are not rounded. Inputs, which
-  // are rounded as much, may double it.
+  // What rounding the weights alone does (of norms and biases too, which a GPU keeps), of each prompt;
+  // kErrorMax where they are not rounded. Inputs, which are rounded as much, may double it.
   std::vector<double> errors_max_of_prompts() const {
     const auto rounded = with_rounded_weights(model_.directory);
     if (rounded == nullptr) return std::vector<double>(model_.prompts.size(), kErrorMax);
@@ -128,7 +128,7 @@ TEST_P(Transformers, GreedyTokensAreTheirsWhereTheMarginIsMoreThanRounding) {
       ++others;
     }
   }
-  EXPECT_LT(others, all / 10);
+  EXPECT_LT(others, all / 20);
   std::printf("%zu of %zu greedy tokens are others; their margins are at most %.2f %% of the largest logit\n",
               others, all, 100 * largest_margin);
 }

@@ -12,11 +12,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -196,7 +194,7 @@ Status ncclCommGetAsyncError(Communicator communicator, Status* status) {
 }
 
 Status ncclCommAbort(Communicator communicator) {
-  while (communicator->is_stuck) std::this_thread::sleep_for(std::chrono::seconds(1));
+  while (communicator->is_stuck) pause();
   communicator->is_aborted = true;
   return Status::kSuccess;
 }

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <map>
 
+#include "daemon/serving/kept_request.h"
 #include "daemon/serving/service.h"
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
@@ -333,8 +334,10 @@ TEST_F(AdoptionByService, WhatTheDsdBeforeHadToldIsGoneOnFromWhenTheRunnerDiesWh
   }
   const auto pids = killed_life(config, 1, 10, 1);
   Life life(config, runners_, 1'000);
+  const RequestSpec spec = spec_of(0);
   ipc::Submit told;
   told.request = 1;
+  told.opaque = encode_kept(spec, monotonic_ns(), {});
   told.resumed = {{0, whole}};
   life.service().take_over({Service::RunningRequest{1, life.service().runners()[0].id, ipc::Accepted{1, 5, 0},
                                                     told.encode(), true}});
