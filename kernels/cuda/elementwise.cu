@@ -15,7 +15,11 @@ constexpr unsigned kHeadElementsMax = 8;  // of a head of 256, for each thread o
 __global__ void embed_kernel(const EmbedArguments arguments) {
   begin_in_turn();
   const uint32_t t = blockIdx.x, width = arguments.table.columns;
-  const uint32_t token = arguments.tokens[t];
+  uint32_t token = arguments.tokens[t];
+  if (token >= kDrawnToken) {
+    token = arguments.drawn[token - kDrawnToken].token;
+    if (token >= arguments.table.rows) token = 0;
+  }
   for (uint32_t i = threadIdx.x; i < width; i += kThreads) {
     arguments.out[size_t{t} * width + i] = weight_at(arguments.table, token, i);
   }

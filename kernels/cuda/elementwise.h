@@ -8,13 +8,17 @@
 #include <cstdint>
 
 #include "kernels/cuda/matrix.h"
+#include "kernels/cuda/sampling.h"
 
 namespace deepserve::kernels::cuda {
 
-// out[t] = row tokens[t] of `table`, float32.
+// out[t] = row tokens[t] of `table`, float32; or of the token that was drawn as number tokens[t] -
+// kDrawnToken, if that is not negative: row 0 where that is no token, as of a row at fault.
+inline constexpr uint32_t kDrawnToken = uint32_t{1} << 31;
 struct EmbedArguments {
-  DeviceMatrix table;      // [vocabulary, width]
-  const uint32_t* tokens;  // [count], below the table's rows
+  DeviceMatrix table;                  // [vocabulary, width]
+  const uint32_t* tokens;              // [count], below the table's rows, or from kDrawnToken on
+  const RankedLogit* drawn = nullptr;  // SamplingArguments::tokens, of an earlier draw
   uint32_t count;
   float* out;  // [count, width]
 };

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -41,6 +42,7 @@ struct BackendInfo {
   uint32_t blocks = 0;            // ids are 0..blocks-1
   uint32_t batch_tokens_max = 0;  // most new tokens in one step
   bool draws = false;             // from rows that say what is to be drawn
+  bool runs_ahead = false;        // a step may be started while the one before it runs; draws, too
   StepWork work;                  // what steps ask of the device at the least
 };
 
@@ -55,6 +57,10 @@ struct BatchEntry {
   // [logits_rows]: tokens are drawn from the rows, and their logits stay where they are; empty: the logits
   // are wanted. Only for a backend that draws.
   std::span<const RowDraw> draws = {};
+  // The last token is the one that the step before this draws as number `last_drawn` of its drawn_tokens, or
+  // any if that row is at fault, whatever stands in its place here: for a step that is started ahead.
+  static constexpr uint32_t kNotDrawn = std::numeric_limits<uint32_t>::max();
+  uint32_t last_drawn = kNotDrawn;
 };
 
 // What a step writes, row after row, entry by entry.
@@ -78,6 +84,15 @@ class Backend {
   // One forward pass of the whole batch. Errors: kBadModelFile when a mapped file changed under us; kInternal
   // for a device fault. Bad arguments CHECK.
   virtual Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) = 0;
+
+  // The same in two halves. What `batch` borrows may change once start() has returned; `outputs` are written
+  // when finish() has. Where info().runs_ahead another step may be started before finish(), at most one,
+  // whose outputs are others; finish() is of the one that was started first. Where it is not, start() does it
+  // all.
+  virtual Result<void> start(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
+    return step(batch, outputs);
+  }
+  virtual Result<void> finish() { return {}; }
 
   // Copies the KV of one block onto another (copy-on-write).
   virtual void copy_block(BlockId from, BlockId to) = 0;

@@ -85,13 +85,11 @@ BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, con
       scheduler_({options.sequences_max, options.step_tokens_max, options.prefix_cache},
                  backend.info().blocks, backend.info().block_tokens),
       teller_(tokenizer, sampler_, sink),
-      budget_(options, backend.info().vocabulary),
-      speculator_(options),
       token_bytes_max_(token_bytes_max(tokenizer)),
       constraints_(tokenizer, backend.info().vocabulary),
       end_tokens_(end_tokens_of(tokenizer, backend.info().vocabulary)),
       draw_rule_(end_tokens_),
-      batch_(backend, draw_rule_) {}
+      steps_(backend, draw_rule_, options_, scheduler_) {}
 
 void BatchingEngine::submit(const ipc::Submit& submit) {
   if (requests_.contains(submit.request)) return;
@@ -239,28 +237,43 @@ void BatchingEngine::cancel(ipc::RequestId id) {
 
 Result<void> BatchingEngine::step() {
   tell_prompt();
-  if (scheduler_.empty()) return {};
+  if (scheduler_.empty() && steps_.empty()) return {};
   const uint64_t begin_ns = monotonic_ns();
-  TRY(run_step());
-  ++times_.steps;
-  times_.step_seconds += seconds_since(begin_ns);
+  if (auto ran = run_step(); !ran) {
+    steps_.give_up();
+    while (!requests_.empty()) fail_request(*requests_.begin()->second, ran.error());
+    forget_ended();
+    return ran;
+  }
+  step_seconds_ += seconds_since(begin_ns);
   return {};
 }
 
 Result<void> BatchingEngine::run_step() {
-  scheduler_.plan(budget_, plan_);
+  const bool begins = steps_.empty();
+  if (begins || steps_.may_go_ahead()) TRY(start_step());
+  if (begins && steps_.may_go_ahead()) return {};
+  return finish_step();
+}
+
+Result<void> BatchingEngine::start_step() {
+  const EngineStep& next = steps_.plan();
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
-  CHECK(!plan_.chunks.empty());
-  speculator_.add_drafts(plan_, scheduler_);
-  for (const auto& chunk : plan_.chunks) begin_request(*chunk.sequence);
-  batch_.build(plan_, scheduler_.pool());
-  sink_.model_runs();
-  if (auto ran = run_batch(); !ran) {
-    for (auto& [id, request] : requests_) fail_request(*request, ran.error());
-    forget_ended();
-    return ran;
+  if (next.plan.chunks.empty()) {
+    CHECK(!steps_.empty());  // all that runs ends with the step under way
+    return {};
   }
-  for (size_t chunk = 0; chunk < plan_.chunks.size(); ++chunk) take_results(chunk);
+  for (const auto& chunk : next.plan.chunks) begin_request(*chunk.sequence);
+  sink_.model_runs();
+  ended_before_ = ended_.size();
+  return steps_.start();
+}
+
+Result<void> BatchingEngine::finish_step() {
+  TRY_ASSIGN(EngineStep* const done, steps_.finish());
+  for (size_t chunk = 0; chunk < done->plan.chunks.size(); ++chunk) take_results(*done, chunk);
+  ++steps_done_;
+  ended_.erase(ended_.begin(), ended_.begin() + static_cast<ptrdiff_t>(std::exchange(ended_before_, 0)));
   forget_ended();
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
   return {};
@@ -287,32 +300,21 @@ void BatchingEngine::tell_prompt() {
   forget_ended();
 }
 
-Result<void> BatchingEngine::run_batch() {
-  const uint64_t begin_ns = monotonic_ns();
-  TRY(batch_.run(plan_));
-  const double seconds = seconds_since(begin_ns);
-  times_.backend_seconds += seconds;
-  speculator_.add_step(plan_, seconds);
-  // A step with drafts is longer than its sequences make it: the model's figures are of steps without.
-  if (plan_.drafts > 0) return {};
-  budget_.add_step({.decodes = plan_.decodes,
-                    .context_tokens = plan_.context_tokens,
-                    .prefill_tokens = plan_.prefill_tokens,
-                    .prefill_pairs = plan_.prefill_pairs,
-                    .seconds = seconds});
-  return {};
-}
-
-void BatchingEngine::take_results(size_t chunk) {
-  Sequence& sequence = *plan_.chunks[chunk].sequence;
+void BatchingEngine::take_results(EngineStep& step, size_t chunk) {
+  Sequence& sequence = *step.plan.chunks[chunk].sequence;
   if (sequence.phase == SequencePhase::kEnded) return;  // another choice of its request met a fault
+  if (step.taken_for_done) {
+    scheduler_.remember(sequence);
+    if (sequence.expected) sample(sequence, step.batch.rows(chunk).back());
+    return;
+  }
   Request& request = *sequence.request;
   const uint32_t position = sequence.computed;
   const uint32_t drafted = sequence.drafts.take_back(sequence.tokens);
-  sequence.computed += plan_.chunks[chunk].tokens - drafted;
+  sequence.computed += step.plan.chunks[chunk].tokens - drafted;
   scheduler_.remember(sequence);
-  if (request.work == ipc::Work::kEmbed) return take_hidden(sequence, position, batch_.hidden(chunk));
-  const StepRows rows = batch_.rows(chunk);
+  if (request.work == ipc::Work::kEmbed) return take_hidden(sequence, position, step.batch.hidden(chunk));
+  const StepRows rows = step.batch.rows(chunk);
   const bool leads = sequence.size() == request.prompt_tokens;
   if (leads && request.echo && !take_echo(sequence, rows.logits)) return;
   if (sequence.pending() > 0) return;
@@ -331,7 +333,7 @@ bool BatchingEngine::take_echo(Sequence& leader, const LogitsRows& rows) {
     return false;
   }
   if (request.echo->scored()) {
-    budget_.add_scoring(request.echo->told() - told_before, seconds_since(begin_ns));
+    steps_.budget().add_scoring(request.echo->told() - told_before, seconds_since(begin_ns));
   }
   return true;
 }
@@ -368,14 +370,14 @@ void BatchingEngine::take_drafted(Sequence& sequence, uint32_t drafted, const St
   Request& request = *sequence.request;
   uint32_t accepted = 0;
   request.drafts_rejected += drafted;  // until they are accepted: the first row may be the request's end
-  speculator_.count_drafted(drafted);
+  steps_.speculator().count_drafted(drafted);
   sample(sequence, rows[0]);
   while (sequence.phase == SequencePhase::kRunning && accepted < drafted &&
          sequence.tokens.back() == sequence.drafts.tokens[accepted]) {
     ++accepted;
     ++request.drafts_accepted;
     --request.drafts_rejected;
-    speculator_.count_accepted();
+    steps_.speculator().count_accepted();
     ++sequence.computed;
     sample(sequence, rows[accepted]);
   }
@@ -427,8 +429,7 @@ void BatchingEngine::end_choice(Sequence& sequence, ipc::FinishReason reason) {
     finished.timings = {.queued_ns = scheduled_ns - request.submitted_ns,
                         .prefill_ns = first_ns - scheduled_ns,
                         .decode_ns = request.first_token_ns == 0 ? 0 : request.last_token_ns - first_ns};
-    request.ended = true;
-    ended_.push_back(request.id);
+    end_request(request);
   }
   sink_.finished(finished);
 }
@@ -446,21 +447,28 @@ void BatchingEngine::fail_request(Request& request, const Error& error) {
     if (error.code == Code::kNumericFault) scheduler_.forget(sequence);
     scheduler_.remove(sequence);
   }
-  request.ended = true;
-  ended_.push_back(request.id);
+  end_request(request);
   sink_.failed({request.id, error.code, error.message});
 }
 
+void BatchingEngine::end_request(Request& request) {
+  request.ended = true;
+  std::erase(only_told_, request.id);
+  const auto place = requests_.find(request.id);
+  ended_.push_back(std::move(place->second));
+  requests_.erase(place);
+}
+
 void BatchingEngine::forget_ended() {
-  for (const ipc::RequestId id : ended_) {
-    std::erase(only_told_, id);
-    requests_.erase(id);
-  }
-  ended_.clear();
+  if (steps_.empty()) ended_.clear();
+}
+
+EngineTimes BatchingEngine::times() const {
+  return {steps_done_, step_seconds_, steps_.backend_seconds()};
 }
 
 ipc::Gauges BatchingEngine::gauges() const {
-  const SpeedModel& speed = budget_.speed();
+  const SpeedModel& speed = steps_.speed();
   const StepTimes& times = speed.step_times();
   return {.prefill_tokens_per_second = speed.prefill_tokens_per_second(),
           .step_fixed_seconds = times.fixed_seconds,
@@ -475,8 +483,8 @@ ipc::Gauges BatchingEngine::gauges() const {
           .preemptions_total = scheduler_.preemptions(),
           .prefix_queries_total = scheduler_.prefix_queries(),
           .prefix_hits_total = scheduler_.prefix_hits(),
-          .draft_tokens_total = speculator_.drafted_total(),
-          .draft_tokens_accepted_total = speculator_.accepted_total()};
+          .draft_tokens_total = steps_.speculator().drafted_total(),
+          .draft_tokens_accepted_total = steps_.speculator().accepted_total()};
 }
 
 }  // namespace deepserve::runner

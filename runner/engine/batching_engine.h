@@ -8,9 +8,7 @@
 #include "runner/engine/prompt.h"
 #include "runner/engine/sampler.h"
 #include "runner/engine/scheduler.h"
-#include "runner/engine/speculator.h"
-#include "runner/engine/step_batch.h"
-#include "runner/engine/step_budget.h"
+#include "runner/engine/step_pipeline.h"
 #include "runner/engine/teller.h"
 #include "runner/grammar/constraints.h"
 
@@ -24,10 +22,11 @@ class BatchingEngine final : public Engine {
 
   void submit(const ipc::Submit& submit) override;
   void cancel(ipc::RequestId id) override;
-  bool has_work() const override { return !scheduler_.empty() || !only_told_.empty(); }
+  bool has_work() const override { return !scheduler_.empty() || !only_told_.empty() || !steps_.empty(); }
   Result<void> step() override;
+  uint64_t next_step_ns() override { return steps_.next_start_ns(); }
   ipc::Gauges gauges() const override;
-  EngineTimes times() const override { return times_; }
+  EngineTimes times() const override;
   uint32_t context_tokens() const override { return options_.context_tokens; }
 
  private:
@@ -41,8 +40,9 @@ class BatchingEngine final : public Engine {
   void begin_request(const Sequence& sequence);
   void tell_prompt();
   Result<void> run_step();
-  Result<void> run_batch();
-  void take_results(size_t chunk);
+  Result<void> start_step();
+  Result<void> finish_step();
+  void take_results(EngineStep& step, size_t chunk);
   bool take_echo(Sequence& leader, const LogitsRows& rows);
   void take_hidden(Sequence& sequence, uint32_t position, std::span<const float> hidden);
   void take_row(Sequence& leader, const StepRow& row);
@@ -52,6 +52,7 @@ class BatchingEngine final : public Engine {
   void end_choice(Sequence& sequence, ipc::FinishReason reason);
   void end_all_choices(Request& request, ipc::FinishReason reason);
   void fail_request(Request& request, const Error& error);
+  void end_request(Request& request);
   void forget_ended();
 
   Backend& backend_;
@@ -62,24 +63,23 @@ class BatchingEngine final : public Engine {
   Scheduler scheduler_;
   Sampler sampler_;
   Teller teller_;
-  StepBudget budget_;
-  Speculator speculator_;
   uint32_t token_bytes_max_;
   Constraints constraints_;
   std::vector<TokenId> end_tokens_;  // all that end a generation
   DrawRule draw_rule_;
+  StepPipeline steps_;
   std::unordered_map<ipc::RequestId, std::unique_ptr<Request>> requests_;
   std::deque<ipc::RequestId> only_told_;  // those that want their prompt told and nothing computed
-  std::vector<ipc::RequestId>
-      ended_;  // forgotten when the step is over: its plan may still name their sequences
+  // Have ended. Kept until no plan under way can name their sequences: a later step was started when the
+  // first `ended_before_` of them had ended.
+  std::vector<std::unique_ptr<Request>> ended_;
+  size_t ended_before_ = 0;
   uint64_t arrivals_ = 0;
-  EngineTimes times_;
+  uint64_t steps_done_ = 0;
+  double step_seconds_ = 0;
   uint64_t prompt_tokens_total_ = 0;
   uint64_t generated_tokens_total_ = 0;
-  // Kept from step to step for their memory.
-  StepPlan plan_;
-  StepBatch batch_;
-  std::string text_;
+  std::string text_;  // kept for its memory
 };
 
 }  // namespace deepserve::runner

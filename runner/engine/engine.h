@@ -6,10 +6,11 @@
 //
 // Files: prompt (what came in, checked), sequence (a request and its choices), scheduler and step_plan (who
 // runs), block_pool and prefix_index (where its KV lies, and what is found again), step_budget, speed_model
-// and prefill_cost (how much a step takes in), step_batch (what the model is asked), draw_rule, sampler and
-// philox (the next token), row_draws and step_rows (the same where the backend draws), draft, speculation and
-// speculator (tokens proposed ahead, and checked), continuation and stop_matcher (its text, and the end),
-// prompt_echo and teller (what is told of prompt and answer), mean_pool (embeddings).
+// and prefill_cost (how much a step takes in), step_batch (what the model is asked), step_pipeline (steps
+// under way), draw_rule, sampler and philox (the next token), row_draws and step_rows (the same where the
+// backend draws), draft, speculation and speculator (tokens proposed ahead, and checked), continuation and
+// stop_matcher (its text, and the end), prompt_echo and teller (what is told of prompt and answer), mean_pool
+// (embeddings).
 #pragma once
 
 #include <cstdint>
@@ -54,6 +55,7 @@ struct EngineOptions {
   double step_target_seconds = 0;
   bool prefix_cache = true;  // what was computed is found again by sequences that begin alike
   Speculation speculation = Speculation::kOff;  // changes no token
+  bool run_ahead = true;                        // where the backend can; changes no token either
   bool check_blocks = false;  // CHECKs the accounting of KV blocks in each step (debug builds always do)
 };
 
@@ -80,13 +82,17 @@ class Engine {
   // choice that resumes nothing is told the whole prompt before its first token, as it is computed. An id
   // that is running already is ignored.
   virtual void submit(const ipc::Submit& request) = 0;
-  // Its sequences leave before the next step and their blocks are free; finished(cancelled) follows. Unknown:
-  // nothing.
+  // Its sequences leave before the next step is planned and their blocks are free; finished(cancelled)
+  // follows. Unknown: nothing.
   virtual void cancel(ipc::RequestId request) = 0;
   virtual bool has_work() const = 0;
-  // One batch through the model. An error is the device's: every request has been failed, the runner should
-  // exit.
+  // One batch through the model, or the start of it. With a backend that runs ahead the first call returns
+  // while the device is at work; each further one starts the next batch before it waits for the one under
+  // way, where that may be. An error is the device's: every request has been failed, the runner should exit.
   virtual Result<void> step() = 0;
+  // The device is at work, and step() need not be called before then (monotonic_ns): requests that come until
+  // then are still in time for the next batch. 0: there is nothing to wait for.
+  virtual uint64_t next_step_ns() = 0;
 
   virtual ipc::Gauges gauges() const = 0;
   virtual EngineTimes times() const = 0;

@@ -13,8 +13,9 @@ bool RowDraws::add(Sequence& sequence) {
   const Request& request = *sequence.request;
   const uint32_t drafts = sequence.drafts.count;
   if (drafts > 0 && (sequence.matcher || sequence.counts.active())) return false;
+  const uint32_t expected = sequence.expected ? 1 : 0;
   for (uint32_t ahead = 0; ahead <= drafts; ++ahead) {
-    const auto draw = rule_.draw_of(sequence, ahead);
+    const auto draw = rule_.draw_of(sequence, expected + ahead);
     if (!draw) return false;  // of one row alone: it has a constraint
     Borrowed borrowed{choices_.size(), 1, masks_.size(), draw->allowed.size()};
     choices_.push_back(draw->choice);

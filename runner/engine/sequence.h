@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "ipc/wire/messages.h"
@@ -44,7 +45,7 @@ struct Sequence {
   Request* request = nullptr;
   Priority priority;
   SequencePhase phase = SequencePhase::kNew;
-  std::vector<TokenId> tokens;  // the prompt, then the answer, then what this step drafts
+  std::vector<TokenId> tokens;  // the prompt, then the answer, then what this step drafts or expects
   uint32_t computed = 0;        // of these, how many are in the KV cache
   std::vector<BlockId> blocks;  // [ceil(tokens / block_tokens)] while it runs; the last may be shared
   // The scheduler's, in steps of its own: when it last ran (or got its blocks), and since when it waits.
@@ -67,6 +68,9 @@ struct Sequence {
   Continuation continuation;
   std::optional<GrammarMatcher> matcher = {};  // of the answer's constraint, if it has one
   SequenceDrafts drafts = {};
+  // The last of its tokens is yet to come, as number so many of those that the step under way draws: any
+  // stands in its place.
+  std::optional<uint32_t> expected = {};
 
   // Of prompt and answer: drafts are not counted.
   uint32_t size() const { return static_cast<uint32_t>(tokens.size()) - drafts.count; }
@@ -74,6 +78,12 @@ struct Sequence {
   uint32_t pending() const { return size() - computed; }
   // How many of its first tokens it can do without computing. The last one always runs: it gives the logits.
   uint32_t reusable() const { return reuses_prefix ? std::min(size() - 1, scored_from) : 0; }
+  // Nothing comes after what it expects.
+  bool is_complete() const { return expected && size() >= tokens_final; }
+  void expect(uint32_t drawn_token) {
+    tokens.push_back(0);
+    expected = drawn_token;
+  }
   // Rows of logits that a chunk of the next `chunk_tokens` asks for to score the prompt.
   uint32_t scored_rows(uint32_t chunk_tokens) const {
     const uint32_t begin = std::max(computed, scored_from);
@@ -100,7 +110,11 @@ struct Sequence {
                   "token {} of the answer does not follow its grammar, or that is too ambiguous to tell",
                   continuation.tokens());
     }
-    tokens.push_back(token);
+    if (std::exchange(expected, std::nullopt)) {
+      tokens.back() = token;
+    } else {
+      tokens.push_back(token);
+    }
     counts.add_generated(token);
     return {};
   }

@@ -22,6 +22,9 @@ class Speculator {
 
   // Appends drafts to sequences that decode in `plan`, which may not prefill, and their rows to its chunks.
   void add_drafts(StepPlan& plan, Scheduler& scheduler);
+  // Whether the step after one of `plan` is likely to have drafts: then what that one gives must be known
+  // before the next is planned. All of what its sequences have so far must be.
+  bool expects_drafts(const StepPlan& plan);
   // What the step took.
   void add_step(const StepPlan& plan, double seconds);
   void count_drafted(uint32_t tokens) { drafted_total_ += tokens; }
@@ -31,6 +34,11 @@ class Speculator {
   uint64_t accepted_total() const { return accepted_total_; }
 
  private:
+  struct Proposal {
+    uint32_t tokens = 0;  // that it pays to draft
+    double hit_rate = 0;
+  };
+  Proposal propose(Sequence& sequence, uint32_t step_tokens_left);
   void add_draft(StepPlan& plan, ScheduledChunk& chunk, Scheduler& scheduler);
 
   Speculation mode_;

@@ -13,6 +13,7 @@ void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
   places_.clear();
   draws_.clear();
   rows_ = hidden_values_ = 0;
+  gives_tokens_alone_ = backend_.info().draws;
   for (const auto& chunk : plan.chunks) {
     Sequence& sequence = *chunk.sequence;
     const Request& request = *sequence.request;
@@ -20,22 +21,32 @@ void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
     const bool to_the_end = chunk.tokens == sequence.pending() + sequence.drafts.count;
     const uint32_t for_answer = request.answers() && to_the_end ? 1 + sequence.drafts.count : 0;
     const uint32_t scored = sequence.scored_rows(chunk.tokens);
-    const BatchEntry& entry = entries_.emplace_back(
+    BatchEntry& entry = entries_.emplace_back(
         BatchEntry{.tokens = std::span(sequence.tokens).subspan(sequence.computed, chunk.tokens),
                    .position = sequence.computed,
                    .blocks = std::span(sequence.blocks).first(blocks),
                    .logits_rows = std::max(for_answer, scored),
                    .hidden_rows = request.work == ipc::Work::kEmbed,
                    .sums_scale = Sampler::sums_scale(request.generation)});
+    if (to_the_end && sequence.expected) entry.last_drawn = *sequence.expected;
     const size_t drawn_begin = draws_.size();
     const bool may_draw = backend_.info().draws && for_answer > 0 && scored == 0;
     const bool is_drawn = may_draw && draws_.add(sequence);
     places_.push_back({rows_, hidden_values_, is_drawn, drawn_begin, 0});
+    gives_tokens_alone_ &= gives_token_alone(sequence, entry, is_drawn);
     if (!is_drawn) rows_ += entry.logits_rows;
     if (entry.hidden_rows) hidden_values_ += entry.tokens.size() * backend_.info().embedding;
   }
   take_draws();
   make_room();
+}
+
+bool StepBatch::gives_token_alone(const Sequence& sequence, const BatchEntry& entry, bool is_drawn) {
+  const Request& request = *sequence.request;
+  const bool has_siblings = sequence.size() == request.prompt_tokens &&
+                            std::ranges::any_of(request.choices, &Sequence::awaits_leader);
+  return is_drawn == (entry.logits_rows > 0) && entry.logits_rows <= 1 && !entry.hidden_rows &&
+         !has_siblings && !request.echo && !sequence.matcher && !sequence.counts.active();
 }
 
 void StepBatch::take_draws() {
@@ -60,15 +71,15 @@ void StepBatch::make_room() {
   if (hidden_.size() < hidden_values_) hidden_.resize(hidden_values_);
 }
 
-Result<void> StepBatch::run(const StepPlan& plan) {
+Result<void> StepBatch::start(const StepPlan& plan) {
   for (const auto& copy : plan.copies) backend_.copy_block(copy.from, copy.to);
   const size_t chunks = rows_ * logits_chunks(vocabulary());
-  return backend_.step(entries_, {.logits = std::span(logits_).first(rows_ * vocabulary()),
-                                  .hidden = std::span(hidden_).first(hidden_values_),
-                                  .largest = std::span(largest_).first(chunks),
-                                  .sums = std::span(sums_).first(chunks),
-                                  .drawn_rows = drawn_rows_,
-                                  .drawn_tokens = drawn_tokens_});
+  return backend_.start(entries_, {.logits = std::span(logits_).first(rows_ * vocabulary()),
+                                   .hidden = std::span(hidden_).first(hidden_values_),
+                                   .largest = std::span(largest_).first(chunks),
+                                   .sums = std::span(sums_).first(chunks),
+                                   .drawn_rows = drawn_rows_,
+                                   .drawn_tokens = drawn_tokens_});
 }
 
 StepRows StepBatch::rows(size_t i) {

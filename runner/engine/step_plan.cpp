@@ -67,7 +67,7 @@ PrefillLimits Scheduler::limits_of(const StepBudget& budget) const {
   };
   Decodes beside, going_along, all;
   for (const Sequence* sequence : running_) {
-    if (prefills(sequence)) continue;
+    if (prefills(sequence) || sequence->is_complete()) continue;
     const bool lower = sequence->priority.service_class > first_class;
     if (!lower) beside.add(*sequence);
     if (!lower || passed_over_for_long(*sequence)) going_along.add(*sequence);
@@ -128,7 +128,8 @@ void Scheduler::choose_decodes(const StepBudget& budget) {
       prefilling = std::min(prefilling, service_class);
       continue;
     }
-    sequence->sits_out = service_class > prefilling && !passed_over_for_long(*sequence);
+    sequence->sits_out =
+        sequence->is_complete() || (service_class > prefilling && !passed_over_for_long(*sequence));
     if (sequence->sits_out) continue;
     if (beside_vip && service_class != ipc::Class::kVip) {
       lower_.push_back(sequence);

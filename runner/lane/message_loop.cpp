@@ -37,7 +37,8 @@ Result<LoopEnd> MessageLoop::run() {
     }
     if (sink_.backlog() < kBacklogMax) do_staged_work();
     const bool holds = link_.expects_daemon();
-    if (!sink_.blocked() && !holds) TRY(engine_.step());
+    const bool due = monotonic_ns() >= engine_.next_step_ns();
+    if (!sink_.blocked() && !holds && due) TRY(engine_.step());
     for (const ipc::RequestId request : sink_.take_abandoned()) cancel(request);
     if (state_.phase == ipc::RunnerPhase::kDraining && told_all()) {
       state_.phase = ipc::RunnerPhase::kDrained;
@@ -50,9 +51,18 @@ Result<LoopEnd> MessageLoop::run() {
       if (drains_as_orphan_) return LoopEnd::kSupervisorGone;
     }
     const bool has_history = sink_.tells_history() && !sink_.lane_is_full();
-    if ((idle() && !has_history) || sink_.blocked() || holds)
+    if ((idle() && !has_history) || sink_.blocked() || holds) {
       link_.wait(kSpin_ns, holds ? kHoldTurn_ns : kIdleTurn_ns);
+    } else if (staged_.empty() && !has_history) {
+      wait_for_next_step();
+    }
   }
+}
+
+// While the device is at work: for messages, too, which may still be part of the next step.
+void MessageLoop::wait_for_next_step() {
+  const uint64_t due_ns = engine_.next_step_ns(), now_ns = monotonic_ns();
+  if (due_ns > now_ns) link_.wait(0, due_ns - now_ns);
 }
 
 std::optional<LoopEnd> MessageLoop::look_at_daemon() {
@@ -186,10 +196,12 @@ void MessageLoop::cancel(ipc::RequestId request) {
   sink_.finished(finished);
 }
 
-// One at least, and as many as fit into a short time: tokenising long prompts must not hold up those who
-// decode.
+// One at least, and as many as fit into a short time, or until the next step is due: tokenising long prompts
+// must not hold up those who decode.
 void MessageLoop::do_staged_work() {
-  const uint64_t end_ns = monotonic_ns() + kWork_ns;
+  if (staged_.empty()) return;
+  const uint64_t now_ns = monotonic_ns(), due_ns = engine_.next_step_ns();
+  const uint64_t end_ns = due_ns > now_ns ? std::min(due_ns, now_ns + kWork_ns) : now_ns + kWork_ns;
   do {
     if (staged_.empty()) return;
     const Work work = std::move(staged_.front().work);

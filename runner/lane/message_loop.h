@@ -63,6 +63,7 @@ class MessageLoop {
   void stage(Work work, size_t bytes);
   void cancel(ipc::RequestId request);
   void do_staged_work();
+  void wait_for_next_step();
   void submit(const ipc::Submit& submit);
   ipc::Answer answer(const ipc::Query& query) const;
   void begin_drain();

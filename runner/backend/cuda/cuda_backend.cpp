@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 
 #include "ipc/base/check.h"
 #include "kernels/cpu/logits.h"
@@ -58,6 +59,7 @@ BackendInfo describe(const ModelShard& model, uint64_t content_hash, const Gpu& 
   info.blocks = blocks;
   info.batch_tokens_max = std::max(1u, options.batch_tokens_max);
   info.draws = info.vocabulary <= kernels::kWeighedTokensMax;
+  info.runs_ahead = info.draws && model.share.ranks == 1;
   info.work = step_work(model.config, model.weights, DeviceKvCache::block_bytes(model.config) / kBlockTokens);
   return info;
 }
@@ -90,6 +92,13 @@ class CudaBackend final : public Backend {
   const BackendInfo& info() const override { return info_; }
 
   Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
+    CHECK(under_way_.empty());
+    TRY(start(batch, outputs));
+    return finish();
+  }
+
+  Result<void> start(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
+    CHECK(under_way_.size() < (info_.runs_ahead ? 2u : 1u));
     check(batch);
     inputs_.fill(batch);
     const StepCounts& counts = inputs_.counts();
@@ -99,10 +108,17 @@ class CudaBackend final : public Backend {
     CHECK(outputs.sums.size() == outputs.largest.size());
     CHECK(outputs.largest.empty() ||
           outputs.largest.size() == told_->rows() * kernels::logits_chunks(info_.vocabulary));
+    under_way_.push_back({outputs, counts.tokens > 0});
     if (counts.tokens == 0) return {};
-    auto done = compute(batch, outputs);
-    if (!done) exchange_.give_up(done.error());
-    return done;
+    return or_give_up(begin(batch, outputs));
+  }
+
+  Result<void> finish() override {
+    CHECK(!under_way_.empty());
+    const Started step = under_way_.front();
+    under_way_.pop_front();
+    if (!step.has_tokens) return {};
+    return or_give_up(end(step.outputs));
   }
 
   double device_seconds() const override { return clock_.seconds(); }
@@ -136,7 +152,17 @@ class CudaBackend final : public Backend {
     return {};
   }
 
-  Result<void> compute(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
+  // The others are told of an error.
+  Result<void> or_give_up(Result<void> done) {
+    if (!done) {
+      exchange_.give_up(done.error());
+      under_way_.clear();
+    }
+    return done;
+  }
+
+  // Puts all of the step into the stream. Logits and hidden states that go to the host are waited for.
+  Result<void> begin(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
     const cudaStream_t stream = stream_.get();
     if (copy_error_) return tl::unexpected<Error>(*copy_error_);
     // Whose memory may have to grow comes first: freeing waits, unwatched, for all that the GPU is to do.
@@ -146,8 +172,14 @@ class CudaBackend final : public Backend {
     if (inputs_.counts().hidden_rows != 0) TRY(write_hidden(outputs.hidden));
     TRY(make_logits(outputs));
     TRY(draws_.fetch(stream));
-    TRY(clock_.end(stream, [&] { return exchange_.wait(stream); }));
-    if (!draws_.empty()) draws_.take(outputs);
+    return clock_.end(stream);
+  }
+
+  Result<void> end(const StepOutputs& outputs) {
+    TRY(clock_.finish([&](cudaEvent_t end) {
+      return exchange_.alone() ? checked(cudaEventSynchronize(end), "a step") : exchange_.wait(stream_.get());
+    }));
+    draws_.take(outputs);
     return {};
   }
 
@@ -161,9 +193,9 @@ class CudaBackend final : public Backend {
     if (rows != 0) inputs_.pad(rows, spare_block());
     TRY(inputs_.send(stream));
     TRY(clock_.begin(stream));
-    if (rows == 0) return forward_->run(inputs_, attention_, stream);
-    return graphs_.run(rows, attention_.places(), stream,
-                       [&] { return forward_->run_any(rows, inputs_, attention_, stream); });
+    if (rows == 0) return forward_->run(inputs_, attention_, draws_.drawn(), stream);
+    return graphs_.run(rows, attention_.places() + draws_.places(), stream,
+                       [&] { return forward_->run_any(rows, inputs_, attention_, draws_.drawn(), stream); });
   }
 
   // Where rows of nobody have their keys and values.
@@ -172,6 +204,7 @@ class CudaBackend final : public Backend {
   void check(std::span<const BatchEntry> batch) const {
     size_t tokens = 0;
     for (const BatchEntry& entry : batch) {
+      CHECK(entry.last_drawn == BatchEntry::kNotDrawn || (info_.runs_ahead && !entry.tokens.empty()));
       const size_t end = entry.position + entry.tokens.size();
       tokens += entry.tokens.size();
       CHECK(entry.blocks.size() == (end + kBlockTokens - 1) / kBlockTokens);
@@ -219,6 +252,11 @@ class CudaBackend final : public Backend {
   PinnedMemory hidden_;
   StepDraws draws_;
   std::unique_ptr<ToldLogits> told_;
+  struct Started {
+    StepOutputs outputs;
+    bool has_tokens;
+  };
+  std::deque<Started> under_way_;    // not finished; at most two
   std::optional<Error> copy_error_;  // of a block, before the next step
 };
 

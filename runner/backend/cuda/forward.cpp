@@ -72,9 +72,12 @@ Result<Forward> Forward::make(const ModelConfig& config, const DeviceWeights& we
 
 Result<void> Forward::begin(const Way& way) {
   const StepArrays& arrays = way.inputs.arrays();
-  TRY(launched(kernels::cuda::embed(
-      {.table = weights_->embedding, .tokens = arrays.tokens, .count = way.tokens, .out = residual_},
-      way.stream)));
+  TRY(launched(kernels::cuda::embed({.table = weights_->embedding,
+                                     .tokens = arrays.tokens,
+                                     .drawn = way.drawn,
+                                     .count = way.tokens,
+                                     .out = residual_},
+                                    way.stream)));
   return launched(kernels::cuda::rope_angles({.positions = arrays.positions,
                                               .frequencies = weights_->rope_frequencies,
                                               .factor = rope_factor_,
@@ -85,13 +88,14 @@ Result<void> Forward::begin(const Way& way) {
                                              way.stream));
 }
 
-Result<void> Forward::run(const StepInputs& inputs, const StepAttention& attention, cudaStream_t stream) {
-  return run_layers({inputs.counts().tokens, false, inputs, attention, stream});
+Result<void> Forward::run(const StepInputs& inputs, const StepAttention& attention,
+                          const kernels::cuda::RankedLogit* drawn, cudaStream_t stream) {
+  return run_layers({inputs.counts().tokens, false, inputs, attention, drawn, stream});
 }
 
 Result<void> Forward::run_any(uint32_t tokens, const StepInputs& inputs, const StepAttention& attention,
-                              cudaStream_t stream) {
-  return run_layers({tokens, true, inputs, attention, stream});
+                              const kernels::cuda::RankedLogit* drawn, cudaStream_t stream) {
+  return run_layers({tokens, true, inputs, attention, drawn, stream});
 }
 
 Result<void> Forward::run_layers(const Way& way) {

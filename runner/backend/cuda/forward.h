@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/sampling.h"
 #include "runner/backend/cuda/device_exchange.h"
 #include "runner/backend/cuda/device_kv_cache.h"
 #include "runner/backend/cuda/device_weights.h"
@@ -40,11 +41,13 @@ class Forward {
                               DeviceExchange& exchange, const ForwardOptions& options);
 
   // The layers, into the residual stream; what was filled into `inputs` and `attention` must be on its way.
-  Result<void> run(const StepInputs& inputs, const StepAttention& attention, cudaStream_t stream);
+  // `drawn`: where the step before has its tokens, for inputs that stand for those.
+  Result<void> run(const StepInputs& inputs, const StepAttention& attention,
+                   const kernels::cuda::RankedLogit* drawn, cudaStream_t stream);
   // The same for `tokens` rows of whatever `inputs` holds when it runs, padded if need be, and
   // StepAttention::run_any: what of it was captured goes for later steps.
   Result<void> run_any(uint32_t tokens, const StepInputs& inputs, const StepAttention& attention,
-                       cudaStream_t stream);
+                       const kernels::cuda::RankedLogit* drawn, cudaStream_t stream);
   // Logits of rows [begin, begin + count) of those that give some, at most kLogitsRows: to logits(), on rank
   // 0 alone.
   Result<void> make_logits(const StepInputs& inputs, uint32_t begin, uint32_t count, cudaStream_t stream);
@@ -65,6 +68,7 @@ class Forward {
     bool any;  // as run_any has it
     const StepInputs& inputs;
     const StepAttention& attention;
+    const kernels::cuda::RankedLogit* drawn;
     cudaStream_t stream;
   };
 

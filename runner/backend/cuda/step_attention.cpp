@@ -93,19 +93,23 @@ Result<StepAttention> StepAttention::make(const ModelConfig& config, const Gpu& 
   attention.carve(nullptr);
   TRY_ASSIGN(attention.memory_, DeviceMemory::make(attention.used_bytes_, "attention"));
   attention.carve(attention.memory_.data());
-  TRY_ASSIGN(attention.pinned_plan_, PinnedMemory::make(plan_bytes(attention.limits_.items_max)));
-  TRY(attention.hold_tables(table_ids(options)));
+  for (Pinned& pinned : attention.pinned_) {
+    TRY_ASSIGN(pinned.plan, PinnedMemory::make(plan_bytes(attention.limits_.items_max)));
+    TRY(attention.hold_tables(table_ids(options), table_ids(options), pinned));
+  }
   attention.entries_.reserve(options.tokens_max);
   attention.plan_.items.reserve(attention.limits_.items_max);
   TRY(clear(attention.workspace_, attention_workspace_zeros(attention.workspace_size_)));
   return attention;
 }
 
-Result<void> StepAttention::hold_tables(uint64_t ids) {
-  const uint64_t bytes = ids * sizeof(BlockId);
+Result<void> StepAttention::hold_tables(uint64_t ids, uint64_t ids_made, Pinned& pinned) {
+  const uint64_t bytes = ids * sizeof(BlockId), bytes_made = ids_made * sizeof(BlockId);
+  if (bytes > pinned.tables.bytes()) {
+    TRY_ASSIGN(pinned.tables, PinnedMemory::make(bytes_made));
+  }
   if (bytes <= tables_.bytes()) return {};
-  TRY_ASSIGN(pinned_tables_, PinnedMemory::make(bytes));
-  TRY_ASSIGN(tables_, DeviceMemory::make(bytes, "block tables"));  // last: its size says what there is
+  TRY_ASSIGN(tables_, DeviceMemory::make(bytes_made, "block tables"));
   ++places_;
   return {};
 }
@@ -126,16 +130,18 @@ void StepAttention::plan(std::span<const BatchEntry> batch) {
 Result<void> StepAttention::send(std::span<const BatchEntry> batch, cudaStream_t stream) {
   uint64_t ids = 0;
   for (const BatchEntry& entry : batch) ids += entry.blocks.size();
-  if (ids * sizeof(BlockId) > tables_.bytes()) TRY(hold_tables(2 * ids));
-  BlockId* to = pinned_tables_.as<BlockId>();
+  side_ = 1 - side_;
+  Pinned& pinned = pinned_[side_];
+  TRY(hold_tables(ids, 2 * ids, pinned));
+  BlockId* to = pinned.tables.as<BlockId>();
   for (const BatchEntry& entry : batch) to = std::copy(entry.blocks.begin(), entry.blocks.end(), to);
-  TRY(sent(cudaMemcpyAsync(tables_.data(), pinned_tables_.data(), ids * sizeof(BlockId),
+  TRY(sent(cudaMemcpyAsync(tables_.data(), pinned.tables.data(), ids * sizeof(BlockId),
                            cudaMemcpyHostToDevice, stream)));
   plan(batch);
-  std::memcpy(pinned_plan_.data(), plan_.begins.data(), kBeginsBytes);
-  std::memcpy(pinned_plan_.data() + kBeginsBytes, plan_.items.data(),
+  std::memcpy(pinned.plan.data(), plan_.begins.data(), kBeginsBytes);
+  std::memcpy(pinned.plan.data() + kBeginsBytes, plan_.items.data(),
               plan_.items.size() * sizeof(AttentionItem));
-  return sent(cudaMemcpyAsync(plan_memory_, pinned_plan_.data(), plan_bytes(plan_.items.size()),
+  return sent(cudaMemcpyAsync(plan_memory_, pinned.plan.data(), plan_bytes(plan_.items.size()),
                               cudaMemcpyHostToDevice, stream));
 }
 

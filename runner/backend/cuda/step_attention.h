@@ -2,6 +2,7 @@
 // the plan of the step's work and the block tables, and the memory for partial results.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -29,7 +30,7 @@ class StepAttention {
                                     const StepAttentionOptions& options);
 
   // Takes the step's entries, which must be within the backend's bounds, and puts the copy of what they need
-  // into `stream`; may be called again when that has run.
+  // into `stream`; may be called again, and once more when that has run.
   Result<void> send(std::span<const BatchEntry> batch, cudaStream_t stream);
 
   // Whether what was sent last is all of the kind that run_any() runs.
@@ -45,9 +46,15 @@ class StepAttention {
   uint32_t places() const { return places_; }
 
  private:
+  // What the GPU copies from: of this step, and of the one before it.
+  struct Pinned {
+    PinnedMemory plan, tables;
+  };
+
   void carve(uint8_t* memory);
   void plan(std::span<const BatchEntry> batch);
-  Result<void> hold_tables(uint64_t ids);
+  // Room for `ids`; where there is less, it is made for `ids_made`.
+  Result<void> hold_tables(uint64_t ids, uint64_t ids_made, Pinned& pinned);
   kernels::cuda::AttentionArguments arguments(const DeviceKvCache& cache, uint32_t layer,
                                               const uint16_t* queries, uint16_t* attended,
                                               uint32_t stride) const;
@@ -62,9 +69,9 @@ class StepAttention {
   DeviceMemory memory_;
   uint8_t* plan_memory_ = nullptr;
   uint8_t* workspace_ = nullptr;
-  PinnedMemory pinned_plan_;
+  std::array<Pinned, 2> pinned_;
+  size_t side_ = 0;      // of the two, this step's
   DeviceMemory tables_;  // all entries' blocks, one entry's after the other's; grows when it must
-  PinnedMemory pinned_tables_;
   std::vector<kernels::cuda::AttentionEntry> entries_;
   kernels::cuda::AttentionPlan plan_;
 };

@@ -15,7 +15,8 @@ using kernels::cuda::RowState;
 using kernels::cuda::SampledRow;
 using kernels::cuda::SamplingArguments;
 
-constexpr uint64_t kBytesAtFirst = 1 << 20;  // of what grows
+constexpr uint64_t kBytesAtFirst = 1 << 20;         // of what grows
+constexpr uint64_t kResultsBytesAtFirst = 1 << 16;  // of some 300 sequences
 
 static_assert(runner::kAlternativesMax == kernels::cuda::kAlternativesMax);
 
@@ -59,8 +60,8 @@ uint64_t StepDraws::carve(uint8_t* memory, const Sizes& sizes, Arrays& arrays) {
 
 uint64_t StepDraws::carve(uint8_t* memory, const Sizes& sizes, Results& results) {
   Carver carver(memory);
-  results.rows = carver.take<DrawnRow>(sizes.rows);
   results.tokens = carver.take<kernels::cuda::RankedLogit>(sizes.choices);
+  results.rows = carver.take<DrawnRow>(sizes.rows);
   return carver.used_bytes();
 }
 
@@ -68,7 +69,7 @@ uint64_t StepDraws::memory_bytes(uint32_t vocabulary, uint32_t piece_rows) {
   StepDraws draws;
   draws.vocabulary_ = vocabulary;
   draws.piece_rows_ = piece_rows;
-  return draws.carve(nullptr, draws.outlines_) + 3 * kBytesAtFirst;
+  return draws.carve(nullptr, draws.outlines_) + 2 * kBytesAtFirst + kResultsBytesAtFirst;
 }
 
 Result<StepDraws> StepDraws::make(uint32_t vocabulary, uint32_t piece_rows) {
@@ -79,10 +80,12 @@ Result<StepDraws> StepDraws::make(uint32_t vocabulary, uint32_t piece_rows) {
              DeviceMemory::make(draws.carve(nullptr, draws.outlines_), "outlines of logits"));
   draws.carve(draws.outline_memory_.data(), draws.outlines_);
   TRY_ASSIGN(draws.memory_, DeviceMemory::make(kBytesAtFirst, "draws"));
-  TRY_ASSIGN(draws.pinned_, PinnedMemory::make(kBytesAtFirst));
   TRY_ASSIGN(draws.undone_, DeviceMemory::make(kBytesAtFirst, "patches of logits"));
-  TRY_ASSIGN(draws.results_, DeviceMemory::make(kBytesAtFirst, "drawn tokens"));
-  TRY_ASSIGN(draws.fetched_, PinnedMemory::make(kBytesAtFirst));
+  TRY_ASSIGN(draws.results_, DeviceMemory::make(kResultsBytesAtFirst, "drawn tokens"));
+  for (Side& side : draws.sides_) {
+    TRY_ASSIGN(side.pinned, PinnedMemory::make(kBytesAtFirst));
+    TRY_ASSIGN(side.fetched, PinnedMemory::make(kResultsBytesAtFirst));
+  }
   return draws;
 }
 
@@ -104,25 +107,40 @@ StepDraws::Sizes StepDraws::sizes_of(std::span<const BatchEntry> batch, uint32_t
   return sizes;
 }
 
-Result<void> StepDraws::make_room() {
-  bytes_ = carve(nullptr, sizes_, host_);
-  if (bytes_ > memory_.bytes()) {
-    TRY_ASSIGN(pinned_, PinnedMemory::make(2 * bytes_));
-    TRY_ASSIGN(memory_, DeviceMemory::make(2 * bytes_, "draws"));  // last: its size says what there is
+Result<void> StepDraws::make_room(cudaStream_t stream) {
+  Side& side = sent();
+  const Sizes& sizes = side.sizes;
+  bytes_ = carve(nullptr, sizes, side.host);
+  if (bytes_ > side.pinned.bytes()) {
+    TRY_ASSIGN(side.pinned, PinnedMemory::make(2 * bytes_));
   }
-  carve(pinned_.data(), sizes_, host_);
-  carve(memory_.data(), sizes_, device_);
-  const uint64_t undone_bytes = (sizes_.counts + sizes_.biases + sizes_.masked) * sizeof(float);
+  if (bytes_ > memory_.bytes()) {
+    TRY_ASSIGN(memory_, DeviceMemory::make(2 * bytes_, "draws"));
+  }
+  carve(side.pinned.data(), sizes, side.host);
+  carve(memory_.data(), sizes, device_);
+  const uint64_t undone_bytes = (sizes.counts + sizes.biases + sizes.masked) * sizeof(float);
   if (undone_bytes > undone_.bytes()) {
     TRY_ASSIGN(undone_, DeviceMemory::make(2 * undone_bytes, "patches of logits"));
   }
-  results_bytes_ = carve(nullptr, sizes_, host_results_);
-  if (results_bytes_ > results_.bytes()) {
-    TRY_ASSIGN(fetched_, PinnedMemory::make(2 * results_bytes_));
-    TRY_ASSIGN(results_, DeviceMemory::make(2 * results_bytes_, "drawn tokens"));
+  results_bytes_ = carve(nullptr, sizes, side.results);
+  if (results_bytes_ > side.fetched.bytes()) {
+    TRY_ASSIGN(side.fetched, PinnedMemory::make(2 * results_bytes_));
   }
-  carve(fetched_.data(), sizes_, host_results_);
-  carve(results_.data(), sizes_, device_results_);
+  if (results_bytes_ > results_.bytes()) TRY(grow_results(2 * results_bytes_, stream));
+  carve(side.fetched.data(), sizes, side.results);
+  carve(results_.data(), sizes, device_results_);
+  return {};
+}
+
+// The step ahead may still want what was drawn before.
+Result<void> StepDraws::grow_results(uint64_t bytes, cudaStream_t stream) {
+  TRY_ASSIGN(DeviceMemory grown, DeviceMemory::make(bytes, "drawn tokens"));
+  TRY(checked(
+      cudaMemcpyAsync(grown.data(), results_.data(), results_.bytes(), cudaMemcpyDeviceToDevice, stream),
+      "moving drawn tokens"));
+  results_ = std::move(grown);
+  ++places_;
   return {};
 }
 
@@ -131,7 +149,8 @@ void StepDraws::add(const RowDraw& draw, uint32_t row, Sizes& at) {
   const auto& generation = *draw.generation;
   const bool logprobs = generation.logprobs != ipc::kNoLogprobs;
   const auto size = [](uint64_t count) { return static_cast<uint32_t>(count); };
-  SampledRow& to = host_.rows[at.rows];
+  const Arrays& host = sent().host;
+  SampledRow& to = host.rows[at.rows];
   to = {.row = row,
         .index = draw.index,
         .seed = generation.seed,
@@ -156,14 +175,14 @@ void StepDraws::add(const RowDraw& draw, uint32_t row, Sizes& at) {
   CHECK(draw.allowed.empty() || draw.allowed.size() == (vocabulary_ + 63) / 64);
   CHECK(!logprobs || generation.logprobs <= kAlternativesMax);
   adjusts_ |= to.allowed != nullptr || to.counts_size + to.biases_size + to.masked_size != 0;
-  host_.states[at.rows++] = {};
-  for (const uint16_t choice : draw.choices) host_.choices[at.choices++] = choice;
-  for (const auto& [token, generated] : draw.counts) host_.counts[at.counts++] = {token, generated};
-  for (const auto& [token, bias] : generation.logit_bias) host_.biases[at.biases++] = {token, bias};
+  host.states[at.rows++] = {};
+  for (const uint16_t choice : draw.choices) host.choices[at.choices++] = choice;
+  for (const auto& [token, generated] : draw.counts) host.counts[at.counts++] = {token, generated};
+  for (const auto& [token, bias] : generation.logit_bias) host.biases[at.biases++] = {token, bias};
   for (const auto tokens : {draw.masked, draw.masked_too}) {
-    for (const TokenId token : tokens) host_.masked[at.masked++] = token;
+    for (const TokenId token : tokens) host.masked[at.masked++] = token;
   }
-  std::ranges::copy(draw.allowed, host_.masks + at.mask_words);
+  std::ranges::copy(draw.allowed, host.masks + at.mask_words);
   at.mask_words += draw.allowed.size();
 }
 
@@ -173,7 +192,7 @@ void StepDraws::fill(std::span<const BatchEntry> batch) {
   adjusts_ = false;
   piece_begins_.assign(1, 0);
   const auto end_piece = [&] {
-    host_.row_counts[piece_begins_.size() - 1] = static_cast<uint32_t>(at.rows) - piece_begins_.back();
+    sent().host.row_counts[piece_begins_.size() - 1] = static_cast<uint32_t>(at.rows) - piece_begins_.back();
     piece_begins_.push_back(static_cast<uint32_t>(at.rows));
   };
   for (const BatchEntry& entry : batch) {
@@ -187,16 +206,18 @@ void StepDraws::fill(std::span<const BatchEntry> batch) {
 }
 
 Result<void> StepDraws::send(std::span<const BatchEntry> batch, cudaStream_t stream) {
-  sizes_ = sizes_of(batch, piece_rows_);
-  if (empty()) return {};
-  TRY(make_room());
+  ++sends_;
+  Side& side = sent();
+  side.sizes = sizes_of(batch, piece_rows_);
+  if (side.sizes.rows == 0) return {};
+  TRY(make_room(stream));
   fill(batch);
-  return checked(cudaMemcpyAsync(memory_.data(), pinned_.data(), bytes_, cudaMemcpyHostToDevice, stream),
+  return checked(cudaMemcpyAsync(memory_.data(), side.pinned.data(), bytes_, cudaMemcpyHostToDevice, stream),
                  "sending draws to the GPU");
 }
 
 Result<void> StepDraws::run(uint32_t piece, float* logits, cudaStream_t stream) const {
-  if (empty()) return {};
+  if (sent().sizes.rows == 0) return {};
   const uint32_t begin = piece_begins_[piece], count = piece_begins_[piece + 1] - begin;
   if (count == 0) return {};
   const SamplingArguments arguments{.logits = logits,
@@ -222,19 +243,21 @@ Result<void> StepDraws::run(uint32_t piece, float* logits, cudaStream_t stream) 
 }
 
 Result<void> StepDraws::fetch(cudaStream_t stream) const {
-  if (empty()) return {};
+  if (sent().sizes.rows == 0) return {};
   return checked(
-      cudaMemcpyAsync(fetched_.data(), results_.data(), results_bytes_, cudaMemcpyDeviceToHost, stream),
+      cudaMemcpyAsync(sent().fetched.data(), results_.data(), results_bytes_, cudaMemcpyDeviceToHost, stream),
       "fetching drawn tokens");
 }
 
-void StepDraws::take(const StepOutputs& outputs) const {
-  CHECK(outputs.drawn_rows.size() == sizes_.rows && outputs.drawn_tokens.size() == sizes_.choices);
-  for (uint64_t row = 0; row < sizes_.rows; ++row) {
-    const DrawnRow& from = host_results_.rows[row];
+void StepDraws::take(const StepOutputs& outputs) {
+  CHECK(taken_ < sends_);
+  const Side& side = sides_[taken_++ % sides_.size()];
+  CHECK(outputs.drawn_rows.size() == side.sizes.rows && outputs.drawn_tokens.size() == side.sizes.choices);
+  for (uint64_t row = 0; row < side.sizes.rows; ++row) {
+    const DrawnRow& from = side.results.rows[row];
     runner::DrawnRow& to = outputs.drawn_rows[row];
     to = {.fault = fault_of(from.fault), .bad_token = from.bad_token, .bad_logit = from.bad_logit};
-    const bool logprobs = host_.rows[row].alternatives != kernels::cuda::kNoAlternatives;
+    const bool logprobs = side.host.rows[row].alternatives != kernels::cuda::kNoAlternatives;
     if (to.fault != DrawFault::kNone || !logprobs) continue;
     to.best = from.best;
     to.total = from.total;
@@ -243,8 +266,8 @@ void StepDraws::take(const StepOutputs& outputs) const {
       to.alternatives[i] = {from.alternatives[i].token, from.alternatives[i].logit};
     }
   }
-  for (uint64_t i = 0; i < sizes_.choices; ++i) {
-    outputs.drawn_tokens[i] = {host_results_.tokens[i].token, host_results_.tokens[i].logit};
+  for (uint64_t i = 0; i < side.sizes.choices; ++i) {
+    outputs.drawn_tokens[i] = {side.results.tokens[i].token, side.results.tokens[i].logit};
   }
 }
 

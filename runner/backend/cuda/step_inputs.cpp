@@ -1,6 +1,7 @@
 #include "runner/backend/cuda/step_inputs.h"
 
 #include "ipc/base/check.h"
+#include "kernels/cuda/elementwise.h"
 
 namespace deepserve::runner::cuda {
 namespace {
@@ -27,34 +28,41 @@ Result<StepInputs> StepInputs::make(uint32_t tokens_max, uint32_t block_tokens) 
   uint64_t bytes = 0;
   carve(nullptr, tokens_max, bytes);
   TRY_ASSIGN(inputs.memory_, DeviceMemory::make(bytes, "a step's inputs"));
-  TRY_ASSIGN(inputs.pinned_, PinnedMemory::make(bytes));
   inputs.device_ = carve(inputs.memory_.data(), tokens_max, bytes);
-  inputs.host_ = carve(inputs.pinned_.data(), tokens_max, bytes);
+  for (size_t side = 0; side < inputs.pinned_.size(); ++side) {
+    TRY_ASSIGN(inputs.pinned_[side], PinnedMemory::make(bytes));
+    inputs.hosts_[side] = carve(inputs.pinned_[side].data(), tokens_max, bytes);
+  }
   return inputs;
 }
 
 void StepInputs::fill(std::span<const BatchEntry> batch) {
   counts_ = {};
+  side_ = 1 - side_;
+  const StepArrays& host = hosts_[side_];
   for (const BatchEntry& entry : batch) {
     const size_t tokens = entry.tokens.size();
     for (size_t i = 0; i < tokens; ++i) {
       const uint32_t row = counts_.tokens++, position = entry.position + static_cast<uint32_t>(i);
-      host_.tokens[row] = entry.tokens[i];
-      host_.positions[row] = position;
-      host_.block_of[row] = entry.blocks[position / block_tokens_];
-      if (i + entry.logits_rows >= tokens) host_.logits_rows[counts_.logits_rows++] = row;
-      if (entry.hidden_rows) host_.hidden_rows[counts_.hidden_rows++] = row;
+      host.tokens[row] = entry.tokens[i];
+      host.positions[row] = position;
+      host.block_of[row] = entry.blocks[position / block_tokens_];
+      if (i + entry.logits_rows >= tokens) host.logits_rows[counts_.logits_rows++] = row;
+      if (entry.hidden_rows) host.hidden_rows[counts_.hidden_rows++] = row;
     }
+    if (entry.last_drawn == BatchEntry::kNotDrawn) continue;
+    host.tokens[counts_.tokens - 1] = kernels::cuda::kDrawnToken + entry.last_drawn;
   }
   rows_ = counts_.tokens;
 }
 
 void StepInputs::pad(uint32_t tokens, uint32_t block) {
   CHECK(tokens <= tokens_max_);
+  const StepArrays& host = hosts_[side_];
   for (uint32_t row = counts_.tokens; row < tokens; ++row) {
-    host_.tokens[row] = 0;
-    host_.positions[row] = 0;
-    host_.block_of[row] = block;
+    host.tokens[row] = 0;
+    host.positions[row] = 0;
+    host.block_of[row] = block;
   }
   rows_ = tokens;
 }
@@ -62,8 +70,8 @@ void StepInputs::pad(uint32_t tokens, uint32_t block) {
 // The beginnings of all arrays at once.
 Result<void> StepInputs::send(cudaStream_t stream) const {
   const size_t pitch = memory_.bytes() / kStepArrays;
-  return checked(cudaMemcpy2DAsync(memory_.data(), pitch, pinned_.data(), pitch, rows_ * sizeof(uint32_t),
-                                   kStepArrays, cudaMemcpyHostToDevice, stream),
+  return checked(cudaMemcpy2DAsync(memory_.data(), pitch, pinned_[side_].data(), pitch,
+                                   rows_ * sizeof(uint32_t), kStepArrays, cudaMemcpyHostToDevice, stream),
                  "sending a step to the GPU");
 }
 

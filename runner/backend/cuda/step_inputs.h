@@ -1,7 +1,9 @@
 // What the kernels of a step read besides weights and the KV cache: its tokens, where they stand, and which
-// of them give logits. Written in pinned memory, then copied to the GPU at once.
+// of them give logits. Written in pinned memory, then copied to the GPU at once; the next step's is written
+// elsewhere, so that this one's may still be on its way.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -13,7 +15,7 @@ namespace deepserve::runner::cuda {
 
 // On the device, [tokens_max] each.
 struct StepArrays {
-  uint32_t* tokens = nullptr;
+  uint32_t* tokens = nullptr;  // or from kDrawnToken on what the step before drew
   uint32_t* positions = nullptr;
   uint32_t* block_of = nullptr;     // the block of the cache that the token's position is in
   uint32_t* logits_rows = nullptr;  // rows of the step that give logits, in order
@@ -36,7 +38,7 @@ class StepInputs {
   // Adds rows up to `tokens`, at most tokens_max, of which counts() says nothing: of token 0 at position 0 of
   // `block`, which must be nobody's.
   void pad(uint32_t tokens, uint32_t block);
-  // Puts the copy of all rows into `stream`; fill() may be called again when it has run.
+  // Puts the copy of all rows into `stream`; fill() may be called again, and once more when it has run.
   Result<void> send(cudaStream_t stream) const;
 
   const StepArrays& arrays() const { return device_; }
@@ -47,9 +49,10 @@ class StepInputs {
   uint32_t rows_ = 0;  // of the step, padded
   uint32_t block_tokens_ = 0;
   DeviceMemory memory_;
-  PinnedMemory pinned_;
+  std::array<PinnedMemory, 2> pinned_;
   StepArrays device_;
-  StepArrays host_;
+  std::array<StepArrays, 2> hosts_;  // in pinned_
+  size_t side_ = 0;                  // of the two, the step's
   StepCounts counts_;
 };
 

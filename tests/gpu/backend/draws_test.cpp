@@ -7,8 +7,8 @@
 
 #include "runner/engine/engine.h"
 #include "runner/engine/sampler.h"
+#include "tests/gpu/backend/gpu_engine.h"
 #include "tests/gpu/backend/gpu_model.h"
-#include "tests/unit/engine/fakes.h"
 #include "tests/unit/engine/same_logprobs.h"
 #include "tests/unit/model/temporary_file.h"
 #include "tests/unit/model/tiny_model.h"
@@ -138,25 +138,6 @@ TEST(CudaBackendDraws, EachRowGetsTheTokensOfItsOwnDrawsAndTheTellingRowsTheirLo
   }
 }
 
-// An engine with a model's tokeniser.
-struct GpuBench {
-  GpuBench(LoadedModel& model, Backend& backend, Speculation speculation) {
-    tokenizer = Tokenizer::make(*model.vocabulary).value();
-    EngineOptions options;
-    options.check_blocks = true;
-    options.speculation = speculation;
-    engine = Engine::make(backend, *tokenizer, testing::kNoChat, options, sink).value();
-  }
-  void run(const std::vector<ipc::Submit>& requests) {
-    for (const auto& request : requests) engine->submit(request);
-    while (engine->has_work()) ASSERT_TRUE(engine->step());
-  }
-
-  std::unique_ptr<Tokenizer> tokenizer;
-  testing::RecordingSink sink;
-  std::unique_ptr<Engine> engine;
-};
-
 std::vector<ipc::Submit> requests_of_all_kinds(uint32_t vocabulary) {
   std::mt19937 random(17);
   std::vector<ipc::Submit> requests;
@@ -189,9 +170,9 @@ TEST(CudaBackendDraws, AnswersAreThoseThatTheEnginesSamplerGivesDraftedOrNot) {
   TellingBackend telling(*loaded.backend);
   const auto requests = requests_of_all_kinds(model.vocabulary);
   for (const Speculation speculation : {Speculation::kOff, Speculation::kAlways}) {
-    GpuBench drawing(loaded, *loaded.backend, speculation);
+    GpuEngine drawing(loaded, *loaded.backend, {.speculation = speculation});
     drawing.run(requests);
-    GpuBench sampling(loaded, telling, speculation);
+    GpuEngine sampling(loaded, telling, {.speculation = speculation});
     sampling.run(requests);
     for (const auto& request : requests) {
       SCOPED_TRACE(request.request);

@@ -115,6 +115,7 @@ Result<void> time_engine(const ModelShape& shape, const EngineCase& one, uint32_
   engine_options.context_tokens = sequence_tokens;
   engine_options.sequences_max = one.requests;
   engine_options.step_tokens_max = one.step_tokens_max;
+  engine_options.run_ahead = one.run_ahead;
   CountingSink sink;
   TRY_ASSIGN(const auto engine, Engine::make(*backend, tokenizer, chat, engine_options, sink));
   std::vector<RunTimes> times;

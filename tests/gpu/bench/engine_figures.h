@@ -12,6 +12,7 @@ struct EngineCase {
   uint32_t requests;
   uint32_t prompt_tokens, answer_tokens;  // of each
   uint32_t step_tokens_max;
+  bool run_ahead = true;  // EngineOptions
 };
 
 // All requests come at once and are answered `runs` times over, deterministically as dsd's runners do.

@@ -91,7 +91,7 @@ Result<std::vector<Figure>> engine(const Options& options) {
   TRY(cuda::open_device({}));
   const ModelShape& shape = shape_of(options);
   const bool is_test = shape.name == kShapeTest.name;
-  const EngineCase whole{256, 512, 256, 2048}, small{3, 20, 4, 64};
+  const EngineCase whole{256, 512, 256, 2048, !options.one_by_one}, small{3, 20, 4, 64, !options.one_by_one};
   std::vector<Figure> figures;
   TRY(time_engine(shape, is_test ? small : whole, is_test ? 1 : kEngineRuns, figures));
   return figures;
@@ -185,11 +185,11 @@ int main(int count, char** words) {
                  "Of steps, attention and draws: the median, least and most are told (9)")
       ->check(CLI::Range(1u, 1000u));
   app.add_flag("--one-by-one", options.one_by_one,
-               "Of steps: no kernel begins before the last one has ended");
+               "Of steps: no kernel begins before the last one has ended; of an engine: no step");
   app.add_flag("--json", options.json, "Print JSON");
   CLI11_PARSE(app, count, words);
-  if (options.one_by_one && options.what != "steps") {
-    fmt::print(stderr, "gpu_bench: --one-by-one is for steps\n");
+  if (options.one_by_one && options.what != "steps" && options.what != "engine") {
+    fmt::print(stderr, "gpu_bench: --one-by-one is for steps and engine\n");
     return error_row(Code::kInvalidConfig).exit_code;
   }
   const auto figures = runner::kBenches.at(options.what)(options);

@@ -32,10 +32,11 @@ class GpuBench(unittest.TestCase):
         self.assertEqual([one["unit"] for one in rates], ["GB/s", "GB/s"])
 
     def test_a_whole_engine_is_a_share_of_the_time_that_its_kernels_take(self):
-        share, *rates = figures("engine", "--shape", "test")
-        self.assertEqual(share["name"], "engine test 3 x (20 + 4), of kernel times")
-        self.assertTrue(0 < share["value"] <= 1)
-        self.assertEqual([one["unit"] for one in rates], ["tokens/s", "us/token"])
+        for how in [], ["--one-by-one"]:
+            share, *rates = figures("engine", "--shape", "test", *how)
+            self.assertEqual(share["name"], "engine test 3 x (20 + 4), of kernel times")
+            self.assertTrue(0 < share["value"] <= 1)
+            self.assertEqual([one["unit"] for one in rates], ["tokens/s", "us/token"])
 
     def test_attention_alone_is_a_share_of_bandwidth(self):
         share, time = figures("attention", "--shape", "test", "--repeats", "3")

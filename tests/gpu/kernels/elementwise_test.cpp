@@ -134,7 +134,7 @@ TEST(GpuSwiglu, TakesGateAndUpFromTheirTilesAndPadsWithZeros) {
   }
 }
 
-TEST(GpuEmbedding, LooksUpTheRowsOfItsTokens) {
+TEST(GpuEmbedding, LooksUpTheRowsOfItsTokensAndOfThoseThatWereDrawn) {
   RandomWeights random(26);
   const uint32_t rows = 5, columns = 70;
   DeviceMatrix table = shape_of(MatrixFormat::kBf16, rows, columns);
@@ -146,12 +146,17 @@ TEST(GpuEmbedding, LooksUpTheRowsOfItsTokens) {
   }
   DeviceArray<uint8_t> data(bytes);
   table.data = data.data();
-  DeviceArray<uint32_t> tokens(std::vector<uint32_t>{4, 0, 4});
-  DeviceArray<float> out(3 * columns);
-  require(embed({.table = table, .tokens = tokens.data(), .count = 3, .out = out.data()}, stream()));
+  // The last two by what was drawn, of which one is no token.
+  DeviceArray<uint32_t> tokens(std::vector<uint32_t>{4, 0, 4, kDrawnToken + 1, kDrawnToken});
+  DeviceArray<RankedLogit> drawn(std::vector<RankedLogit>{{rows, 0}, {3, 0}});
+  DeviceArray<float> out(5 * columns);
+  require(
+      embed({.table = table, .tokens = tokens.data(), .drawn = drawn.data(), .count = 5, .out = out.data()},
+            stream()));
   const auto values = out.values();
-  for (uint32_t i = 0; i < 3 * columns; ++i) {
-    const uint32_t row = i / columns == 1 ? 0 : 4;
+  constexpr uint32_t kRows[] = {4, 0, 4, 3, 0};
+  for (uint32_t i = 0; i < 5 * columns; ++i) {
+    const uint32_t row = kRows[i / columns];
     EXPECT_EQ(values[i], bfloat16_to_float(load_u16(&bytes[row * table.row_bytes + i % columns * 2])));
   }
 }

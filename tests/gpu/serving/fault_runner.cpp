@@ -20,9 +20,14 @@ class FaultyBackend final : public Backend {
 
   const BackendInfo& info() const override { return whole_->info(); }
   Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
-    if (steps_-- == 0) write_to_illegal_address();
-    return whole_->step(batch, outputs);
+    TRY(start(batch, outputs));
+    return finish();
   }
+  Result<void> start(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
+    if (steps_-- == 0) write_to_illegal_address();
+    return whole_->start(batch, outputs);
+  }
+  Result<void> finish() override { return whole_->finish(); }
   void copy_block(BlockId from, BlockId to) override { whole_->copy_block(from, to); }
 
  private:

@@ -11,8 +11,9 @@
 namespace deepserve::runner::testing {
 namespace {
 
+// `plain`: of requests that want nothing but tokens.
 struct Traffic {
-  explicit Traffic(uint64_t seed) : random(seed) {}
+  explicit Traffic(uint64_t seed, bool plain = false) : random(seed), is_plain(plain) {}
 
   uint32_t below(uint32_t bound) { return static_cast<uint32_t>(random() % bound); }
 
@@ -41,10 +42,17 @@ struct Traffic {
     if (generation.echo && below(4) == 0) generation.tokens_max = 0;
     if (below(8) == 0) submit.work = ipc::Work::kEmbed;
     submit.prefix_salt.low = below(4) == 0 ? 1 : 0;
+    if (is_plain) {
+      generation.repetition_penalty = 1;
+      generation.echo = false;
+      generation.tokens_max = std::max(1u, generation.tokens_max);
+      submit.work = ipc::Work::kGenerate;
+    }
     return submit;
   }
 
   std::mt19937_64 random;
+  const bool is_plain;
 };
 
 void expect_same(const Told& crowd, const Told& alone, ipc::RequestId id) {
@@ -83,7 +91,10 @@ Told joined(const Told& before, const Told& after) {
 // An engine under traffic, and the one that takes over when it dies.
 class Crowd {
  public:
-  explicit Crowd(Traffic& traffic) : traffic_(traffic), tokens_max_(12 + traffic.below(60)) { start(); }
+  explicit Crowd(Traffic& traffic, Device device)
+      : traffic_(traffic), device_(device), tokens_max_(12 + traffic.below(60)) {
+    start();
+  }
 
   uint32_t tokens_max() const { return tokens_max_; }
   void submit(ipc::Submit request) {
@@ -118,12 +129,13 @@ class Crowd {
     if (before->second.terminal_outcomes > 0) return before->second;
     return joined(before->second, bench_->sink[id]);
   }
+  uint64_t steps_ahead() const { return steps_ahead_ + bench_->drawing.steps_ahead; }
   void expect_what_each_gets_alone() {
     for (const auto& request : submitted_) {
       const Told whole = told(request.request);
       EXPECT_EQ(whole.terminal_outcomes, 1u);
       if (cancelled_.contains(request.request)) continue;
-      Bench single(hashing_model(), {}, {.prefix_cache = false});
+      Bench single(hashing_model(), {}, {.prefix_cache = false}, Device::kGivesLogits);
       expect_same(whole, single.submit_and_run(request), request.request);
     }
   }
@@ -138,21 +150,23 @@ class Crowd {
         .step_seconds_max = traffic_.below(2) == 0 ? 0 : 1e-9,  // as little as there can be
         .step_target_seconds = traffic_.below(2) == 0 ? 0 : 1e-9,
         .prefix_cache = traffic_.below(4) != 0};
-    bench_ = std::make_unique<Bench>(hashing_model(), shape, options);
+    if (bench_) steps_ahead_ += bench_->drawing.steps_ahead;
+    bench_ = std::make_unique<Bench>(hashing_model(), shape, options, device_);
   }
 
   Traffic& traffic_;
+  const Device device_;
   uint32_t tokens_max_;  // of a prompt, and of an answer: the smallest pool has room for both
   std::unique_ptr<Bench> bench_;
   std::vector<ipc::Submit> submitted_;
   std::set<ipc::RequestId> cancelled_;
   std::map<ipc::RequestId, Told> told_;  // by engines that have died
+  uint64_t steps_ahead_ = 0;             // the same
 };
 
-void run_campaign(uint64_t seed) {
-  SCOPED_TRACE(::testing::Message() << "seed " << seed);
-  Traffic traffic(seed);
-  Crowd crowd(traffic);
+// Returns how many steps were started ahead.
+uint64_t run_campaign(Traffic traffic, Device device) {
+  Crowd crowd(traffic, device);
   for (ipc::RequestId id = 1; id <= 40; ++id) {
     auto request = traffic.request(id);
     request.prompt.tokens.resize(std::min<size_t>(request.prompt.tokens.size(), crowd.tokens_max()));
@@ -164,10 +178,25 @@ void run_campaign(uint64_t seed) {
   }
   crowd.run();
   crowd.expect_what_each_gets_alone();
+  return crowd.steps_ahead();
 }
 
 TEST(Campaign, RandomTrafficGivesEachRequestWhatItWouldGetAlone) {
-  for (uint64_t seed = 1; seed <= campaign_seeds(60); ++seed) run_campaign(seed);
+  for (uint64_t seed = 1; seed <= campaign_seeds(60); ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    run_campaign(Traffic(seed), device_of_environment());
+  }
+}
+
+TEST(Campaign, StepsThatRunAheadGiveEachRequestWhatItWouldGetAlone) {
+  uint64_t steps_ahead = 0;
+  for (uint64_t seed = 1; seed <= campaign_seeds(60); ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    steps_ahead += run_campaign(Traffic(seed), Device::kRunsAhead);
+    steps_ahead += run_campaign(Traffic(seed, true), Device::kRunsAhead);
+  }
+  std::printf("%lu steps were started ahead\n", steps_ahead);
+  EXPECT_GT(steps_ahead, 1000u);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <numeric>
+#include <thread>
 
 namespace deepserve::runner::testing {
 namespace {
@@ -24,6 +25,97 @@ TokenCounts counts_of(const RowDraw& draw) {
 }
 
 }  // namespace
+
+// All that the step borrowed, copied.
+struct DrawingBackend::Queued {
+  struct Row {
+    ipc::Generation generation;
+    std::vector<uint16_t> choices;
+    std::vector<TokenCount> counts;
+    std::vector<TokenId> masked, masked_too;
+    std::vector<uint64_t> allowed;
+  };
+  struct Entry {
+    std::vector<TokenId> tokens;
+    std::vector<BlockId> blocks;
+    std::deque<Row> rows;
+    std::vector<RowDraw> draws;
+  };
+  Queued(std::span<const BatchEntry> from, const StepOutputs& to) : outputs(to) {
+    for (BatchEntry entry : from) {
+      Entry& kept = kept_entries.emplace_back();
+      kept.tokens.assign(entry.tokens.begin(), entry.tokens.end());
+      kept.blocks.assign(entry.blocks.begin(), entry.blocks.end());
+      for (RowDraw draw : entry.draws) {
+        Row& row = kept.rows.emplace_back(Row{*draw.generation,
+                                              {draw.choices.begin(), draw.choices.end()},
+                                              {draw.counts.begin(), draw.counts.end()},
+                                              {draw.masked.begin(), draw.masked.end()},
+                                              {draw.masked_too.begin(), draw.masked_too.end()},
+                                              {draw.allowed.begin(), draw.allowed.end()}});
+        draw.generation = &row.generation;
+        draw.choices = row.choices;
+        draw.counts = row.counts;
+        draw.masked = row.masked;
+        draw.masked_too = row.masked_too;
+        draw.allowed = row.allowed;
+        kept.draws.push_back(draw);
+      }
+      entry.tokens = kept.tokens;
+      entry.blocks = kept.blocks;
+      entry.draws = kept.draws;
+      batch.push_back(entry);
+    }
+  }
+  // The tokens that the step before drew, in their places; a row at fault gives any.
+  void put_in(std::span<const TokenId> drawn, uint32_t vocabulary) {
+    for (size_t i = 0; i < batch.size(); ++i) {
+      if (batch[i].last_drawn == BatchEntry::kNotDrawn) continue;
+      const TokenId token = drawn[batch[i].last_drawn];
+      kept_entries[i].tokens.back() = token < vocabulary ? token : 0;
+    }
+  }
+
+  std::vector<std::function<void()>> copies;
+  std::deque<Entry> kept_entries;
+  std::vector<BatchEntry> batch;
+  StepOutputs outputs;
+  std::chrono::steady_clock::time_point over_at;
+};
+
+void DrawingBackend::copy_block(BlockId from, BlockId to) {
+  if (!info_.runs_ahead) return inner_.copy_block(from, to);
+  copies_.push_back([this, from, to] { inner_.copy_block(from, to); });
+}
+
+Result<void> DrawingBackend::start(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
+  if (!info_.runs_ahead) return step(batch, outputs);
+  CHECK(queue_.size() < 2);
+  if (!queue_.empty()) ++steps_ahead;
+  for (const BatchEntry& entry : batch) CHECK(entry.last_drawn == BatchEntry::kNotDrawn || !queue_.empty());
+  std::ranges::fill(outputs.drawn_tokens, DrawnToken{0xffffffff, 0});
+  std::ranges::fill(outputs.logits, std::numeric_limits<float>::quiet_NaN());
+  auto queued = std::make_shared<Queued>(batch, outputs);
+  queued->copies = std::exchange(copies_, {});
+  free_from_ = std::max(free_from_, std::chrono::steady_clock::now()) + step_time;
+  queued->over_at = free_from_;
+  queue_.push_back(std::move(queued));
+  return {};
+}
+
+Result<void> DrawingBackend::finish() {
+  if (!info_.runs_ahead) return {};
+  CHECK(!queue_.empty());
+  const std::shared_ptr<Queued> queued = queue_.front();
+  queue_.pop_front();
+  std::this_thread::sleep_until(queued->over_at);
+  for (const auto& copy : queued->copies) copy();
+  queued->put_in(last_drawn_, info_.vocabulary);
+  TRY(step(queued->batch, queued->outputs));
+  last_drawn_.clear();
+  for (const DrawnToken& token : queued->outputs.drawn_tokens) last_drawn_.push_back(token.token);
+  return {};
+}
 
 // The whole vocabulary sorted, its exponentials summed by the rule of token_weights.h.
 void DrawingBackend::tell_logprobs(std::span<const float> logits, uint8_t alternatives, DrawnRow& row) {

@@ -1,8 +1,13 @@
 // A backend that draws by itself, as one on a GPU does: another backend's logits, and the engine's own
-// sampler.
+// sampler. It may run ahead, too: then nothing is computed before it must be, what a step borrowed is gone by
+// then, and what it writes is rubbish until it is over.
 #pragma once
 
 #include <algorithm>
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include "ipc/base/check.h"
@@ -14,14 +19,23 @@ namespace deepserve::runner::testing {
 class DrawingBackend final : public Backend {
  public:
   // `inner` must outlive it.
-  explicit DrawingBackend(Backend& inner) : inner_(inner), info_(inner.info()) { info_.draws = true; }
+  explicit DrawingBackend(Backend& inner, bool runs_ahead = false) : inner_(inner), info_(inner.info()) {
+    info_.draws = true;
+    info_.runs_ahead = runs_ahead;
+  }
 
   const BackendInfo& info() const override { return info_; }
-  void copy_block(BlockId from, BlockId to) override { inner_.copy_block(from, to); }
+  void copy_block(BlockId from, BlockId to) override;
   Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override;
+  Result<void> start(std::span<const BatchEntry> batch, const StepOutputs& outputs) override;
+  Result<void> finish() override;
 
   uint64_t rows_drawn = 0;
-  uint64_t rows_told = 0;  // whose logits were wanted
+  uint64_t rows_told = 0;    // whose logits were wanted
+  uint64_t steps_ahead = 0;  // that were started before the one before them was over
+  size_t under_way() const { return queue_.size(); }
+  // Of one that runs ahead: what it takes for a step, one after the other, whoever waits for it.
+  std::chrono::microseconds step_time{};
 
  private:
   void draw(std::span<float> logits, const RowDraw& draw, DrawnRow& row, DrawnToken* tokens);
@@ -31,6 +45,12 @@ class DrawingBackend final : public Backend {
   BackendInfo info_;
   Sampler sampler_;
   std::vector<float> logits_, largest_, sums_;
+
+  struct Queued;  // a step, and the copies of blocks ahead of it
+  std::deque<std::shared_ptr<Queued>> queue_;
+  std::vector<std::function<void()>> copies_;  // of the next step
+  std::vector<TokenId> last_drawn_;            // by the last step
+  std::chrono::steady_clock::time_point free_from_{};
 };
 
 }  // namespace deepserve::runner::testing

@@ -213,14 +213,18 @@ void RecordingSink::failed(const ipc::Failed& event) {
   ++request.terminal_outcomes;
 }
 
-bool backends_draw() {
-  return std::getenv("DEEPSERVE_TEST_DRAWS") != nullptr;
+Device device_of_environment() {
+  const char* device = std::getenv("DEEPSERVE_TEST_DEVICE");
+  if (device == nullptr) return Device::kGivesLogits;
+  if (std::string_view(device) == "ahead") return Device::kRunsAhead;
+  CHECK(std::string_view(device) == "draws");
+  return Device::kDraws;
 }
 
-Bench::Bench(Model model, const FakeBackend::Shape& shape, EngineOptions options)
-    : backend(std::move(model), shape) {
+Bench::Bench(Model model, const FakeBackend::Shape& shape, EngineOptions options, Device device)
+    : backend(std::move(model), shape), drawing(backend, device == Device::kRunsAhead) {
   options.check_blocks = true;
-  Backend& chosen = backends_draw() ? static_cast<Backend&>(drawing) : backend;
+  Backend& chosen = device == Device::kGivesLogits ? static_cast<Backend&>(backend) : drawing;
   auto made = Engine::make(chosen, tokenizer, kNoChat, options, sink);
   CHECK(made.has_value());
   engine = std::move(*made);

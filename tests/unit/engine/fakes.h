@@ -136,21 +136,23 @@ class RecordingSink final : public EventSink {
   std::vector<ipc::RequestId> accepted_order;
 };
 
-// Whether benches are to draw from rows in the backend's place: DEEPSERVE_TEST_DRAWS is set, with which all
-// of their tests run once more.
-bool backends_draw();
+// What benches have unless their test says so. With DEEPSERVE_TEST_DEVICE "draws" or "ahead" all tests run
+// once more.
+enum class Device { kGivesLogits, kDraws, kRunsAhead };
+Device device_of_environment();
 
 // An engine with all that it borrows.
 struct Bench {
   explicit Bench(Model model) : Bench(std::move(model), FakeBackend::Shape{}, EngineOptions{}) {}
-  Bench(Model model, const FakeBackend::Shape& shape, EngineOptions options = {});
+  Bench(Model model, const FakeBackend::Shape& shape, EngineOptions options = {},
+        Device device = device_of_environment());
   // Steps until nothing is left to do; CHECKs that this comes to an end.
   void run();
   Told& submit_and_run(const ipc::Submit& submit);
 
   FakeTokenizer tokenizer;
   FakeBackend backend;
-  DrawingBackend drawing{backend};
+  DrawingBackend drawing;
   RecordingSink sink;
   std::unique_ptr<Engine> engine;
 };

@@ -24,8 +24,9 @@ struct RealBench {
     model = load_model(path, backend_options).value();
     tokenizer = Tokenizer::make(*model.vocabulary).value();
     options.check_blocks = true;
-    drawing.emplace(*model.backend);
-    Backend& chosen = backends_draw() ? static_cast<Backend&>(*drawing) : *model.backend;
+    const Device device = device_of_environment();
+    drawing.emplace(*model.backend, device == Device::kRunsAhead);
+    Backend& chosen = device == Device::kGivesLogits ? *model.backend : static_cast<Backend&>(*drawing);
     engine = Engine::make(chosen, *tokenizer, kNoChat, options, sink).value();
   }
   void run() {

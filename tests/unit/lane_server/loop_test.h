@@ -31,10 +31,13 @@ class LoopTest : public ::testing::Test {
     supervisor = Fd(ends[0]);
     supervisor_of_runner = Fd(ends[1]);
     backend.emplace(std::move(model));
+    drawing.emplace(*backend, runs_ahead);
+    drawing->step_time = step_time;
     link.emplace(std::move(lane), supervisor_of_runner.get(), std::move(options));
     thread = std::thread([this] {
       LaneSink sink(link->lane());
-      auto engine = Engine::make(*backend, tokenizer, kNoChat, {.check_blocks = true}, sink).value();
+      Backend& device = runs_ahead ? static_cast<Backend&>(*drawing) : *backend;
+      auto engine = Engine::make(device, tokenizer, kNoChat, {.check_blocks = true}, sink).value();
       ipc::RunnerState ready;
       ready.phase = ipc::RunnerPhase::kReady;
       MessageLoop loop(*link, sink, *engine, tokenizer, kNoChat, ready, orphan_limit_ns, terminate);
@@ -85,6 +88,9 @@ class LoopTest : public ::testing::Test {
   const std::string rendezvous = folder + "/" + std::string(40, 'r') + ".sock";
   FakeTokenizer tokenizer;
   std::optional<FakeBackend> backend;
+  bool runs_ahead = false;
+  std::chrono::microseconds step_time{};  // where it does
+  std::optional<DrawingBackend> drawing;
   std::optional<DaemonEnd> daemon;
   std::optional<DaemonLink> link;
   uint64_t orphan_limit_ns = 30 * kSecond_ns;

@@ -66,6 +66,21 @@ TEST_F(LoopTest, CancelEndsARequestThatRuns) {
   ASSERT_TRUE(daemon->wait_until([&] { return daemon->finished.contains(7); }));
 }
 
+TEST_F(LoopTest, WhatComesWhileTheDeviceIsAtWorkIsPartOfItsNextStep) {
+  runs_ahead = true;
+  step_time = std::chrono::milliseconds(300);
+  start(hashing_model(-100));
+  auto request = token_request(7, letters("abc"), 200);
+  request.generation.ignore_eos = true;
+  daemon->submit(request);
+  ASSERT_TRUE(daemon->wait_until([&] { return daemon->tokens[7].size() == 4; }));
+  request.request = 8;
+  daemon->submit(request);  // just after a step has begun
+  ASSERT_TRUE(daemon->wait_until([&] { return !daemon->tokens[8].empty(); }));
+  EXPECT_EQ(daemon->tokens[7].size(), 6u) << "of the step that had begun, and the one after";
+  EXPECT_GE(drawing->steps_ahead, 4u);
+}
+
 TEST_F(LoopTest, ACancelOvertakesThePromptsThatWaitToBeTokenized) {
   std::promise<void> begun, go_on;
   std::vector<std::string> encoded;

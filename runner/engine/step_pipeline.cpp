@@ -1,0 +1,119 @@
+#include "runner/engine/step_pipeline.h"
+
+#include <algorithm>
+
+#include "ipc/base/check.h"
+#include "ipc/base/clock.h"
+
+namespace deepserve::runner {
+namespace {
+
+// A step is started so long before the one under way is expected to be over: what starting it takes, and how
+// much earlier than expected that may be.
+constexpr double kStartSeconds = 0.5e-3;
+constexpr double kStartPart = 0.1;
+
+double seconds_between(uint64_t begin_ns, uint64_t end_ns) {
+  return static_cast<double>(end_ns - begin_ns) / static_cast<double>(kSecond_ns);
+}
+
+}  // namespace
+
+StepPipeline::StepPipeline(Backend& backend, const DrawRule& rule, const EngineOptions& options,
+                           Scheduler& scheduler)
+    : backend_(backend),
+      scheduler_(scheduler),
+      runs_ahead_(options.run_ahead && backend.info().runs_ahead && backend.info().draws),
+      budget_(options, backend.info().vocabulary),
+      speculator_(options),
+      steps_{EngineStep(backend, rule), EngineStep(backend, rule)} {}
+
+bool StepPipeline::may_go_ahead() {
+  if (!runs_ahead_ || count_ != 1) return false;
+  EngineStep& step = under_way();
+  if (!step.goes_ahead) {
+    step.goes_ahead = step.batch.gives_tokens_alone() && !speculator_.expects_drafts(step.plan);
+  }
+  return *step.goes_ahead;
+}
+
+uint64_t StepPipeline::next_start_ns() {
+  if (!may_go_ahead()) return 0;
+  const double seconds = (1 - kStartPart) * under_way().seconds_expected - kStartSeconds;
+  return under_way().begin_ns + static_cast<uint64_t>(std::max(0.0, seconds) * double{kSecond_ns});
+}
+
+EngineStep& StepPipeline::plan() {
+  CHECK(count_ < steps_.size());
+  EngineStep& step = next();
+  if (count_ > 0) take_for_done(under_way());
+  scheduler_.plan(budget_, step.plan);
+  if (count_ == 0) speculator_.add_drafts(step.plan, scheduler_);
+  return step;
+}
+
+void StepPipeline::take_for_done(EngineStep& step) {
+  CHECK(step.batch.gives_tokens_alone());
+  if (std::exchange(step.taken_for_done, true)) return;
+  for (size_t i = 0; i < step.plan.chunks.size(); ++i) {
+    const ScheduledChunk& chunk = step.plan.chunks[i];
+    Sequence& sequence = *chunk.sequence;
+    if (sequence.phase != SequencePhase::kRunning) continue;  // it was cancelled
+    sequence.computed += chunk.tokens;
+    if (const auto drawn = step.batch.drawn_token(i)) sequence.expect(*drawn);
+  }
+}
+
+Result<void> StepPipeline::start() {
+  EngineStep& step = next();
+  CHECK(!step.plan.chunks.empty());
+  step.batch.build(step.plan, scheduler_.pool());
+  step.taken_for_done = false;
+  step.goes_ahead.reset();
+  step.seconds_expected = expected_seconds(step.plan);
+  step.begin_ns = monotonic_ns();
+  TRY(step.batch.start(step.plan));
+  backend_seconds_ += seconds_between(step.begin_ns, monotonic_ns());
+  ++count_;
+  return {};
+}
+
+Result<EngineStep*> StepPipeline::finish() {
+  CHECK(count_ > 0);
+  EngineStep& step = under_way();
+  const uint64_t begin_ns = monotonic_ns();
+  TRY(backend_.finish());
+  const uint64_t end_ns = monotonic_ns();
+  backend_seconds_ += seconds_between(begin_ns, end_ns);
+  // It ran from when the one before it was over, if it was started ahead of that.
+  measure(step, seconds_between(std::max(step.begin_ns, last_end_ns_), end_ns));
+  last_end_ns_ = end_ns;
+  first_ = (first_ + 1) % steps_.size();
+  --count_;
+  if (count_ > 0) under_way().begin_ns = end_ns;
+  return &step;
+}
+
+void StepPipeline::measure(const EngineStep& step, double seconds) {
+  const StepPlan& plan = step.plan;
+  speculator_.add_step(plan, seconds);
+  // A step with drafts is longer than its sequences make it: the model's figures are of steps without.
+  if (plan.drafts > 0) return;
+  budget_.add_step({.decodes = plan.decodes,
+                    .context_tokens = plan.context_tokens,
+                    .prefill_tokens = plan.prefill_tokens,
+                    .prefill_pairs = plan.prefill_pairs,
+                    .seconds = seconds});
+}
+
+double StepPipeline::expected_seconds(const StepPlan& plan) const {
+  const SpeedModel& known = budget_.speed();
+  double seconds = plan.decodes > 0 ? known.decode_seconds(plan.decodes, plan.context_tokens) : 0;
+  if (plan.prefill_tokens > 0 && known.prefill_measured()) {
+    const PrefillPrice price = known.prefill_price(plan.decodes > 0);
+    seconds += price.token * plan.prefill_tokens + price.pair * plan.prefill_pairs;
+  }
+  return seconds;
+}
+
+}  // namespace deepserve::runner
