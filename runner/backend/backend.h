@@ -86,18 +86,21 @@ class Backend {
   virtual Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) = 0;
 
   // The same in two halves. What `batch` borrows may change once start() has returned; `outputs` are written
-  // when finish() has. Where info().runs_ahead another step may be started before finish(), at most one,
-  // whose outputs are others; finish() is of the one that was started first. Where it is not, start() does it
-  // all.
+  // by the time that finish() has. Where info().runs_ahead a second step may be started before finish(), with
+  // outputs of its own, unless either gives logits or hidden states; finish() is of the one that was started
+  // first. Where it is not, start() does it all.
   virtual Result<void> start(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
     return step(batch, outputs);
   }
   virtual Result<void> finish() { return {}; }
+  // finish() would not have to wait.
+  virtual bool is_over() const { return true; }
 
   // Copies the KV of one block onto another (copy-on-write).
   virtual void copy_block(BlockId from, BlockId to) = 0;
 
-  // How long the device itself has been at work on steps, since it was made; 0 where nobody measures that.
+  // How long the device itself has been at work on steps that are finished, since it was made; 0 where nobody
+  // measures that, which is never where info().runs_ahead.
   virtual double device_seconds() const { return 0; }
 };
 

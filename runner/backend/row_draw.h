@@ -20,7 +20,7 @@ struct TokenCount {
 };
 
 // One row, from which several choices may draw: they differ in nothing else. All is borrowed until the step
-// is over.
+// was started.
 struct RowDraw {
   const ipc::Generation* generation = nullptr;  // its logit_bias in the order of tokens
   uint32_t index = 0;                           // of the token within its choice

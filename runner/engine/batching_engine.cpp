@@ -89,7 +89,9 @@ BatchingEngine::BatchingEngine(Backend& backend, const Tokenizer& tokenizer, con
       constraints_(tokenizer, backend.info().vocabulary),
       end_tokens_(end_tokens_of(tokenizer, backend.info().vocabulary)),
       draw_rule_(end_tokens_),
-      steps_(backend, draw_rule_, options_, scheduler_) {}
+      budget_(options, backend.info().vocabulary),
+      speculator_(options),
+      steps_(backend, draw_rule_, scheduler_, budget_, speculator_, options.run_ahead) {}
 
 void BatchingEngine::submit(const ipc::Submit& submit) {
   if (requests_.contains(submit.request)) return;
@@ -253,17 +255,22 @@ Result<void> BatchingEngine::run_step() {
   const bool begins = steps_.empty();
   if (begins || steps_.may_go_ahead()) TRY(start_step());
   if (begins && steps_.may_go_ahead()) return {};
-  return finish_step();
+  if (!steps_.empty()) TRY(finish_step());
+  ended_.erase(ended_.begin(), ended_.begin() + static_cast<ptrdiff_t>(std::exchange(ended_before_, 0)));
+  forget_ended();
+  return {};
 }
 
 Result<void> BatchingEngine::start_step() {
-  const EngineStep& next = steps_.plan();
+  const bool runs = steps_.plan();
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
-  if (next.plan.chunks.empty()) {
-    CHECK(!steps_.empty());  // all that runs ends with the step under way
-    return {};
+  CHECK(runs || !steps_.empty());
+  if (!runs) return {};
+  for (const auto& chunk : steps_.planned().chunks) begin_request(*chunk.sequence);
+  if (steps_.must_wait()) {
+    TRY(finish_step());
+    if (!steps_.drop_ended()) return {};
   }
-  for (const auto& chunk : next.plan.chunks) begin_request(*chunk.sequence);
   sink_.model_runs();
   ended_before_ = ended_.size();
   return steps_.start();
@@ -273,8 +280,6 @@ Result<void> BatchingEngine::finish_step() {
   TRY_ASSIGN(EngineStep* const done, steps_.finish());
   for (size_t chunk = 0; chunk < done->plan.chunks.size(); ++chunk) take_results(*done, chunk);
   ++steps_done_;
-  ended_.erase(ended_.begin(), ended_.begin() + static_cast<ptrdiff_t>(std::exchange(ended_before_, 0)));
-  forget_ended();
   if (options_.check_blocks || kDebugBuild) scheduler_.check_accounting();
   return {};
 }
@@ -302,7 +307,8 @@ void BatchingEngine::tell_prompt() {
 
 void BatchingEngine::take_results(EngineStep& step, size_t chunk) {
   Sequence& sequence = *step.plan.chunks[chunk].sequence;
-  if (sequence.phase == SequencePhase::kEnded) return;  // another choice of its request met a fault
+  if (sequence.phase == SequencePhase::kEnded)
+    return;  // by a step before, a cancel, or another choice's fault
   if (step.taken_for_done) {
     scheduler_.remember(sequence);
     if (sequence.expected) sample(sequence, step.batch.rows(chunk).back());
@@ -333,7 +339,7 @@ bool BatchingEngine::take_echo(Sequence& leader, const LogitsRows& rows) {
     return false;
   }
   if (request.echo->scored()) {
-    steps_.budget().add_scoring(request.echo->told() - told_before, seconds_since(begin_ns));
+    budget_.add_scoring(request.echo->told() - told_before, seconds_since(begin_ns));
   }
   return true;
 }
@@ -370,14 +376,14 @@ void BatchingEngine::take_drafted(Sequence& sequence, uint32_t drafted, const St
   Request& request = *sequence.request;
   uint32_t accepted = 0;
   request.drafts_rejected += drafted;  // until they are accepted: the first row may be the request's end
-  steps_.speculator().count_drafted(drafted);
+  speculator_.count_drafted(drafted);
   sample(sequence, rows[0]);
   while (sequence.phase == SequencePhase::kRunning && accepted < drafted &&
          sequence.tokens.back() == sequence.drafts.tokens[accepted]) {
     ++accepted;
     ++request.drafts_accepted;
     --request.drafts_rejected;
-    steps_.speculator().count_accepted();
+    speculator_.count_accepted();
     ++sequence.computed;
     sample(sequence, rows[accepted]);
   }
@@ -468,7 +474,7 @@ EngineTimes BatchingEngine::times() const {
 }
 
 ipc::Gauges BatchingEngine::gauges() const {
-  const SpeedModel& speed = steps_.speed();
+  const SpeedModel& speed = budget_.speed();
   const StepTimes& times = speed.step_times();
   return {.prefill_tokens_per_second = speed.prefill_tokens_per_second(),
           .step_fixed_seconds = times.fixed_seconds,
@@ -483,8 +489,8 @@ ipc::Gauges BatchingEngine::gauges() const {
           .preemptions_total = scheduler_.preemptions(),
           .prefix_queries_total = scheduler_.prefix_queries(),
           .prefix_hits_total = scheduler_.prefix_hits(),
-          .draft_tokens_total = steps_.speculator().drafted_total(),
-          .draft_tokens_accepted_total = steps_.speculator().accepted_total()};
+          .draft_tokens_total = speculator_.drafted_total(),
+          .draft_tokens_accepted_total = speculator_.accepted_total()};
 }
 
 }  // namespace deepserve::runner

@@ -8,6 +8,8 @@
 #include "runner/engine/prompt.h"
 #include "runner/engine/sampler.h"
 #include "runner/engine/scheduler.h"
+#include "runner/engine/speculator.h"
+#include "runner/engine/step_budget.h"
 #include "runner/engine/step_pipeline.h"
 #include "runner/engine/teller.h"
 #include "runner/grammar/constraints.h"
@@ -67,6 +69,8 @@ class BatchingEngine final : public Engine {
   Constraints constraints_;
   std::vector<TokenId> end_tokens_;  // all that end a generation
   DrawRule draw_rule_;
+  StepBudget budget_;
+  Speculator speculator_;
   StepPipeline steps_;
   std::unordered_map<ipc::RequestId, std::unique_ptr<Request>> requests_;
   std::deque<ipc::RequestId> only_told_;  // those that want their prompt told and nothing computed

@@ -59,8 +59,8 @@ struct EngineOptions {
   bool check_blocks = false;  // CHECKs the accounting of KV blocks in each step (debug builds always do)
 };
 
-// Since the engine was made: what its steps took, and how much of that the backend. The rest is the engine's
-// own.
+// Since the engine was made: the time in step(), and how much of that in the backend. The rest is the
+// engine's own.
 struct EngineTimes {
   uint64_t steps = 0;
   double step_seconds = 0;

@@ -21,9 +21,11 @@ void Speculator::add_drafts(StepPlan& plan, Scheduler& scheduler) {
 
 bool Speculator::expects_drafts(const StepPlan& plan) {
   if (mode_ != Speculation::kAuto) return mode_ == Speculation::kAlways;
+  if (plan.prefill_tokens > 0) return false;  // the next one may prefill, too
   planner_.begin(plan.decodes);
   for (const auto& chunk : plan.chunks) {
     if (planner_.tokens(1.0, DraftPlanner::kRowsMax) == 0) return false;
+    if (chunk.sequence->phase != SequencePhase::kRunning) continue;
     // Of a draft its first token stands for the one that the step gives.
     if (propose(*chunk.sequence, step_tokens_max_ - plan.decodes).tokens > 1) return true;
   }

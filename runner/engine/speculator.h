@@ -22,8 +22,8 @@ class Speculator {
 
   // Appends drafts to sequences that decode in `plan`, which may not prefill, and their rows to its chunks.
   void add_drafts(StepPlan& plan, Scheduler& scheduler);
-  // Whether the step after one of `plan` is likely to have drafts: then what that one gives must be known
-  // before the next is planned. All of what its sequences have so far must be.
+  // Whether the step after one of `plan`, which is under way, is likely to have drafts: then what that one
+  // gives must be known before the next is planned. The results of the steps before it must have been taken.
   bool expects_drafts(const StepPlan& plan);
   // What the step took.
   void add_step(const StepPlan& plan, double seconds);

@@ -43,10 +43,11 @@ void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
 
 bool StepBatch::gives_token_alone(const Sequence& sequence, const BatchEntry& entry, bool is_drawn) {
   const Request& request = *sequence.request;
-  const bool has_siblings = sequence.size() == request.prompt_tokens &&
-                            std::ranges::any_of(request.choices, &Sequence::awaits_leader);
-  return is_drawn == (entry.logits_rows > 0) && entry.logits_rows <= 1 && !entry.hidden_rows &&
-         !has_siblings && !request.echo && !sequence.matcher && !sequence.counts.active();
+  const bool to_the_end = entry.logits_rows > 0;
+  if (is_drawn != to_the_end || entry.logits_rows > 1 || entry.hidden_rows) return false;
+  if (sequence.matcher || sequence.counts.active()) return false;
+  if (sequence.size() > request.prompt_tokens) return true;
+  return !request.echo && !(to_the_end && std::ranges::any_of(request.choices, &Sequence::awaits_leader));
 }
 
 void StepBatch::take_draws() {

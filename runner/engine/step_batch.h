@@ -26,8 +26,10 @@ class StepBatch {
   // All that is wanted of the step is a token for each sequence that comes to its end, and nothing but the
   // token says what is to be asked next.
   bool gives_tokens_alone() const { return gives_tokens_alone_; }
-  // Of chunk `i` of such a step: the number of its token among all that the step draws; none: it does not
-  // come to its sequence's end.
+  // Logits or hidden states are to come here.
+  bool gives_values() const { return rows_ > 0 || hidden_values_ > 0; }
+  // Of chunk `i` of a step that gives tokens alone: the number of its token among all that the step draws;
+  // none: it does not come to its sequence's end.
   std::optional<uint32_t> drawn_token(size_t i) const {
     if (!places_[i].is_drawn) return std::nullopt;
     return static_cast<uint32_t>(places_[i].token_begin);

@@ -19,13 +19,13 @@ double seconds_between(uint64_t begin_ns, uint64_t end_ns) {
 
 }  // namespace
 
-StepPipeline::StepPipeline(Backend& backend, const DrawRule& rule, const EngineOptions& options,
-                           Scheduler& scheduler)
+StepPipeline::StepPipeline(Backend& backend, const DrawRule& rule, Scheduler& scheduler, StepBudget& budget,
+                           Speculator& speculator, bool may_run_ahead)
     : backend_(backend),
       scheduler_(scheduler),
-      runs_ahead_(options.run_ahead && backend.info().runs_ahead && backend.info().draws),
-      budget_(options, backend.info().vocabulary),
-      speculator_(options),
+      budget_(budget),
+      speculator_(speculator),
+      runs_ahead_(may_run_ahead && backend.info().runs_ahead && backend.info().draws),
       steps_{EngineStep(backend, rule), EngineStep(backend, rule)} {}
 
 bool StepPipeline::may_go_ahead() {
@@ -38,18 +38,25 @@ bool StepPipeline::may_go_ahead() {
 }
 
 uint64_t StepPipeline::next_start_ns() {
-  if (!may_go_ahead()) return 0;
+  if (!may_go_ahead() || backend_.is_over()) return 0;
   const double seconds = (1 - kStartPart) * under_way().seconds_expected - kStartSeconds;
   return under_way().begin_ns + static_cast<uint64_t>(std::max(0.0, seconds) * double{kSecond_ns});
 }
 
-EngineStep& StepPipeline::plan() {
+bool StepPipeline::plan() {
   CHECK(count_ < steps_.size());
   EngineStep& step = next();
   if (count_ > 0) take_for_done(under_way());
   scheduler_.plan(budget_, step.plan);
   if (count_ == 0) speculator_.add_drafts(step.plan, scheduler_);
-  return step;
+  return !step.plan.chunks.empty();
+}
+
+bool StepPipeline::must_wait() {
+  if (count_ == 0) return false;
+  EngineStep& step = next();
+  step.batch.build(step.plan, scheduler_.pool());
+  return step.batch.gives_values();
 }
 
 void StepPipeline::take_for_done(EngineStep& step) {
@@ -58,10 +65,25 @@ void StepPipeline::take_for_done(EngineStep& step) {
   for (size_t i = 0; i < step.plan.chunks.size(); ++i) {
     const ScheduledChunk& chunk = step.plan.chunks[i];
     Sequence& sequence = *chunk.sequence;
-    if (sequence.phase != SequencePhase::kRunning) continue;  // it was cancelled
+    if (sequence.phase != SequencePhase::kRunning) continue;  // it has ended since
     sequence.computed += chunk.tokens;
     if (const auto drawn = step.batch.drawn_token(i)) sequence.expect(*drawn);
   }
+}
+
+bool StepPipeline::drop_ended() {
+  StepPlan& plan = next().plan;
+  const auto has_ended = [](const ScheduledChunk& chunk) {
+    return chunk.sequence->phase == SequencePhase::kEnded;
+  };
+  const uint32_t decodes = plan.decodes;
+  for (uint32_t i = 0; i < decodes; ++i) {  // which come first
+    if (!has_ended(plan.chunks[i])) continue;
+    --plan.decodes;
+    plan.context_tokens -= plan.chunks[i].sequence->size();
+  }
+  std::erase_if(plan.chunks, has_ended);
+  return !plan.chunks.empty();
 }
 
 Result<void> StepPipeline::start() {
@@ -78,24 +100,25 @@ Result<void> StepPipeline::start() {
   return {};
 }
 
+// Where the next step may be started meanwhile, nobody need look at once when one is over: the device itself
+// knows how long it took.
 Result<EngineStep*> StepPipeline::finish() {
   CHECK(count_ > 0);
   EngineStep& step = under_way();
+  const double device_before = backend_.device_seconds();
   const uint64_t begin_ns = monotonic_ns();
   TRY(backend_.finish());
   const uint64_t end_ns = monotonic_ns();
   backend_seconds_ += seconds_between(begin_ns, end_ns);
-  // It ran from when the one before it was over, if it was started ahead of that.
-  measure(step, seconds_between(std::max(step.begin_ns, last_end_ns_), end_ns));
-  last_end_ns_ = end_ns;
+  measure(step.plan,
+          runs_ahead_ ? backend_.device_seconds() - device_before : seconds_between(step.begin_ns, end_ns));
   first_ = (first_ + 1) % steps_.size();
   --count_;
   if (count_ > 0) under_way().begin_ns = end_ns;
   return &step;
 }
 
-void StepPipeline::measure(const EngineStep& step, double seconds) {
-  const StepPlan& plan = step.plan;
+void StepPipeline::measure(const StepPlan& plan, double seconds) {
   speculator_.add_step(plan, seconds);
   // A step with drafts is longer than its sequences make it: the model's figures are of steps without.
   if (plan.drafts > 0) return;

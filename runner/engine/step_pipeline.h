@@ -36,8 +36,9 @@ struct EngineStep {
 
 class StepPipeline {
  public:
-  // All must outlive the pipeline.
-  StepPipeline(Backend& backend, const DrawRule& rule, const EngineOptions& options, Scheduler& scheduler);
+  // All must outlive the pipeline. `budget` and `speculator` are told what steps take.
+  StepPipeline(Backend& backend, const DrawRule& rule, Scheduler& scheduler, StepBudget& budget,
+               Speculator& speculator, bool may_run_ahead);
 
   bool empty() const { return count_ == 0; }
   // One step is under way, and the next may be planned and started before it is over. The results of all
@@ -47,9 +48,14 @@ class StepPipeline {
   // of the next step; 0: there is nothing to wait for.
   uint64_t next_start_ns();
 
-  // The next step, behind the one under way if there is one: its plan is without chunks where there is
-  // nothing that it could run. Then it is not to be started.
-  EngineStep& plan();
+  // Plans the next step, behind the one under way if there is one. False: there is nothing that it could run.
+  bool plan();
+  const StepPlan& planned() { return next().plan; }
+  // What was planned gives more than tokens: the step under way must be finished, and its results taken,
+  // before it is started.
+  bool must_wait();
+  // Takes those out of what was planned that have ended since. False: nothing is left of it.
+  bool drop_ended();
   // Starts what was planned. Errors are the backend's, and the end of all steps.
   Result<void> start();
   // Waits for the step that was started first. Valid until the second plan() from here. Errors as above.
@@ -57,10 +63,6 @@ class StepPipeline {
   // What is under way is over, as the backend is.
   void give_up() { count_ = 0; }
 
-  const SpeedModel& speed() const { return budget_.speed(); }
-  StepBudget& budget() { return budget_; }
-  Speculator& speculator() { return speculator_; }
-  const Speculator& speculator() const { return speculator_; }
   double backend_seconds() const { return backend_seconds_; }  // that start() and finish() took
 
  private:
@@ -68,17 +70,16 @@ class StepPipeline {
   EngineStep& next() { return steps_[(first_ + count_) % steps_.size()]; }
   void take_for_done(EngineStep& step);
   double expected_seconds(const StepPlan& plan) const;
-  void measure(const EngineStep& step, double seconds);
+  void measure(const StepPlan& plan, double seconds);
 
   Backend& backend_;
   Scheduler& scheduler_;
+  StepBudget& budget_;
+  Speculator& speculator_;
   const bool runs_ahead_;
-  StepBudget budget_;
-  Speculator speculator_;
   std::array<EngineStep, 2> steps_;
   size_t first_ = 0;  // of those under way
   size_t count_ = 0;
-  uint64_t last_end_ns_ = 0;
   double backend_seconds_ = 0;
 };
 

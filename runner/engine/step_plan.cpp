@@ -113,8 +113,8 @@ bool Scheduler::passed_over_for_long(const Sequence& sequence) const {
   return step_ - sequence.last_step > kPassedOverMax;
 }
 
-// Who could decode and does not: lower classes beside a prefill, and beside vip work those for whom the step
-// has no time.
+// Who could decode and does not: lower classes beside a prefill, beside vip work those for whom the step has
+// no time, and those that end with the step under way.
 void Scheduler::choose_decodes(const StepBudget& budget) {
   lower_.clear();
   if (running_.empty()) return;

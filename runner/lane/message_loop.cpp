@@ -15,6 +15,7 @@ namespace {
 constexpr uint64_t kSpin_ns = 50 * kMicrosecond_ns;
 constexpr uint64_t kIdleTurn_ns = 250 * kMillisecond_ns;
 constexpr uint64_t kHoldTurn_ns = 5 * kMillisecond_ns;
+constexpr uint64_t kLook_ns = 500 * kMicrosecond_ns;
 constexpr uint64_t kDrain_ns = 5 * kMillisecond_ns;
 constexpr uint64_t kWork_ns = 5 * kMillisecond_ns;
 constexpr size_t kMessagesPerDrain = 16;
@@ -59,10 +60,11 @@ Result<LoopEnd> MessageLoop::run() {
   }
 }
 
-// While the device is at work: for messages, too, which may still be part of the next step.
+// While the device is at work: for messages, too, which may still be part of the next step. The device may be
+// done earlier than was expected, which wakes nobody.
 void MessageLoop::wait_for_next_step() {
   const uint64_t due_ns = engine_.next_step_ns(), now_ns = monotonic_ns();
-  if (due_ns > now_ns) link_.wait(0, due_ns - now_ns);
+  if (due_ns > now_ns) link_.wait(0, std::min(due_ns - now_ns, kLook_ns));
 }
 
 std::optional<LoopEnd> MessageLoop::look_at_daemon() {
@@ -200,8 +202,9 @@ void MessageLoop::cancel(ipc::RequestId request) {
 // must not hold up those who decode.
 void MessageLoop::do_staged_work() {
   if (staged_.empty()) return;
-  const uint64_t now_ns = monotonic_ns(), due_ns = engine_.next_step_ns();
-  const uint64_t end_ns = due_ns > now_ns ? std::min(due_ns, now_ns + kWork_ns) : now_ns + kWork_ns;
+  const uint64_t due_ns = engine_.next_step_ns();
+  uint64_t end_ns = monotonic_ns() + kWork_ns;
+  if (due_ns != 0) end_ns = std::min(end_ns, due_ns);
   do {
     if (staged_.empty()) return;
     const Work work = std::move(staged_.front().work);

@@ -3,8 +3,8 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
-#include <deque>
 
 #include "ipc/base/check.h"
 #include "kernels/cpu/logits.h"
@@ -92,13 +92,13 @@ class CudaBackend final : public Backend {
   const BackendInfo& info() const override { return info_; }
 
   Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
-    CHECK(under_way_.empty());
+    CHECK(started_ == finished_);
     TRY(start(batch, outputs));
     return finish();
   }
 
   Result<void> start(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
-    CHECK(under_way_.size() < (info_.runs_ahead ? 2u : 1u));
+    CHECK(started_ - finished_ < (info_.runs_ahead ? 2u : 1u));
     check(batch);
     inputs_.fill(batch);
     const StepCounts& counts = inputs_.counts();
@@ -108,19 +108,21 @@ class CudaBackend final : public Backend {
     CHECK(outputs.sums.size() == outputs.largest.size());
     CHECK(outputs.largest.empty() ||
           outputs.largest.size() == told_->rows() * kernels::logits_chunks(info_.vocabulary));
-    under_way_.push_back({outputs, counts.tokens > 0});
+    const bool gives_values = told_->rows() + counts.hidden_rows > 0;
+    CHECK(started_ == finished_ || !(gives_values || under_way_[finished_ % 2].gives_values));
+    under_way_[started_++ % 2] = {outputs, counts.tokens > 0, gives_values};
     if (counts.tokens == 0) return {};
     return or_give_up(begin(batch, outputs));
   }
 
   Result<void> finish() override {
-    CHECK(!under_way_.empty());
-    const Started step = under_way_.front();
-    under_way_.pop_front();
+    CHECK(finished_ < started_);
+    const Started step = under_way_[finished_++ % 2];
     if (!step.has_tokens) return {};
     return or_give_up(end(step.outputs));
   }
 
+  bool is_over() const override { return clock_.is_over(); }
   double device_seconds() const override { return clock_.seconds(); }
 
   void copy_block(BlockId from, BlockId to) override {
@@ -152,11 +154,11 @@ class CudaBackend final : public Backend {
     return {};
   }
 
-  // The others are told of an error.
+  // The others are told of an error, which is the end of all steps.
   Result<void> or_give_up(Result<void> done) {
     if (!done) {
       exchange_.give_up(done.error());
-      under_way_.clear();
+      finished_ = started_;
     }
     return done;
   }
@@ -204,7 +206,8 @@ class CudaBackend final : public Backend {
   void check(std::span<const BatchEntry> batch) const {
     size_t tokens = 0;
     for (const BatchEntry& entry : batch) {
-      CHECK(entry.last_drawn == BatchEntry::kNotDrawn || (info_.runs_ahead && !entry.tokens.empty()));
+      CHECK(entry.last_drawn == BatchEntry::kNotDrawn ||
+            (entry.last_drawn < draws_.drawn_count() && !entry.tokens.empty()));
       const size_t end = entry.position + entry.tokens.size();
       tokens += entry.tokens.size();
       CHECK(entry.blocks.size() == (end + kBlockTokens - 1) / kBlockTokens);
@@ -255,8 +258,11 @@ class CudaBackend final : public Backend {
   struct Started {
     StepOutputs outputs;
     bool has_tokens;
+    bool gives_values;  // to the host
   };
-  std::deque<Started> under_way_;    // not finished; at most two
+  std::array<Started, 2> under_way_{};  // those that were started and not finished
+  uint64_t started_ = 0;
+  uint64_t finished_ = 0;
   std::optional<Error> copy_error_;  // of a block, before the next step
 };
 

@@ -38,6 +38,11 @@ class StepClock {
     seconds_ += static_cast<double>(milliseconds) / 1e3;
     return {};
   }
+  // Whether it would have to.
+  bool is_over() const {
+    return begun_ == finished_ ||
+           cudaEventQuery(steps_[finished_ % steps_.size()].end.get()) != cudaErrorNotReady;
+  }
   double seconds() const { return seconds_; }
 
  private:

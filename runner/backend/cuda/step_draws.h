@@ -35,6 +35,7 @@ class StepDraws {
   const kernels::cuda::RankedLogit* drawn() const {
     return reinterpret_cast<const kernels::cuda::RankedLogit*>(results_.data());
   }
+  size_t drawn_count() const { return sends_ == 0 ? 0 : sent().sizes.choices; }
   uint32_t places() const { return places_; }
 
  private:

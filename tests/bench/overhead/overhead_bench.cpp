@@ -118,17 +118,21 @@ class TimedDevice final : public Backend {
     under_way_.pop_front();
     while (monotonic_ns() < over_ns) {
     }
+    seconds_ += static_cast<double>(kStep_ns) * 1e-9;
     ++steps;
     std::ranges::fill(outputs.drawn_rows, DrawnRow{});
     for (DrawnToken& token : outputs.drawn_tokens) token = {static_cast<TokenId>(next_++ % kVocabulary), 0};
     return {};
   }
+  bool is_over() const override { return monotonic_ns() >= under_way_.front().first; }
+  double device_seconds() const override { return seconds_; }
   void copy_block(BlockId, BlockId) override {}
 
   uint64_t steps = 0;  // that are over
 
  private:
   BackendInfo info_;
+  double seconds_ = 0;
   uint64_t free_from_ns_ = 0;
   std::deque<std::pair<uint64_t, StepOutputs>> under_way_;
   uint64_t next_ = 0;

@@ -36,6 +36,8 @@ class CountingBackend final : public Backend {
     --under_way_;
     return inner_.finish();
   }
+  bool is_over() const override { return inner_.is_over(); }
+  double device_seconds() const override { return inner_.device_seconds(); }
   void copy_block(BlockId from, BlockId to) override { inner_.copy_block(from, to); }
 
   uint64_t ahead = 0;

@@ -433,6 +433,12 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   return run_until(event->stream, event->place);
 }
 
+// Does the work meanwhile, as far as it need not wait.
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (event->stream == nullptr) return cudaSuccess;
+  return run_until(event->stream, event->place, false);
+}
+
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   *milliseconds = std::chrono::duration<float, std::milli>(end->reached - begin->reached).count();
   return said(gpu().sticky);

@@ -28,6 +28,8 @@ class FaultyBackend final : public Backend {
     return whole_->start(batch, outputs);
   }
   Result<void> finish() override { return whole_->finish(); }
+  bool is_over() const override { return whole_->is_over(); }
+  double device_seconds() const override { return whole_->device_seconds(); }
   void copy_block(BlockId from, BlockId to) override { whole_->copy_block(from, to); }
 
  private:

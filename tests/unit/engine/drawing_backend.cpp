@@ -80,8 +80,13 @@ struct DrawingBackend::Queued {
   std::deque<Entry> kept_entries;
   std::vector<BatchEntry> batch;
   StepOutputs outputs;
+  bool gives_values = false;
   std::chrono::steady_clock::time_point over_at;
 };
+
+std::chrono::steady_clock::time_point DrawingBackend::over_at() const {
+  return queue_.front()->over_at;
+}
 
 void DrawingBackend::copy_block(BlockId from, BlockId to) {
   if (!info_.runs_ahead) return inner_.copy_block(from, to);
@@ -92,11 +97,16 @@ Result<void> DrawingBackend::start(std::span<const BatchEntry> batch, const Step
   if (!info_.runs_ahead) return step(batch, outputs);
   CHECK(queue_.size() < 2);
   if (!queue_.empty()) ++steps_ahead;
-  for (const BatchEntry& entry : batch) CHECK(entry.last_drawn == BatchEntry::kNotDrawn || !queue_.empty());
+  for (const BatchEntry& entry : batch) {
+    CHECK(entry.last_drawn == BatchEntry::kNotDrawn || !queue_.empty());
+    CHECK(queue_.empty() || (!entry.hidden_rows && entry.draws.size() == entry.logits_rows));
+  }
+  CHECK(queue_.empty() || !queue_.front()->gives_values);
   std::ranges::fill(outputs.drawn_tokens, DrawnToken{0xffffffff, 0});
   std::ranges::fill(outputs.logits, std::numeric_limits<float>::quiet_NaN());
   auto queued = std::make_shared<Queued>(batch, outputs);
   queued->copies = std::exchange(copies_, {});
+  queued->gives_values = !outputs.logits.empty() || !outputs.hidden.empty();
   free_from_ = std::max(free_from_, std::chrono::steady_clock::now()) + step_time;
   queued->over_at = free_from_;
   queue_.push_back(std::move(queued));
@@ -111,7 +121,9 @@ Result<void> DrawingBackend::finish() {
   std::this_thread::sleep_until(queued->over_at);
   for (const auto& copy : queued->copies) copy();
   queued->put_in(last_drawn_, info_.vocabulary);
+  const auto begin = std::chrono::steady_clock::now();
   TRY(step(queued->batch, queued->outputs));
+  at_work_ += step_time + (std::chrono::steady_clock::now() - begin);
   last_drawn_.clear();
   for (const DrawnToken& token : queued->outputs.drawn_tokens) last_drawn_.push_back(token.token);
   return {};

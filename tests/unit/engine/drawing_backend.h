@@ -29,6 +29,8 @@ class DrawingBackend final : public Backend {
   Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override;
   Result<void> start(std::span<const BatchEntry> batch, const StepOutputs& outputs) override;
   Result<void> finish() override;
+  bool is_over() const override { return queue_.empty() || std::chrono::steady_clock::now() >= over_at(); }
+  double device_seconds() const override { return std::chrono::duration<double>(at_work_).count(); }
 
   uint64_t rows_drawn = 0;
   uint64_t rows_told = 0;    // whose logits were wanted
@@ -51,6 +53,8 @@ class DrawingBackend final : public Backend {
   std::vector<std::function<void()>> copies_;  // of the next step
   std::vector<TokenId> last_drawn_;            // by the last step
   std::chrono::steady_clock::time_point free_from_{};
+  std::chrono::steady_clock::duration at_work_{};
+  std::chrono::steady_clock::time_point over_at() const;  // the first of those under way
 };
 
 }  // namespace deepserve::runner::testing

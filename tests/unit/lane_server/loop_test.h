@@ -30,14 +30,15 @@ class LoopTest : public ::testing::Test {
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     supervisor = Fd(ends[0]);
     supervisor_of_runner = Fd(ends[1]);
-    backend.emplace(std::move(model));
+    backend.emplace(std::move(model), shape);
     drawing.emplace(*backend, runs_ahead);
     drawing->step_time = step_time;
     link.emplace(std::move(lane), supervisor_of_runner.get(), std::move(options));
     thread = std::thread([this] {
       LaneSink sink(link->lane());
       Backend& device = runs_ahead ? static_cast<Backend&>(*drawing) : *backend;
-      auto engine = Engine::make(device, tokenizer, kNoChat, {.check_blocks = true}, sink).value();
+      engine_options.check_blocks = true;
+      auto engine = Engine::make(device, tokenizer, kNoChat, engine_options, sink).value();
       ipc::RunnerState ready;
       ready.phase = ipc::RunnerPhase::kReady;
       MessageLoop loop(*link, sink, *engine, tokenizer, kNoChat, ready, orphan_limit_ns, terminate);
@@ -90,6 +91,8 @@ class LoopTest : public ::testing::Test {
   std::optional<FakeBackend> backend;
   bool runs_ahead = false;
   std::chrono::microseconds step_time{};  // where it does
+  EngineOptions engine_options;
+  FakeBackend::Shape shape;
   std::optional<DrawingBackend> drawing;
   std::optional<DaemonEnd> daemon;
   std::optional<DaemonLink> link;

@@ -81,6 +81,25 @@ TEST_F(LoopTest, WhatComesWhileTheDeviceIsAtWorkIsPartOfItsNextStep) {
   EXPECT_GE(drawing->steps_ahead, 4u);
 }
 
+TEST_F(LoopTest, ADeviceIsNotKeptIdleByWhatItTookOnce) {
+  runs_ahead = true;
+  step_time = std::chrono::milliseconds(3);
+  shape = {.blocks = 400, .block_tokens = 16, .batch_tokens_max = 2048, .context_tokens = 6000};
+  engine_options.step_seconds_max = 0.1;
+  start([slow = true, model = hashing_model(-100)](auto history, auto logits) mutable {
+    if (std::exchange(slow, false)) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    model(history, logits);
+  });
+  daemon->submit(token_request(6, letters("abcdefgh"), 1));
+  ASSERT_TRUE(daemon->wait_until([&] { return daemon->finished.contains(6); }));
+  const uint64_t begin_ns = monotonic_ns();
+  daemon->submit(token_request(7, std::vector<TokenId>(4096, letter('a')), 2));
+  ASSERT_TRUE(daemon->wait_until([&] { return daemon->finished.contains(7); }));
+  // Each step of its prefill is thought to take 100 ms at first, and takes three.
+  EXPECT_LT(monotonic_ns() - begin_ns, 800 * kMillisecond_ns);
+  EXPECT_GT(drawing->steps_ahead, 0u);
+}
+
 TEST_F(LoopTest, ACancelOvertakesThePromptsThatWaitToBeTokenized) {
   std::promise<void> begun, go_on;
   std::vector<std::string> encoded;
