@@ -1,6 +1,7 @@
 #include "runner/engine/step_pipeline.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "ipc/base/check.h"
 #include "ipc/base/clock.h"
@@ -48,6 +49,7 @@ bool StepPipeline::plan() {
   EngineStep& step = next();
   if (count_ > 0) take_for_done(under_way());
   scheduler_.plan(budget_, step.plan);
+  step.is_built = false;
   if (count_ == 0) speculator_.add_drafts(step.plan, scheduler_);
   return !step.plan.chunks.empty();
 }
@@ -55,8 +57,13 @@ bool StepPipeline::plan() {
 bool StepPipeline::must_wait() {
   if (count_ == 0) return false;
   EngineStep& step = next();
-  step.batch.build(step.plan, scheduler_.pool());
+  build(step);
   return step.batch.gives_values();
+}
+
+void StepPipeline::build(EngineStep& step) {
+  if (std::exchange(step.is_built, true)) return;
+  step.batch.build(step.plan, scheduler_.pool());
 }
 
 void StepPipeline::take_for_done(EngineStep& step) {
@@ -73,6 +80,7 @@ void StepPipeline::take_for_done(EngineStep& step) {
 
 bool StepPipeline::drop_ended() {
   StepPlan& plan = next().plan;
+  next().is_built = false;
   const auto has_ended = [](const ScheduledChunk& chunk) {
     return chunk.sequence->phase == SequencePhase::kEnded;
   };
@@ -89,7 +97,7 @@ bool StepPipeline::drop_ended() {
 Result<void> StepPipeline::start() {
   EngineStep& step = next();
   CHECK(!step.plan.chunks.empty());
-  step.batch.build(step.plan, scheduler_.pool());
+  build(step);
   step.taken_for_done = false;
   step.goes_ahead.reset();
   step.seconds_expected = expected_seconds(step.plan);

@@ -27,6 +27,7 @@ struct EngineStep {
 
   StepPlan plan;
   StepBatch batch;
+  bool is_built = false;  // the batch, of the plan as it is
   uint64_t begin_ns = 0;
   double seconds_expected = 0;     // 0: nothing is known
   std::optional<bool> goes_ahead;  // the next one, once that was decided
@@ -54,7 +55,7 @@ class StepPipeline {
   // What was planned gives more than tokens: the step under way must be finished, and its results taken,
   // before it is started.
   bool must_wait();
-  // Takes those out of what was planned that have ended since. False: nothing is left of it.
+  // That step is over: takes those out of what was planned that have ended with it. False: nothing is left.
   bool drop_ended();
   // Starts what was planned. Errors are the backend's, and the end of all steps.
   Result<void> start();
@@ -68,6 +69,7 @@ class StepPipeline {
  private:
   EngineStep& under_way() { return steps_[first_]; }
   EngineStep& next() { return steps_[(first_ + count_) % steps_.size()]; }
+  void build(EngineStep& step);
   void take_for_done(EngineStep& step);
   double expected_seconds(const StepPlan& plan) const;
   void measure(const StepPlan& plan, double seconds);

@@ -59,7 +59,7 @@ BackendInfo describe(const ModelShard& model, uint64_t content_hash, const Gpu& 
   info.blocks = blocks;
   info.batch_tokens_max = std::max(1u, options.batch_tokens_max);
   info.draws = info.vocabulary <= kernels::kWeighedTokensMax;
-  info.runs_ahead = info.draws && model.share.ranks == 1;
+  info.runs_ahead = info.draws && options.nccl == nullptr;
   info.work = step_work(model.config, model.weights, DeviceKvCache::block_bytes(model.config) / kBlockTokens);
   return info;
 }

@@ -2,6 +2,8 @@
 // new.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <new>
@@ -43,7 +45,7 @@ namespace deepserve::runner::testing {
 namespace {
 
 // Gives every sequence the same logits, and allocates nothing for it.
-class SteadyBackend final : public Backend {
+class SteadyBackend : public Backend {
  public:
   SteadyBackend() {
     info_.vocabulary = kVocabulary;
@@ -63,8 +65,31 @@ class SteadyBackend final : public Backend {
   }
   void copy_block(BlockId, BlockId) override {}
 
- private:
+ protected:
   BackendInfo info_;
+};
+
+// Draws the same token for all, and runs ahead.
+class SteadyAheadBackend final : public SteadyBackend {
+ public:
+  SteadyAheadBackend() { info_.draws = info_.runs_ahead = true; }
+  Result<void> start(std::span<const BatchEntry>, const StepOutputs& outputs) override {
+    steps_ahead += started_ > finished_;
+    under_way_[started_++ % 2] = outputs;
+    return {};
+  }
+  Result<void> finish() override {
+    const StepOutputs& outputs = under_way_[finished_++ % 2];
+    std::ranges::fill(outputs.drawn_rows, DrawnRow{});
+    std::ranges::fill(outputs.drawn_tokens, DrawnToken{letter('a'), 0});
+    return {};
+  }
+  double device_seconds() const override { return 1e-3 * static_cast<double>(finished_); }
+  uint64_t steps_ahead = 0;
+
+ private:
+  std::array<StepOutputs, 2> under_way_;
+  uint64_t started_ = 0, finished_ = 0;
 };
 
 // Encodes what it is told, as a lane's sink does.
@@ -86,8 +111,7 @@ class CountingSink final : public EventSink {
 
 // Takes the choices to 520 tokens each, since what grows with them grows by doubling: 512 are reached before
 // and 1024 not after. Then `steps` steps: the tokens that these gave, none of them with memory from the heap.
-size_t expect_none(const ipc::Submit& request, Speculation speculation, int steps) {
-  SteadyBackend backend;
+size_t expect_none(Backend& backend, const ipc::Submit& request, Speculation speculation, int steps) {
   FakeTokenizer tokenizer;
   CountingSink sink;
   EngineOptions options;
@@ -104,6 +128,11 @@ size_t expect_none(const ipc::Submit& request, Speculation speculation, int step
   EXPECT_TRUE(stepped);
   EXPECT_EQ(after - before, 0u);
   return sink.tokens - tokens_before;
+}
+
+size_t expect_none(const ipc::Submit& request, Speculation speculation, int steps) {
+  SteadyBackend backend;
+  return expect_none(backend, request, speculation, steps);
 }
 
 ipc::Submit request_of(uint16_t choices) {
@@ -124,6 +153,12 @@ TEST(Allocation, AStepOfDecodingTakesNoneOnceItsMemoryIsThere) {
   request.generation.stop = {"no such text", "nor this"};
   request.generation.logit_bias = {{letter('q'), 1.0f}};
   EXPECT_EQ(expect_none(request, Speculation::kOff, 100), 400u);
+}
+
+TEST(Allocation, StepsThatRunAheadTakeNoneEither) {
+  SteadyAheadBackend backend;
+  EXPECT_EQ(expect_none(backend, request_of(4), Speculation::kOff, 100), 400u);
+  EXPECT_GT(backend.steps_ahead, 500u);
 }
 
 TEST(Allocation, LogProbabilitiesAndPenaltiesTakeNoneEither) {
