@@ -100,7 +100,7 @@ class CudaBackend final : public Backend {
   Result<void> start(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
     CHECK(started_ - finished_ < (info_.runs_ahead ? 2u : 1u));
     check(batch);
-    inputs_.fill(batch);
+    inputs_.fill(batch, started_ % 2);
     const StepCounts& counts = inputs_.counts();
     told_->find(batch);
     CHECK(outputs.logits.size() == (exchange_.first() ? told_->rows() * info_.vocabulary : 0));
@@ -110,19 +110,23 @@ class CudaBackend final : public Backend {
           outputs.largest.size() == told_->rows() * kernels::logits_chunks(info_.vocabulary));
     const bool gives_values = told_->rows() + counts.hidden_rows > 0;
     CHECK(started_ == finished_ || !(gives_values || under_way_[finished_ % 2].gives_values));
-    under_way_[started_++ % 2] = {outputs, counts.tokens > 0, gives_values};
+    const size_t side = started_++ % 2;
+    under_way_[side] = {outputs, counts.tokens > 0, gives_values};
     if (counts.tokens == 0) return {};
-    return or_give_up(begin(batch, outputs));
+    return or_give_up(begin(batch, side, outputs));
   }
 
   Result<void> finish() override {
     CHECK(finished_ < started_);
-    const Started step = under_way_[finished_++ % 2];
-    if (!step.has_tokens) return {};
-    return or_give_up(end(step.outputs));
+    const size_t side = finished_++ % 2;
+    if (!under_way_[side].has_tokens) return {};
+    return or_give_up(end(side));
   }
 
-  bool is_over() const override { return clock_.is_over(); }
+  bool is_over() const override {
+    const size_t side = finished_ % 2;
+    return finished_ == started_ || !under_way_[side].has_tokens || clock_.is_over(side);
+  }
   double device_seconds() const override { return clock_.seconds(); }
 
   void copy_block(BlockId from, BlockId to) override {
@@ -138,6 +142,8 @@ class CudaBackend final : public Backend {
 
   Result<void> prepare(const Gpu& gpu, const ForwardOptions& options, uint32_t threads) {
     TRY_ASSIGN(stream_, make_stream());
+    TRY_ASSIGN(copies_, make_stream());
+    TRY_ASSIGN(copied_, make_event());
     TRY_ASSIGN(clock_, StepClock::make());
     TRY_ASSIGN(cache_, DeviceKvCache::make(config_, info_.blocks + kSpareBlocks));
     TRY_ASSIGN(inputs_, StepInputs::make(info_.batch_tokens_max, kBlockTokens));
@@ -163,41 +169,45 @@ class CudaBackend final : public Backend {
     return done;
   }
 
-  // Puts all of the step into the stream. Logits and hidden states that go to the host are waited for.
-  Result<void> begin(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
+  // Puts all of the step into the stream; what it reads is copied beside the step before it. Logits and
+  // hidden states that go to the host are waited for.
+  Result<void> begin(std::span<const BatchEntry> batch, size_t side, const StepOutputs& outputs) {
     const cudaStream_t stream = stream_.get();
     if (copy_error_) return tl::unexpected<Error>(*copy_error_);
     // Whose memory may have to grow comes first: freeing waits, unwatched, for all that the GPU is to do.
-    TRY(attention_.send(batch, stream));
-    TRY(draws_.send(batch, stream));
-    TRY(run_layers(inputs_.counts().tokens));
+    TRY(attention_.send(batch, side, copies_.get()));
+    TRY(draws_.send(batch, side, copies_.get()));
+    TRY(run_layers(inputs_.counts().tokens, side));
     if (inputs_.counts().hidden_rows != 0) TRY(write_hidden(outputs.hidden));
     TRY(make_logits(outputs));
     TRY(draws_.fetch(stream));
-    return clock_.end(stream);
+    return clock_.end(side, stream);
   }
 
-  Result<void> end(const StepOutputs& outputs) {
-    TRY(clock_.finish([&](cudaEvent_t end) {
+  Result<void> end(size_t side) {
+    TRY(clock_.finish(side, [&](cudaEvent_t end) {
       return exchange_.alone() ? checked(cudaEventSynchronize(end), "a step") : exchange_.wait(stream_.get());
     }));
-    draws_.take(outputs);
+    draws_.take(side, under_way_[side].outputs);
     return {};
   }
 
   // As a graph where the step decodes, or drafts: of few tokens of each sequence.
-  Result<void> run_layers(uint32_t tokens) {
+  Result<void> run_layers(uint32_t tokens, size_t side) {
     const cudaStream_t stream = stream_.get();
     // What NCCL does when it is recorded was never tried: ranks start their kernels one by one.
     const bool as_graph = attention_.is_decode() && exchange_.alone();
     uint32_t rows = as_graph ? StepGraphs::rows_for(tokens) : 0;
     if (rows > info_.batch_tokens_max) rows = 0;
     if (rows != 0) inputs_.pad(rows, spare_block());
-    TRY(inputs_.send(stream));
-    TRY(clock_.begin(stream));
-    if (rows == 0) return forward_->run(inputs_, attention_, draws_.drawn(), stream);
-    return graphs_.run(rows, attention_.places() + draws_.places(), stream,
-                       [&] { return forward_->run_any(rows, inputs_, attention_, draws_.drawn(), stream); });
+    TRY(inputs_.send(copies_.get()));
+    TRY(checked(cudaEventRecord(copied_.get(), copies_.get()), "a step"));
+    TRY(checked(cudaStreamWaitEvent(stream, copied_.get(), 0), "a step"));
+    TRY(clock_.begin(side, stream));
+    const auto* drawn = draws_.drawn_before();
+    if (rows == 0) return forward_->run(inputs_, attention_, drawn, stream);
+    return graphs_.run(rows, side, attention_.places() + draws_.places(), stream,
+                       [&] { return forward_->run_any(rows, inputs_, attention_, drawn, stream); });
   }
 
   // Where rows of nobody have their keys and values.
@@ -207,7 +217,7 @@ class CudaBackend final : public Backend {
     size_t tokens = 0;
     for (const BatchEntry& entry : batch) {
       CHECK(entry.last_drawn == BatchEntry::kNotDrawn ||
-            (entry.last_drawn < draws_.drawn_count() && !entry.tokens.empty()));
+            (entry.last_drawn < draws_.drawn_count((started_ + 1) % 2) && !entry.tokens.empty()));
       const size_t end = entry.position + entry.tokens.size();
       tokens += entry.tokens.size();
       CHECK(entry.blocks.size() == (end + kBlockTokens - 1) / kBlockTokens);
@@ -245,6 +255,8 @@ class CudaBackend final : public Backend {
   DeviceWeights weights_;
   BackendInfo info_;
   Stream stream_;
+  Stream copies_;  // of what steps read, to the GPU
+  Event copied_;
   StepClock clock_;
   DeviceKvCache cache_;
   StepInputs inputs_;

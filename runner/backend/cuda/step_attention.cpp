@@ -63,7 +63,7 @@ Result<void> StepAttention::check_supported(const ModelConfig& config, const Gpu
 
 void StepAttention::carve(uint8_t* memory) {
   Carver carver(memory);
-  plan_memory_ = carver.take<uint8_t>(plan_bytes(limits_.items_max));
+  for (Side& side : sides_) side.plan = carver.take<uint8_t>(plan_bytes(limits_.items_max));
   workspace_ = carver.take<uint8_t>(attention_workspace_bytes(workspace_size_));
   used_bytes_ = carver.used_bytes();
 }
@@ -73,7 +73,7 @@ uint64_t StepAttention::memory_bytes(const ModelConfig& config, const StepAttent
   attention.workspace_size_ = workspace_size(config, options);
   attention.limits_.items_max = items_max(attention.workspace_size_);
   attention.carve(nullptr);
-  return attention.used_bytes_ + table_ids(options) * sizeof(BlockId);
+  return attention.used_bytes_ + attention.sides_.size() * table_ids(options) * sizeof(BlockId);
 }
 
 Result<StepAttention> StepAttention::make(const ModelConfig& config, const Gpu& gpu,
@@ -93,9 +93,9 @@ Result<StepAttention> StepAttention::make(const ModelConfig& config, const Gpu& 
   attention.carve(nullptr);
   TRY_ASSIGN(attention.memory_, DeviceMemory::make(attention.used_bytes_, "attention"));
   attention.carve(attention.memory_.data());
-  for (Pinned& pinned : attention.pinned_) {
-    TRY_ASSIGN(pinned.plan, PinnedMemory::make(plan_bytes(attention.limits_.items_max)));
-    TRY(attention.hold_tables(table_ids(options), table_ids(options), pinned));
+  for (Side& side : attention.sides_) {
+    TRY_ASSIGN(side.pinned_plan, PinnedMemory::make(plan_bytes(attention.limits_.items_max)));
+    TRY(attention.hold_tables(table_ids(options), side));
   }
   attention.entries_.reserve(options.tokens_max);
   attention.plan_.items.reserve(attention.limits_.items_max);
@@ -103,13 +103,10 @@ Result<StepAttention> StepAttention::make(const ModelConfig& config, const Gpu& 
   return attention;
 }
 
-Result<void> StepAttention::hold_tables(uint64_t ids, uint64_t ids_made, Pinned& pinned) {
-  const uint64_t bytes = ids * sizeof(BlockId), bytes_made = ids_made * sizeof(BlockId);
-  if (bytes > pinned.tables.bytes()) {
-    TRY_ASSIGN(pinned.tables, PinnedMemory::make(bytes_made));
-  }
-  if (bytes <= tables_.bytes()) return {};
-  TRY_ASSIGN(tables_, DeviceMemory::make(bytes_made, "block tables"));
+Result<void> StepAttention::hold_tables(uint64_t ids, Side& side) {
+  const uint64_t bytes = ids * sizeof(BlockId);
+  TRY_ASSIGN(side.pinned_tables, PinnedMemory::make(bytes));
+  TRY_ASSIGN(side.tables, DeviceMemory::make(bytes, "block tables"));  // last: its size says what there is
   ++places_;
   return {};
 }
@@ -127,21 +124,21 @@ void StepAttention::plan(std::span<const BatchEntry> batch) {
   CHECK(plan_.items.size() <= limits_.items_max);
 }
 
-Result<void> StepAttention::send(std::span<const BatchEntry> batch, cudaStream_t stream) {
+Result<void> StepAttention::send(std::span<const BatchEntry> batch, size_t side_number, cudaStream_t stream) {
+  side_ = side_number;
+  Side& side = sides_[side_];
   uint64_t ids = 0;
   for (const BatchEntry& entry : batch) ids += entry.blocks.size();
-  side_ = 1 - side_;
-  Pinned& pinned = pinned_[side_];
-  TRY(hold_tables(ids, 2 * ids, pinned));
-  BlockId* to = pinned.tables.as<BlockId>();
+  if (ids * sizeof(BlockId) > side.tables.bytes()) TRY(hold_tables(2 * ids, side));
+  BlockId* to = side.pinned_tables.as<BlockId>();
   for (const BatchEntry& entry : batch) to = std::copy(entry.blocks.begin(), entry.blocks.end(), to);
-  TRY(sent(cudaMemcpyAsync(tables_.data(), pinned.tables.data(), ids * sizeof(BlockId),
+  TRY(sent(cudaMemcpyAsync(side.tables.data(), side.pinned_tables.data(), ids * sizeof(BlockId),
                            cudaMemcpyHostToDevice, stream)));
   plan(batch);
-  std::memcpy(pinned.plan.data(), plan_.begins.data(), kBeginsBytes);
-  std::memcpy(pinned.plan.data() + kBeginsBytes, plan_.items.data(),
+  std::memcpy(side.pinned_plan.data(), plan_.begins.data(), kBeginsBytes);
+  std::memcpy(side.pinned_plan.data() + kBeginsBytes, plan_.items.data(),
               plan_.items.size() * sizeof(AttentionItem));
-  return sent(cudaMemcpyAsync(plan_memory_, pinned.plan.data(), plan_bytes(plan_.items.size()),
+  return sent(cudaMemcpyAsync(side.plan, side.pinned_plan.data(), plan_bytes(plan_.items.size()),
                               cudaMemcpyHostToDevice, stream));
 }
 
@@ -160,9 +157,9 @@ AttentionArguments StepAttention::arguments(const DeviceKvCache& cache, uint32_t
           .cache = cache.data(),
           .block_stride = cache.block_stride(),
           .layer_offset = cache.layer_offset(layer),
-          .tables = reinterpret_cast<const BlockId*>(tables_.data()),
-          .items = reinterpret_cast<const AttentionItem*>(plan_memory_ + kBeginsBytes),
-          .begins = reinterpret_cast<const uint32_t*>(plan_memory_),
+          .tables = reinterpret_cast<const BlockId*>(sides_[side_].tables.data()),
+          .items = reinterpret_cast<const AttentionItem*>(sides_[side_].plan + kBeginsBytes),
+          .begins = reinterpret_cast<const uint32_t*>(sides_[side_].plan),
           .workspace = workspace_,
           .workspace_size = workspace_size_,
           .out = attended,

@@ -29,9 +29,9 @@ class StepAttention {
   static Result<StepAttention> make(const ModelConfig& config, const Gpu& gpu,
                                     const StepAttentionOptions& options);
 
-  // Takes the step's entries, which must be within the backend's bounds, and puts the copy of what they need
-  // into `stream`; may be called again, and once more when that has run.
-  Result<void> send(std::span<const BatchEntry> batch, cudaStream_t stream);
+  // Takes the step's entries, which must be within the backend's bounds, to a side that no step under way
+  // has, and puts the copy of what they need into `stream`. The rest is of this step.
+  Result<void> send(std::span<const BatchEntry> batch, size_t side, cudaStream_t stream);
 
   // Whether what was sent last is all of the kind that run_any() runs.
   bool is_decode() const;
@@ -46,15 +46,17 @@ class StepAttention {
   uint32_t places() const { return places_; }
 
  private:
-  // What the GPU copies from: of this step, and of the one before it.
-  struct Pinned {
-    PinnedMemory plan, tables;
+  // What a step's kernels read, and where that is copied from.
+  struct Side {
+    uint8_t* plan = nullptr;  // in memory_
+    PinnedMemory pinned_plan;
+    DeviceMemory tables;  // all entries' blocks, one entry's after the other's; grows when it must
+    PinnedMemory pinned_tables;
   };
 
   void carve(uint8_t* memory);
   void plan(std::span<const BatchEntry> batch);
-  // Room for `ids`; where there is less, it is made for `ids_made`.
-  Result<void> hold_tables(uint64_t ids, uint64_t ids_made, Pinned& pinned);
+  Result<void> hold_tables(uint64_t ids, Side& side);
   kernels::cuda::AttentionArguments arguments(const DeviceKvCache& cache, uint32_t layer,
                                               const uint16_t* queries, uint16_t* attended,
                                               uint32_t stride) const;
@@ -67,11 +69,9 @@ class StepAttention {
   uint32_t places_ = 0;
 
   DeviceMemory memory_;
-  uint8_t* plan_memory_ = nullptr;
   uint8_t* workspace_ = nullptr;
-  std::array<Pinned, 2> pinned_;
-  size_t side_ = 0;      // of the two, this step's
-  DeviceMemory tables_;  // all entries' blocks, one entry's after the other's; grows when it must
+  std::array<Side, 2> sides_;
+  size_t side_ = 0;
   std::vector<kernels::cuda::AttentionEntry> entries_;
   kernels::cuda::AttentionPlan plan_;
 };

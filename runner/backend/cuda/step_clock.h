@@ -7,7 +7,7 @@
 
 namespace deepserve::runner::cuda {
 
-// Of up to two steps under way, one behind the other in a stream.
+// Of two steps under way, one behind the other in a stream, each has a side.
 class StepClock {
  public:
   static Result<StepClock> make() {
@@ -19,19 +19,18 @@ class StepClock {
     return clock;
   }
 
-  // What comes into the stream from here on is the next step's, up to end(); where the GPU waits for the host
-  // to start the next kernel, that counts as work.
-  Result<void> begin(cudaStream_t stream) {
-    return checked(cudaEventRecord(steps_[begun_++ % steps_.size()].begin.get(), stream), "a step");
+  // What comes into the stream from here on is the step's of this side, up to end(); where the GPU waits for
+  // the host to start the next kernel, that counts as work.
+  Result<void> begin(size_t side, cudaStream_t stream) {
+    return checked(cudaEventRecord(steps_[side].begin.get(), stream), "a step");
   }
-  Result<void> end(cudaStream_t stream) {
-    return checked(cudaEventRecord(steps_[(begun_ - 1) % steps_.size()].end.get(), stream), "a step");
+  Result<void> end(size_t side, cudaStream_t stream) {
+    return checked(cudaEventRecord(steps_[side].end.get(), stream), "a step");
   }
-  // Has `wait`, a Result<void>(cudaEvent_t), wait for the end of the step that was begun first, and gives its
-  // error.
+  // Has `wait`, a Result<void>(cudaEvent_t), wait for the end of that step, and gives its error.
   template <typename Wait>
-  Result<void> finish(const Wait& wait) {
-    const Events& step = steps_[finished_++ % steps_.size()];
+  Result<void> finish(size_t side, const Wait& wait) {
+    const Events& step = steps_[side];
     float milliseconds = 0;
     TRY(wait(step.end.get()));
     TRY(checked(cudaEventElapsedTime(&milliseconds, step.begin.get(), step.end.get()), "a step"));
@@ -39,10 +38,7 @@ class StepClock {
     return {};
   }
   // Whether it would have to.
-  bool is_over() const {
-    return begun_ == finished_ ||
-           cudaEventQuery(steps_[finished_ % steps_.size()].end.get()) != cudaErrorNotReady;
-  }
+  bool is_over(size_t side) const { return cudaEventQuery(steps_[side].end.get()) != cudaErrorNotReady; }
   double seconds() const { return seconds_; }
 
  private:
@@ -50,8 +46,6 @@ class StepClock {
     Event begin, end;
   };
   std::array<Events, 2> steps_;
-  uint64_t begun_ = 0;
-  uint64_t finished_ = 0;
   double seconds_ = 0;
 };
 

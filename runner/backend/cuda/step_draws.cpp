@@ -69,7 +69,7 @@ uint64_t StepDraws::memory_bytes(uint32_t vocabulary, uint32_t piece_rows) {
   StepDraws draws;
   draws.vocabulary_ = vocabulary;
   draws.piece_rows_ = piece_rows;
-  return draws.carve(nullptr, draws.outlines_) + 2 * kBytesAtFirst + kResultsBytesAtFirst;
+  return draws.carve(nullptr, draws.outlines_) + 3 * kBytesAtFirst + 2 * kResultsBytesAtFirst;
 }
 
 Result<StepDraws> StepDraws::make(uint32_t vocabulary, uint32_t piece_rows) {
@@ -79,11 +79,11 @@ Result<StepDraws> StepDraws::make(uint32_t vocabulary, uint32_t piece_rows) {
   TRY_ASSIGN(draws.outline_memory_,
              DeviceMemory::make(draws.carve(nullptr, draws.outlines_), "outlines of logits"));
   draws.carve(draws.outline_memory_.data(), draws.outlines_);
-  TRY_ASSIGN(draws.memory_, DeviceMemory::make(kBytesAtFirst, "draws"));
   TRY_ASSIGN(draws.undone_, DeviceMemory::make(kBytesAtFirst, "patches of logits"));
-  TRY_ASSIGN(draws.results_, DeviceMemory::make(kResultsBytesAtFirst, "drawn tokens"));
   for (Side& side : draws.sides_) {
+    TRY_ASSIGN(side.memory, DeviceMemory::make(kBytesAtFirst, "draws"));
     TRY_ASSIGN(side.pinned, PinnedMemory::make(kBytesAtFirst));
+    TRY_ASSIGN(side.results, DeviceMemory::make(kResultsBytesAtFirst, "drawn tokens"));
     TRY_ASSIGN(side.fetched, PinnedMemory::make(kResultsBytesAtFirst));
   }
   return draws;
@@ -107,41 +107,28 @@ StepDraws::Sizes StepDraws::sizes_of(std::span<const BatchEntry> batch, uint32_t
   return sizes;
 }
 
-Result<void> StepDraws::make_room(cudaStream_t stream) {
-  Side& side = sent();
-  const Sizes& sizes = side.sizes;
-  bytes_ = carve(nullptr, sizes, side.host);
-  if (bytes_ > side.pinned.bytes()) {
-    TRY_ASSIGN(side.pinned, PinnedMemory::make(2 * bytes_));
+// The bytes that are to be copied to the GPU.
+Result<uint64_t> StepDraws::make_room(Side& side) {
+  const uint64_t bytes = carve(nullptr, side.sizes, side.host);
+  if (bytes > side.memory.bytes()) {
+    TRY_ASSIGN(side.pinned, PinnedMemory::make(2 * bytes));
+    TRY_ASSIGN(side.memory, DeviceMemory::make(2 * bytes, "draws"));  // last: its size says what there is
   }
-  if (bytes_ > memory_.bytes()) {
-    TRY_ASSIGN(memory_, DeviceMemory::make(2 * bytes_, "draws"));
-  }
-  carve(side.pinned.data(), sizes, side.host);
-  carve(memory_.data(), sizes, device_);
-  const uint64_t undone_bytes = (sizes.counts + sizes.biases + sizes.masked) * sizeof(float);
+  carve(side.pinned.data(), side.sizes, side.host);
+  carve(side.memory.data(), side.sizes, side.device);
+  const uint64_t undone_bytes = (side.sizes.counts + side.sizes.biases + side.sizes.masked) * sizeof(float);
   if (undone_bytes > undone_.bytes()) {
     TRY_ASSIGN(undone_, DeviceMemory::make(2 * undone_bytes, "patches of logits"));
   }
-  results_bytes_ = carve(nullptr, sizes, side.results);
-  if (results_bytes_ > side.fetched.bytes()) {
-    TRY_ASSIGN(side.fetched, PinnedMemory::make(2 * results_bytes_));
+  side.results_bytes = carve(nullptr, side.sizes, side.host_results);
+  if (side.results_bytes > side.results.bytes()) {
+    TRY_ASSIGN(side.fetched, PinnedMemory::make(2 * side.results_bytes));
+    TRY_ASSIGN(side.results, DeviceMemory::make(2 * side.results_bytes, "drawn tokens"));
+    ++places_;
   }
-  if (results_bytes_ > results_.bytes()) TRY(grow_results(2 * results_bytes_, stream));
-  carve(side.fetched.data(), sizes, side.results);
-  carve(results_.data(), sizes, device_results_);
-  return {};
-}
-
-// The step ahead may still want what was drawn before.
-Result<void> StepDraws::grow_results(uint64_t bytes, cudaStream_t stream) {
-  TRY_ASSIGN(DeviceMemory grown, DeviceMemory::make(bytes, "drawn tokens"));
-  TRY(checked(
-      cudaMemcpyAsync(grown.data(), results_.data(), results_.bytes(), cudaMemcpyDeviceToDevice, stream),
-      "moving drawn tokens"));
-  results_ = std::move(grown);
-  ++places_;
-  return {};
+  carve(side.fetched.data(), side.sizes, side.host_results);
+  carve(side.results.data(), side.sizes, side.device_results);
+  return bytes;
 }
 
 // `row` of its piece; `at`: how much is there already.
@@ -149,7 +136,7 @@ void StepDraws::add(const RowDraw& draw, uint32_t row, Sizes& at) {
   const auto& generation = *draw.generation;
   const bool logprobs = generation.logprobs != ipc::kNoLogprobs;
   const auto size = [](uint64_t count) { return static_cast<uint32_t>(count); };
-  const Arrays& host = sent().host;
+  const Arrays &host = sides_[side_].host, &device = sides_[side_].device;
   SampledRow& to = host.rows[at.rows];
   to = {.row = row,
         .index = draw.index,
@@ -164,14 +151,14 @@ void StepDraws::add(const RowDraw& draw, uint32_t row, Sizes& at) {
         .alternatives = logprobs ? generation.logprobs : kernels::cuda::kNoAlternatives,
         .first_draw = size(at.choices),
         .draws = size(draw.choices.size()),
-        .counts = device_.counts + at.counts,
+        .counts = device.counts + at.counts,
         .counts_size = size(draw.counts.size()),
         .biases_size = size(generation.logit_bias.size()),
-        .biases = device_.biases + at.biases,
-        .masked = device_.masked + at.masked,
+        .biases = device.biases + at.biases,
+        .masked = device.masked + at.masked,
         .masked_size = size(draw.masked.size() + draw.masked_too.size()),
         .first_undone = size(at.counts + at.biases + at.masked),
-        .allowed = draw.allowed.empty() ? nullptr : device_.masks + at.mask_words};
+        .allowed = draw.allowed.empty() ? nullptr : device.masks + at.mask_words};
   CHECK(draw.allowed.empty() || draw.allowed.size() == (vocabulary_ + 63) / 64);
   CHECK(!logprobs || generation.logprobs <= kAlternativesMax);
   adjusts_ |= to.allowed != nullptr || to.counts_size + to.biases_size + to.masked_size != 0;
@@ -192,7 +179,8 @@ void StepDraws::fill(std::span<const BatchEntry> batch) {
   adjusts_ = false;
   piece_begins_.assign(1, 0);
   const auto end_piece = [&] {
-    sent().host.row_counts[piece_begins_.size() - 1] = static_cast<uint32_t>(at.rows) - piece_begins_.back();
+    sides_[side_].host.row_counts[piece_begins_.size() - 1] =
+        static_cast<uint32_t>(at.rows) - piece_begins_.back();
     piece_begins_.push_back(static_cast<uint32_t>(at.rows));
   };
   for (const BatchEntry& entry : batch) {
@@ -205,35 +193,37 @@ void StepDraws::fill(std::span<const BatchEntry> batch) {
   if (row != 0) end_piece();
 }
 
-Result<void> StepDraws::send(std::span<const BatchEntry> batch, cudaStream_t stream) {
-  ++sends_;
-  Side& side = sent();
+Result<void> StepDraws::send(std::span<const BatchEntry> batch, size_t side_number, cudaStream_t stream) {
+  side_ = side_number;
+  Side& side = sides_[side_];
   side.sizes = sizes_of(batch, piece_rows_);
   if (side.sizes.rows == 0) return {};
-  TRY(make_room(stream));
+  TRY_ASSIGN(const uint64_t bytes, make_room(side));
   fill(batch);
-  return checked(cudaMemcpyAsync(memory_.data(), side.pinned.data(), bytes_, cudaMemcpyHostToDevice, stream),
-                 "sending draws to the GPU");
+  return checked(
+      cudaMemcpyAsync(side.memory.data(), side.pinned.data(), bytes, cudaMemcpyHostToDevice, stream),
+      "sending draws to the GPU");
 }
 
 Result<void> StepDraws::run(uint32_t piece, float* logits, cudaStream_t stream) const {
-  if (sent().sizes.rows == 0) return {};
+  const Side& side = sides_[side_];
+  if (side.sizes.rows == 0) return {};
   const uint32_t begin = piece_begins_[piece], count = piece_begins_[piece + 1] - begin;
   if (count == 0) return {};
   const SamplingArguments arguments{.logits = logits,
                                     .vocabulary = vocabulary_,
                                     .rows_max = count,
-                                    .rows = device_.rows + begin,
-                                    .row_count = device_.row_counts + piece,
-                                    .choices = device_.choices,
-                                    .states = device_.states + begin,
+                                    .rows = side.device.rows + begin,
+                                    .row_count = side.device.row_counts + piece,
+                                    .choices = side.device.choices,
+                                    .states = side.device.states + begin,
                                     .undone = reinterpret_cast<float*>(undone_.data()),
                                     .largest = outlines_.largest,
                                     .sums = outlines_.sums,
                                     .raw_largest = outlines_.raw_largest,
                                     .raw_sums = outlines_.raw_sums,
-                                    .drawn = device_results_.rows + begin,
-                                    .tokens = device_results_.tokens};
+                                    .drawn = side.device_results.rows + begin,
+                                    .tokens = side.device_results.tokens};
   TRY(launched(kernels::cuda::outline_rows(arguments, OutlineOf::kRaw, stream)));
   if (adjusts_) {
     TRY(launched(kernels::cuda::patch_rows(arguments, stream)));
@@ -243,18 +233,18 @@ Result<void> StepDraws::run(uint32_t piece, float* logits, cudaStream_t stream) 
 }
 
 Result<void> StepDraws::fetch(cudaStream_t stream) const {
-  if (sent().sizes.rows == 0) return {};
-  return checked(
-      cudaMemcpyAsync(sent().fetched.data(), results_.data(), results_bytes_, cudaMemcpyDeviceToHost, stream),
-      "fetching drawn tokens");
+  const Side& side = sides_[side_];
+  if (side.sizes.rows == 0) return {};
+  return checked(cudaMemcpyAsync(side.fetched.data(), side.results.data(), side.results_bytes,
+                                 cudaMemcpyDeviceToHost, stream),
+                 "fetching drawn tokens");
 }
 
-void StepDraws::take(const StepOutputs& outputs) {
-  CHECK(taken_ < sends_);
-  const Side& side = sides_[taken_++ % sides_.size()];
+void StepDraws::take(size_t side_number, const StepOutputs& outputs) const {
+  const Side& side = sides_[side_number];
   CHECK(outputs.drawn_rows.size() == side.sizes.rows && outputs.drawn_tokens.size() == side.sizes.choices);
   for (uint64_t row = 0; row < side.sizes.rows; ++row) {
-    const DrawnRow& from = side.results.rows[row];
+    const DrawnRow& from = side.host_results.rows[row];
     runner::DrawnRow& to = outputs.drawn_rows[row];
     to = {.fault = fault_of(from.fault), .bad_token = from.bad_token, .bad_logit = from.bad_logit};
     const bool logprobs = side.host.rows[row].alternatives != kernels::cuda::kNoAlternatives;
@@ -267,7 +257,7 @@ void StepDraws::take(const StepOutputs& outputs) {
     }
   }
   for (uint64_t i = 0; i < side.sizes.choices; ++i) {
-    outputs.drawn_tokens[i] = {side.results.tokens[i].token, side.results.tokens[i].logit};
+    outputs.drawn_tokens[i] = {side.host_results.tokens[i].token, side.host_results.tokens[i].logit};
   }
 }
 

@@ -1,6 +1,7 @@
 // The draws of a step from rows of logits that stay on the GPU (kernels/cuda/sampling.h): what is to be drawn
 // goes there in one copy before the step's first logits, and what was drawn comes back in one. Of two steps
-// under way, the first one's may be taken while the second one's are on their way.
+// under way each has a side of the memory: what the first one draws may be looked up, and taken, while the
+// second one draws.
 #pragma once
 
 #include <array>
@@ -20,22 +21,22 @@ class StepDraws {
   static Result<StepDraws> make(uint32_t vocabulary, uint32_t piece_rows);
   static uint64_t memory_bytes(uint32_t vocabulary, uint32_t piece_rows);
 
-  // Takes the step's entries and puts the copy of their draws into `stream`; may be called again, and once
-  // more when take() was. kOutOfMemory: masks and penalties need more memory than there is.
-  Result<void> send(std::span<const BatchEntry> batch, cudaStream_t stream);
+  // Takes the step's entries, to a side that no step under way has, and puts the copy of their draws into
+  // `stream`. kOutOfMemory: masks and penalties need more memory than there is. run() and fetch() are of this
+  // step.
+  Result<void> send(std::span<const BatchEntry> batch, size_t side, cudaStream_t stream);
   // Draws from those of the step's rows [piece * piece_rows, ...) that are drawn from, which lie at `logits`.
   Result<void> run(uint32_t piece, float* logits, cudaStream_t stream) const;
-  // Puts the copy of all that was drawn into `stream`; take() writes it where it belongs when that has run:
-  // of the step that was sent first and not taken.
+  // Puts the copy of all that was drawn into `stream`; take() writes it where it belongs when that has run.
   Result<void> fetch(cudaStream_t stream) const;
-  void take(const StepOutputs& outputs);
+  void take(size_t side, const StepOutputs& outputs) const;
 
-  // The tokens that the last step drew, on the device: until the next run(). They stay where they are while
-  // places() is the same.
-  const kernels::cuda::RankedLogit* drawn() const {
-    return reinterpret_cast<const kernels::cuda::RankedLogit*>(results_.data());
+  // The tokens that the step of the other side drew, on the device. They stay where they are while places()
+  // is the same.
+  const kernels::cuda::RankedLogit* drawn_before() const {
+    return reinterpret_cast<const kernels::cuda::RankedLogit*>(sides_[1 - side_].results.data());
   }
-  size_t drawn_count() const { return sends_ == 0 ? 0 : sent().sizes.choices; }
+  size_t drawn_count(size_t side) const { return sides_[side].sizes.choices; }
   uint32_t places() const { return places_; }
 
  private:
@@ -58,12 +59,14 @@ class StepDraws {
     kernels::cuda::RankedLogit* tokens;
     kernels::cuda::DrawnRow* rows;
   };
-  // A step's, on the host.
+  // A step's. Memory grows when it must.
   struct Side {
     Sizes sizes;
-    PinnedMemory pinned, fetched;  // they grow when they must
-    Arrays host{};
-    Results results{};
+    DeviceMemory memory, results;
+    PinnedMemory pinned, fetched;
+    Arrays host{}, device{};
+    Results host_results{}, device_results{};
+    uint64_t results_bytes = 0;  // of them
   };
   struct Outlines {
     float* largest;
@@ -76,10 +79,7 @@ class StepDraws {
   static uint64_t carve(uint8_t* memory, const Sizes& sizes, Arrays& arrays);
   static uint64_t carve(uint8_t* memory, const Sizes& sizes, Results& results);
   uint64_t carve(uint8_t* memory, Outlines& outlines) const;
-  Side& sent() { return sides_[(sends_ - 1) % sides_.size()]; }
-  const Side& sent() const { return sides_[(sends_ - 1) % sides_.size()]; }
-  Result<void> make_room(cudaStream_t stream);
-  Result<void> grow_results(uint64_t bytes, cudaStream_t stream);
+  Result<uint64_t> make_room(Side& side);
   void fill(std::span<const BatchEntry> batch);
   void add(const RowDraw& draw, uint32_t row, Sizes& at);
 
@@ -87,21 +87,13 @@ class StepDraws {
   uint32_t piece_rows_ = 0;
   DeviceMemory outline_memory_;
   Outlines outlines_{};
-  // These grow when they must.
-  DeviceMemory memory_;
-  DeviceMemory undone_;
-  DeviceMemory results_;
-  uint32_t places_ = 1;  // of results_
+  DeviceMemory undone_;  // grows when it must
+  uint32_t places_ = 1;  // of results
 
   std::array<Side, 2> sides_;
-  uint64_t sends_ = 0;
-  uint64_t taken_ = 0;
-  // Of the step that was sent last.
-  uint64_t bytes_ = 0;
-  bool adjusts_ = false;  // any row
-  Arrays device_{};
-  Results device_results_{};
-  uint64_t results_bytes_ = 0;
+  // The step's.
+  size_t side_ = 0;
+  bool adjusts_ = false;                // any row
   std::vector<uint32_t> piece_begins_;  // [pieces + 1], of rows
 };
 

@@ -27,19 +27,19 @@ Result<StepInputs> StepInputs::make(uint32_t tokens_max, uint32_t block_tokens) 
   inputs.block_tokens_ = block_tokens;
   uint64_t bytes = 0;
   carve(nullptr, tokens_max, bytes);
-  TRY_ASSIGN(inputs.memory_, DeviceMemory::make(bytes, "a step's inputs"));
-  inputs.device_ = carve(inputs.memory_.data(), tokens_max, bytes);
-  for (size_t side = 0; side < inputs.pinned_.size(); ++side) {
-    TRY_ASSIGN(inputs.pinned_[side], PinnedMemory::make(bytes));
-    inputs.hosts_[side] = carve(inputs.pinned_[side].data(), tokens_max, bytes);
+  for (Side& side : inputs.sides_) {
+    TRY_ASSIGN(side.memory, DeviceMemory::make(bytes, "a step's inputs"));
+    TRY_ASSIGN(side.pinned, PinnedMemory::make(bytes));
+    side.device = carve(side.memory.data(), tokens_max, bytes);
+    side.host = carve(side.pinned.data(), tokens_max, bytes);
   }
   return inputs;
 }
 
-void StepInputs::fill(std::span<const BatchEntry> batch) {
+void StepInputs::fill(std::span<const BatchEntry> batch, size_t side) {
   counts_ = {};
-  side_ = 1 - side_;
-  const StepArrays& host = hosts_[side_];
+  side_ = side;
+  const StepArrays& host = sides_[side].host;
   for (const BatchEntry& entry : batch) {
     const size_t tokens = entry.tokens.size();
     for (size_t i = 0; i < tokens; ++i) {
@@ -58,7 +58,7 @@ void StepInputs::fill(std::span<const BatchEntry> batch) {
 
 void StepInputs::pad(uint32_t tokens, uint32_t block) {
   CHECK(tokens <= tokens_max_);
-  const StepArrays& host = hosts_[side_];
+  const StepArrays& host = sides_[side_].host;
   for (uint32_t row = counts_.tokens; row < tokens; ++row) {
     host.tokens[row] = 0;
     host.positions[row] = 0;
@@ -69,8 +69,9 @@ void StepInputs::pad(uint32_t tokens, uint32_t block) {
 
 // The beginnings of all arrays at once.
 Result<void> StepInputs::send(cudaStream_t stream) const {
-  const size_t pitch = memory_.bytes() / kStepArrays;
-  return checked(cudaMemcpy2DAsync(memory_.data(), pitch, pinned_[side_].data(), pitch,
+  const Side& side = sides_[side_];
+  const size_t pitch = side.memory.bytes() / kStepArrays;
+  return checked(cudaMemcpy2DAsync(side.memory.data(), pitch, side.pinned.data(), pitch,
                                    rows_ * sizeof(uint32_t), kStepArrays, cudaMemcpyHostToDevice, stream),
                  "sending a step to the GPU");
 }

@@ -1,6 +1,6 @@
 // What the kernels of a step read besides weights and the KV cache: its tokens, where they stand, and which
-// of them give logits. Written in pinned memory, then copied to the GPU at once; the next step's is written
-// elsewhere, so that this one's may still be on its way.
+// of them give logits. Written in pinned memory, then copied to the GPU at once. Of two steps under way each
+// has a side of all memory: the second one's is filled and copied while the first one's is read.
 #pragma once
 
 #include <array>
@@ -33,26 +33,29 @@ class StepInputs {
  public:
   static Result<StepInputs> make(uint32_t tokens_max, uint32_t block_tokens);
 
-  // Takes the step's entries, which must be within the backend's bounds.
-  void fill(std::span<const BatchEntry> batch);
+  // Takes the step's entries, which must be within the backend's bounds, to a side that no step under way
+  // has. The rest is of this step.
+  void fill(std::span<const BatchEntry> batch, size_t side);
   // Adds rows up to `tokens`, at most tokens_max, of which counts() says nothing: of token 0 at position 0 of
   // `block`, which must be nobody's.
   void pad(uint32_t tokens, uint32_t block);
-  // Puts the copy of all rows into `stream`; fill() may be called again, and once more when it has run.
+  // Puts the copy of all rows into `stream`.
   Result<void> send(cudaStream_t stream) const;
 
-  const StepArrays& arrays() const { return device_; }
+  const StepArrays& arrays() const { return sides_[side_].device; }
   const StepCounts& counts() const { return counts_; }
 
  private:
   uint32_t tokens_max_ = 0;
   uint32_t rows_ = 0;  // of the step, padded
   uint32_t block_tokens_ = 0;
-  DeviceMemory memory_;
-  std::array<PinnedMemory, 2> pinned_;
-  StepArrays device_;
-  std::array<StepArrays, 2> hosts_;  // in pinned_
-  size_t side_ = 0;                  // of the two, the step's
+  struct Side {
+    DeviceMemory memory;
+    PinnedMemory pinned;
+    StepArrays device, host;
+  };
+  std::array<Side, 2> sides_;
+  size_t side_ = 0;
   StepCounts counts_;
 };
 

@@ -63,7 +63,7 @@ Result<void> time_attention(const ModelShape& shape, const AttentionCase& one, c
     batch[i].blocks = std::span(ids).subspan(size_t{i} * sequence_blocks, sequence_blocks);
   }
   TRY_ASSIGN(StepAttention attention, StepAttention::make(config, gpu, {one.sequences, blocks}));
-  TRY(attention.send(batch, stream.get()));
+  TRY(attention.send(batch, 0, stream.get()));
   TRY_ASSIGN(const auto seconds, seconds_of(stream.get(), static_cast<int>(repeats), [&]() -> Result<void> {
                for (int launch = 0; launch < kLaunches; ++launch) {
                  TRY(attention.run_any(cache, 0, queries, queries + one.sequences * row_bytes / 2,

@@ -66,7 +66,7 @@ Result<void> time_draws(uint32_t vocabulary, uint32_t repeats, std::vector<Figur
       for (uint32_t i = 0; i < rows; ++i) entries[i].logits_rows = 1, entries[i].draws = {&row_draws[i], 1};
       TRY_ASSIGN(const auto seconds,
                  cuda::seconds_of(stream.get(), static_cast<int>(repeats), [&]() -> Result<void> {
-                   TRY(draws.send(entries, stream.get()));
+                   TRY(draws.send(entries, 0, stream.get()));
                    TRY(draws.run(0, reinterpret_cast<float*>(logits.data()), stream.get()));
                    return draws.fetch(stream.get());
                  }));

@@ -124,6 +124,13 @@ cudaError_t add(Stream* stream, Work work) {
   return add(stream, Task{std::move(work)});
 }
 
+// A copy from the host, which may be over before the call returns, or not begin before it must.
+cudaError_t add_copy(Stream* stream, cudaMemcpyKind kind, Work work) {
+  const bool at_once = kind == cudaMemcpyHostToDevice && stream->capture == nullptr &&
+                       stream->queue.empty() && gpu().sticky == cudaSuccess && begins_early();
+  return at_once ? work() : add(stream, std::move(work));
+}
+
 // What the next grid runs inside of itself, as it overlaps with it.
 std::function<void()> ahead;
 
@@ -350,17 +357,18 @@ cudaError_t cudaFreeHost(void* memory) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
-  return add(stream, [=] {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  return add_copy(stream, kind, [=] {
     if (bytes != 0) std::memcpy(to, from, bytes);
     return cudaSuccess;
   });
 }
 
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
-                              size_t height, cudaMemcpyKind, cudaStream_t stream) {
+                              size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
   if (width > to_pitch || width > from_pitch) return said(cudaErrorInvalidValue);
-  return add(stream, [=] {
+  return add_copy(stream, kind, [=] {
     for (size_t row = 0; row < height; ++row) {
       std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
                   width);
