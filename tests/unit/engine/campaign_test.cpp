@@ -129,7 +129,7 @@ class Crowd {
     if (before->second.terminal_outcomes > 0) return before->second;
     return joined(before->second, bench_->sink[id]);
   }
-  uint64_t steps_ahead() const { return steps_ahead_ + bench_->drawing.steps_ahead; }
+  uint64_t steps_ahead() const { return steps_ahead_ + bench_->drawing.steps_ahead(); }
   void expect_what_each_gets_alone() {
     for (const auto& request : submitted_) {
       const Told whole = told(request.request);
@@ -150,7 +150,7 @@ class Crowd {
         .step_seconds_max = traffic_.below(2) == 0 ? 0 : 1e-9,  // as little as there can be
         .step_target_seconds = traffic_.below(2) == 0 ? 0 : 1e-9,
         .prefix_cache = traffic_.below(4) != 0};
-    if (bench_) steps_ahead_ += bench_->drawing.steps_ahead;
+    if (bench_) steps_ahead_ += bench_->drawing.steps_ahead();
     bench_ = std::make_unique<Bench>(hashing_model(), shape, options, device_);
   }
 

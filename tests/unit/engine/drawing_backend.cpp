@@ -96,7 +96,7 @@ void DrawingBackend::copy_block(BlockId from, BlockId to) {
 Result<void> DrawingBackend::start(std::span<const BatchEntry> batch, const StepOutputs& outputs) {
   if (!info_.runs_ahead) return step(batch, outputs);
   CHECK(queue_.size() < 2);
-  if (!queue_.empty()) ++steps_ahead;
+  if (!queue_.empty()) ++steps_ahead_;
   for (const BatchEntry& entry : batch) {
     CHECK(entry.last_drawn == BatchEntry::kNotDrawn || !queue_.empty());
     CHECK(queue_.empty() || (!entry.hidden_rows && entry.draws.size() == entry.logits_rows));

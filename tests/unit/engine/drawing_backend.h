@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -33,8 +34,9 @@ class DrawingBackend final : public Backend {
   double device_seconds() const override { return std::chrono::duration<double>(at_work_).count(); }
 
   uint64_t rows_drawn = 0;
-  uint64_t rows_told = 0;    // whose logits were wanted
-  uint64_t steps_ahead = 0;  // that were started before the one before them was over
+  uint64_t rows_told = 0;  // whose logits were wanted
+  // That were started before the one before them was over; from any thread.
+  uint64_t steps_ahead() const { return steps_ahead_; }
   size_t under_way() const { return queue_.size(); }
   // Of one that runs ahead: what it takes for a step, one after the other, whoever waits for it.
   std::chrono::microseconds step_time{};
@@ -48,6 +50,7 @@ class DrawingBackend final : public Backend {
   Sampler sampler_;
   std::vector<float> logits_, largest_, sums_;
 
+  std::atomic<uint64_t> steps_ahead_ = 0;
   struct Queued;  // a step, and the copies of blocks ahead of it
   std::deque<std::shared_ptr<Queued>> queue_;
   std::vector<std::function<void()>> copies_;  // of the next step

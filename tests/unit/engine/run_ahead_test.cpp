@@ -45,7 +45,7 @@ TEST(RunAhead, EachStepOfDecodingIsStartedBeforeTheOneBeforeItIsTold) {
     ASSERT_TRUE(bench.engine->step());
   }
   bench.run();
-  EXPECT_EQ(bench.drawing.steps_ahead, 29u);
+  EXPECT_EQ(bench.drawing.steps_ahead(), 29u);
   EXPECT_EQ(bench.drawing.under_way(), 0u);
 }
 
@@ -69,8 +69,8 @@ TEST(RunAhead, AnswersAreThoseOfStepsThatComeOneByOne) {
     EXPECT_EQ(ahead.sink[id].choices[0].tokens, one_by_one.sink[id].choices[0].tokens);
     EXPECT_EQ(ahead.sink[id].choices[0].reason, one_by_one.sink[id].choices[0].reason);
   }
-  EXPECT_GT(ahead.drawing.steps_ahead, 20u);
-  EXPECT_EQ(one_by_one.drawing.steps_ahead, 0u);
+  EXPECT_GT(ahead.drawing.steps_ahead(), 20u);
+  EXPECT_EQ(one_by_one.drawing.steps_ahead(), 0u);
 }
 
 TEST(RunAhead, WhatComesToItsLimitIsNotRunAgain) {
@@ -106,9 +106,9 @@ TEST(RunAhead, StepsComeOneByOneWhereATokenMustBeKnownBeforeTheNextIsAskedFor) {
   bench.engine->submit(endless(1, "xyz", 60));
   bench.engine->submit(requests[1]);
   while (!bench.sink[2].finished) ASSERT_TRUE(bench.engine->step());
-  EXPECT_EQ(bench.drawing.steps_ahead, 0u);
+  EXPECT_EQ(bench.drawing.steps_ahead(), 0u);
   bench.run();
-  EXPECT_GT(bench.drawing.steps_ahead, 30u) << "once the other has ended";
+  EXPECT_GT(bench.drawing.steps_ahead(), 30u) << "once the other has ended";
 }
 
 TEST(RunAhead, ChoicesBeginWithWhatTheirFirstDrawsAndThenRunAhead) {
@@ -117,7 +117,7 @@ TEST(RunAhead, ChoicesBeginWithWhatTheirFirstDrawsAndThenRunAhead) {
   request.generation.choices = 3;
   request.generation.temperature = 0.9f;
   const Told& told = bench.submit_and_run(request);
-  EXPECT_GT(bench.drawing.steps_ahead, 15u);
+  EXPECT_GT(bench.drawing.steps_ahead(), 15u);
   auto one_by_one = Bench(hashing_model(), {}, {}, Device::kGivesLogits);
   EXPECT_EQ(one_by_one.submit_and_run(request).choices.at(2).tokens, told.choices.at(2).tokens);
 }
@@ -127,7 +127,7 @@ TEST(RunAhead, DraftsAreCheckedOneByOneWhileTheyComeTrue) {
   for (int i = 0; i < 12; ++i) answer.insert(answer.end(), {letter('a'), letter('b'), letter('c')});
   Bench bench = ahead_bench(reciting_model(15, answer), {.speculation = Speculation::kAlways});
   bench.submit_and_run(token_request(1, letters("abcabcabcabcabc"), 30));
-  EXPECT_EQ(bench.drawing.steps_ahead, 0u);
+  EXPECT_EQ(bench.drawing.steps_ahead(), 0u);
   EXPECT_GT(bench.engine->gauges().draft_tokens_accepted_total, 0u);
 }
 
@@ -140,7 +140,7 @@ TEST(RunAhead, DraftsThatPayAreFoundAlthoughStepsRunAhead) {
   answer.resize(120);
   EXPECT_EQ(told.choices.at(0).tokens, answer);
   EXPECT_GT(bench.engine->gauges().draft_tokens_accepted_total, 30u);
-  EXPECT_GT(bench.drawing.steps_ahead, 20u);
+  EXPECT_GT(bench.drawing.steps_ahead(), 20u);
 }
 
 // The backend CHECKs that nothing else is under way beside a step that gives values.
@@ -167,7 +167,7 @@ TEST(RunAhead, WhatGivesMoreThanTokensWaitsForTheStepUnderWayAndIsMeasuredByItse
   EXPECT_EQ(bench.sink[1].choices[0].tokens.size(), 60u);
   EXPECT_EQ(bench.sink[2].choices[0].tokens.size(), 12u);
   for (ipc::RequestId id = 3; id < 23; ++id) EXPECT_TRUE(bench.sink[id].finished) << id;
-  EXPECT_GT(bench.drawing.steps_ahead, 10u);
+  EXPECT_GT(bench.drawing.steps_ahead(), 10u);
   EXPECT_LT(bench.engine->gauges().prefill_tokens_per_second, 20 * 12 / 4e-3)
       << "measured as if it took no time";
   EXPECT_LT(bench.engine->gauges().step_fixed_seconds, 1.6 * alone) << "measured with what came after it";

@@ -78,7 +78,7 @@ TEST_F(LoopTest, WhatComesWhileTheDeviceIsAtWorkIsPartOfItsNextStep) {
   daemon->submit(request);  // just after a step has begun
   ASSERT_TRUE(daemon->wait_until([&] { return !daemon->tokens[8].empty(); }));
   EXPECT_EQ(daemon->tokens[7].size(), 6u) << "of the step that had begun, and the one after";
-  EXPECT_GE(drawing->steps_ahead, 4u);
+  EXPECT_GE(drawing->steps_ahead(), 4u);
 }
 
 TEST_F(LoopTest, ADeviceIsNotKeptIdleByWhatItTookOnce) {
@@ -97,7 +97,7 @@ TEST_F(LoopTest, ADeviceIsNotKeptIdleByWhatItTookOnce) {
   ASSERT_TRUE(daemon->wait_until([&] { return daemon->finished.contains(7); }));
   // Each step of its prefill is thought to take 100 ms at first, and takes three.
   EXPECT_LT(monotonic_ns() - begin_ns, 800 * kMillisecond_ns);
-  EXPECT_GT(drawing->steps_ahead, 0u);
+  EXPECT_GT(drawing->steps_ahead(), 0u);
 }
 
 TEST_F(LoopTest, ACancelOvertakesThePromptsThatWaitToBeTokenized) {
