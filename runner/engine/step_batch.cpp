@@ -33,7 +33,7 @@ void StepBatch::build(const StepPlan& plan, const BlockPool& pool) {
     const bool may_draw = backend_.info().draws && for_answer > 0 && scored == 0;
     const bool is_drawn = may_draw && draws_.add(sequence);
     places_.push_back({rows_, hidden_values_, is_drawn, drawn_begin, 0});
-    gives_tokens_alone_ &= gives_token_alone(sequence, entry, is_drawn);
+    gives_tokens_alone_ = gives_tokens_alone_ && gives_token_alone(sequence, entry, is_drawn);
     if (!is_drawn) rows_ += entry.logits_rows;
     if (entry.hidden_rows) hidden_values_ += entry.tokens.size() * backend_.info().embedding;
   }

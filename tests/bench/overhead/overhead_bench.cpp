@@ -38,6 +38,17 @@ double cpu_us() {
   return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) * 1e-3;
 }
 
+BackendInfo info_of_a_model(uint32_t batch_tokens_max) {
+  BackendInfo info;
+  info.vocabulary = kVocabulary;
+  info.embedding = 64;
+  info.context_tokens_model = 8192;
+  info.block_tokens = 16;
+  info.blocks = 32'768;
+  info.batch_tokens_max = batch_tokens_max;
+  return info;
+}
+
 // Writes rows that were made before, with their outlines, and counts the time that this takes.
 class TableBackend final : public Backend {
  public:
@@ -47,12 +58,6 @@ class TableBackend final : public Backend {
     rows_.resize(size_t{kRows} * kVocabulary);
     for (float& logit : rows_) logit = normal(random);
     for (uint32_t peak = 0; peak < 60 * kRows; ++peak) rows_[random() % rows_.size()] += 12;
-    info_.vocabulary = kVocabulary;
-    info_.embedding = 64;
-    info_.context_tokens_model = 8192;
-    info_.block_tokens = 16;
-    info_.blocks = 16'384;
-    info_.batch_tokens_max = 512;
   }
   const BackendInfo& info() const override { return info_; }
   Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
@@ -84,7 +89,7 @@ class TableBackend final : public Backend {
   }
 
   static constexpr uint32_t kRows = 37;
-  BackendInfo info_;
+  BackendInfo info_ = info_of_a_model(512);
   std::vector<float> rows_;
   size_t next_ = 0;
 };
@@ -94,15 +99,7 @@ class TimedDevice final : public Backend {
  public:
   static constexpr uint64_t kStep_ns = 3 * kMillisecond_ns;
 
-  TimedDevice() {
-    info_.vocabulary = kVocabulary;
-    info_.embedding = 64;
-    info_.context_tokens_model = 8192;
-    info_.block_tokens = 16;
-    info_.blocks = 32'768;
-    info_.batch_tokens_max = 2048;
-    info_.draws = info_.runs_ahead = true;
-  }
+  TimedDevice() { info_.draws = info_.runs_ahead = true; }
   const BackendInfo& info() const override { return info_; }
   Result<void> step(std::span<const BatchEntry> batch, const StepOutputs& outputs) override {
     TRY(start(batch, outputs));
@@ -131,7 +128,7 @@ class TimedDevice final : public Backend {
   uint64_t steps = 0;  // that are over
 
  private:
-  BackendInfo info_;
+  BackendInfo info_ = info_of_a_model(2048);
   double seconds_ = 0;
   uint64_t free_from_ns_ = 0;
   std::deque<std::pair<uint64_t, StepOutputs>> under_way_;
